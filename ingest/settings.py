@@ -1,0 +1,139 @@
+"""The settings that every part of Treering shares: argument, then environment, then default."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path  # noqa: TC003 -- pydantic reads the annotation at run time
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import platformdirs
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ingest.errors import ConfigurationError
+
+
+def _blank_to_none(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _check_url(value: str | None) -> str | None:
+    if value is None:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must be an address like https://<project>.supabase.co")
+    return value.rstrip("/")
+
+
+def _check_database_url(value: SecretStr | None) -> SecretStr | None:
+    # The address holds a password, so the message repeats no part of it.
+    if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+        raise ValueError("it must be an address like postgresql://user:password@host:5432/postgres")
+    return value
+
+
+def _check_timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:  # an unknown zone is a KeyError, a folder of zones an OSError
+        raise ValueError("it must be an IANA time zone like UTC or Europe/Berlin") from error
+    return value
+
+
+def _default_home() -> Path:
+    return platformdirs.user_data_path("treering", appauthor=False)
+
+
+OptionalText = Annotated[str | None, BeforeValidator(_blank_to_none)]
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_blank_to_none)]
+
+
+class Settings(BaseSettings):
+    """Where the data goes and how it is treated. Made by `load_settings`.
+
+    Attributes:
+        supabase_url: Address of the Supabase project (`SUPABASE_URL`).
+        supabase_secret_key: Secret key of the project, for writing (`SUPABASE_SECRET_KEY`, older name
+            `SUPABASE_SERVICE_ROLE_KEY`).
+        supabase_publishable_key: Public key of the project, for viewers (`SUPABASE_PUBLISHABLE_KEY`, older name
+            `SUPABASE_ANON_KEY`).
+        supabase_jwt_secret: Secret that signs viewers' tokens, HS256 (`SUPABASE_JWT_SECRET`).
+        supabase_db_url: Direct address of the database, preferred over the API (`SUPABASE_DB_URL`).
+        home: Folder of the embedded database and of the journal (`TREERING_HOME`).
+        enable_observability: False turns recording off altogether (`ENABLE_OBSERVABILITY`).
+        metrics_retention_days: Age in days after which raw rows are archived (`METRICS_RETENTION_DAYS`).
+        timezone: IANA zone of reports (`TREERING_TIMEZONE`).
+        fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
+            (`TREERING_FALLBACK_MODEL`, empty for None).
+    """
+
+    # Only the aliases are read: by its bare name the field `home` would be filled from the shell's $HOME.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True, hide_input_in_errors=True)
+
+    supabase_url: Annotated[OptionalText, AfterValidator(_check_url)] = Field(
+        default=None, validation_alias="SUPABASE_URL"
+    )
+    supabase_secret_key: OptionalSecret = Field(
+        default=None, validation_alias=AliasChoices("SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY")
+    )
+    supabase_publishable_key: OptionalText = Field(
+        default=None, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
+    )
+    supabase_jwt_secret: OptionalSecret = Field(default=None, validation_alias="SUPABASE_JWT_SECRET")
+    supabase_db_url: Annotated[OptionalSecret, AfterValidator(_check_database_url)] = Field(
+        default=None, validation_alias="SUPABASE_DB_URL"
+    )
+    home: Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())] = Field(
+        default_factory=_default_home, validation_alias="TREERING_HOME"
+    )
+    enable_observability: bool = Field(default=True, validation_alias="ENABLE_OBSERVABILITY")
+    metrics_retention_days: int = Field(default=90, ge=1, le=36_500, validation_alias="METRICS_RETENTION_DAYS")
+    timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
+        default="UTC", validation_alias="TREERING_TIMEZONE"
+    )
+    fallback_model: OptionalText = Field(default="gpt-4o", validation_alias="TREERING_FALLBACK_MODEL")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings: each from its argument, else from its environment variable, else its default.
+
+    Args:
+        **overrides: Values by field name of `Settings`. None counts as not given; an empty string means "none".
+
+    Returns:
+        The checked, frozen settings.
+
+    Raises:
+        ConfigurationError: A value is wrong; the message names its environment variable and never shows a secret.
+        TypeError: An override is not a field of `Settings`.
+    """
+    unknown = sorted(overrides.keys() - Settings.model_fields.keys())
+    if unknown:
+        raise TypeError(f"no such setting: {', '.join(unknown)}")
+    values = {_variable_of(name): value for name, value in overrides.items() if value is not None}
+    fallback = _variable_of("fallback_model")
+    if fallback not in values and not os.environ.get(fallback, "unset").strip():
+        values[fallback] = ""  # set but empty is a decision, which env_ignore_empty would hide
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error)) from None  # the cause would print the values
+
+
+def _variable_of(field: str) -> str:
+    alias = Settings.model_fields[field].validation_alias
+    if isinstance(alias, AliasChoices):
+        alias = alias.choices[0]
+    assert isinstance(alias, str)
+    return alias
+
+
+def _explain(error: ValidationError) -> str:
+    problems = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        message = detail["msg"].removeprefix("Value error, ")
+        problems.append(f"{detail['loc'][0]}: {message[0].lower()}{message[1:]}")
+    return "; ".join(problems)
