@@ -57,7 +57,7 @@ create table observability.ai_usage_metrics (
   constraint "usage comes from the provider, a tokenizer or a heuristic" check (
     usage_source in ('reported', 'tokenizer', 'heuristic')
   ),
-  constraint "cost is priced, from the provider, from the fallback or unpriced" check (
+  constraint "cost source is priced, provider, fallback or unpriced" check (
     cost_source in ('priced', 'provider', 'fallback', 'unpriced')
   ),
   constraint "an unpriced call has no cost and every other has one" check (
