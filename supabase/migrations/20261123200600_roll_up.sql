@@ -120,9 +120,9 @@ begin
       unpriced_requests = r.unpriced_requests + excluded.unpriced_requests,
       fallback_requests = r.fallback_requests + excluded.fallback_requests,
       estimated_requests = r.estimated_requests + excluded.estimated_requests,
-      latency = observability_internal.merge_histograms(r.latency, excluded.latency),
+      latency = observability_internal.add_to_histogram(r.latency, excluded.latency),
       time_to_first_token
-        = observability_internal.merge_histograms(r.time_to_first_token, excluded.time_to_first_token)
+        = observability_internal.add_to_histogram(r.time_to_first_token, excluded.time_to_first_token)
   ),
   into_hours as (
     insert into observability_internal.usage_by_hour as r
@@ -145,9 +145,9 @@ begin
       unpriced_requests = r.unpriced_requests + excluded.unpriced_requests,
       fallback_requests = r.fallback_requests + excluded.fallback_requests,
       estimated_requests = r.estimated_requests + excluded.estimated_requests,
-      latency = observability_internal.merge_histograms(r.latency, excluded.latency),
+      latency = observability_internal.add_to_histogram(r.latency, excluded.latency),
       time_to_first_token
-        = observability_internal.merge_histograms(r.time_to_first_token, excluded.time_to_first_token)
+        = observability_internal.add_to_histogram(r.time_to_first_token, excluded.time_to_first_token)
   ),
   into_users as (
     insert into observability_internal.usage_by_user as r
@@ -170,9 +170,9 @@ begin
       unpriced_requests = r.unpriced_requests + excluded.unpriced_requests,
       fallback_requests = r.fallback_requests + excluded.fallback_requests,
       estimated_requests = r.estimated_requests + excluded.estimated_requests,
-      latency = observability_internal.merge_histograms(r.latency, excluded.latency),
+      latency = observability_internal.add_to_histogram(r.latency, excluded.latency),
       time_to_first_token
-        = observability_internal.merge_histograms(r.time_to_first_token, excluded.time_to_first_token)
+        = observability_internal.add_to_histogram(r.time_to_first_token, excluded.time_to_first_token)
   ),
   new_users as (
     insert into observability_internal.users_by_period as r (period, bucket_start, group_id, user_key)
@@ -263,18 +263,18 @@ begin
     select m.bucket, m.route_id, m.requests, m.latency, m.time_to_first_byte from merged as m where m.level = 'minute'
     on conflict (bucket, route_id) do update set
       requests = r.requests + excluded.requests,
-      latency = observability_internal.merge_histograms(r.latency, excluded.latency),
+      latency = observability_internal.add_to_histogram(r.latency, excluded.latency),
       time_to_first_byte
-        = observability_internal.merge_histograms(r.time_to_first_byte, excluded.time_to_first_byte)
+        = observability_internal.add_to_histogram(r.time_to_first_byte, excluded.time_to_first_byte)
   ),
   into_hours as (
     insert into observability_internal.performance_by_hour as r
     select m.bucket, m.route_id, m.requests, m.latency, m.time_to_first_byte from merged as m where m.level = 'hour'
     on conflict (bucket, route_id) do update set
       requests = r.requests + excluded.requests,
-      latency = observability_internal.merge_histograms(r.latency, excluded.latency),
+      latency = observability_internal.add_to_histogram(r.latency, excluded.latency),
       time_to_first_byte
-        = observability_internal.merge_histograms(r.time_to_first_byte, excluded.time_to_first_byte)
+        = observability_internal.add_to_histogram(r.time_to_first_byte, excluded.time_to_first_byte)
   )
   select count(*) into v_rows from requests;
   return v_rows;
@@ -289,6 +289,8 @@ volatile
 security invoker
 set search_path = ''
 set statement_timeout = '120s'
+set work_mem = '64MB'
+set jit = off
 as $$
 declare
   v_usage bigint[];
