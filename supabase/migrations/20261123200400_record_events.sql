@@ -244,6 +244,7 @@ volatile
 security invoker
 set search_path = ''
 set statement_timeout = '60s'
+set jit = off
 as $$
   select observability_internal.record_events('usage', events);
 $$;
@@ -256,6 +257,7 @@ volatile
 security invoker
 set search_path = ''
 set statement_timeout = '60s'
+set jit = off
 as $$
   select observability_internal.record_events('performance', events);
 $$;

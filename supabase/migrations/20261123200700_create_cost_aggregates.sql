@@ -49,6 +49,7 @@ volatile
 security definer
 set search_path = ''
 set statement_timeout = '120s'
+set jit = off
 set timezone = 'UTC'
 as $$
 declare
@@ -76,6 +77,7 @@ stable
 security definer
 set search_path = ''
 set statement_timeout = '8s'
+set jit = off
 set timezone = 'UTC'
 as $$
 begin

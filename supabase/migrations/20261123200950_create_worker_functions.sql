@@ -93,6 +93,7 @@ stable
 security definer
 set search_path = ''
 set statement_timeout = '8s'
+set jit = off
 set timezone = 'UTC'
 as $$
 declare
