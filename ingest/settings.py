@@ -68,6 +68,8 @@ class Settings(BaseSettings):
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
+        allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
+            (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
     """
 
     # Only the aliases are read: by its bare name the field `home` would be filled from the shell's $HOME.
@@ -95,6 +97,7 @@ class Settings(BaseSettings):
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
     fallback_model: OptionalText = Field(default="gpt-4o", validation_alias="TREERING_FALLBACK_MODEL")
+    allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
 
 
 def load_settings(**overrides: Any) -> Settings:
