@@ -84,7 +84,7 @@ grant select, insert, update, delete on table observability.members to authentic
 
 create policy "a person sees their own membership, ops see all" on observability.members
 for select to authenticated
-using (user_id = (select auth.jwt() ->> 'sub') or (select observability_internal.is_ops()));
+using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.is_ops()));
 
 create policy "ops add members" on observability.members
 for insert to authenticated

@@ -150,11 +150,11 @@ grant select, insert, update, delete on table observability.performance_metrics 
 
 create policy "people read their own calls, analysts all" on observability.ai_usage_metrics
 for select to authenticated
-using (user_id = (select auth.jwt() ->> 'sub') or (select observability_internal.can_read_all()));
+using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.can_read_all()));
 
 create policy "people read their own requests, analysts all" on observability.performance_metrics
 for select to authenticated
-using (user_id = (select auth.jwt() ->> 'sub') or (select observability_internal.can_read_all()));
+using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.can_read_all()));
 
 create table observability.model_prices (
   price_id bigint generated always as identity,

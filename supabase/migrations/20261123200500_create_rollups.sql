@@ -2,26 +2,17 @@
 -- Locks: none on existing objects.
 
 -- Histograms follow DDSketch (Masson, Rim, Lee, VLDB 2019): bin i holds (gamma^(i-1), gamma^i] milliseconds with
--- gamma = 1.01 / 0.99, so a value taken as 0.99 * gamma^i is within 1 % of the true one. A histogram is one
+-- gamma = 1.01 / 0.99, so a value taken as 0.99 * gamma^i is within 1 % of the true one. ln(gamma) is written out where
+-- rows are binned: a function of ours with a fixed search path cannot be inlined. Below a microsecond counts as one. A histogram is one
 -- real[]: bin, weight, bin, weight …; real holds whole weights exactly up to 16.7 million a bin.
-create function observability_internal.histogram_bin(duration_ms double precision) returns integer
-language sql
-immutable
-parallel safe
-security invoker
-as $$
-  select case when duration_ms < 0.001 then -1000 else ceil(ln(duration_ms) / 0.020000666706669435)::integer end;
-$$;
-
-comment on function observability_internal.histogram_bin(double precision) is 'The bin of a duration in ms; -1000 holds what is below a microsecond.';
-
 create function observability_internal.histogram_value(bin double precision) returns double precision
 language sql
 immutable
 parallel safe
 security invoker
+set search_path = ''
 as $$
-  select case when bin <= -1000 then 0 else 0.99 * exp(bin * 0.020000666706669435) end;
+  select 0.99 * exp(bin * 0.020000666706669435);
 $$;
 
 comment on function observability_internal.histogram_value(double precision) is 'The duration in ms that stands for a bin, within 1 % of every value in it.';
@@ -62,6 +53,7 @@ language sql
 immutable
 parallel safe
 security invoker
+set search_path = ''
 as $$
   select case
     when coalesce(cardinality(present), 0) + coalesce(cardinality(added), 0) <= 64 then present || added
@@ -236,7 +228,7 @@ comment on function observability_internal.current_user_key() is 'The key of the
 
 create policy "people see their own key, analysts all" on observability_internal.users
 for select to authenticated
-using (user_id = (select auth.jwt() ->> 'sub') or (select observability_internal.can_read_all()));
+using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.can_read_all()));
 
 create policy "people read their own rollup, analysts all" on observability_internal.usage_by_user
 for select to authenticated
@@ -296,8 +288,6 @@ observability_internal.usage_by_hour, observability_internal.usage_by_user, obse
 observability_internal.performance_by_minute, observability_internal.performance_by_hour,
 observability_internal.cost_groups, observability_internal.users_by_period, observability_internal.user_counts
 to service_role;
-
-grant execute on function observability_internal.histogram_bin(double precision) to authenticated, service_role;
 
 grant execute on function observability_internal.histogram_value(double precision) to authenticated, service_role;
 

@@ -40,8 +40,8 @@ begin
       date_trunc('minute', m.created_at) as minute, d.dim_id, g.group_id, u.user_key, m.prompt_tokens,
       m.completion_tokens, m.cached_tokens, m.cache_write_tokens, m.reasoning_tokens, m.audio_input_tokens,
       m.audio_output_tokens, m.estimated_cost, m.cost_source, m.usage_source,
-      observability_internal.histogram_bin(m.latency_ms) as latency_bin,
-      observability_internal.histogram_bin(m.time_to_first_token_ms) as first_token_bin
+      ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::integer as latency_bin,
+      ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::integer as first_token_bin
     from observability.ai_usage_metrics as m
     inner join observability_internal.dimensions as d
       on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
@@ -220,8 +220,8 @@ begin
   with requests as materialized (
     select
       date_trunc('minute', m.created_at) as minute, d.route_id, m.sample_weight,
-      observability_internal.histogram_bin(m.latency_ms) as latency_bin,
-      observability_internal.histogram_bin(m.time_to_first_byte_ms) as first_byte_bin
+      ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::integer as latency_bin,
+      ceil(ln(case when m.time_to_first_byte_ms < 0.001 then 0.001 else m.time_to_first_byte_ms end) / 0.020000666706669435)::integer as first_byte_bin
     from observability.performance_metrics as m
     inner join observability_internal.route_dimensions as d
       on m.environment = d.environment and m.method = d.method and m.route = d.route

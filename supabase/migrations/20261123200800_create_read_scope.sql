@@ -81,26 +81,11 @@ $$;
 
 comment on function observability_internal.resolve_dimensions(jsonb) is 'The dim_ids that the filters leave; null when nothing is filtered.';
 
-create function observability_internal.local_bucket(moment timestamptz, bucket text, timezone text) returns timestamptz
-language sql
-stable
-parallel safe
-security invoker
-as $$
-  select case bucket
-    when 'minute' then date_trunc('minute', moment)
-    when '5 minutes' then date_bin('5 minutes', moment, '2000-01-01 00:00:00+00')
-    when '15 minutes' then date_bin('15 minutes', moment, '2000-01-01 00:00:00+00')
-    else date_trunc(bucket, moment, timezone)
-  end;
-$$;
-
-comment on function observability_internal.local_bucket(timestamptz, text, text) is 'The start of the bucket a moment falls into, on the clock of the time zone.';
-
 create function observability_internal.choose_bucket(span interval) returns text
 language sql
 immutable
 security invoker
+set search_path = ''
 as $$
   select case
     when span <= interval '3 hours' then 'minute'
@@ -232,6 +217,20 @@ $$;
 
 comment on function observability_internal.make_scope(timestamptz, timestamptz, jsonb) is 'Checks the caller, the range and the filters, and says what to read.';
 
+create function observability_internal.minute_step(bucket text) returns interval
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select case bucket
+    when 'minute' then interval '1 minute' when '5 minutes' then interval '5 minutes'
+    when '15 minutes' then interval '15 minutes'
+  end;
+$$;
+
+comment on function observability_internal.minute_step(text) is 'The length of a bucket below an hour; null for hours and longer.';
+
 create function observability_internal.usage_cells(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
 ) returns table (bucket_start timestamptz, user_key integer, cell observability_internal.usage_by_minute)
@@ -241,11 +240,15 @@ security invoker
 set search_path = ''
 rows 10000
 as $$
+declare
+  -- Buckets below an hour are the same on every clock.
+  v_step constant interval := observability_internal.minute_step(scope.bucket);
 begin
   if scope.by_user then
     return query
     select
-      observability_internal.local_bucket(r.bucket, scope.bucket, scope.timezone), r.user_key,
+      case when v_step is null then date_trunc(scope.bucket, r.bucket, scope.timezone)
+        else date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00') end, r.user_key,
       row(
         r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.cache_write_tokens,
         r.reasoning_tokens, r.audio_input_tokens, r.audio_output_tokens, r.cost, r.fallback_cost,
@@ -256,22 +259,22 @@ begin
     where r.bucket >= usage_cells.from_time and r.bucket < usage_cells.to_time
       and (scope.user_keys is null or r.user_key = any (scope.user_keys))
       and (scope.dims is null or r.dim_id = any (scope.dims));
-  elsif scope.bucket in ('minute', '5 minutes', '15 minutes') then
+  elsif v_step is not null then
     return query
-    select observability_internal.local_bucket(r.bucket, scope.bucket, scope.timezone), null::integer, r
+    select date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), null::integer, r
     from observability_internal.usage_by_minute as r
     where r.bucket >= usage_cells.from_time and r.bucket < usage_cells.to_time
       and (scope.dims is null or r.dim_id = any (scope.dims));
   else
     return query
     select
-      observability_internal.local_bucket(r.bucket, scope.bucket, scope.timezone), null::integer,
+      date_trunc(scope.bucket, r.bucket, scope.timezone), null::integer,
       row(r.*)::observability_internal.usage_by_minute
     from observability_internal.usage_by_hour as r
     where r.bucket >= usage_cells.from_time and r.bucket < usage_cells.to_time
       and r.bucket <> all (scope.broken_hours) and (scope.dims is null or r.dim_id = any (scope.dims))
     union all
-    select observability_internal.local_bucket(r.bucket, scope.bucket, scope.timezone), null::integer, r
+    select date_trunc(scope.bucket, r.bucket, scope.timezone), null::integer, r
     from unnest(scope.broken_hours) as broken (hour)
     inner join observability_internal.usage_by_minute as r
       on r.bucket >= broken.hour and r.bucket < broken.hour + interval '1 hour'
@@ -341,13 +344,13 @@ grant execute on function observability_internal.filter_values(jsonb, text) to a
 
 grant execute on function observability_internal.resolve_dimensions(jsonb) to authenticated, service_role;
 
-grant execute on function observability_internal.local_bucket(timestamptz, text, text) to authenticated, service_role;
-
 grant execute on function observability_internal.choose_bucket(interval) to authenticated, service_role;
 
 grant execute on function observability_internal.check_filters(timestamptz, timestamptz, jsonb) to authenticated, service_role;
 
 grant execute on function observability_internal.make_scope(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+
+grant execute on function observability_internal.minute_step(text) to authenticated, service_role;
 
 grant execute on function observability_internal.usage_cells(observability_internal.read_scope, timestamptz, timestamptz) to authenticated, service_role;
 

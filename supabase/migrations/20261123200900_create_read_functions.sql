@@ -423,22 +423,24 @@ stable
 security invoker
 set search_path = ''
 as $$
+declare
+  v_step constant interval := observability_internal.minute_step(scope.bucket);
 begin
-  if scope.bucket in ('minute', '5 minutes', '15 minutes') then
+  if v_step is not null then
     return query
     select
-      observability_internal.local_bucket(r.bucket, scope.bucket, scope.timezone), r.route_id, r.requests, r.latency
+      date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), r.route_id, r.requests, r.latency
     from observability_internal.performance_by_minute as r
     where r.bucket >= scope.from_time and r.bucket < scope.to_time;
   else
     return query
     select
-      observability_internal.local_bucket(r.bucket, scope.bucket, scope.timezone), r.route_id, r.requests, r.latency
+      date_trunc(scope.bucket, r.bucket, scope.timezone), r.route_id, r.requests, r.latency
     from observability_internal.performance_by_hour as r
     where r.bucket >= scope.from_time and r.bucket < scope.to_time and r.bucket <> all (scope.broken_hours)
     union all
     select
-      observability_internal.local_bucket(r.bucket, scope.bucket, scope.timezone), r.route_id, r.requests, r.latency
+      date_trunc(scope.bucket, r.bucket, scope.timezone), r.route_id, r.requests, r.latency
     from unnest(scope.broken_hours) as broken (hour)
     inner join observability_internal.performance_by_minute as r
       on r.bucket >= broken.hour and r.bucket < broken.hour + interval '1 hour'
