@@ -1,1 +1,25 @@
+"""Price book and exact cost of LLM requests: pure arithmetic over dated rows, no network, no clock but `at`."""
 
+from pricing.book import PriceBook
+from pricing.cost import calculate_cost
+from pricing.errors import PartsExceedWholeError, PriceBookError, PricingError, UnknownModelError, UsageError
+from pricing.rates import Rates, TokenParts, split_tokens
+from pricing.results import Cost, Explanation
+from pricing.rows import PriceRow, parse_price_row
+
+__all__ = [
+    "Cost",
+    "Explanation",
+    "PartsExceedWholeError",
+    "PriceBook",
+    "PriceBookError",
+    "PriceRow",
+    "PricingError",
+    "Rates",
+    "TokenParts",
+    "UnknownModelError",
+    "UsageError",
+    "calculate_cost",
+    "parse_price_row",
+    "split_tokens",
+]

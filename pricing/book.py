@@ -1,0 +1,266 @@
+"""The price book: three layers of dated rows, looked up by name, tier and time."""
+
+from __future__ import annotations
+
+import tomllib
+from collections import defaultdict
+from functools import cache
+from importlib.resources import files
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from pricing.errors import PriceBookError, UnknownModelError, UsageError
+from pricing.names import candidates
+from pricing.plan import Plan, make_plan
+from pricing.rates import split_tokens
+from pricing.results import Cost, Explanation
+from pricing.rows import DEFAULT_TIER, PriceRow, parse_price_row, refuse_ambiguous_rows
+from pricing.uplift import Uplift, parse_uplift, uplifted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+    from decimal import Decimal
+
+    from pricing.catalogue import Catalogue
+
+DEFAULT_PROVIDER: Final = "openai"
+# "auto" is what was asked for, not what was served; OpenAI renamed priority processing to fast at the same prices.
+_TIER_ALIASES: Final = {
+    "": DEFAULT_TIER,
+    "auto": DEFAULT_TIER,
+    "standard": DEFAULT_TIER,
+    "on_demand": DEFAULT_TIER,
+    "fast": "priority",
+}
+# Model names come from requests, so a client could send any number of them. Real traffic has dozens.
+_MAX_PLANS: Final = 4096
+_NO_PARTS: Final[Mapping[str, Decimal]] = MappingProxyType({})
+
+
+class PriceBook:
+    """Dated prices in three layers: genai-prices, corrected by ours, corrected by the customer's.
+
+    A book never changes, so that it is safe to share between threads; `with_rows` and its sisters return a new one.
+
+    Args:
+        rows: The customer's rows (`PriceRow`, or mappings as `parse_price_row` takes them).
+        deployments: Names of the customer's own (Azure deployments, gateway routes) to model names: "my-gpt" or
+            "azure/my-gpt" to "gpt-4o" or "azure/gpt-4o".
+        region: Region ("eu", "us") whose data-residency uplift applies to the models that have one.
+        catalogue: Base layer, default genai-prices' active snapshot.
+
+    Raises:
+        PriceBookError: A row, a deployment or the region is wrong.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[PriceRow | Mapping[str, object]] = (),
+        *,
+        deployments: Mapping[str, str] | None = None,
+        region: str | None = None,
+        catalogue: Catalogue | None = None,
+    ) -> None:
+        if catalogue is None:
+            from pricing.catalogue import Catalogue  # genai-prices takes half a second to import
+
+            catalogue = Catalogue()
+        self._catalogue = catalogue
+        self._customer_rows = tuple(row if isinstance(row, PriceRow) else parse_price_row(row) for row in rows)
+        self._deployments = {_clean(name): _clean(model) for name, model in (deployments or {}).items()}
+        if not all(self._deployments) or not all(self._deployments.values()):
+            raise PriceBookError("a deployment and its model both need a name")
+        self._region = region
+        own_rows, uplifts = _overlay()
+        regions = {name for uplift in uplifts for name in uplift.regions}
+        if region is not None and region not in regions:
+            raise PriceBookError(f"region {region!r} has no uplift; known are {sorted(regions)}")
+        self._uplifts = tuple(uplift for uplift in uplifts if region in uplift.regions)
+        refuse_ambiguous_rows((*self._customer_rows, *own_rows))
+        self._rows: defaultdict[tuple[str, str], list[PriceRow]] = defaultdict(list)
+        for row in (*self._customer_rows, *own_rows):
+            for model in row.models:
+                self._rows[row.provider, model].append(row)
+        self._row_providers = {provider for provider, _ in self._rows}
+        self._plans: dict[tuple[str, str, str | None], Plan] = {}
+
+    @staticmethod
+    def default() -> PriceBook:
+        """Return the shared book without customer rows; loaded once per process."""
+        return _default_book()
+
+    def with_rows(self, rows: Iterable[PriceRow | Mapping[str, object]]) -> PriceBook:
+        """Return a book that has these customer rows too."""
+        return PriceBook(
+            (*self._customer_rows, *rows),
+            deployments=self._deployments,
+            region=self._region,
+            catalogue=self._catalogue,
+        )
+
+    def with_deployments(self, deployments: Mapping[str, str]) -> PriceBook:
+        """Return a book that knows these names of the customer's own too."""
+        merged = {**self._deployments, **deployments}
+        return PriceBook(self._customer_rows, deployments=merged, region=self._region, catalogue=self._catalogue)
+
+    def price(
+        self,
+        model: str,
+        input_tokens: int,
+        output_tokens: int,
+        *,
+        provider: str = DEFAULT_PROVIDER,
+        cached_input_tokens: int = 0,
+        cache_write_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        audio_input_tokens: int = 0,
+        audio_output_tokens: int = 0,
+        service_tier: str | None = None,
+        at: datetime | None = None,
+    ) -> Cost:
+        """Price one request; see `calculate_cost`."""
+        plan = self._plans.get((provider, model, service_tier))
+        if plan is None:
+            plan = self._remember(provider, model, service_tier)
+        tokens = split_tokens(
+            input_tokens,
+            output_tokens,
+            cached_input_tokens,
+            cache_write_tokens,
+            reasoning_tokens,
+            audio_input_tokens,
+            audio_output_tokens,
+        )
+        if at is not None and at.tzinfo is None:
+            raise UsageError("`at` needs a time zone")
+        compiled = plan.always
+        if compiled is None:
+            compiled = next(plan.in_force(at), None)
+            if compiled is None:
+                return Cost(None, _NO_PARTS, None, "unpriced")
+        total, parts = compiled.bands[compiled.band_index(input_tokens)].charge(tokens)
+        return Cost(total, parts, compiled.price_id, "unpriced" if total is None else "priced")
+
+    def explain(
+        self,
+        model: str,
+        *,
+        provider: str = DEFAULT_PROVIDER,
+        service_tier: str | None = None,
+        at: datetime | None = None,
+        input_tokens: int = 0,
+    ) -> Explanation:
+        """Say which row prices a model at a time (None is now), and why.
+
+        Raises:
+            UnknownModelError: No layer knows the model.
+            UsageError: `at` has no time zone.
+        """
+        if at is not None and at.tzinfo is None:
+            raise UsageError("`at` needs a time zone")
+        plan = self._plan(provider, model, service_tier)
+        in_force = list(plan.in_force(at))
+        if not in_force:
+            steps = (*plan.steps, f"no row for service tier {plan.service_tier!r} is in force at that time")
+            return Explanation(plan.provider, plan.model, plan.service_tier, None, None, steps)
+        chosen, *others = in_force
+        band = chosen.row.bands[chosen.band_index(input_tokens)]
+        steps = (*plan.steps, f"row of layer {chosen.row.layer!r} is in force")
+        if band.above_tokens:
+            steps += (f"input above {band.above_tokens} tokens: long-context figures",)
+        passed_over = tuple(other.price_id for other in others)
+        return Explanation(plan.provider, plan.model, plan.service_tier, chosen.row, band, steps, passed_over)
+
+    def rows(self, model: str, *, provider: str = DEFAULT_PROVIDER, service_tier: str | None = None) -> list[PriceRow]:
+        """Return every row that prices a model on a tier at some time, oldest first, each once.
+
+        Raises:
+            UnknownModelError: No layer knows the model.
+        """
+        plan = self._plan(provider, model, service_tier)
+        return list({compiled.price_id: compiled.row for span in plan.spans for compiled in span}.values())
+
+    def models(self, provider: str = DEFAULT_PROVIDER) -> list[str]:
+        """Return the names of the models that the book prices for a provider, sorted."""
+        own = {model for name, model in self._rows if name == provider}
+        return sorted(own | set(self._catalogue.models(provider)))
+
+    def _remember(self, provider: str, model: str, service_tier: str | None) -> Plan:
+        plan = self._plan(provider, model, service_tier)
+        if len(self._plans) >= _MAX_PLANS:
+            self._plans.clear()
+        self._plans[provider, model, service_tier] = plan
+        return plan
+
+    def _plan(self, provider: str, model: str, service_tier: str | None) -> Plan:
+        tier = _clean(service_tier or "")
+        tier = _TIER_ALIASES.get(tier, tier)
+        for owner, name, steps in self._readings(provider, model):
+            keys, found = self._keys(owner, name)
+            if found is not None or any(key in self._rows for key in keys):
+                seller = keys[0][0]
+                row_owner, row_model = found or keys[0]
+                return make_plan(row_owner, row_model, tier, steps, self._candidates(seller, keys, found, tier))
+        raise UnknownModelError(provider, model)
+
+    def _readings(self, provider: str, model: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+        """Yield (provider, model, steps) for each way to read a name, the most exact first."""
+        asked, name = _clean(provider), _clean(model)
+        steps: tuple[str, ...] = ()
+        mapped = self._deployments.get(f"{asked}/{name}") or self._deployments.get(name)
+        if mapped is not None:
+            steps = (f"deployment {name!r} is mapped to {mapped!r}",)
+            name = mapped
+        # The default provider says nothing, and a gateway unknown to the book sells under the makers' names.
+        said = asked != DEFAULT_PROVIDER and self._is_provider(asked)
+        for owner, reading, how in candidates(asked, name, is_provider=self._is_provider, said=said):
+            yield owner, reading, (*steps, how) if how else steps
+
+    def _is_provider(self, name: str) -> bool:
+        return name in self._row_providers or self._catalogue.provider_id(name) is not None
+
+    def _keys(self, provider: str, model: str) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
+        """Return the (provider, model) pairs whose rows apply, and the catalogue's own pair."""
+        seller = self._catalogue.provider_id(provider) or provider
+        found = self._catalogue.find(provider, model)
+        keys = [(seller, model), (provider, model)]
+        if model.startswith("ft:") and (seller, model) in self._rows:
+            found = None  # our row names the fine-tune exactly, the catalogue's only by how its name begins
+        if found is not None:
+            keys += [(seller, found[1].lower()), (found[0], model), (found[0], found[1].lower())]
+        return list(dict.fromkeys(keys)), found
+
+    def _candidates(
+        self, seller: str, keys: Iterable[tuple[str, str]], found: tuple[str, str] | None, tier: str
+    ) -> list[PriceRow]:
+        # Azure sells OpenAI's models at OpenAI's list prices, but its batch and priority discounts are its own.
+        def shared(owner: str) -> bool:
+            return owner == seller or tier == DEFAULT_TIER
+
+        rows = [
+            row
+            for key in keys
+            for row in self._rows.get(key, ())
+            if row.service_tier in (tier, None) and shared(row.provider)
+        ]
+        if found is not None and shared(found[0]):
+            rows += self._catalogue.rows(*found, tier)
+        distinct = {id(row): row for row in rows}.values()
+        return [uplifted(row, self._uplifts) for row in distinct]
+
+
+@cache
+def _default_book() -> PriceBook:
+    return PriceBook()
+
+
+@cache
+def _overlay() -> tuple[tuple[PriceRow, ...], tuple[Uplift, ...]]:
+    document = tomllib.loads(files("pricing").joinpath("overlay.toml").read_text(encoding="utf-8"))
+    rows = tuple(parse_price_row(entry, layer="treering") for entry in document["price"])
+    return rows, tuple(parse_uplift(entry) for entry in document["uplift"])
+
+
+def _clean(name: str) -> str:
+    return name.strip().lower()

@@ -1,0 +1,187 @@
+"""The base layer: genai-prices' models as rows of our book."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Final
+
+from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    ModelPrice,
+    Provider,
+    StartDateConstraint,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
+
+from pricing.rates import EXACT, Rates
+from pricing.rows import DEFAULT_TIER, PriceRow
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_RATE_OF_KEY: Final = {
+    "input_mtok": "input",
+    "cache_read_mtok": "cached_input",
+    "cache_write_mtok": "cache_write",
+    "input_audio_mtok": "audio_input",
+    "output_mtok": "output",
+    "output_reasoning_mtok": "reasoning",
+    "output_audio_mtok": "audio_output",
+}
+_REQUESTS_PER_KCOUNT_EXPONENT = -3
+
+# OpenAI bills audio apart from text on every model that takes it: a missing audio rate is a gap of the catalogue there.
+_AUDIO_PRICED_APART: Final = frozenset({"openai", "azure"})
+
+# Names that OpenTelemetry's GenAI conventions and gateways use, where genai-prices knows another.
+_PROVIDER_ALIASES: Final = {
+    "azure-openai": "azure",
+    "azure_openai": "azure",
+    "azure.ai.openai": "azure",
+    "az.ai.openai": "azure",
+    "aws.bedrock": "aws",
+    "bedrock": "aws",
+    "gcp.gemini": "google",
+    "gcp.vertex_ai": "google",
+    "gcp.gen_ai": "google",
+    "gemini": "google",
+    "vertex_ai": "google",
+    "mistral_ai": "mistral",
+    "xai": "x-ai",
+    "x_ai": "x-ai",
+}
+
+
+class Catalogue:
+    """The models of genai-prices' active snapshot (the bundled one, or the one its updater fetched last)."""
+
+    def __init__(self, providers: Sequence[Provider] | None = None) -> None:
+        self._providers = list(get_snapshot().providers if providers is None else providers)
+
+    def provider_id(self, provider: str) -> str | None:
+        """Return the catalogue's id for a provider's name, None when it has no such provider."""
+        found = self._provider(provider)
+        return None if found is None else found.id
+
+    def find(self, provider: str, model: str) -> tuple[str, str] | None:
+        """Return (id of the provider whose prices apply, id of the model), or None.
+
+        The first differs from the one asked for where a provider sells another's models at its prices, as Azure does.
+        """
+        found = self._find(provider, model)
+        return None if found is None else (found[0].id, found[1].id)
+
+    def models(self, provider: str) -> list[str]:
+        """Return the ids of a provider's models."""
+        found = self._provider(provider)
+        return [] if found is None else [model.id for model in found.models]
+
+    def rows(self, provider: str, model: str, service_tier: str) -> list[PriceRow]:
+        """Return the rows of one model, known by its id, on one tier; the last one that is active wins."""
+        found = self._provider(provider)
+        assert found is not None, provider
+        info = next(info for info in found.models if info.id == model)
+        rows = _default_rows(info) if service_tier == DEFAULT_TIER else _tier_rows(info, service_tier)
+        apart = found.id in _AUDIO_PRICED_APART
+        source_url = found.pricing_urls[0] if found.pricing_urls else None
+        return [
+            PriceRow(
+                "genai", found.id, (info.id.lower(),), bands, service_tier, *span, daily, apart, source_url=source_url
+            )
+            for bands, span, daily in rows
+        ]
+
+    def _provider(self, provider: str) -> Provider | None:
+        return find_provider_by_id(self._providers, _PROVIDER_ALIASES.get(provider, provider))
+
+    def _find(self, provider: str, model: str) -> tuple[Provider, ModelInfo] | None:
+        asked = self._provider(provider)
+        if asked is None:
+            return None
+        fallbacks = (self._provider(name) for name in asked.fallback_model_providers or ())
+        for owner in (asked, *(fallback for fallback in fallbacks if fallback is not None)):
+            info = owner.find_model(model)
+            if info is not None:
+                return owner, info
+        return None
+
+
+_Span = tuple[datetime | None, datetime | None]
+_Found = tuple[tuple[Rates, ...], _Span, tuple[time, time] | None]
+
+
+def _default_rows(info: ModelInfo) -> Iterator[_Found]:
+    prices = info.prices if isinstance(info.prices, list) else [ConditionalPrice(prices=info.prices)]
+    for position, conditional in enumerate(prices):
+        start: datetime | None = None
+        daily: tuple[time, time] | None = None
+        match conditional.constraint:
+            case StartDateConstraint(start_date=day) if position:  # the first also applies before its date
+                start = _midnight(day.isoformat())
+            case TimeOfDateConstraint(start_time=begin, end_time=end):
+                daily = (_utc(begin), _utc(end))
+        bands = _bands(conditional.prices)
+        if bands:
+            yield bands, (start, None), daily
+
+
+def _tier_rows(info: ModelInfo, service_tier: str) -> Iterator[_Found]:
+    context = {"processing": "batch"} if service_tier == "batch" else {"service_tier": service_tier}
+    variants = [variant for variant in info.price_variants or () if variant.when == context]
+    if not variants:
+        return
+    conditionals = info.prices if isinstance(info.prices, list) else []
+    constraints = [item.constraint for item in conditionals] + [item.constraint for item in variants]
+    starts = sorted({_midnight(c.start_date.isoformat()) for c in constraints if isinstance(c, StartDateConstraint)})
+    edges: list[datetime | None] = [None, *starts, None]
+    for start, end in pairwise(edges):
+        instant = start or datetime.min.replace(tzinfo=UTC)
+        if any(variant.constraint is None or variant.constraint.active(instant) for variant in variants):
+            bands = _bands(info.get_prices(instant, context))
+            if bands:
+                yield bands, (start, end), None
+
+
+def _bands(prices: ModelPrice) -> tuple[Rates, ...]:
+    """Turn prices per key, each with tiers of its own, into bands by input size; () when no token is priced."""
+    by_key: Mapping[str, Decimal | TieredPrices | None] = prices.__dict__
+    priced = {rate: by_key[key] for key, rate in _RATE_OF_KEY.items() if by_key.get(key) is not None}
+    if not priced:
+        return ()
+    if by_key.get("output_image_mtok") is not None:
+        # Image and text output differ tenfold and one count of output tokens cannot tell them apart: unknown, not text.
+        priced.pop("output", None)
+    starts = {tier.start for value in priced.values() if isinstance(value, TieredPrices) for tier in value.tiers}
+    fee = _at(by_key.get("requests_kcount"), 0)
+    request_fee = EXACT.scaleb(fee, _REQUESTS_PER_KCOUNT_EXPONENT) if fee is not None else Decimal(0)
+    return tuple(
+        Rates(
+            above_tokens=start, request_fee=request_fee, **{rate: _at(value, start) for rate, value in priced.items()}
+        )
+        for start in sorted(starts | {0})
+    )
+
+
+def _at(value: Decimal | TieredPrices | None, start: int) -> Decimal | None:
+    """Return the price of a band that begins above `start` input tokens."""
+    if not isinstance(value, TieredPrices):
+        return value
+    price = value.base
+    for tier in value.tiers:
+        if tier.start <= start:
+            price = tier.price
+    return price
+
+
+def _midnight(day: str) -> datetime:
+    return datetime.fromisoformat(day).replace(tzinfo=UTC)
+
+
+def _utc(value: time) -> time:
+    aware = value if value.tzinfo is not None else value.replace(tzinfo=UTC)
+    return datetime.combine(datetime(1970, 1, 1, tzinfo=UTC), aware).astimezone(UTC).time()

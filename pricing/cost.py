@@ -1,0 +1,67 @@
+"""The one call that most callers need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pricing.book import DEFAULT_PROVIDER, PriceBook
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from pricing.results import Cost
+
+
+def calculate_cost(
+    model: str,
+    input_tokens: int,
+    output_tokens: int,
+    *,
+    provider: str = DEFAULT_PROVIDER,
+    cached_input_tokens: int = 0,
+    cache_write_tokens: int = 0,
+    reasoning_tokens: int = 0,
+    audio_input_tokens: int = 0,
+    audio_output_tokens: int = 0,
+    service_tier: str | None = None,
+    at: datetime | None = None,
+    book: PriceBook | None = None,
+) -> Cost:
+    """Return the exact cost of one request in US dollars.
+
+    Args:
+        model: Model that answered: a name, a dated snapshot, a fine-tune, with or without "provider/" in front.
+        input_tokens: All input tokens, cached, written and audio ones included, 0 or more.
+        output_tokens: All output tokens, reasoning and audio ones included, 0 or more.
+        provider: Provider that billed it.
+        cached_input_tokens: Part of the input read from the prompt cache.
+        cache_write_tokens: Part of the input written to the prompt cache.
+        reasoning_tokens: Part of the output spent on reasoning, billed as output unless the book has a rate for it.
+        audio_input_tokens: Part of the input that is audio.
+        audio_output_tokens: Part of the output that is audio.
+        service_tier: Tier that was served ("default", "batch", "flex", "priority"); None is the default one.
+        at: Instant of the request (aware); None is now.
+        book: Price book; None is `PriceBook.default()`.
+
+    Returns:
+        The cost, its parts and the row used. `total` is None where the model is known but its price for this tier, time
+        or kind of token is not: unknown is not zero.
+
+    Raises:
+        UnknownModelError: No layer of the book knows the model.
+        PartsExceedWholeError: Parts exceed the count they belong to.
+        UsageError: A count is negative or not whole, or `at` has no time zone.
+    """
+    return (book or PriceBook.default()).price(
+        model,
+        input_tokens,
+        output_tokens,
+        provider=provider,
+        cached_input_tokens=cached_input_tokens,
+        cache_write_tokens=cache_write_tokens,
+        reasoning_tokens=reasoning_tokens,
+        audio_input_tokens=audio_input_tokens,
+        audio_output_tokens=audio_output_tokens,
+        service_tier=service_tier,
+        at=at,
+    )

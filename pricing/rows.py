@@ -1,0 +1,227 @@
+"""Rows of the price book: what one model costs on one service tier for one span of time."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING, Final, Literal
+
+from pricing.errors import PriceBookError
+from pricing.rates import Rates
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Layer = Literal["genai", "treering", "customer"]
+LAYERS: Final[tuple[Layer, ...]] = ("customer", "treering", "genai")
+"""Every layer, the one that wins first."""
+
+DEFAULT_TIER: Final = "default"
+
+_RATE_KEYS = frozenset(field.name for field in fields(Rates)) - {"above_tokens"}
+_PER_MTOK_KEYS = _RATE_KEYS - {"request_fee"}
+_ROW_KEYS = frozenset(
+    "provider models service_tier valid_from valid_to rates long_context audio_priced_apart "
+    "price_id source_url checked note".split()
+)
+_DIGEST_DIGITS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class PriceRow:
+    """One price, valid in [valid_from, valid_to). A row is appended, never changed.
+
+    Attributes:
+        layer: Where it comes from; customer rows win over ours, ours over genai-prices.
+        provider: Provider id, lower case.
+        models: Names it prices, lower case; the first one is the row's own name.
+        bands: Figures by input size, ascending by `above_tokens`, the first at 0.
+        service_tier: Tier as served ("default", "batch", "flex", "priority"); None prices every tier.
+        valid_from: First instant (aware), None for always.
+        valid_to: First instant after (aware), None for open.
+        daily: Hours of the day (UTC, start inclusive, end exclusive) it applies to; None for the whole day.
+        audio_priced_apart: A missing audio rate means "unknown", not "as text".
+        given_id: Identifier given by the customer's own table.
+        source_url: Where the figures stand.
+        checked: Day on which somebody read them there.
+        note: Why this row exists.
+    """
+
+    layer: Layer
+    provider: str
+    models: tuple[str, ...]
+    bands: tuple[Rates, ...]
+    service_tier: str | None = DEFAULT_TIER
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    daily: tuple[time, time] | None = None
+    audio_priced_apart: bool = False
+    given_id: str | None = None
+    source_url: str | None = None
+    checked: date | None = None
+    note: str | None = None
+
+    @property
+    def price_id(self) -> str:
+        """Short text that names this row and its figures, the same in every process and release.
+
+        `layer:provider/model`, then `+tier`, `@first day`, `T hours` where they apply, then `#` and the first digits of
+        a SHA-256 over the figures, so that a row corrected in place does not pass for the one charged before.
+        """
+        if self.given_id is not None:
+            return f"{self.layer}:{self.given_id}"
+        text = f"{self.layer}:{self.provider}/{self.models[0]}"
+        if self.service_tier != DEFAULT_TIER:
+            text += f"+{self.service_tier or 'any'}"
+        if self.valid_from is not None:
+            text += f"@{_short(self.valid_from)}"
+        if self.daily is not None:
+            text += f"T{self.daily[0]:%H:%M}-{self.daily[1]:%H:%M}"
+        return f"{text}#{self._digest()}"
+
+    def _digest(self) -> str:
+        figures = [
+            f"{band.above_tokens}:{name}={value.normalize():f}"
+            for band in self.bands
+            for name, value in sorted(band.priced().items())
+        ]
+        return hashlib.sha256(";".join(figures).encode()).hexdigest()[:_DIGEST_DIGITS]
+
+
+def parse_price_row(entry: Mapping[str, object], *, layer: Layer = "customer") -> PriceRow:
+    """Read a row from a mapping as it stands in `overlay.toml`, or in a customer's own table.
+
+    Args:
+        entry: `provider`, `models` (list of names), `rates` (US dollars per million tokens, as text: input,
+            cached_input, cache_write, audio_input, output, reasoning, audio_output; and request_fee in US dollars), and optionally
+            `service_tier`, `valid_from`, `valid_to` (dates are midnight UTC), `long_context` (list of rates, each with
+            `above`), `audio_priced_apart`, `price_id`, `source_url`, `checked`, `note`.
+        layer: Layer that the row belongs to.
+
+    Raises:
+        PriceBookError: A key is missing, unknown or wrong; the message names the row.
+    """
+    name = f"price row {entry.get('provider')}/{entry.get('models')}"
+    unknown = set(entry) - _ROW_KEYS
+    if unknown:
+        raise PriceBookError(f"{name}: unknown keys {sorted(unknown)}")
+    provider = entry.get("provider")
+    models = entry.get("models")
+    if not isinstance(provider, str) or not provider:
+        raise PriceBookError(f"{name}: provider must be a name")
+    if not isinstance(models, list | tuple) or not models or not all(isinstance(m, str) and m for m in models):
+        raise PriceBookError(f"{name}: models must be a list of names")
+    row = PriceRow(
+        layer=layer,
+        provider=provider.strip().lower(),
+        models=tuple(model.strip().lower() for model in models),
+        bands=_parse_bands(entry, name),
+        service_tier=_optional_text(entry, "service_tier", name, default=DEFAULT_TIER),
+        valid_from=_parse_instant(entry, "valid_from", name),
+        valid_to=_parse_instant(entry, "valid_to", name),
+        audio_priced_apart=entry.get("audio_priced_apart") is True,
+        given_id=_optional_text(entry, "price_id", name),
+        source_url=_optional_text(entry, "source_url", name),
+        checked=_parse_day(entry, "checked", name),
+        note=_optional_text(entry, "note", name),
+    )
+    if row.valid_from is not None and row.valid_to is not None and row.valid_from >= row.valid_to:
+        raise PriceBookError(f"{name}: valid_from must be before valid_to")
+    return row
+
+
+def _parse_bands(entry: Mapping[str, object], name: str) -> tuple[Rates, ...]:
+    base = _parse_rates(entry.get("rates"), name)
+    long_context = entry.get("long_context", ())
+    if not isinstance(long_context, list | tuple):
+        raise PriceBookError(f"{name}: long_context must be a list")
+    bands = [_rates(0, base)]
+    for band in long_context:
+        above = band.get("above") if isinstance(band, dict) else None
+        if type(above) is not int or above <= bands[-1].above_tokens:
+            raise PriceBookError(f"{name}: each long_context band needs a rising `above`")
+        rates = _parse_rates({key: value for key, value in band.items() if key != "above"}, name)
+        bands.append(_rates(above, {**base, **rates}))
+    return tuple(bands)
+
+
+def _rates(above_tokens: int, figures: Mapping[str, Decimal]) -> Rates:
+    fee = figures.get("request_fee", Decimal(0))
+    per_mtok = {name: figures.get(name) for name in _PER_MTOK_KEYS}
+    return Rates(above_tokens=above_tokens, request_fee=fee, **per_mtok)
+
+
+def _parse_rates(value: object, name: str) -> dict[str, Decimal]:
+    if not isinstance(value, dict) or not value:
+        raise PriceBookError(f"{name}: rates are missing")
+    unknown = set(value) - _RATE_KEYS
+    if unknown:
+        raise PriceBookError(f"{name}: unknown rates {sorted(unknown)}")
+    return {key: _parse_amount(amount, f"{name}: {key}") for key, amount in value.items()}
+
+
+def _parse_amount(value: object, name: str) -> Decimal:
+    # A binary float has already lost the figure: 0.1 is 0.1000000000000000055.
+    if not isinstance(value, str | int | Decimal) or isinstance(value, bool):
+        raise PriceBookError(f"{name} must be a decimal as text")
+    try:
+        amount = Decimal(value)
+    except InvalidOperation as error:
+        raise PriceBookError(f"{name} is not a number: {value!r}") from error
+    if not amount.is_finite() or amount < 0:
+        raise PriceBookError(f"{name} must be zero or more: {value!r}")
+    return amount
+
+
+def _parse_instant(entry: Mapping[str, object], key: str, name: str) -> datetime | None:
+    value = entry.get(key)
+    if isinstance(value, str):
+        try:
+            value = datetime.fromisoformat(value)
+        except ValueError as error:
+            raise PriceBookError(f"{name}: {key} is not an ISO time: {value!r}") from error
+        if value.tzinfo is None and value.time() == time():
+            value = value.replace(tzinfo=UTC)
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise PriceBookError(f"{name}: {key} needs a time zone")
+        return value.astimezone(UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if value is not None:
+        raise PriceBookError(f"{name}: {key} must be a date or a time")
+    return None
+
+
+def _parse_day(entry: Mapping[str, object], key: str, name: str) -> date | None:
+    instant = _parse_instant(entry, key, name)
+    return None if instant is None else instant.date()
+
+
+def _optional_text(entry: Mapping[str, object], key: str, name: str, default: str | None = None) -> str | None:
+    if key not in entry:
+        return default
+    value = entry[key]
+    if value is not None and not isinstance(value, str):
+        raise PriceBookError(f"{name}: {key} must be text")
+    return value
+
+
+def _short(instant: datetime) -> str:
+    midnight = instant.time() == time()
+    return f"{instant:%Y-%m-%d}" if midnight else f"{instant:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def refuse_ambiguous_rows(rows: Sequence[PriceRow]) -> None:
+    """Raise PriceBookError when two rows of one layer begin at the same instant for the same model and tier."""
+    seen: dict[tuple[object, ...], PriceRow] = {}
+    for row in rows:
+        for model in row.models:
+            key = (row.layer, row.provider, model, row.service_tier, row.valid_from)
+            if key in seen:
+                raise PriceBookError(
+                    f"two prices of {row.provider}/{model} begin together: {row.price_id} and {seen[key].price_id}"
+                )
+            seen[key] = row
