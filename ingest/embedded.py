@@ -116,7 +116,7 @@ class EmbeddedPostgres:
 
     def _start(self) -> None:
         cluster = PostgresCluster(
-            _find_binaries(), self._home / "postgres", self._password("superuser"), port=self._port
+            find_binaries(), self._home / "postgres", self._password("superuser"), port=self._port
         )
         _check_version(cluster.folder)
         if not cluster.exists():
@@ -167,7 +167,12 @@ class EmbeddedPostgres:
         self._lock_file = lock_file
 
 
-def _find_binaries() -> Path:
+def find_binaries() -> Path:
+    """Find the installed programs of the embedded Postgres.
+
+    Raises:
+        EmbeddedServerError: The package that brings them is missing.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # at import it complains of a missing XDG_RUNTIME_DIR, which we do not use

@@ -1,0 +1,124 @@
+"""Fixtures for all tests. Servers start once per test process; every test has a database of its own.
+
+Which fixture for what:
+
+* `service_db`, `viewer(user_id)`, `anonymous`: a `Database` as that caller. The test runs once through each door.
+* `door`: the door itself, to open several callers or to reach the database behind it (`door.database`).
+* `direct`: the same as `door`, through Postgres only, for tests in which the door does not matter.
+* `api`: Supabase's API for the test's database, where the address and the keys themselves matter.
+* `database`: a migrated database with its addresses; `postgres_url`: its superuser's address.
+* `empty_database`: a database without migrations; `every_postgres`: such a one on each version of Postgres.
+* `make_token(sub, role)`: a token as Supabase Auth signs it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ingest.embedded import find_binaries
+from tests.support import toolchain
+from tests.support.api import make_token as sign_token
+from tests.support.doors import Door
+from tests.support.servers import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ingest.database import Database
+    from tests.support.api import Api
+    from tests.support.servers import TestDatabase
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """The embedded Postgres 18."""
+    server = Server.start(find_binaries())
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres15_server() -> Iterator[Server]:
+    """Debian's Postgres 15, the oldest that the migrations must run on."""
+    if not toolchain.POSTGRES_15.is_dir():
+        pytest.skip("Postgres 15 is not installed: `uv run python -m tests` as root installs it")
+    server = Server.start(toolchain.POSTGRES_15)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def database(postgres_server: Server) -> Iterator[TestDatabase]:
+    database = postgres_server.create_database()
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def empty_database(postgres_server: Server) -> Iterator[TestDatabase]:
+    database = postgres_server.create_database(empty=True)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def postgres15_database(postgres15_server: Server) -> Iterator[TestDatabase]:
+    database = postgres15_server.create_database()
+    yield database
+    database.drop()
+
+
+@pytest.fixture(params=["postgres15_server", "postgres_server"])
+def every_postgres(request: pytest.FixtureRequest) -> Iterator[TestDatabase]:
+    server: Server = request.getfixturevalue(request.param)
+    database = server.create_database(empty=True)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def postgres_url(database: TestDatabase) -> str:
+    return database.superuser_url
+
+
+@pytest.fixture(params=["postgres", "postgrest"])
+def door(request: pytest.FixtureRequest, database: TestDatabase) -> Iterator[Door]:
+    door = Door(request.param, database)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def direct(database: TestDatabase) -> Iterator[Door]:
+    door = Door("postgres", database)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def api(database: TestDatabase) -> Iterator[Api]:
+    door = Door("postgrest", database)
+    yield door.api
+    door.close()
+
+
+@pytest.fixture
+def service_db(door: Door) -> Database:
+    return door.service()
+
+
+@pytest.fixture
+def viewer(door: Door) -> Callable[[str], Database]:
+    return door.viewer
+
+
+@pytest.fixture
+def anonymous(door: Door) -> Database:
+    return door.anonymous()
+
+
+@pytest.fixture
+def make_token() -> Callable[..., str]:
+    return sign_token

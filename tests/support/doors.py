@@ -1,0 +1,67 @@
+"""The two doors to a test's database, opened as whoever the test needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from ingest.database import Database, PostgresDatabase, SupabaseDatabase
+from tests.support.api import PUBLISHABLE_KEY, SECRET_KEY, Api, make_token
+
+if TYPE_CHECKING:
+    from tests.support.servers import TestDatabase
+
+DoorName = Literal["postgres", "postgrest"]
+
+
+class Door:
+    """Opens `Database` objects of one kind and closes them after the test.
+
+    Attributes:
+        name: "postgres" for the direct connection, "postgrest" for Supabase's API.
+        database: The database behind it, for set-up as the superuser.
+    """
+
+    def __init__(self, name: DoorName, database: TestDatabase) -> None:
+        self.name = name
+        self.database = database
+        self._opened: list[Database] = []
+        self._api: Api | None = None
+
+    @property
+    def api(self) -> Api:
+        """The API; it starts when first needed."""
+        if self._api is None:
+            api = Api()
+            api.start(self.database)
+            self._api = api
+        return self._api
+
+    def service(self) -> Database:
+        """Open as service_role."""
+        if self.name == "postgres":
+            return self._keep(PostgresDatabase(self.database.authenticator_url))
+        return self._keep(SupabaseDatabase(self.api.url, SECRET_KEY))
+
+    def viewer(self, user_id: str) -> Database:
+        """Open as a signed-in person."""
+        if self.name == "postgres":
+            return self._keep(
+                PostgresDatabase(self.database.authenticator_url, role="authenticated", claims={"sub": user_id})
+            )
+        return self._keep(SupabaseDatabase(self.api.url, PUBLISHABLE_KEY, access_token=make_token(user_id)))
+
+    def anonymous(self) -> Database:
+        """Open as somebody who has not signed in."""
+        if self.name == "postgres":
+            return self._keep(PostgresDatabase(self.database.authenticator_url, role="anon"))
+        return self._keep(SupabaseDatabase(self.api.url, PUBLISHABLE_KEY))
+
+    def close(self) -> None:
+        for database in self._opened:
+            database.close()
+        if self._api is not None:
+            self._api.stop()
+
+    def _keep(self, database: Database) -> Database:
+        self._opened.append(database)
+        return database
