@@ -5,7 +5,7 @@ create materialized view observability_internal.cost_aggregates as
 with by_hour as (
   select r.bucket, g.group_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cost, r.unpriced_requests
   from observability_internal.usage_by_hour as r
-  inner join observability_internal.dimensions as d using (dim_id)
+  inner join observability_internal.dimensions using (dim_id)
   inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
 ),
 
