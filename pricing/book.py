@@ -196,7 +196,10 @@ class PriceBook:
     def _plan(self, provider: str, model: str, service_tier: str | None) -> Plan:
         tier = _clean(service_tier or "")
         tier = _TIER_ALIASES.get(tier, tier)
-        for owner, name, steps in self._readings(provider, model):
+        readings = list(self._readings(provider, model))
+        # The catalogue takes a fine-tune by how its name begins; a row of ours or the customer's that names it goes first.
+        named = [reading for reading in readings if reading[1].startswith("ft:") and reading[:2] in self._rows]
+        for owner, name, steps in (*named, *readings):
             keys, found = self._keys(owner, name)
             if found is not None or any(key in self._rows for key in keys):
                 seller = keys[0][0]

@@ -23,8 +23,10 @@ DEFAULT_TIER: Final = "default"
 _RATE_KEYS = frozenset(field.name for field in fields(Rates)) - {"above_tokens"}
 _PER_MTOK_KEYS = _RATE_KEYS - {"request_fee"}
 _ROW_KEYS = frozenset(
-    "provider models service_tier valid_from valid_to rates long_context audio_priced_apart "
-    "price_id source_url checked note".split()
+    {
+        *("provider", "models", "service_tier", "valid_from", "valid_to", "rates", "long_context"),
+        *("audio_priced_apart", "price_id", "source_url", "checked", "note"),
+    }
 )
 _DIGEST_DIGITS = 6
 
@@ -95,9 +97,9 @@ def parse_price_row(entry: Mapping[str, object], *, layer: Layer = "customer") -
 
     Args:
         entry: `provider`, `models` (list of names), `rates` (US dollars per million tokens, as text: input,
-            cached_input, cache_write, audio_input, output, reasoning, audio_output; and request_fee in US dollars), and optionally
-            `service_tier`, `valid_from`, `valid_to` (dates are midnight UTC), `long_context` (list of rates, each with
-            `above`), `audio_priced_apart`, `price_id`, `source_url`, `checked`, `note`.
+            cached_input, cache_write, audio_input, output, reasoning, audio_output; and request_fee in US dollars), and
+            optionally `service_tier`, `valid_from`, `valid_to` (dates are midnight UTC), `long_context` (list of rates,
+            each with `above`), `audio_priced_apart`, `price_id`, `source_url`, `checked`, `note`.
         layer: Layer that the row belongs to.
 
     Raises:
