@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from ingest.errors import TreeringError
 from ingest.traces import BadLine, Trace, TracedCall
@@ -28,13 +28,6 @@ class ReplayError(TreeringError):
     """The calls could not all be brought into the database."""
 
 
-class Record(Protocol):
-    """What takes the calls: `ingest.record_usage`."""
-
-    def __call__(self, **arguments: Any) -> object:
-        """Take one call."""
-
-
 @dataclass(slots=True)
 class ReplayTotals:
     """What a replay has read so far.
@@ -44,7 +37,7 @@ class ReplayTotals:
         requests: Calls handed to `record_usage`.
         prompt_tokens: Their prompt tokens.
         completion_tokens: Their completion tokens.
-        bad_lines: Lines left out, in order.
+        bad_lines: Lines left out.
         first_created_at: Time of the earliest call.
         last_created_at: Time of the latest call.
     """
@@ -53,7 +46,7 @@ class ReplayTotals:
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    bad_lines: list[BadLine] = field(default_factory=list)
+    bad_lines: int = 0
     first_created_at: datetime | None = None
     last_created_at: datetime | None = None
 
@@ -69,7 +62,7 @@ class ReplayTotals:
 
 def replay_calls(
     lines: Iterable[TracedCall | BadLine],
-    record: Record,
+    record: Callable[..., object],
     flush: Callable[[], bool],
     *,
     limit: int | None = None,
@@ -80,7 +73,7 @@ def replay_calls(
 
     Args:
         lines: What `Trace.calls` reads.
-        record: Takes one call and returns at once.
+        record: `ingest.record_usage`.
         flush: Waits until everything recorded is committed; False when that did not happen in time.
         limit: At most this many calls; None for all.
         on_progress: Told the totals after each line.
@@ -95,7 +88,7 @@ def replay_calls(
     while totals.requests < stop_at and (line := next(remaining, None)) is not None:
         if isinstance(line, BadLine):
             totals.lines = line.number
-            totals.bad_lines.append(line)
+            totals.bad_lines += 1
             on_bad_line(line)
         else:
             record(**line.arguments)

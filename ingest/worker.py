@@ -51,13 +51,11 @@ class Job:
         name: Name in logs and in the heartbeat.
         period_s: Seconds between the end of a run and the next start.
         run: Does it; True asks for another turn at once because work is left.
-        leader_only: False for work that belongs to this machine.
     """
 
     name: str
     period_s: int
     run: Callable[[], bool]
-    leader_only: bool = True
 
 
 class Lease:
@@ -130,7 +128,7 @@ class Lane:
 
     Args:
         jobs: The jobs; each runs at once and then in its period.
-        may_lead: Whether jobs of the leader may run now.
+        may_lead: Whether this worker leads right now; jobs run on the leader alone.
         stop: Set when no further job may begin.
         counts: Told each run and each failure.
         monotonic: Clock that never steps, in seconds.
@@ -196,7 +194,7 @@ class Lane:
             self.scheduler.every(job.period_s).seconds.do(self._run_one, job).tag(job.name).next_run = _local_now()
 
     def _run_one(self, job: Job) -> None:
-        if self._stop.is_set() or (job.leader_only and not self._may_lead()):
+        if self._stop.is_set() or not self._may_lead():
             return
         try:
             has_more = job.run()
@@ -228,6 +226,7 @@ class Worker:
         database: Opened as service_role; used by several threads at once.
         lanes: The jobs, a thread for each inner sequence.
         name: Name of this worker; unique among the running ones.
+        describe: More details for the heartbeat.
         monotonic: Clock that never steps, in seconds.
     """
 
@@ -237,9 +236,11 @@ class Worker:
         lanes: Sequence[Sequence[Job]],
         *,
         name: str | None = None,
+        describe: Callable[[], dict[str, JsonValue]] = dict,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name or default_name()
+        self._describe = describe
         self.stop_requested = threading.Event()
         self.counts = JobCounts()
         self.lease = Lease(database, self.name, monotonic)
@@ -298,6 +299,7 @@ class Worker:
 
     def _report(self, *, is_leader: bool, is_stopping: bool = False) -> None:
         details: dict[str, JsonValue] = {
+            **self._describe(),
             **self.counts.as_json(),
             "is_leader": is_leader,
             "is_stopping": is_stopping,
@@ -322,15 +324,13 @@ def default_name() -> str:
 def standard_lanes(
     database: Database,
     *,
-    deliver: Callable[[], int],
-    adopt_journals: Callable[[], int],
+    deliver: Callable[[], bool],
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
     Args:
         database: Opened as service_role.
-        deliver: Sends waiting notifications; returns how many.
-        adopt_journals: Takes over what dead processes on this machine left unsent; returns how many events.
+        deliver: Sends notifications that wait; True when more may be waiting.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -345,22 +345,9 @@ def standard_lanes(
         # Busy means that another worker's increment is at work: asking again at once would only spin.
         return isinstance(result, Mapping) and not result.get("is_busy") and bool(result.get("pending_batches"))
 
-    def alert() -> bool:
-        try:
-            database.call("evaluate_alerts")
-        finally:
-            deliver()  # what waits in the outbox goes out even where a rule cannot be evaluated
-        return False
-
-    def adopt() -> bool:
-        adopted = adopt_journals()
-        if adopted:
-            logger.info("adopted %d events of processes that ended without sending them", adopted)
-        return False
-
     return [
         [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
         [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
-        [Job("alerts", 10, alert)],
-        [Job("adopt_journals", 30, adopt, leader_only=False)],
+        # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
+        [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
     ]

@@ -1,0 +1,28 @@
+"""The command `treering`."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+from ingest.errors import TreeringError
+
+# What the commands import beyond the core; see the extra `worker` in pyproject.toml.
+_NEEDED = ("typer", "rich", "schedule", "httpx")
+
+
+def main() -> None:
+    """Run the command line; a failure of ours is one plain line and exit code 1."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        sys.exit(f"treering: {', '.join(missing)} is not installed; run: pip install 'treering[worker]'")
+    from ingest.commands import app
+
+    try:
+        app()
+    except TreeringError as error:
+        sys.exit(f"treering: {error}")
+
+
+if __name__ == "__main__":
+    main()

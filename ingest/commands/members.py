@@ -1,0 +1,85 @@
+"""`treering members`: who may see what."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.commands.options import JsonOption  # noqa: TC001 -- typer reads the annotations at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ingest.database import Database
+
+app = typer.Typer(help="Say who may see and change what in the dashboard.", no_args_is_help=True, rich_markup_mode=None)
+
+
+class Role(StrEnum):
+    """What a person may do."""
+
+    MEMBER = "member"
+    ANALYST = "analyst"
+    OPS = "ops"
+
+
+UserArgument = Annotated[str, typer.Argument(help="The person's id as the sign-in gives it (`sub`).")]
+
+
+@app.command("add")
+def add(
+    user_id: UserArgument,
+    role: Annotated[
+        Role, typer.Option(help="member sees own calls, analyst all, ops also changes rules, prices and members.")
+    ],
+) -> None:
+    """Give a person a role, or change it."""
+    with _database() as database:
+        database.call("add_member", user_id=user_id, role=role.value)
+    typer.echo(f"{user_id} is {role.value} now")
+
+
+@app.command("remove")
+def remove(user_id: UserArgument) -> None:
+    """Take a person's role away; such a person sees their own calls only."""
+    with _database() as database:
+        removed = database.call("remove_member", user_id=user_id)
+    if not removed:
+        typer.echo(f"{user_id} was not a member", err=True)
+        raise typer.Exit(1)
+    typer.echo(f"{user_id} is no member any more")
+
+
+@app.command("list")
+def list_members(*, as_json: JsonOption = False) -> None:
+    """List the people who have a role."""
+    with _database() as database:
+        rows = database.call("list_members")
+    assert isinstance(rows, list)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    if not rows:
+        typer.echo("nobody yet; start with: treering members add USER_ID --role ops")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("user", "role", "since", "added by")
+    for row in rows:
+        assert isinstance(row, dict)
+        table.add_row(*(str(row.get(key) or "-") for key in ("user_id", "role", "added_at", "added_by")))
+    Console().print(table)
+
+
+@contextlib.contextmanager
+def _database() -> Generator[Database]:
+    from ingest.database import open_database
+    from ingest.settings import load_settings
+
+    with contextlib.closing(open_database(load_settings())) as database:
+        yield database

@@ -1,0 +1,26 @@
+"""`treering up`."""
+
+from __future__ import annotations
+
+import threading
+from typing import Annotated
+
+import typer
+
+from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
+
+
+def up(
+    *,
+    demo: Annotated[bool, typer.Option("--demo", help="Fill the database with 90 days of made-up usage.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the dashboard on this machine.", min=1, max=65535)] = 8501,
+    home: HomeOption = None,
+) -> None:
+    """Run everything on this machine: an embedded Postgres, the worker and the dashboard; Ctrl-C stops it."""
+    from ingest.settings import load_settings
+    from ingest.signals import stop_on_signals
+    from ingest.up import UpOptions, run_up
+
+    stop = threading.Event()
+    with stop_on_signals(stop):
+        run_up(UpOptions(load_settings(home=home), port=port, demo=demo), stop, typer.echo)

@@ -1,0 +1,53 @@
+"""`treering worker`."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from typing import TYPE_CHECKING
+
+from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+def worker(*, home: HomeOption = None) -> None:
+    """Run the background jobs: roll-ups, refreshes, partitions, alerts; several may run, one of them leads."""
+    import ingest
+    from ingest.alerts import MAX_COUNT, deliver_notifications
+    from ingest.database import open_database
+    from ingest.settings import load_settings
+    from ingest.signals import stop_on_signals
+    from ingest.worker import Worker, default_name, standard_lanes
+
+    # `schedule` goes by local wall-clock time, which is set back by an hour each autumn in half of the world.
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    for noisy in ("httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    settings = load_settings(home=home)
+    name = default_name()
+    # A running recorder takes over the journals of processes on this machine that ended without sending them.
+    ingest.configure(home=settings.home)
+    with contextlib.closing(open_database(settings)) as database:
+
+        def deliver() -> bool:
+            tried = deliver_notifications(database, name, allow_private=settings.allow_private_webhooks)
+            return tried >= MAX_COUNT
+
+        lanes = standard_lanes(database, deliver=deliver)
+        one = Worker(database, lanes, name=name, describe=_describe_journal)
+        with stop_on_signals(one.stop_requested):
+            one.run()
+    ingest.shutdown()
+
+
+def _describe_journal() -> dict[str, JsonValue]:
+    import ingest
+
+    stats = ingest.stats()
+    return {"journal": {"adopted": stats.adopted, "pending": stats.pending, "last_error": stats.last_error}}

@@ -1,0 +1,143 @@
+"""Judges the pipeline's state, as `get_status` tells it, by written thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+class Level(IntEnum):
+    """How bad it is; also the exit code of `treering status`."""
+
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The state of one part.
+
+    Attributes:
+        part: What was looked at.
+        level: How bad it is.
+        message: What it is like, in words.
+    """
+
+    part: str
+    level: Level
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    warning: timedelta
+    critical: timedelta
+
+    def judge(self, age: timedelta) -> Level:
+        if age > self.critical:
+            return Level.CRITICAL
+        return Level.WARNING if age > self.warning else Level.OK
+
+
+# The worker reports every 5 s and the lease ends after 15 s.
+WORKER_LIMITS = _Limits(timedelta(seconds=30), timedelta(minutes=2))
+# Rows are rolled up every second; a backlog of a million takes some minutes.
+BACKLOG_LIMITS = _Limits(timedelta(minutes=1), timedelta(minutes=15))
+# The aggregates are refreshed every 5 minutes.
+REFRESH_LIMITS = _Limits(timedelta(minutes=15), timedelta(hours=1))
+# A rejected event is a fault in some client; it stays a warning for as long.
+REJECTION_SHOWN_FOR = timedelta(hours=24)
+
+
+def judge_status(status: Mapping[str, JsonValue]) -> list[Finding]:
+    """Judge each part of what `get_status` returned, by the database's own clock."""
+    now = _time(status["server_time"])
+    assert now is not None
+    return [
+        Finding("database", Level.OK, f"Postgres {status['server_version']}, schema {status['schema_version']}"),
+        _judge_worker(status, now),
+        _judge_backlog(status, now),
+        _judge_refresh(status, now),
+        _judge_rejections(status, now),
+        _describe_data(status, now),
+    ]
+
+
+def _judge_worker(status: Mapping[str, JsonValue], now: datetime) -> Finding:
+    workers = [worker for worker in _list(status["workers"]) if isinstance(worker, Mapping)]
+    leaders = [worker for worker in workers if worker.get("is_leader")]
+    shown = leaders or workers
+    if not shown:
+        return Finding("worker", Level.CRITICAL, "none was seen within the last hour: start `treering worker`")
+    newest = max(shown, key=lambda worker: str(worker["seen_at"]))
+    seen_at = _time(newest["seen_at"])
+    assert seen_at is not None
+    message = f"{newest['worker']} seen {describe_age(now - seen_at)} ago"
+    level = WORKER_LIMITS.judge(now - seen_at)
+    if not leaders:
+        return Finding("worker", max(level, Level.WARNING), f"{message}, but nobody leads: no job runs")
+    details = newest.get("details")
+    failures = details.get("failures") if isinstance(details, Mapping) else None
+    if isinstance(failures, Mapping) and failures:
+        counts = ", ".join(f"{job} {count}" for job, count in failures.items())
+        message += f"; failed runs since its start: {counts}"
+    return Finding("worker", level, message)
+
+
+def _judge_backlog(status: Mapping[str, JsonValue], now: datetime) -> Finding:
+    oldest = _time(status["oldest_pending_at"])
+    if oldest is None:
+        return Finding("backlog", Level.OK, "everything is rolled up")
+    message = f"{status['pending_rows']} rows wait to be rolled up, the oldest for {describe_age(now - oldest)}"
+    return Finding("backlog", BACKLOG_LIMITS.judge(now - oldest), message)
+
+
+def _judge_refresh(status: Mapping[str, JsonValue], now: datetime) -> Finding:
+    refreshed_at = _time(status["refreshed_at"])
+    if refreshed_at is None:
+        return Finding("aggregates", Level.WARNING, "never refreshed")
+    age = now - refreshed_at
+    return Finding("aggregates", REFRESH_LIMITS.judge(age), f"refreshed {describe_age(age)} ago")
+
+
+def _judge_rejections(status: Mapping[str, JsonValue], now: datetime) -> Finding:
+    last = status.get("last_rejection")
+    if not isinstance(last, Mapping):
+        return Finding("rejected events", Level.OK, "none")
+    received_at = _time(last["received_at"])
+    assert received_at is not None
+    age = now - received_at
+    level = Level.WARNING if age < REJECTION_SHOWN_FOR else Level.OK
+    count = status["rejected_events"]
+    return Finding("rejected events", level, f"{count}, the last {describe_age(age)} ago: {last['reason']}")
+
+
+def _describe_data(status: Mapping[str, JsonValue], now: datetime) -> Finding:
+    newest = _time(status["newest_event_at"])
+    age = "no call yet" if newest is None else f"newest call {describe_age(now - newest)} ago"
+    message = f"{age}, about {status['usage_rows_estimate']} calls in {status['partitions']} partitions"
+    return Finding("data", Level.OK, message)
+
+
+def describe_age(age: timedelta) -> str:
+    """A length of time in its largest unit, as people say it: `42 s`, `7 min`, `3 h`, `12 days`."""
+    seconds = max(round(age.total_seconds()), 0)
+    for unit, length_s in (("days", 2 * 86_400), ("h", 2 * 3_600), ("min", 2 * 60)):
+        if seconds >= length_s:
+            return f"{seconds // (length_s // 2)} {unit}"
+    return f"{seconds} s"
+
+
+def _time(value: JsonValue) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+def _list(value: JsonValue) -> list[JsonValue]:
+    return value if isinstance(value, list) else []
