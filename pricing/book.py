@@ -84,6 +84,7 @@ class PriceBook:
                 self._rows[row.provider, model].append(row)
         self._row_providers = {provider for provider, _ in self._rows}
         self._plans: dict[tuple[str, str, str | None], Plan] = {}
+        self._unknown: set[tuple[str, str, str | None]] = set()
 
     @staticmethod
     def default() -> PriceBook:
@@ -187,17 +188,24 @@ class PriceBook:
         return sorted(own | set(self._catalogue.models(provider)))
 
     def _remember(self, provider: str, model: str, service_tier: str | None) -> Plan:
-        plan = self._plan(provider, model, service_tier)
-        if len(self._plans) >= _MAX_PLANS:
+        key = (provider, model, service_tier)
+        if key in self._unknown:
+            raise UnknownModelError(provider, model)
+        if len(self._plans) + len(self._unknown) >= _MAX_PLANS:
             self._plans.clear()
-        self._plans[provider, model, service_tier] = plan
+            self._unknown.clear()
+        try:
+            plan = self._plans[key] = self._plan(provider, model, service_tier)
+        except UnknownModelError:
+            self._unknown.add(key)
+            raise
         return plan
 
     def _plan(self, provider: str, model: str, service_tier: str | None) -> Plan:
         tier = _clean(service_tier or "")
         tier = _TIER_ALIASES.get(tier, tier)
         readings = list(self._readings(provider, model))
-        # The catalogue takes a fine-tune by how its name begins; a row of ours or the customer's that names it goes first.
+        # The catalogue takes a fine-tune by how its name begins; a row of another layer that names it goes first.
         named = [reading for reading in readings if reading[1].startswith("ft:") and reading[:2] in self._rows]
         for owner, name, steps in (*named, *readings):
             keys, found = self._keys(owner, name)

@@ -161,11 +161,15 @@ def test_names_from_outside_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPat
     book = Book()
     for number in range(10):
         book.price("gpt-4o", 1, 1, service_tier=f"tier-{number}")
-    assert len(book._plans) <= 3
+        with pytest.raises(UnknownModelError):
+            book.price(f"nothing-{number}", 1, 1)
+    assert len(book._plans) + len(book._unknown) <= 3
 
 
-def test_an_unknown_model_is_not_remembered() -> None:
+def test_an_unknown_model_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     book = Book()
     with pytest.raises(UnknownModelError):
         book.price("nothing", 1, 1)
-    assert not book._plans
+    monkeypatch.setattr(book, "_plan", None)
+    with pytest.raises(UnknownModelError, match="'nothing'"):
+        book.price("nothing", 1, 1)
