@@ -1,0 +1,44 @@
+"""Alerts: what fires now, what fired before, which messages went out."""
+
+from __future__ import annotations
+
+import html
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from dashboard import filter_bar, incidents, queries
+from dashboard.identity import require_viewer
+from dashboard.page import chosen_zone, draw_error, draw_header, draw_state
+from ingest.errors import TreeringError
+
+viewer = require_viewer()
+selection = filter_bar.current_selection()
+zone = chosen_zone(selection)
+with draw_header("Alerts"):
+    filter_bar.draw_period("alerts", selection, datetime.now(UTC).astimezone(zone).date())
+    is_live = filter_bar.draw_live("alerts")
+
+
+@st.fragment(run_every=10 if is_live else None)
+def body() -> None:
+    """Read and draw; runs again by itself while live."""
+    try:
+        document = queries.get_alerts(viewer, selection.without_filters().window(datetime.now(UTC), zone))
+    except TreeringError as error:
+        draw_error("alerts", error)
+        return
+    if not document.firing and not document.history and not document.outbox:
+        watched = sum(1 for rule in document.rules if rule.is_enabled)
+        text = f"{watched} rules watch." if watched else "No rule watches yet: add one in Settings."
+        draw_state("alerts_empty", ":material/notifications_off:", "No alert in this period", text)
+        return
+    count = len(document.firing)
+    firing = "1 alert is firing" if count == 1 else f"{count} alerts are firing" if count else "Nothing is firing"
+    st.html(f'<div class="tr-scope">{firing} · times in {html.escape(zone.key)}</div>')
+    incidents.draw_firing(document.firing, zone)
+    incidents.draw_history(document.history, zone)
+    incidents.draw_outbox(document.outbox, zone)
+
+
+body()

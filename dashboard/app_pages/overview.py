@@ -1,0 +1,89 @@
+"""Overview: what was spent and used, and whether it runs well."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dashboard import cards, charts, frames, queries
+from dashboard.money import format_change, format_count, format_exact_usd, format_usd
+from dashboard.page import View, open_page
+from dashboard.rankings import draw_top
+
+if TYPE_CHECKING:
+    from dashboard.documents import Overview
+
+TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
+    "Spend": (frames.COST, "usd"),
+    "Requests": (frames.REQUESTS, "requests"),
+    "Tokens": (frames.TOKENS, "tokens"),
+}
+
+
+def draw_figures(view: View[Overview], document: Overview) -> None:
+    """Draw the key figures."""
+    now, before, phrase = document.totals, document.previous, view.selection.phrase
+    today, month = document.today, document.month
+    draw = [
+        cards.Card(
+            "Spend today",
+            format_usd(today.cost),
+            note=f"{format_count(today.requests)} requests",
+            help=f"Exactly {format_exact_usd(today.cost)}, since midnight",
+        ),
+        cards.Card(
+            "Spend this month",
+            format_usd(month.cost),
+            note=f"{format_count(month.requests)} requests",
+            help=f"Exactly {format_exact_usd(month.cost)}, since the first",
+        ),
+        cards.spend_card(f"Spend, {phrase}", now, before),
+        cards.requests_card(now, before),
+        cards.tokens_card(now, before),
+        cards.error_card(now.requests, now.errors, before.requests, before.errors),
+        cards.latency_card(
+            "Latency p90",
+            now.latency_ms.p90,
+            before.latency_ms.p90,
+            "to the last token",
+            "Nine of ten calls were faster than this",
+        ),
+        cards.Card("Users", format_count(now.users), format_change(now.users, before.users), "with at least one call"),
+    ]
+    cards.draw_cards(view.key, draw, view.selection.short)
+
+
+def draw_trend(document: Overview) -> None:
+    """Draw the chart of the chosen figure over time."""
+    with st.container(border=True, key="panel_overview_trend"):
+        head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+        choice = head.segmented_control(
+            "Trend", list(TRENDS), default="Spend", required=True, key="overview_trend", label_visibility="collapsed"
+        )
+        measure, unit = TRENDS[choice]
+        timeline = frames.measures_over_time(document, document.series, {choice: measure})
+        st.altair_chart(charts.stacked_bars(timeline, unit), key="overview_trend_chart", alt=f"{choice} over time")
+
+
+view = open_page("overview", "Overview", queries.get_overview)
+
+
+@st.fragment(run_every=view.refresh_s)
+def body() -> None:
+    """Read and draw; runs again by itself while live."""
+    document = view.read()
+    if document is None:
+        return
+    if document.firing_alerts:
+        noun = "alert is" if document.firing_alerts == 1 else "alerts are"
+        with st.container(key="firing"):
+            label = f"{document.firing_alerts} {noun} firing"
+            st.page_link(Path(__file__).with_name("alerts.py"), label=label, icon=":material/notifications_active:")
+    draw_figures(view, document)
+    draw_trend(document)
+    draw_top("overview", document)
+
+
+body()

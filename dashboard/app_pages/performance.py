@@ -1,0 +1,34 @@
+"""Performance: how fast calls and routes are, and what fails."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from dashboard import queries
+from dashboard.page import open_page
+from dashboard.speed import draw_calls, draw_routes
+
+view = open_page("performance", "Performance", queries.get_performance)
+
+
+@st.fragment(run_every=view.refresh_s)
+def body() -> None:
+    """Read and draw; runs again by itself while live."""
+    document = view.read()
+    if document is None:
+        return
+    part = st.segmented_control(
+        "Part",
+        ["Model calls", "Routes"],
+        default="Model calls",
+        required=True,
+        key="performance_part",
+        label_visibility="collapsed",
+    )
+    if part == "Routes":
+        draw_routes("performance", document)
+    else:
+        draw_calls("performance", document, view.selection.short)
+
+
+body()

@@ -1,0 +1,45 @@
+"""Settings: members, alert rules and channels, for ops; everybody sees their own access."""
+
+from __future__ import annotations
+
+import html
+
+import streamlit as st
+
+from dashboard import queries
+from dashboard.identity import require_viewer
+from dashboard.page import draw_error, draw_header, draw_state
+from dashboard.settings_forms import ROLES, draw_channels, draw_members, draw_rules
+from ingest.errors import TreeringError
+
+
+def body() -> None:
+    """Read and draw."""
+    viewer = require_viewer()
+    try:
+        configuration = queries.get_configuration(viewer)
+    except TreeringError as error:
+        draw_error("settings", error)
+        return
+    role = ROLES.get(configuration.access, configuration.access)
+    st.html(f'<div class="tr-scope">You are {html.escape(viewer.user_id)} · {html.escape(role)}</div>')
+    if configuration.access != "ops":
+        draw_state(
+            "settings_locked",
+            ":material/lock:",
+            "Settings are for ops",
+            "Members, alert rules and channels are changed by people with the role ops. "
+            "Ask one of them, or add yourself with the service key: treering members add.",
+        )
+        return
+    rules, channels, members = st.tabs(["Alert rules", "Channels", "Members"], key="settings_tabs")
+    with rules:
+        draw_rules(viewer, configuration)
+    with channels:
+        draw_channels(viewer, configuration.channels)
+    with members:
+        draw_members(viewer, configuration.members)
+
+
+draw_header("Settings")
+body()

@@ -1,0 +1,94 @@
+"""Usage: how many calls and tokens, by whom and for what."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from dashboard import cards, charts, frames, queries, tables
+from dashboard.filter_bar import draw_group
+from dashboard.money import format_change, format_count, format_share
+from dashboard.page import View, open_page
+
+if TYPE_CHECKING:
+    from dashboard.documents import Usage
+
+TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
+    "Tokens": (frames.TOKENS, "tokens"),
+    "Requests": (frames.REQUESTS, "requests"),
+}
+
+
+def draw_figures(view: View[Usage], document: Usage) -> None:
+    """Draw the key figures."""
+    now, before = document.totals, document.previous
+    prompt = cards.Card(
+        "Prompt tokens",
+        format_count(now.prompt_tokens),
+        format_change(now.prompt_tokens, before.prompt_tokens),
+        f"{format_share(now.cached_tokens, now.prompt_tokens)} cached",
+        f"Exactly {now.prompt_tokens:,}, of them {now.cached_tokens:,} cached",
+    )
+    completion = cards.Card(
+        "Completion tokens",
+        format_count(now.completion_tokens),
+        format_change(now.completion_tokens, before.completion_tokens),
+        f"{format_share(now.reasoning_tokens, now.completion_tokens)} reasoning",
+        f"Exactly {now.completion_tokens:,}, of them {now.reasoning_tokens:,} reasoning",
+    )
+    users = cards.Card("Users", format_count(now.users), format_change(now.users, before.users), "with a call")
+    cards.draw_cards(view.key, [cards.requests_card(now, before), prompt, completion, users], view.selection.short)
+
+
+def draw_trend(view: View[Usage], document: Usage) -> None:
+    """Draw tokens or requests over time, split by the chosen dimension."""
+    with st.container(border=True, key="panel_usage_trend"):
+        head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
+        with head:
+            choice = st.segmented_control(
+                "Trend", list(TRENDS), default="Tokens", required=True, key="usage_trend", label_visibility="collapsed"
+            )
+            draw_group("usage", view.selection, is_user_shown=document.access != "member")
+        measure, unit = TRENDS[choice]
+        timeline = frames.groups_over_time(document, document.series, measure)
+        totals = frames.totals_by_series(timeline)
+        values = [format_count(round(totals[name])) for name in timeline.series]
+        cards.draw_legend(timeline.series, charts.colours_of(timeline.series), values)
+        st.altair_chart(charts.stacked_bars(timeline, unit), key="usage_trend_chart", alt=f"{choice} over time")
+
+
+def draw_table(document: Usage) -> None:
+    """Draw one ranking at a time."""
+    by = {
+        "Model": document.by_model,
+        "Feature": document.by_feature,
+        "User": document.by_user,
+        "Operation": document.by_operation,
+        "Status": document.by_status,
+    }
+    if document.access == "member":
+        del by["User"]
+    with st.container(border=True, key="panel_usage_table"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            name = st.segmented_control(
+                "Table", list(by), default="Model", required=True, key="usage_by", label_visibility="collapsed"
+            )
+            tables.draw_download("usage", f"usage-by-{name.lower()}", by[name])
+        tables.draw_usage("usage", name, by[name])
+
+
+view = open_page("usage", "Usage", queries.get_usage, is_grouped=True)
+
+
+@st.fragment(run_every=view.refresh_s)
+def body() -> None:
+    """Read and draw; runs again by itself while live."""
+    document = view.read()
+    if document is not None:
+        draw_figures(view, document)
+        draw_trend(view, document)
+        draw_table(document)
+
+
+body()

@@ -1,0 +1,153 @@
+"""Every read and write of the app. Each runs as the viewer, so that the database's own rules decide what comes back.
+
+Cached answers are shared by all sessions of the server: the viewer is the first argument of every cached read.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import streamlit as st
+from pydantic import ValidationError
+
+from dashboard import documents
+from dashboard.identity import Viewer
+from ingest.database import Database, JsonValue, open_viewer_database
+from ingest.errors import DatabaseError, DatabaseUnavailableError
+from ingest.settings import load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic import BaseModel
+
+    from dashboard.filters import Window
+
+__all__ = [
+    "add_member",
+    "delete_alert_rule",
+    "delete_notification_channel",
+    "get_alerts",
+    "get_configuration",
+    "get_costs",
+    "get_overview",
+    "get_performance",
+    "get_usage",
+    "remove_member",
+    "reporting_zone",
+    "save_alert_rule",
+    "save_notification_channel",
+]
+
+# Long enough to serve the reruns of one click from memory, short enough for "live".
+READ_TTL: Final = timedelta(seconds=5)
+# A minted token lives an hour; a connection is renewed well before.
+CONNECTION_TTL: Final = timedelta(minutes=30)
+
+D = TypeVar("D", bound="BaseModel")
+
+
+def get_overview(viewer: Viewer, window: Window) -> documents.Overview:
+    """Read the document of the Overview page."""
+    return _parse(documents.Overview, _read(viewer, "get_overview", window))
+
+
+def get_usage(viewer: Viewer, window: Window) -> documents.Usage:
+    """Read the document of the Usage page."""
+    return _parse(documents.Usage, _read(viewer, "get_usage", window))
+
+
+def get_costs(viewer: Viewer, window: Window) -> documents.Costs:
+    """Read the document of the Costs page."""
+    return _parse(documents.Costs, _read(viewer, "get_costs", window))
+
+
+def get_performance(viewer: Viewer, window: Window) -> documents.Performance:
+    """Read the document of the Performance page."""
+    return _parse(documents.Performance, _read(viewer, "get_performance", window))
+
+
+def get_alerts(viewer: Viewer, window: Window) -> documents.Alerts:
+    """Read the document of the Alerts page."""
+    return _parse(documents.Alerts, _read(viewer, "get_alerts", window))
+
+
+def get_configuration(viewer: Viewer) -> documents.Configuration:
+    """Read members, rules and channels; everybody but ops gets their own access alone. Never cached."""
+    return _parse(documents.Configuration, _call(viewer, "get_settings", {}))
+
+
+def save_alert_rule(viewer: Viewer, rule: Mapping[str, JsonValue]) -> None:
+    """Store a new rule, or a changed one when it carries its `rule_id`."""
+    _call(viewer, "save_alert_rule", {"rule": dict(rule)})
+
+
+def delete_alert_rule(viewer: Viewer, rule_id: int) -> None:
+    """Remove a rule."""
+    _call(viewer, "delete_alert_rule", {"rule_id": rule_id})
+
+
+def save_notification_channel(viewer: Viewer, channel: Mapping[str, JsonValue]) -> None:
+    """Store a new channel, or a changed one when it carries its `channel_id`."""
+    _call(viewer, "save_notification_channel", {"channel": dict(channel)})
+
+
+def delete_notification_channel(viewer: Viewer, channel_id: int) -> None:
+    """Remove a channel."""
+    _call(viewer, "delete_notification_channel", {"channel_id": channel_id})
+
+
+def add_member(viewer: Viewer, user_id: str, role: str) -> None:
+    """Give a person a role, or another one."""
+    _call(viewer, "add_member", {"user_id": user_id, "role": role})
+
+
+def remove_member(viewer: Viewer, user_id: str) -> None:
+    """Take a person's role away."""
+    _call(viewer, "remove_member", {"user_id": user_id})
+
+
+def reporting_zone() -> str:
+    """Return the IANA name of the reporting zone, `TREERING_TIMEZONE`."""
+    return load_settings().timezone
+
+
+def _close(database: Database) -> None:
+    database.close()
+
+
+@st.cache_resource(ttl=CONNECTION_TTL, max_entries=64, on_release=_close, show_spinner=False)
+def _connect(user_id: str, access_token: str | None) -> Database:
+    return open_viewer_database(load_settings(), user_id=user_id, access_token=access_token)
+
+
+def _call(viewer: Viewer, function: str, arguments: dict[str, JsonValue]) -> JsonValue:
+    database = _connect(viewer.user_id, viewer.access_token)
+    try:
+        return database.call(function, **arguments)
+    except DatabaseUnavailableError:
+        # The database may come back at another address: the next call looks again.
+        _connect.clear(viewer.user_id, viewer.access_token)
+        raise
+
+
+@st.cache_data(ttl=READ_TTL, max_entries=400, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+def _read(viewer: Viewer, function: str, window: Window) -> JsonValue:
+    filters: dict[str, JsonValue] = {
+        name: values if isinstance(values, str) else list(values) for name, values in window.filters
+    }
+    arguments: dict[str, JsonValue] = {
+        "from_time": window.from_time.isoformat(),
+        "to_time": window.to_time.isoformat(),
+        "filters": filters,
+    }
+    return _call(viewer, function, arguments)
+
+
+def _parse(model: type[D], document: JsonValue) -> D:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)[:3])
+        raise DatabaseError(f"the database answered in a form this app does not know ({fields})") from error
