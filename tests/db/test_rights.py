@@ -1,0 +1,227 @@
+"""Who may see what, found from the catalogue: a new table or function is covered as soon as it exists."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ingest.errors import DatabaseError, PermissionDeniedError
+from tests.support.events import NOON, performance_event, roll_up_all, usage_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.database import Database
+    from tests.support.doors import Door
+    from tests.support.servers import TestDatabase
+
+# What a signed-in person may call; what it returns or changes depends on who that is.
+FOR_EVERYBODY_SIGNED_IN = {
+    "add_member", "delete_alert_rule", "delete_notification_channel", "get_alerts", "get_cost_aggregates", "get_costs",
+    "get_events", "get_overview", "get_performance", "get_settings", "get_status", "get_usage", "list_members",
+    "remove_member", "save_alert_rule", "save_notification_channel",
+}  # fmt: skip
+
+PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")
+
+
+@pytest.fixture
+def filled(direct: Door) -> TestDatabase:
+    """A database with rows of user_a and user_b in every table that the pipeline fills."""
+    service = direct.service()
+    for user in ("user_a", "user_b"):
+        rejected = usage_event(user_id=user, model=None)
+        service.call("record_usage", events=[usage_event(user_id=user), rejected])
+        service.call("record_performance", events=[performance_event(user_id=user)])
+    roll_up_all(service)
+    service.call("refresh_aggregates")
+    service.call("add_member", user_id="user_ana", role="analyst")
+    service.call("record_heartbeat", worker="w1", details={})
+    return direct.database
+
+
+def relations(database: TestDatabase) -> list[tuple[str, str]]:
+    """Every table, partition, view and materialized view of both schemas."""
+    with psycopg.connect(database.superuser_url) as connection:
+        found = connection.execute(
+            "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+            " where n.nspname in ('observability', 'observability_internal') and c.relkind in ('r', 'p', 'v', 'm', 'f')"
+            " order by 1, 2"
+        ).fetchall()
+    assert len(found) > 20
+    return found
+
+
+def visible_rows(database: TestDatabase, claims: dict[str, str], schema: str, relation: str) -> list[str]:
+    """What a caller gets from `select *`, each row as text; nothing where the database refuses."""
+    with psycopg.connect(database.superuser_url) as connection:
+        connection.execute("select set_config('request.jwt.claims', %s, true)", [json.dumps(claims)])
+        connection.execute(sql.SQL("set local role {}").format(sql.Identifier(claims["role"])))
+        try:
+            rows = connection.execute(
+                sql.SQL("select t::text from {}.{} as t").format(sql.Identifier(schema), sql.Identifier(relation))
+            ).fetchall()
+        except psycopg.errors.InsufficientPrivilege:
+            return []
+        return [text for (text,) in rows]
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [{"role": "anon"}, {"role": "authenticated", "sub": "user_stranger"}, {"role": "authenticated", "sub": ""}],
+)
+def test_a_stranger_sees_no_row_of_any_relation(filled: TestDatabase, claims: dict[str, str]) -> None:
+    seen = {
+        f"{schema}.{relation}": rows
+        for schema, relation in relations(filled)
+        if (rows := visible_rows(filled, claims, schema, relation))
+    }
+    assert seen == {}
+
+
+def test_a_member_sees_no_row_of_anybody_else_in_any_relation(filled: TestDatabase) -> None:
+    claims = {"role": "authenticated", "sub": "user_a"}
+    seen = {
+        f"{schema}.{relation}": rows
+        for schema, relation in relations(filled)
+        if (rows := visible_rows(filled, claims, schema, relation))
+    }
+    assert not [relation for relation, rows in seen.items() if any("user_b" in row for row in rows)]
+    assert {relation: len(rows) for relation, rows in seen.items()} == {
+        "observability.ai_usage_metrics": 1,
+        "observability.performance_metrics": 1,
+        "observability_internal.dimensions": 1,
+        "observability_internal.usage_by_user": 1,
+        "observability_internal.users": 1,
+    }
+
+
+def test_every_table_and_partition_has_row_level_security(filled: TestDatabase) -> None:
+    with psycopg.connect(filled.superuser_url) as connection:
+        unprotected = connection.execute(
+            "select c.oid::regclass::text from pg_class c where c.relkind in ('r', 'p') and not c.relrowsecurity"
+            " and c.relnamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
+        ).fetchall()
+    assert unprotected == []
+
+
+def test_every_plain_view_runs_with_the_rights_of_its_reader(filled: TestDatabase) -> None:
+    with psycopg.connect(filled.superuser_url) as connection:
+        trusting = connection.execute(
+            "select c.oid::regclass::text from pg_class c where c.relkind = 'v'"
+            " and c.relnamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
+            " and not coalesce(c.reloptions @> '{security_invoker=true}', false)"
+        ).fetchall()
+    assert trusting == []
+
+
+def test_every_function_fixes_its_search_path_and_none_is_open_to_the_public(filled: TestDatabase) -> None:
+    with psycopg.connect(filled.superuser_url) as connection:
+        loose = connection.execute(
+            "select p.oid::regprocedure::text from pg_proc p"
+            " where p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
+            " and (not exists (select from unnest(p.proconfig) as s where s like 'search_path=%')"
+            " or has_function_privilege('anon', p.oid, 'execute'))"
+        ).fetchall()
+    assert loose == []
+
+
+def test_people_may_call_the_read_functions_and_the_settings_only(filled: TestDatabase) -> None:
+    with psycopg.connect(filled.superuser_url) as connection:
+        callable_names = connection.execute(
+            "select distinct p.proname from pg_proc p where p.pronamespace = 'observability'::regnamespace"
+            " and has_function_privilege('authenticated', p.oid, 'execute')"
+        ).fetchall()
+    assert {name for (name,) in callable_names} == FOR_EVERYBODY_SIGNED_IN
+
+
+def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase) -> None:
+    with psycopg.connect(filled.superuser_url) as connection:
+        definers = connection.execute(
+            "select p.proname from pg_proc p where p.prosecdef"
+            " and p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
+        ).fetchall()
+    assert {name for (name,) in definers} == {
+        "access_level", "close_alerts_of_rule", "current_user_key", "ensure_partition", "get_cost_aggregates",
+        "get_status", "pending_rows", "refresh_aggregates", "set_channel_target",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("page", [*PAGES, "get_events"])
+def test_anonymous_callers_get_no_page(page: str, anonymous: Database) -> None:
+    with pytest.raises(PermissionDeniedError):
+        anonymous.call(page, from_time=NOON, to_time=NOON.replace(hour=13))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_shows_each_caller_what_they_may_see(
+    page: str, service_db: Database, viewer: Callable[[str], Database]
+) -> None:
+    service_db.call("record_usage", events=[usage_event(user_id="user_a"), usage_event(user_id="user_b")])
+    roll_up_all(service_db)
+    service_db.call("add_member", user_id="user_ana", role="analyst")
+
+    def requests(user_id: str) -> object:
+        document = viewer(user_id).call(page, from_time=NOON, to_time=NOON.replace(hour=13))
+        assert isinstance(document, dict)
+        totals = document["totals"]
+        assert isinstance(totals, dict)
+        assert "user_b" not in json.dumps(document) or user_id == "user_ana"
+        return totals["requests"]
+
+    assert (requests("user_a"), requests("user_stranger"), requests("user_ana")) == (1, 0, 2)
+
+
+def test_the_explorer_shows_each_caller_what_they_may_see(
+    service_db: Database, viewer: Callable[[str], Database]
+) -> None:
+    service_db.call("record_usage", events=[usage_event(user_id="user_a"), usage_event(user_id="user_b")])
+    service_db.call("add_member", user_id="user_ana", role="analyst")
+
+    def users(user_id: str) -> list[str]:
+        document = viewer(user_id).call("get_events", from_time=NOON, to_time=NOON.replace(hour=13))
+        assert isinstance(document, dict)
+        events = document["events"]
+        assert isinstance(events, list)
+        return sorted(str(event["user_id"]) for event in events if isinstance(event, dict))
+
+    assert (users("user_a"), users("user_stranger"), users("user_ana")) == (["user_a"], [], ["user_a", "user_b"])
+
+
+@pytest.mark.parametrize("page", [*PAGES, "get_events"])
+def test_a_member_who_asks_for_somebody_else_is_refused_or_gets_their_own(
+    page: str, service_db: Database, viewer: Callable[[str], Database]
+) -> None:
+    service_db.call("record_usage", events=[usage_event(user_id="user_b")])
+    roll_up_all(service_db)
+    filters = {"user_id": "user_b"}
+    try:
+        document = viewer("user_a").call(page, from_time=NOON, to_time=NOON.replace(hour=13), filters=filters)
+    except PermissionDeniedError:
+        return
+    assert "user_b" not in json.dumps(document)
+
+
+def test_members_cannot_change_members(service_db: Database, viewer: Callable[[str], Database]) -> None:
+    service_db.call("add_member", user_id="user_ops", role="ops")
+    for user in ("user_a", "user_stranger"):
+        with pytest.raises(PermissionDeniedError):
+            viewer(user).call("add_member", user_id=user, role="ops")
+        with pytest.raises(PermissionDeniedError):
+            viewer(user).call("list_members")
+
+
+def test_ops_manage_members_but_cannot_lock_everybody_out(
+    service_db: Database, viewer: Callable[[str], Database]
+) -> None:
+    service_db.call("add_member", user_id="user_ops", role="ops")
+    ops = viewer("user_ops")
+    assert ops.call("remove_member", user_id="user_nobody") is False
+    with pytest.raises(DatabaseError, match="the last ops member cannot be removed"):
+        ops.call("remove_member", user_id="user_ops")
+    ops.call("add_member", user_id="user_two", role="ops")
+    assert ops.call("remove_member", user_id="user_two") is True
