@@ -27,7 +27,11 @@ begin
     return false;
   end if;
   perform pg_advisory_xact_lock(hashtextextended('treering.partition.' || v_name, 0));
-  if to_regclass(v_existing) is not null then
+  -- Read from the catalogue: waiting for the lock does not refresh what to_regclass remembers as missing.
+  if exists (
+    select from pg_catalog.pg_class as c
+    where c.relnamespace = 'observability_internal'::regnamespace and c.relname = v_name
+  ) then
     return false;
   end if;
   -- A table of its own first, then attached: creating it in place would lock the parent against writes.
