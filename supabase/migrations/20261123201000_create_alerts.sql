@@ -57,8 +57,8 @@ create table observability_internal.channel_secrets (
   constraint channel_secrets_pkey primary key (channel_id),
   constraint channel_secrets_channel_id_fkey foreign key (channel_id)
   references observability.notification_channels (channel_id) on delete cascade,
-  constraint "a target is an http or https address" check (
-    target_url ~ '^https?://[^\s\\]+$' and char_length(target_url) <= 2048
+  constraint "a target is an http or https address without user or password" check (
+    target_url ~ '^https?://[^\s\\/?#@]+([/?#][^\s\\]*)?$' and char_length(target_url) <= 2048
   ),
   constraint "a signing secret has 16 to 200 characters, after whsec_ base64" check (
     char_length(signing_secret) between 16 and 200

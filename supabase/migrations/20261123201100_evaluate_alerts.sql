@@ -178,7 +178,6 @@ declare
   v_rule observability.alert_rules;
   v_state observability_internal.alert_states;
   v_figure record;
-  v_is_above boolean;
   v_is_breach boolean;
   v_pending_since timestamptz;
   v_alert_id bigint;
@@ -198,12 +197,16 @@ begin
   for update;
 
   -- A breach in either window counts, with the newest figure. Once firing, a thinning sample does not end it.
-  select m.*, m.value > v_rule.threshold and (v_state.state = 'firing' or m.sample_count >= v_rule.minimum_sample) as counts
+  select
+    m.*,
+    coalesce(
+      m.value > v_rule.threshold and (v_state.state = 'firing' or m.sample_count >= v_rule.minimum_sample), false
+    ) as is_breach
   into strict v_figure
   from observability_internal.measure_alert_metric(v_rule.metric, v_rule.scope, v_rule.window_s, as_of) as m
-  order by counts desc nulls last, m.window_start desc
+  order by is_breach desc, m.sample_count > 0 desc, m.window_start desc
   limit 1;
-  v_is_breach := coalesce(v_figure.counts, false);
+  v_is_breach := v_figure.is_breach;
   v_pending_since := case when v_is_breach then coalesce(v_state.pending_since, as_of) end;
 
   if v_state.state = 'firing' then

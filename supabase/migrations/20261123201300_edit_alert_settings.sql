@@ -189,13 +189,13 @@ begin
   exception
     -- The database's own message quotes the row, and with it the secret.
     when check_violation then
-      raise exception 'an address is http:// or https://, a signing secret 16 to 200 characters (after whsec_ base64)'
-        using errcode = '22023';
+      raise exception 'an address is http:// or https:// without user and password, a signing secret 16 to 200 characters'
+        using errcode = '22023', hint = 'After whsec_ a signing secret is base64.';
     when not_null_violation then
       raise exception 'a channel needs its target_url' using errcode = '22023';
   end;
   update observability.notification_channels as c
-  set target_hint = lower(substring(v_target_url from '^https?://(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^:/?#]+)'))
+  set target_hint = lower(substring(v_target_url from '^https?://(\[[^\]/?#]*\]|[^:/?#]+)'))
   where c.channel_id = set_channel_target.channel_id;
 end;
 $$;

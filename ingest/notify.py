@@ -1,0 +1,54 @@
+"""What a message of the outbox is, and what may become of an attempt to send it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
+
+
+class Notification(BaseModel):
+    """A message that was claimed from the outbox. The address and the secret are never shown or logged.
+
+    Attributes:
+        notification_id: Its number in the outbox.
+        idempotency_key: The same in every attempt, so that a receiver can recognise a repeat.
+        attempt: Counts from 1.
+        event: `firing` or `resolved`.
+        channel_name: Name of the channel, for logs.
+        target_url: Address to send to.
+        signing_secret: Key of the signature.
+        payload: The message itself; its `schema` names its version.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    notification_id: int
+    idempotency_key: str
+    attempt: int
+    event: str
+    channel_name: str
+    target_url: SecretStr
+    signing_secret: SecretStr
+    payload: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        error: Why it failed, without address or secret; None when the receiver has taken the message.
+        is_final: Whether trying again cannot help.
+    """
+
+    error: str | None = None
+    is_final: bool = False
+
+
+class Notifier(Protocol):
+    """Sends one kind of message."""
+
+    async def send(self, notification: Notification) -> Outcome:
+        """Try once to send, within a bounded time, and tell how it ended instead of raising."""
