@@ -60,8 +60,8 @@ def install_tools() -> None:
         if shutil.which("npm") is None:
             install_packages("nodejs", "npm")
         toolchain.install()
-    if not (toolchain.POSTGRES_15.is_dir() and toolchain.PGTAP.exists()):
-        install_packages("postgresql-15", "postgresql-15-pgtap")
+    if not toolchain.has_postgres_15():
+        install_packages(*toolchain.DEBIAN_PACKAGES)
     if shutil.which("chromium") is None and not install_packages("chromium"):
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], cwd=ROOT, check=True)
 

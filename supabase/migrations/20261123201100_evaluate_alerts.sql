@@ -266,7 +266,7 @@ declare
   v_as_of timestamptz;
   v_rule_id bigint;
   v_outcome text;
-  v_counts jsonb := '{"ok": 0, "pending": 0, "fired": 0, "firing": 0, "resolved": 0, "failed": 0}';
+  v_counts jsonb := '{"ok": 0, "pending": 0, "fired": 0, "firing": 0, "resolved": 0, "failed": 0}'::jsonb;
 begin
   -- The lock has a statement of its own: what follows sees all that the last holder committed.
   if not pg_try_advisory_xact_lock(hashtextextended('treering.evaluate_alerts', 0)) then

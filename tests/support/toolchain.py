@@ -10,7 +10,8 @@ FOLDER = Path(__file__).parents[1] / "toolchain"
 _MODULES = FOLDER / "node_modules"
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
-PGTAP = Path("/usr/share/postgresql/15/extension/pgtap.control")
+_EXTENSIONS = Path("/usr/share/postgresql/15/extension")
+DEBIAN_PACKAGES = ("postgresql-15", "postgresql-15-pgtap", "postgresql-15-plpgsql-check")
 
 _PROCESSOR = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -24,6 +25,12 @@ def postgrest() -> Path:
 def supabase() -> Path:
     """The Supabase command line."""
     return _installed(_MODULES / ".bin" / "supabase")
+
+
+def has_postgres_15() -> bool:
+    """Whether Postgres 15 is there with pgTAP and with plpgsql_check, which Supabase's lint needs."""
+    extensions = (_EXTENSIONS / f"{name}.control" for name in ("pgtap", "plpgsql_check"))
+    return POSTGRES_15.is_dir() and all(extension.exists() for extension in extensions)
 
 
 def is_installed() -> bool:
