@@ -116,7 +116,7 @@ def test_some_streams_are_cancelled_and_some_usage_is_guessed(calls: list[dict[s
 
 def test_latency_depends_on_model_and_length(calls: list[dict[str, Any]]) -> None:
     def latency_ms(model: str) -> float:
-        return median(call["latency_ms"] for call in calls if call["model"] == model and call["status"] == "ok")
+        return median(float(call["latency_ms"]) for call in calls if call["model"] == model and call["status"] == "ok")
 
     assert latency_ms("text-embedding-3-small") < latency_ms("gpt-4o-mini") < latency_ms("gpt-4o")
 

@@ -11,6 +11,7 @@ from ingest.replay import ReplayError, replay_calls, shift_to_now
 from ingest.traces import BadLine, Trace, TracedCall, open_trace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -46,7 +47,7 @@ def test_bad_lines_are_told_and_left_out() -> None:
 
 
 def test_the_limit_counts_calls_and_reads_no_further() -> None:
-    lines = iter([BadLine(1, "odd"), call(2), call(3), call(4)])
+    lines: Iterator[TracedCall | BadLine] = iter([BadLine(1, "odd"), call(2), call(3), call(4)])
     assert replay_calls(lines, lambda **_: None, lambda: True, limit=2).requests == 2
     assert next(lines).number == 4
 
