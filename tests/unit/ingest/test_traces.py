@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import record_usage
@@ -197,6 +197,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         open_trace(tmp_path / "none", "jsonl")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 253_000_000_000_000_000), st.text())
 def test_a_derived_id_is_a_uuid7_of_its_millisecond(microseconds: int, key: str) -> None:
     moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
