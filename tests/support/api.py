@@ -76,9 +76,9 @@ class Api:
     def stop(self) -> None:
         self._gateway.shutdown()
         self._thread.join()
+        self._postgrest.kill()  # first: a request that it has not answered would be waited for
+        self._postgrest.wait()
         self._gateway.close_all()
-        self._postgrest.terminate()
-        self._postgrest.wait(timeout=10)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
