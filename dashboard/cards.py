@@ -109,6 +109,25 @@ def tokens_card(totals: Totals, previous: Totals) -> Card:
     )
 
 
+def users_card(totals: Totals, previous: Totals) -> Card:
+    """Return the card of the number of people who made a call."""
+    return Card(
+        "Users", format_count(totals.users), format_change(totals.users, previous.users), "with at least one call"
+    )
+
+
+def cached_card(totals: Totals, previous: Totals) -> Card:
+    """Return the card of the cached share of the input."""
+    before = previous.cached_tokens / previous.prompt_tokens if previous.prompt_tokens else None
+    share = totals.cached_tokens / totals.prompt_tokens if totals.prompt_tokens else None
+    return Card(
+        "Cached input",
+        format_share(share, 1),
+        format_change(share, before),
+        f"{format_count(totals.cached_tokens)} tokens",
+    )
+
+
 def error_card(requests: int, errors: int, previous_requests: int, previous_errors: int) -> Card:
     """Return the card of the error rate; its change is the rate's relative change."""
     before = previous_errors / previous_requests if previous_requests else None

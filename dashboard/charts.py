@@ -48,7 +48,7 @@ def stacked_bars(
     bars = bars.encode(
         x=_x_axis(timeline),
         x2=alt.X2("edge"),
-        y=alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=alt.Scale(zero=True)),
+        y=alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=_y_scale(timeline)),
         y2=alt.Y2("high"),
         color=_colour(timeline, colours),
     )
@@ -86,7 +86,7 @@ def _stack(timeline: Timeline) -> pd.DataFrame:
     frame["low"] = frame["high"] - frame["value"]
     share = BAR_SHARE if frame["at"].nunique() <= MOST_BARS_WITH_GAPS else 1.0
     frame["edge"] = frame["at"] + (frame["until"] - frame["at"]) * share
-    return frame.loc[frame["value"] != 0, ["at", "edge", "series", "low", "high"]]
+    return frame[["at", "edge", "series", "low", "high"]]
 
 
 def _is_lonely(timeline: Timeline) -> pd.Series:
@@ -149,13 +149,19 @@ def _y_axis(timeline: Timeline, unit: Unit, *, is_stacked: bool = False) -> alt.
     )
 
 
+def _y_scale(timeline: Timeline) -> alt.Scale:
+    """Begin at zero; where all is zero, end at one, so that zero lies at the bottom."""
+    largest = timeline.frame["value"].max() if len(timeline.frame) else 0.0
+    return alt.Scale(zero=True) if largest > 0 else alt.Scale(domain=[0, 1])
+
+
 def _labels(largest: float, unit: Unit) -> dict[str, Any]:
     """Choose the format of the labels so that neighbouring ticks never read the same."""
     if unit == "usd":
         if largest >= 1000:
             return {"labelExpr": f"'$' + {_SHORT_COUNT}"}
-        decimals = 2 if largest >= 0.2 else 3
-        while largest and largest < 10 ** (1 - decimals) and decimals < 12:
+        decimals = 3 if 0 < largest < 0.2 else 2
+        while 0 < largest < 10 ** (1 - decimals) and decimals < 12:
             decimals += 1
         return {"format": f"$,.{0 if largest >= 20 else decimals}f"}
     if unit == "percent":
@@ -194,4 +200,4 @@ def _tooltips(timeline: Timeline) -> pd.DataFrame:
     )
     wide = wide.reindex(columns=list(timeline.series))
     wide.columns = [f"t{rank}" for rank in range(len(timeline.series))]
-    return wide.reset_index()
+    return wide.reset_index().astype({"at": "int64", "until": "int64"})

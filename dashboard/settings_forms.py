@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dashboard.identity import Viewer
     from ingest.database import JsonValue
 
+_SAVED_FIELDS: Final = "settings_saved_fields"
 ROLES: Final = {
     "member": "Member: own calls",
     "analyst": "Analyst: all calls",
@@ -27,6 +28,12 @@ ROLES: Final = {
 # What people type, and how it is stored: an error rate of 5 % is 0.05.
 _UNITS: Final = {"spend": "US$", "error_rate": "%", "p99_latency_ms": "ms"}
 _DEFAULTS: Final = {"spend": "50", "error_rate": "5", "p99_latency_ms": "10000"}
+
+
+def clear_saved_fields() -> None:
+    """Empty the fields that were saved; what was refused stays, to be corrected. Call before the forms are drawn."""
+    for key in st.session_state.pop(_SAVED_FIELDS, ()):
+        st.session_state[key] = ""
 
 
 def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
@@ -48,7 +55,7 @@ def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
                     f"{member.user_id} removed",
                 ),
             )
-    with st.form("settings_member_form", clear_on_submit=True, border=True):
+    with st.form("settings_member_form"):
         draw_title("Add a person, or change a role")
         left, right = st.columns([3, 2], gap="small")
         user_id = left.text_input("User id", key="settings_member_user", placeholder="user_2abc", max_chars=200)
@@ -58,7 +65,7 @@ def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
             if not name:
                 st.error("Enter the user id as it stands in the recorded calls.")
             elif _try(lambda: queries.add_member(viewer, name, role), f"{name} is {role} now"):
-                st.rerun()
+                _start_over("settings_member_user")
 
 
 def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
@@ -93,7 +100,7 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
                     f"{channel.name} removed",
                 ),
             )
-    with st.form("settings_channel_form", clear_on_submit=True, border=True):
+    with st.form("settings_channel_form"):
         draw_title("Add a webhook", "The address is stored for sending and never shown again.")
         left, right = st.columns([2, 3], gap="small")
         name = left.text_input("Name", key="settings_channel_name", placeholder="on-call", max_chars=100)
@@ -105,7 +112,7 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
             else:
                 document: dict[str, JsonValue] = {"name": title, "kind": "webhook", "url": address, "is_enabled": True}
                 if _try(lambda: queries.save_notification_channel(viewer, document), f"{title} saved"):
-                    st.rerun()
+                    _start_over("settings_channel_name", "settings_channel_url")
 
 
 def to_threshold(metric: str, typed: str) -> Decimal | None:
@@ -184,7 +191,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             if rule:
                 document["rule_id"] = rule.rule_id
             if _try(lambda: queries.save_alert_rule(viewer, document), f"{document['name']} saved"):
-                st.rerun()
+                _start_over(*([] if rule else [f"{key}_name"]))
     if rule:
         st.button(
             "Delete rule",
@@ -194,6 +201,11 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             on_click=_change,
             args=(lambda rule_id=rule.rule_id: queries.delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
         )
+
+
+def _start_over(*fields: str) -> None:
+    st.session_state[_SAVED_FIELDS] = fields
+    st.rerun()
 
 
 def _typed(rule: AlertRule | None, metric: str) -> str:
