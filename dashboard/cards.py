@@ -212,5 +212,6 @@ def _line(bar: Bar, *, is_bad: bool) -> str:
     name = html.escape(bar.name)
     return (
         f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{name}</span>'
-        f'<span class="value">{html.escape(bar.value)}</span><span class="share">{format_share(bar.share, 1)}</span></div>'
+        f'<span class="value">{html.escape(bar.value)}</span>'
+        f'<span class="share">{format_share(bar.share, 1)}</span></div>'
     )
