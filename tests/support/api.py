@@ -121,7 +121,7 @@ class _Gateway(ThreadingHTTPServer):
 
     def __init__(self, *arguments: object) -> None:
         self._open: set[socket.socket] = set()
-        super().__init__(*arguments)
+        super().__init__(*arguments)  # type: ignore[arg-type]
 
     def process_request(self, request: object, client_address: object) -> None:
         connection = cast("socket.socket", request)
