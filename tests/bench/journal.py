@@ -41,11 +41,7 @@ def run() -> Iterator[dict[str, object]]:
         situations = {"at rest": None, "beside a drain that yields": 5, "beside one that never does": 0}
         for name, make in ways.items():
             append = make(Path(folder))
-            for situation, turn in (
-                ("at rest", None),
-                ("beside a drain that yields", 5),
-                ("beside one that never does", 0),
-            ):
+            for situation, turn in situations.items():
                 times = sorted(_time(append, turn))
                 for label, permille in (("p50", 500), ("p99", 990), ("p99.9", 999)):
                     yield row(f"{name}, {situation}, {label}", times[len(times) * permille // 1000] * 1e6, "µs")
