@@ -94,9 +94,12 @@ begin
   select
     coalesce(l.provider, 'openai'), l.day, l.source, l.kind, coalesce(l.line_item, ''), coalesce(l.model, ''),
     coalesce(l.project_id, ''), coalesce(l.service_tier, ''), coalesce(l.is_batch, false), coalesce(l.currency, ''),
-    trim_scale(sum(l.amount)), case when count(distinct l.quantity_unit) <= 1 then sum(l.quantity) end,
-    case when count(distinct l.quantity_unit) <= 1 then max(l.quantity_unit) end, sum(l.requests), sum(l.input_tokens),
-    sum(l.cached_tokens), sum(l.cache_write_tokens), sum(l.output_tokens)
+    -- A line without its figure is refused, not swallowed by its equals.
+    case when count(l.amount) = count(*) then trim_scale(sum(l.amount)) end,
+    case when count(distinct l.quantity_unit) <= 1 then sum(l.quantity) end,
+    case when count(distinct l.quantity_unit) <= 1 then max(l.quantity_unit) end,
+    case when count(l.requests) = count(*) then sum(l.requests) end, sum(l.input_tokens), sum(l.cached_tokens),
+    sum(l.cache_write_tokens), sum(l.output_tokens)
   from unnest(v_lines) as l
   group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
   get diagnostics v_count = row_count;

@@ -8,7 +8,7 @@ parallel safe
 security invoker
 set search_path = ''
 as $$
-  select case when billed <> 0 then (billed - recorded) / abs(billed) else -sign(recorded) end;
+  select case when billed <> 0 then (billed - recorded) / abs(billed) when billed = 0 then -sign(recorded) end;
 $$;
 
 comment on function observability_internal.drift_fraction(numeric, numeric) is 'What the bill has more (positive) or less than the record, as a fraction of the bill; -1 where nothing was billed but something recorded.';
