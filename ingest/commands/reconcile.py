@@ -154,8 +154,8 @@ def _print(result: Reconciliation, settings: Settings, *, is_over: bool) -> None
     console.print("what could explain the drift:")
     for explanation in result.explanations:
         console.print(f"  {_explain(explanation)}", markup=False)
-    verdict = f"more than {settings.drift_threshold:.2%}" if is_over else f"within {settings.drift_threshold:.2%}"
-    console.print(f"bill and record differ by {verdict}")
+    verdict = "differ by more than" if is_over else "agree within"
+    console.print(f"bill and record {verdict} {settings.drift_threshold:.2%}")
 
 
 def _explain(explanation: Explanation) -> str:

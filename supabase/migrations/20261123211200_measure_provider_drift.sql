@@ -3,7 +3,7 @@
 
 alter table observability.alert_rules drop constraint "a metric is spend, error_rate or p99_latency_ms";
 
-alter table observability.alert_rules add constraint "a metric is one that can be measured" check (
+alter table observability.alert_rules add constraint "a metric is spend, error_rate, p99_latency_ms or provider_drift" check (
   metric in ('spend', 'error_rate', 'p99_latency_ms', 'provider_drift')
 );
 
