@@ -20,6 +20,7 @@ as $$
       and (coalesce(m.feature, '') = any (observability_internal.filter_values(filters, 'feature'))) is not false
       and (m.environment = any (observability_internal.filter_values(filters, 'environment'))) is not false
       and (m.operation = any (observability_internal.filter_values(filters, 'operation'))) is not false
+      and (m.status = any (observability_internal.filter_values(filters, 'status'))) is not false
       and (m.user_id = any (observability_internal.filter_values(filters, 'user_id'))) is not false
     order by m.created_at desc
     limit 200000
@@ -41,11 +42,10 @@ as $$
     group by 1, 2, 3
   )
   select coalesce(jsonb_agg(to_jsonb(c) order by c.missed desc, c.provider, c.model, c.feature), '[]')
-  from counted as c
-  where c.missed > 0;
+  from counted as c;
 $$;
 
-comment on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) is 'By provider, model and feature: calls whose prefix came again within five minutes, and how many of them (missed) read nothing from the cache; the newest 200,000 at most.';
+comment on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), and those of them that read nothing from the cache (missed); the newest 200,000 at most.';
 
 create function observability.get_savings_evidence(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -96,7 +96,7 @@ begin
 end;
 $$;
 
-comment on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) is 'What suggestions are computed from: {groups by provider, model and feature; prefixes that repeat without being cached, of the last 7 days at most}. Analysts and ops.';
+comment on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: how often they repeat and are not read from the cache, of the last 7 days at most}. Analysts and ops.';
 
 grant execute on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) to authenticated, service_role;
 
