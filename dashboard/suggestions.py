@@ -45,8 +45,8 @@ _SHORTEST_COUNTED: Final = (
     "beginnings are is not recorded, so the saving may be larger."
 )
 _PREFIX_FOUND: Final = (
-    "A beginning that comes again after 2 seconds to 5 minutes is found in the cache: put what stays the same first, and "
-    "send calls that share it with one prompt_cache_key."
+    "A beginning that comes again after 2 seconds to 5 minutes is found in the cache: put what stays the same first "
+    "and send calls that share it with one prompt_cache_key."
 )
 _HALF_IS_SAME: Final = (
     "Half of each prompt is the same from call to call and stands at its beginning. Record prefix_hash to have this "

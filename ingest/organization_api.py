@@ -30,8 +30,10 @@ _DAY_S: Final = 86_400
 _COST_DAYS_A_PAGE: Final = 180
 _USAGE_DAYS_A_PAGE: Final = 31
 _TIMEOUT_S: Final = 60.0
-_MAX_ATTEMPTS: Final = 6
+_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 _LONGEST_WAIT_S: Final = 120.0
+_GIVE_UP: Final = float("inf")
+_PASSING_STATUSES: Final = (408, 409, 429)
 
 # Where requests are counted, and how the counts may be split there.
 _USAGE_GROUPS: Final[Mapping[str, Sequence[str]]] = {
@@ -191,9 +193,8 @@ class OrganizationApi:
             query["page"] = page.next_page
 
     def _get(self, path: str, query: Mapping[str, str | int | list[str]]) -> object:
-        problem = ""
-        for attempt in range(_MAX_ATTEMPTS):
-            wait_s = 2**attempt * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads retries, guards nothing
+        for pause_s in (*_PAUSES_S, _GIVE_UP):
+            wait_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads retries, guards nothing
             try:
                 response = self._client.get(path, params=query)
             except httpx.TransportError as error:
@@ -204,10 +205,9 @@ class OrganizationApi:
                 problem = f"it answered {response.status_code}{_reason(response)}"
                 if response.status_code in (401, 403):
                     raise ProviderError(f"OPENAI_ADMIN_KEY: not accepted for {path}: {problem}")
-                if response.status_code not in (408, 409, 429) and response.status_code < 500:
-                    break
-                wait_s = max(wait_s, _retry_after_s(response))
-            if attempt + 1 == _MAX_ATTEMPTS or wait_s > _LONGEST_WAIT_S:
+                is_passing = response.status_code in _PASSING_STATUSES or response.status_code >= 500
+                wait_s = max(wait_s, _retry_after_s(response)) if is_passing else _GIVE_UP
+            if wait_s > _LONGEST_WAIT_S:
                 break
             self._sleep(wait_s)
         raise ProviderError(f"OpenAI's {path} cannot be read: {problem}")
