@@ -29,6 +29,12 @@ def _check_url(value: str | None) -> str | None:
     return value.rstrip("/")
 
 
+def _check_dashboard_url(value: str | None) -> str | None:
+    if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        raise ValueError("it must be an address like https://chat.example.com/dashboard/observability")
+    return None if value is None else value.rstrip("/")
+
+
 def _check_api_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -76,6 +82,9 @@ class Settings(BaseSettings):
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
+        secret_key: Key, or several separated by commas, that seals addresses and secrets of channels
+            (`TREERING_SECRET_KEY`).
+        dashboard_url: Address of the dashboard, for links in messages (`TREERING_DASHBOARD_URL`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
         openai_admin_key: Admin key that may read the organization's costs and usage (`OPENAI_ADMIN_KEY`).
@@ -112,6 +121,10 @@ class Settings(BaseSettings):
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
     fallback_model: OptionalText = Field(default="gpt-4o", validation_alias="TREERING_FALLBACK_MODEL")
+    secret_key: OptionalSecret = Field(default=None, validation_alias="TREERING_SECRET_KEY")
+    dashboard_url: Annotated[OptionalText, AfterValidator(_check_dashboard_url)] = Field(
+        default=None, validation_alias="TREERING_DASHBOARD_URL"
+    )
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
     openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")
     openai_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(

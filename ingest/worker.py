@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE_NAME = "worker"
-LEASE_TTL_S = 15
-RENEWAL_PERIOD_S = 5.0
+# A leader that is killed is missed for at most the sum of both, and alerts with it.
+LEASE_TTL_S = 8
+RENEWAL_PERIOD_S = 2.0
 
 # A clock that steps back by more than this makes `schedule`, which goes by the wall clock, wait for the old time.
 CLOCK_STEP_S = 2.0
@@ -356,5 +357,6 @@ def standard_lanes(
         [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
         [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
-        [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
+        [Job("evaluate_alerts", 10, call("evaluate_alerts"))],
+        [Job("deliver_notifications", 1, deliver)],
     ]

@@ -1,6 +1,21 @@
 -- Purpose: hand out messages at a channel's rate, with its sealed secrets; send again what is dead; send tests.
 -- Locks: row locks on the messages taken; waits for nobody.
 
+create function observability_internal.has_vault() returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select exists (
+    select from pg_catalog.pg_class as c
+    inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+    where n.nspname = 'vault' and c.relname = 'decrypted_secrets'
+  );
+$$;
+
+comment on function observability_internal.has_vault() is 'Whether Supabase Vault is present.';
+
 -- Security definer: the worker's role may not read Vault everywhere; this gives it the channels' own secrets only.
 create function observability_internal.read_channel_vault(vault_id uuid) returns jsonb
 language plpgsql
@@ -11,11 +26,9 @@ as $$
 declare
   v_secret text;
 begin
-  if to_regclass('vault.decrypted_secrets') is null
-    or not exists (
-      select from observability_internal.channel_secrets as s where s.vault_id = read_channel_vault.vault_id
-    )
-  then
+  if not observability_internal.has_vault() or not exists (
+    select from observability_internal.channel_secrets as s where s.vault_id = read_channel_vault.vault_id
+  ) then
     return null;
   end if;
   execute 'select s.decrypted_secret from vault.decrypted_secrets as s where s.id = $1' into v_secret using vault_id;
@@ -80,7 +93,6 @@ begin
         where earlier.alert_id = n.alert_id and earlier.channel_id = n.channel_id
           and earlier.sequence < n.sequence and earlier.state = 'pending'
       )
-    for update of n skip locked
   ),
   spent as (
     select n.channel_id, count(*) as attempts
@@ -99,16 +111,23 @@ begin
     inner join observability.notification_channels as c on d.channel_id = c.channel_id
     left join spent as s on d.channel_id = s.channel_id
     where d.place <= c.max_per_minute - coalesce(s.attempts, 0)
-    order by d.next_attempt_at, d.notification_id
+  ),
+  taken as (
+    select n.notification_id
+    from observability_internal.notifications as n
+    where n.notification_id in (select a.notification_id from allowed as a)
+      and n.state = 'pending' and coalesce(n.leased_until, '-infinity') <= v_now
+    order by n.next_attempt_at, n.notification_id
     limit claim_notifications.max_count
+    for update of n skip locked
   ),
   claimed as (
     update observability_internal.notifications as n
     set
       attempts = n.attempts + 1, leased_by = claim_notifications.worker, last_attempt_at = v_now,
       leased_until = v_now + make_interval(secs => claim_notifications.lease_s)
-    from allowed as a
-    where n.notification_id = a.notification_id
+    from taken as t
+    where n.notification_id = t.notification_id
     returning n.*
   )
   select
@@ -300,6 +319,8 @@ end;
 $$;
 
 comment on function observability.end_silence(bigint) is 'Ends a silence now. Ops only. False where none was running.';
+
+grant execute on function observability_internal.has_vault() to authenticated, service_role;
 
 grant execute on function observability_internal.read_channel_vault(uuid) to service_role;
 

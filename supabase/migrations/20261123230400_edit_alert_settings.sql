@@ -328,27 +328,26 @@ begin
   select * into v_old
   from observability_internal.channel_secrets as s
   where s.channel_id = set_channel_target.channel_id;
+  if v_old.channel_id is null and num_nonnulls(target_url, sealed) = 0 then
+    raise exception 'a channel needs its target' using errcode = '22023';
+  end if;
   if num_nonnulls(target_url, signing_secret, sealed) = 0 then
-    if v_old.channel_id is null then
-      raise exception 'a channel needs its target' using errcode = '22023';
-    end if;
     return;
   end if;
   if sealed is not null then
-    if num_nonnulls(target_url, signing_secret) > 0 or sealed !~ '^[A-Za-z0-9_=-]{40,8000}$'
+    if num_nonnulls(target_url, signing_secret) > 0 or sealed !~ '^[A-Za-z0-9_=-]+$'
+      or char_length(sealed) not between 40 and 8000
       or coalesce(char_length(set_channel_target.target_hint), 0) not between 1 and 253
     then
       raise exception 'a sealed target comes alone, with its target_hint' using errcode = '22023';
     end if;
-  elsif to_regprocedure('vault.create_secret(text,text,text,uuid)') is null
-    and to_regprocedure('vault.create_secret(text,text,text)') is null
-  then
+  elsif not observability_internal.has_vault() then
     raise exception 'an address is stored encrypted: set TREERING_SECRET_KEY for the app and the worker'
       using errcode = '22023', hint = 'Make a key with: treering secret-key';
   else
     v_document := coalesce(observability_internal.read_channel_vault(v_old.vault_id), '{}')
       || jsonb_strip_nulls(jsonb_build_object('target_url', target_url, 'signing_secret', signing_secret));
-    if coalesce(v_document ->> 'target_url', '') !~ '^[a-z][a-z0-9+.-]*://[^\s]{1,2040}$' then
+    if coalesce(v_document ->> 'target_url', '') !~ '^[a-z][a-z0-9+.-]*://[^\s]+$' then
       raise exception 'a channel needs its target_url' using errcode = '22023';
     end if;
     execute 'select vault.create_secret($1, $2)' into v_vault_id

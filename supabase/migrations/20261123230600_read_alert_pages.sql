@@ -163,7 +163,7 @@ begin
         having count(*) > 0
       ) as d
     ),
-    'has_vault', to_regclass('vault.decrypted_secrets') is not null
+    'has_vault', observability_internal.has_vault()
   );
 end;
 $$;
