@@ -86,9 +86,12 @@ def draw_backtest(metric: str, result: Backtest) -> None:
         )
     if result.series:
         values = pd.DataFrame(
-            {"": [point.moment for point in result.series], "value": [float(point.value) for point in result.series]}
+            {
+                "time": [point.moment for point in result.series],
+                "value": [float(point.value) for point in result.series],
+            }
         )
-        st.line_chart(values, x="", y="value", height=140)
+        st.line_chart(values, x="time", y="value", x_label="", y_label=METRICS[metric], height=160)
     if result.firings:
         st.dataframe(
             pd.DataFrame(
