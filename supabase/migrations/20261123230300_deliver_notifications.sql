@@ -223,7 +223,7 @@ $$;
 
 comment on function observability.send_test_notification(bigint, bigint) is 'Writes a marked test message for a channel, or for every channel of a rule: [{notification_id, channel_name}]. Ops only.';
 
-create function observability.get_notification_states(notification_ids bigint[]) returns jsonb
+create function observability.get_notification_states(notification_ids jsonb) returns jsonb
 language sql
 stable
 security invoker
@@ -234,10 +234,10 @@ as $$
     'last_error', n.last_error
   ) order by n.notification_id), '[]')
   from observability_internal.notifications as n
-  where n.notification_id = any (notification_ids);
+  where n.notification_id in (select e.number::bigint from jsonb_array_elements_text(notification_ids) as e (number));
 $$;
 
-comment on function observability.get_notification_states(bigint[]) is 'What became of messages: [{notification_id, channel_name, state, attempts, last_error}].';
+comment on function observability.get_notification_states(jsonb) is 'What became of messages: [{notification_id, channel_name, state, attempts, last_error}].';
 
 -- Security definer: an alert is written by the evaluation alone, but ops may say that they look after it.
 create function observability.acknowledge_alert(alert_id bigint, note text default null) returns jsonb
@@ -328,7 +328,7 @@ grant execute on function observability.resend_notification(bigint) to authentic
 
 grant execute on function observability.send_test_notification(bigint, bigint) to authenticated, service_role;
 
-grant execute on function observability.get_notification_states(bigint[]) to authenticated, service_role;
+grant execute on function observability.get_notification_states(jsonb) to authenticated, service_role;
 
 grant execute on function observability.acknowledge_alert(bigint, text) to authenticated, service_role;
 
