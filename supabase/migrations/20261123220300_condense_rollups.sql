@@ -1,21 +1,23 @@
 -- Purpose: coarse levels computed from finer ones, bucket by bucket, whenever their base has changed.
 -- Locks: the advisory transaction lock of roll_up, ROW EXCLUSIVE on the coarse rollups.
 
-create function observability_internal.condense_usage(target text, source text, buckets timestamptz[], span interval)
-returns void
+create function observability_internal.condense_usage(
+  target text, source text, unit text, from_time timestamptz, to_time timestamptz
+) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 begin
-  execute format('delete from observability_internal.%I as r where r.bucket = any ($1)', target) using buckets;
+  execute format('delete from observability_internal.%I as r where r.bucket >= $1 and r.bucket < $2', target)
+  using from_time, to_time;
   execute format(
     $sql$
     with cells as materialized (
-      select b.bucket as start, r.*
-      from unnest($1) as b (bucket)
-      inner join observability_internal.%I as r on r.bucket >= b.bucket and r.bucket < b.bucket + $2
+      select date_trunc($1, r.bucket, 'UTC') as start, r.*
+      from observability_internal.%I as r
+      where r.bucket >= $2 and r.bucket < $3
     ),
     entries as (
       select c.start, c.dim_id, unnest(c.latency) as latency, unnest(c.time_to_first_token) as first_token from cells as c
@@ -53,27 +55,29 @@ begin
     insert into observability_internal.%I
     select s.*, h.latency, h.time_to_first_token from sums as s left join histograms as h using (start, dim_id)
     $sql$, source, target
-  ) using buckets, span;
+  ) using unit, from_time, to_time;
 end;
 $$;
 
-comment on function observability_internal.condense_usage(text, text, timestamptz[], interval) is 'Computes rows of a coarse level of calls from a finer one.';
+comment on function observability_internal.condense_usage(text, text, text, timestamptz, timestamptz) is 'Computes rows of a coarse level of calls from a finer one.';
 
-create function observability_internal.condense_performance(target text, source text, buckets timestamptz[], span interval)
-returns void
+create function observability_internal.condense_performance(
+  target text, source text, unit text, from_time timestamptz, to_time timestamptz
+) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 begin
-  execute format('delete from observability_internal.%I as r where r.bucket = any ($1)', target) using buckets;
+  execute format('delete from observability_internal.%I as r where r.bucket >= $1 and r.bucket < $2', target)
+  using from_time, to_time;
   execute format(
     $sql$
     with cells as materialized (
-      select b.bucket as start, r.*
-      from unnest($1) as b (bucket)
-      inner join observability_internal.%I as r on r.bucket >= b.bucket and r.bucket < b.bucket + $2
+      select date_trunc($1, r.bucket, 'UTC') as start, r.*
+      from observability_internal.%I as r
+      where r.bucket >= $2 and r.bucket < $3
     ),
     entries as (
       select c.start, c.route_id, 1 as measure, unnest(c.latency) as entry from cells as c
@@ -99,14 +103,14 @@ begin
     insert into observability_internal.%I
     select s.*, h.latency, h.time_to_first_byte from sums as s left join histograms as h using (start, route_id)
     $sql$, source, target
-  ) using buckets, span;
+  ) using unit, from_time, to_time;
 end;
 $$;
 
-comment on function observability_internal.condense_performance(text, text, timestamptz[], interval) is 'Computes rows of a coarse level of requests from a finer one.';
+comment on function observability_internal.condense_performance(text, text, text, timestamptz, timestamptz) is 'Computes rows of a coarse level of requests from a finer one.';
 
 -- Merged from the level's own rows by dimensions, for hours; quarters of an hour from the minutes.
-create function observability_internal.condense_hour_groups(hours timestamptz[]) returns void
+create function observability_internal.condense_hour_groups(from_time timestamptz, to_time timestamptz) returns void
 language plpgsql
 volatile
 security invoker
@@ -128,8 +132,8 @@ begin
   on conflict do nothing;
 
   delete from observability_internal.latency_by_group as r
-  using unnest(hours) as h (bucket)
-  where r.level in ('quarter', 'hour') and r.bucket >= h.bucket and r.bucket < h.bucket + interval '1 hour';
+  where r.level in ('quarter', 'hour') and r.group_id in (select g.group_id from observability_internal.latency_groups as g)
+    and r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time;
 
   with entries as (
     select
@@ -139,30 +143,28 @@ begin
     inner join observability_internal.latency_groups as g
       on g.kind = 'total' or (g.kind = 'model' and g.value = d.model) or (g.kind = 'feature' and g.value = d.feature)
       or (g.kind = 'environment' and g.value = d.environment)
-    where r.bucket = any (hours)
+    where r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time
     union all
     select 'hour', r.bucket, g.group_id, unnest(r.latency), unnest(r.time_to_first_byte)
     from observability_internal.performance_by_hour as r
     inner join observability_internal.route_dimensions as d using (route_id)
     inner join observability_internal.latency_groups as g
       on g.kind = 'requests' or (g.kind = 'route' and g.value = d.method || ' ' || d.route)
-    where r.bucket = any (hours)
+    where r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time
     union all
     select
       'quarter', date_bin('15 minutes', r.bucket, '2000-01-01 00:00:00+00'), g.group_id, unnest(r.latency),
       unnest(r.time_to_first_token)
-    from unnest(hours) as h (bucket)
-    inner join observability_internal.usage_by_minute as r
-      on r.bucket >= h.bucket and r.bucket < h.bucket + interval '1 hour'
+    from observability_internal.usage_by_minute as r
     inner join observability_internal.latency_groups as g on g.kind = 'total'
+    where r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time
     union all
     select
       'quarter', date_bin('15 minutes', r.bucket, '2000-01-01 00:00:00+00'), g.group_id, unnest(r.latency),
       unnest(r.time_to_first_byte)
-    from unnest(hours) as h (bucket)
-    inner join observability_internal.performance_by_minute as r
-      on r.bucket >= h.bucket and r.bucket < h.bucket + interval '1 hour'
+    from observability_internal.performance_by_minute as r
     inner join observability_internal.latency_groups as g on g.kind = 'requests'
+    where r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time
   ),
   measured as (
     select e.level, e.bucket, e.group_id, m.measure, m.entry >> 44 as bin,
@@ -181,26 +183,29 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_hour_groups(timestamptz[]) is 'Merges the histograms of these hours and their quarters.';
+comment on function observability_internal.condense_hour_groups(timestamptz, timestamptz) is 'Merges the histograms of these hours and their quarters.';
 
-create function observability_internal.condense_groups(target text, source text, buckets timestamptz[], span interval)
-returns void
-language sql
+create function observability_internal.condense_groups(
+  target text, source text, from_time timestamptz, to_time timestamptz
+) returns void
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
+begin
   delete from observability_internal.latency_by_group as r
-  where r.level = condense_groups.target and r.bucket = any (buckets);
+  where r.level = condense_groups.target and r.group_id in (select g.group_id from observability_internal.latency_groups as g)
+    and r.bucket >= condense_groups.from_time and r.bucket < condense_groups.to_time;
 
   with entries as (
-    select b.bucket, r.group_id, m.measure, unnest(m.histogram) as entry
-    from unnest(buckets) as b (bucket)
-    cross join observability_internal.latency_groups as g
-    inner join observability_internal.latency_by_group as r
-      on r.level = condense_groups.source and g.group_id = r.group_id and r.bucket >= b.bucket
-      and r.bucket < b.bucket + span
+    select
+      date_trunc(condense_groups.target, r.bucket, 'UTC') as bucket, r.group_id, m.measure, unnest(m.histogram) as entry
+    from observability_internal.latency_groups as g
+    inner join observability_internal.latency_by_group as r on g.group_id = r.group_id
     cross join lateral (values (1, r.latency), (2, r.time_to_first)) as m (measure, histogram)
+    where r.level = condense_groups.source and r.bucket >= condense_groups.from_time
+      and r.bucket < condense_groups.to_time
   ),
   bins as (
     select e.bucket, e.group_id, e.measure, e.entry >> 44 as bin,
@@ -214,33 +219,33 @@ as $$
     array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2)
   from bins as b
   group by b.bucket, b.group_id;
+end;
 $$;
 
-comment on function observability_internal.condense_groups(text, text, timestamptz[], interval) is 'Merges the histograms of groups: days from hours, weeks from days.';
+comment on function observability_internal.condense_groups(text, text, timestamptz, timestamptz) is 'Merges the histograms of groups: days from hours, weeks from days.';
 
-create function observability_internal.condense_users(period text, buckets timestamptz[]) returns void
+create function observability_internal.condense_users(period text, from_time timestamptz, to_time timestamptz) returns void
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 begin
-  delete from observability_internal.user_counts as r
-  where r.period = condense_users.period and r.bucket_start = any (buckets);
   if condense_users.period = 'day' then
-    delete from observability_internal.usage_by_user_day as r where r.bucket = any (buckets);
+    delete from observability_internal.usage_by_user_day as r
+    where r.dim_id in (select 0 union all select d.dim_id from observability_internal.dimensions as d)
+      and r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
     with cells as materialized (
       select
-        b.bucket as start, r.dim_id, r.user_key, sum(r.requests)::bigint as requests,
+        date_trunc('day', r.bucket, 'UTC') as start, r.dim_id, r.user_key, sum(r.requests)::bigint as requests,
         sum(case when d.status = 'error' then r.requests else 0 end)::bigint as errors,
         sum(r.prompt_tokens)::bigint as prompt_tokens, sum(r.completion_tokens)::bigint as completion_tokens,
         sum(r.cached_tokens)::bigint as cached_tokens, sum(r.unpriced_requests)::bigint as unpriced_requests,
         sum(r.cost) as cost
-      from unnest(buckets) as b (bucket)
-      inner join observability_internal.usage_by_user as r
-        on r.bucket >= b.bucket and r.bucket < b.bucket + interval '1 day'
+      from observability_internal.usage_by_user as r
       inner join observability_internal.dimensions as d using (dim_id)
-      group by b.bucket, r.dim_id, r.user_key
+      where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+      group by 1, r.dim_id, r.user_key
     )
     insert into observability_internal.usage_by_user_day
     select c.start, c.dim_id, c.user_key, c.requests, c.errors, c.prompt_tokens, c.completion_tokens, c.cached_tokens,
@@ -252,36 +257,37 @@ begin
     from cells as c
     group by c.start, c.user_key;
   elsif condense_users.period = 'week' then
-    delete from observability_internal.usage_by_user_week as r where r.bucket = any (buckets);
+    delete from observability_internal.usage_by_user_week as r
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
     insert into observability_internal.usage_by_user_week
     select
-      date_trunc('week', r.bucket, 'UTC'), r.dim_id, r.user_key, sum(r.requests), sum(r.errors), sum(r.prompt_tokens),
+      date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests), sum(r.errors), sum(r.prompt_tokens),
       sum(r.completion_tokens), sum(r.cached_tokens), sum(r.unpriced_requests), sum(r.cost)
-    from unnest(buckets) as b (bucket)
-    cross join (select 0 as dim_id union all select d.dim_id from observability_internal.dimensions as d) as d
-    inner join observability_internal.usage_by_user_day as r
-      on r.dim_id = d.dim_id and r.bucket >= b.bucket and r.bucket < b.bucket + interval '7 days'
-    group by date_trunc('week', r.bucket, 'UTC'), r.dim_id, r.user_key;
+    from observability_internal.usage_by_user_day as r
+    where r.dim_id = 0 and r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+    group by date_trunc('week', r.bucket, 'UTC'), r.user_key;
   end if;
+  delete from observability_internal.user_counts as r
+  where r.period = condense_users.period and r.bucket_start >= condense_users.from_time
+    and r.bucket_start < condense_users.to_time;
   execute format(
     $sql$
+    with present as (
+      select distinct date_trunc($1, r.bucket, 'UTC') as start, g.group_id, r.user_key
+      from observability_internal.dimensions as d
+      inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
+      inner join observability_internal.%I as r using (dim_id)
+      where r.bucket >= $2 and r.bucket < $3
+    )
     insert into observability_internal.user_counts (period, bucket_start, group_id, user_count)
-    select $1, b.bucket, g.group_id, count(distinct r.user_key)
-    from unnest($2) as b (bucket)
-    inner join observability_internal.%I as r
-      on r.bucket >= b.bucket and r.bucket < date_trunc($1, b.bucket + $3, 'UTC') and r.dim_id > 0
-    inner join observability_internal.dimensions as d using (dim_id)
-    inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
-    group by b.bucket, g.group_id
+    select $1, p.start, p.group_id, count(*) from present as p group by p.start, p.group_id
     $sql$,
-    case condense_users.period
-      when 'hour' then 'usage_by_user' when 'week' then 'usage_by_user_week' else 'usage_by_user_day'
-    end
-  ) using condense_users.period, buckets, ('1 ' || condense_users.period)::interval;
+    case condense_users.period when 'hour' then 'usage_by_user' else 'usage_by_user_day' end
+  ) using condense_users.period, condense_users.from_time, condense_users.to_time;
 end;
 $$;
 
-comment on function observability_internal.condense_users(text, timestamptz[]) is 'Computes the rows and counts of users of hours, days, weeks or months.';
+comment on function observability_internal.condense_users(text, timestamptz, timestamptz) is 'Computes the rows and counts of users of hours, days, weeks or months.';
 
 -- The oldest stale buckets of a level that end by a time and whose finer level is condensed.
 create function observability_internal.take_stale(level text, closed_by timestamptz, max_buckets integer)
@@ -315,6 +321,30 @@ $$;
 
 comment on function observability_internal.take_stale(text, timestamptz, integer) is 'Takes buckets off the list of what waits to be condensed; null where none is ready.';
 
+create function observability_internal.condense_level(level text, from_time timestamptz, to_time timestamptz) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  if condense_level.level = 'hour' then
+    perform observability_internal.condense_usage('usage_by_hour', 'usage_by_minute', 'hour', from_time, to_time);
+    perform observability_internal.condense_performance('performance_by_hour', 'performance_by_minute', 'hour', from_time, to_time);
+    perform observability_internal.condense_hour_groups(from_time, to_time);
+  elsif condense_level.level = 'day' then
+    perform observability_internal.condense_usage('usage_by_day', 'usage_by_hour', 'day', from_time, to_time);
+    perform observability_internal.condense_performance('performance_by_day', 'performance_by_hour', 'day', from_time, to_time);
+    perform observability_internal.condense_groups('day', 'hour', from_time, to_time);
+  elsif condense_level.level = 'week' then
+    perform observability_internal.condense_groups('week', 'day', from_time, to_time);
+  end if;
+  perform observability_internal.condense_users(condense_level.level, from_time, to_time);
+end;
+$$;
+
+comment on function observability_internal.condense_level(text, timestamptz, timestamptz) is 'Computes the rows of a level (hour, day, week, month) in a range of its buckets from the finer level.';
+
 create function observability_internal.condense_all(closed_by timestamptz, max_hours integer) returns jsonb
 language plpgsql
 volatile
@@ -323,37 +353,36 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_hours constant timestamptz[] := observability_internal.take_stale('hour', closed_by, max_hours);
-  v_days timestamptz[];
-  v_weeks timestamptz[];
-  v_months timestamptz[];
+  v_done jsonb := '{}';
+  v_level text;
+  v_buckets timestamptz[];
+  v_span record;
 begin
-  if v_hours is not null then
-    perform observability_internal.condense_usage('usage_by_hour', 'usage_by_minute', v_hours, '1 hour');
-    perform observability_internal.condense_performance('performance_by_hour', 'performance_by_minute', v_hours, '1 hour');
-    perform observability_internal.condense_hour_groups(v_hours);
-    perform observability_internal.condense_users('hour', v_hours);
-  end if;
-  v_days := observability_internal.take_stale('day', closed_by, greatest(max_hours / 8, 1));
-  if v_days is not null then
-    perform observability_internal.condense_usage('usage_by_day', 'usage_by_hour', v_days, '1 day');
-    perform observability_internal.condense_performance('performance_by_day', 'performance_by_hour', v_days, '1 day');
-    perform observability_internal.condense_groups('day', 'hour', v_days, '1 day');
-    perform observability_internal.condense_users('day', v_days);
-  end if;
-  v_weeks := observability_internal.take_stale('week', closed_by, greatest(max_hours / 24, 1));
-  if v_weeks is not null then
-    perform observability_internal.condense_groups('week', 'day', v_weeks, '7 days');
-    perform observability_internal.condense_users('week', v_weeks);
-  end if;
-  v_months := observability_internal.take_stale('month', closed_by, 1);
-  if v_months is not null then
-    perform observability_internal.condense_users('month', v_months);
-  end if;
-  return jsonb_build_object(
-    'hours', coalesce(cardinality(v_hours), 0), 'days', coalesce(cardinality(v_days), 0),
-    'weeks', coalesce(cardinality(v_weeks), 0), 'months', coalesce(cardinality(v_months), 0)
-  );
+  foreach v_level in array array['hour', 'day', 'week', 'month'] loop
+    v_buckets := observability_internal.take_stale(
+      v_level, closed_by,
+      case v_level when 'hour' then max_hours when 'day' then greatest(max_hours / 8, 1) else greatest(max_hours / 24, 1) end
+    );
+    -- Buckets in a row are one scan of the finer level.
+    for v_span in
+      select min(i.bucket) as from_time, max(i.bucket) + ('1 ' || v_level)::interval as to_time
+      from (
+        select b.bucket, sum(b.is_start) over (order by b.bucket) as island
+        from (
+          select
+            u.bucket,
+            (lag(u.bucket) over (order by u.bucket) + ('1 ' || v_level)::interval is distinct from u.bucket)::integer as is_start
+          from unnest(v_buckets) as u (bucket)
+        ) as b
+      ) as i
+      group by i.island
+      order by 1
+    loop
+      perform observability_internal.condense_level(v_level, v_span.from_time, v_span.to_time);
+    end loop;
+    v_done := v_done || jsonb_build_object(v_level || 's', coalesce(cardinality(v_buckets), 0));
+  end loop;
+  return v_done;
 end;
 $$;
 
@@ -379,8 +408,7 @@ begin
   end if;
   v_done := observability_internal.condense_all(now(), max_hours);
   return v_done || jsonb_build_object(
-    'is_busy', false,
-    'is_done', v_done = '{"hours": 0, "days": 0, "weeks": 0, "months": 0}'
+    'is_busy', false, 'is_done', v_done = '{"hours": 0, "days": 0, "weeks": 0, "months": 0}'
   );
 end;
 $$;
@@ -396,7 +424,7 @@ begin
     where p.pronamespace in ('observability_internal'::regnamespace, 'observability'::regnamespace)
       and p.proname in (
         'condense_usage', 'condense_performance', 'condense_hour_groups', 'condense_groups', 'condense_users',
-        'take_stale', 'condense_all', 'condense_rollups'
+        'take_stale', 'condense_level', 'condense_all', 'condense_rollups'
       )
   loop
     execute format('grant execute on function %s to service_role', v_function);

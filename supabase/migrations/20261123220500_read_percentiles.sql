@@ -23,15 +23,8 @@ declare
 begin
   v_split := observability_internal.split_range(
     group_histograms.from_time, group_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end,
-    case when is_bucketed then 'day' else 'week' end
+    case when v_is_quarterly then 'hour' when is_bucketed then 'day' else 'week' end
   );
-  if v_is_quarterly then
-    v_split.hours := v_split.hours || array(
-      select g.hour from unnest(v_split.days) as d (day)
-      cross join lateral generate_series(d.day, d.day + interval '23 hours', '1 hour') as g (hour)
-    );
-    v_split.days := '{}';
-  end if;
   return query
   with cells as (
     select r.bucket, r.group_id, r.latency, r.time_to_first
@@ -47,10 +40,10 @@ begin
     where not v_is_quarterly and r.level = 'hour' and r.bucket = any (v_split.hours) and r.group_id = any (v_groups)
     union all
     select r.bucket, r.group_id, r.latency, r.time_to_first
-    from unnest(v_split.hours) as h (hour)
-    inner join observability_internal.latency_by_group as r
-      on r.bucket >= h.hour and r.bucket < h.hour + interval '1 hour'
-    where v_is_quarterly and r.level = 'quarter' and r.group_id = any (v_groups)
+    from observability_internal.latency_by_group as r
+    where v_is_quarterly and r.level = 'quarter' and r.group_id = any (v_groups) and r.bucket = any (array(
+      select h.hour + n * interval '15 minutes' from unnest(v_split.hours) as h (hour) cross join generate_series(0, 3) as n
+    ))
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)), g.value,
@@ -63,23 +56,18 @@ begin
     select
       coalesce(date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, r.bucket, scope.timezone)),
       case kind when 'route' then d.method || ' ' || d.route else '' end, r.latency, r.time_to_first_byte
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.performance_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
+    from observability_internal.performance_by_minute as r
     inner join observability_internal.route_dimensions as d using (route_id)
-    where r.bucket >= group_histograms.from_time and r.bucket < group_histograms.to_time;
+    where r.bucket = any (v_split.minutes);
   else
     return query
     select
       coalesce(date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, r.bucket, scope.timezone)),
       case kind when 'model' then d.model when 'feature' then d.feature when 'environment' then d.environment else '' end,
       r.latency, r.time_to_first_token
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.usage_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
+    from observability_internal.usage_by_minute as r
     inner join observability_internal.dimensions as d using (dim_id)
-    where r.bucket >= group_histograms.from_time and r.bucket < group_histograms.to_time
-      and (scope.dims is null or r.dim_id = any (scope.dims));
+    where r.bucket = any (v_split.minutes) and (scope.dims is null or r.dim_id = any (scope.dims));
   end if;
 end;
 $$;
@@ -109,16 +97,9 @@ begin
     return;
   end if;
   v_split := observability_internal.split_range(
-    call_histograms.from_time, call_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end, 'day'
+    call_histograms.from_time, call_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end,
+    case when v_step is not null then 'minute' else 'day' end
   );
-  if is_bucketed and scope.bucket like '%minute%' then
-    v_split.partial_hours := v_split.hours || v_split.partial_hours || array(
-      select g.hour from unnest(v_split.days) as d (day)
-      cross join lateral generate_series(d.day, d.day + interval '23 hours', '1 hour') as g (hour)
-    );
-    v_split.hours := '{}';
-    v_split.days := '{}';
-  end if;
   return query
   with cells as (
     select r.bucket, r.dim_id, r.latency, r.time_to_first_token
@@ -130,11 +111,8 @@ begin
     where r.bucket = any (v_split.hours) and (scope.dims is null or r.dim_id = any (scope.dims))
     union all
     select r.bucket, r.dim_id, r.latency, r.time_to_first_token
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.usage_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
-    where r.bucket >= call_histograms.from_time and r.bucket < call_histograms.to_time
-      and (scope.dims is null or r.dim_id = any (scope.dims))
+    from observability_internal.usage_by_minute as r
+    where r.bucket = any (v_split.minutes) and (scope.dims is null or r.dim_id = any (scope.dims))
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)),
@@ -160,27 +138,16 @@ declare
   v_split observability_internal.range_split;
 begin
   v_split := observability_internal.split_range(
-    request_histograms.from_time, request_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end, 'day'
+    request_histograms.from_time, request_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end,
+    case when v_step is not null then 'minute' else 'day' end
   );
-  if is_bucketed and scope.bucket like '%minute%' then
-    v_split.partial_hours := v_split.hours || v_split.partial_hours || array(
-      select g.hour from unnest(v_split.days) as d (day)
-      cross join lateral generate_series(d.day, d.day + interval '23 hours', '1 hour') as g (hour)
-    );
-    v_split.hours := '{}';
-    v_split.days := '{}';
-  end if;
   return query
   with cells as (
     select r.* from observability_internal.performance_by_day as r where r.bucket = any (v_split.days)
     union all
     select r.* from observability_internal.performance_by_hour as r where r.bucket = any (v_split.hours)
     union all
-    select r.*
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.performance_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
-    where r.bucket >= request_histograms.from_time and r.bucket < request_histograms.to_time
+    select r.* from observability_internal.performance_by_minute as r where r.bucket = any (v_split.minutes)
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)),
