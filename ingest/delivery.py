@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ class Delivery:
         self._price = price
         self._dead_letters = dead_letters
         self._notices = notices
+        self._refusing = threading.Lock()  # one batch may be prepared while another is sent
         self.tally = Tally()
 
     def prepare(self, records: Iterable[tuple[bytes, int]]) -> Batch | None:
@@ -129,9 +131,10 @@ class Delivery:
         batch.parts.extendleft([(function, events[middle:]), (function, events[:middle])])
 
     def _refuse(self, kind: str, event: Event, reason: str) -> None:
-        self.tally.refused += 1
         try:
-            self._dead_letters.write(kind, dict(event), reason)
+            with self._refusing:
+                self.tally.refused += 1
+                self._dead_letters.write(kind, dict(event), reason)
             where = f"kept in {self._dead_letters.path}"
         except OSError as error:
             where = f"lost, since {self._dead_letters.path} cannot be written: {error.strerror}"
