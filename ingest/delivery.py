@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FUNCTIONS = {USAGE: "record_usage", PERFORMANCE: "record_performance"}
 MAX_UNEXPECTED_FAILURES = 5
+# Turning an event into JSON takes a third of the time that preparing it takes, so others get their turn as often.
+EVENTS_PER_PAUSE = 3 * EVENTS_PER_TURN
 
 
 @dataclass
@@ -89,7 +91,7 @@ class Delivery:
                 self._refuse("unreadable", {"record": record.decode("utf-8", "replace")}, f"unreadable: {error}")
             else:
                 self._count(event)
-                events[kind].append(_Courteous(event) if is_turn else event)
+                events[kind].append(_Courteous(event) if count % EVENTS_PER_PAUSE == 0 else event)
             if is_turn:
                 time.sleep(0)
         if not count:
