@@ -345,9 +345,21 @@ def standard_lanes(
         # Busy means that another worker's increment is at work: asking again at once would only spin.
         return isinstance(result, Mapping) and not result.get("is_busy") and bool(result.get("pending_batches"))
 
+    def condense() -> bool:
+        # Few hours a call: the increments wait for the same lock.
+        result = database.call("condense_rollups", max_hours=8)
+        return isinstance(result, Mapping) and not result.get("is_busy") and not result.get("is_done")
+
     return [
-        [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
-        [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
+        [
+            Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")),
+            Job("roll_up", 1, roll_up),
+            Job("condense_rollups", 60, condense),
+        ],
+        [
+            Job("refresh_aggregates", 5 * 60, call("refresh_aggregates")),
+            Job("verify_rollups", 24 * 60 * 60, call("verify_rollups")),
+        ],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
         [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
     ]

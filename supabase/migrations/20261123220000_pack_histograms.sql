@@ -66,6 +66,40 @@ $$;
 
 comment on function observability_internal.histogram_quantile(bigint[], double precision) is 'A quantile (0 to 1) in ms, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
 
+create function observability_internal.histogram_percentiles(histogram bigint[]) returns double precision[]
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  with bins as (
+    select e.entry >> 44 as bin, sum((e.entry & 17592186044415)::double precision) / 1024 as weight
+    from (select unnest(histogram) as entry) as e
+    group by e.entry >> 44
+  ),
+  seen as (
+    select b.bin - 400 as bin, sum(b.weight) over (order by b.bin) as seen, sum(b.weight) over () as total from bins as b
+  ),
+  ends as (
+    select
+      q.quantile, greatest(q.quantile * (s.total - 1), 0) as rank, s.total,
+      min(s.bin) filter (where s.seen > floor(greatest(q.quantile * (s.total - 1), 0))) as low,
+      coalesce(min(s.bin) filter (where s.seen > ceil(greatest(q.quantile * (s.total - 1), 0))), max(s.bin)) as high
+    from seen as s
+    cross join (values (0.5::double precision), (0.9), (0.99)) as q (quantile)
+    group by q.quantile, s.total
+  )
+  select array[min(n.total)] || array_agg(
+    0.99 * exp(n.low * 0.020000666706669435) + (n.rank - floor(n.rank))
+    * 0.99 * (exp(n.high * 0.020000666706669435) - exp(n.low * 0.020000666706669435)) order by n.quantile
+  )
+  from ends as n
+  having count(*) > 0;
+$$;
+
+comment on function observability_internal.histogram_percentiles(bigint[]) is '{count, p50, p90, p99}, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
+
 create function observability_internal.pack_histogram(histogram real[]) returns bigint[]
 language sql
 immutable
@@ -172,6 +206,8 @@ end;
 $$;
 
 grant execute on function observability_internal.merge_histogram(bigint[]) to service_role;
+
+grant execute on function observability_internal.histogram_percentiles(bigint[]) to service_role;
 
 grant execute on function observability_internal.histogram_weight(bigint[]) to authenticated, service_role;
 

@@ -46,11 +46,13 @@ create table observability_internal.latency_by_group (
   group_id integer not null,
   latency bigint[],
   time_to_first bigint[],
+  latency_percentiles double precision[],
+  first_percentiles double precision[],
   constraint latency_by_group_pkey primary key (level, group_id, bucket),
   constraint "a level is quarter, hour, day or week" check (level in ('quarter', 'hour', 'day', 'week'))
 );
 
-comment on table observability_internal.latency_by_group is 'Merged histograms by UTC bucket; quarters of an hour for all calls and all requests only.';
+comment on table observability_internal.latency_by_group is 'Merged histograms by UTC bucket and their {count, p50, p90, p99}; quarters of an hour for all calls and all requests only.';
 
 create table observability_internal.usage_by_user_day (
   bucket timestamptz not null,

@@ -174,12 +174,16 @@ begin
     where m.entry is not null
     group by e.level, e.bucket, e.group_id, m.measure, m.entry >> 44
   )
-  insert into observability_internal.latency_by_group (level, bucket, group_id, latency, time_to_first)
+  insert into observability_internal.latency_by_group
   select
-    b.level, b.bucket, b.group_id, array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1),
-    array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2)
-  from measured as b
-  group by b.level, b.bucket, b.group_id;
+    h.*, observability_internal.histogram_percentiles(h.latency), observability_internal.histogram_percentiles(h.first)
+  from (
+    select
+      b.level, b.bucket, b.group_id, array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1) as latency,
+      array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2) as first
+    from measured as b
+    group by b.level, b.bucket, b.group_id
+  ) as h;
 end;
 $$;
 
@@ -213,12 +217,17 @@ begin
     from entries as e
     group by e.bucket, e.group_id, e.measure, e.entry >> 44
   )
-  insert into observability_internal.latency_by_group (level, bucket, group_id, latency, time_to_first)
+  insert into observability_internal.latency_by_group
   select
-    condense_groups.target, b.bucket, b.group_id, array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1),
-    array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2)
-  from bins as b
-  group by b.bucket, b.group_id;
+    h.*, observability_internal.histogram_percentiles(h.latency), observability_internal.histogram_percentiles(h.first)
+  from (
+    select
+      condense_groups.target, b.bucket, b.group_id,
+      array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1) as latency,
+      array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2) as first
+    from bins as b
+    group by b.bucket, b.group_id
+  ) as h;
 end;
 $$;
 

@@ -181,11 +181,12 @@ create type observability_internal.range_split as (
   weeks timestamptz[],
   days timestamptz[],
   hours timestamptz[],
+  partial_hours timestamptz[],
   minutes timestamptz[],
   spans tstzrange[]
 );
 
-comment on type observability_internal.range_split is 'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; spans are the hours and minutes as ranges.';
+comment on type observability_internal.range_split is 'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial hours are read by minute; spans are all hours and minutes as ranges.';
 
 create function observability_internal.split_range(
   from_time timestamptz, to_time timestamptz, cuts timestamptz[], coarsest text
@@ -244,10 +245,11 @@ begin
       cross join lateral generate_series(r.from_time, r.to_time - interval '1 microsecond', '1 minute') as m (minute)
       where not r.is_whole
     ),
+    array(select date_trunc('hour', r.from_time) from rest as r where not r.is_whole),
     (select array_agg(s.span) from (
       select unnest(range_agg(tstzrange(r.from_time, r.to_time))) as span from rest as r
     ) as s)
-  into v_split.minutes, v_split.spans;
+  into v_split.minutes, v_split.partial_hours, v_split.spans;
   return v_split;
 end;
 $$;

@@ -323,13 +323,19 @@ begin
     v_from, user_sums.to_time, '{}', case when scope.dims is null then 'week' else 'day' end
   );
   return query
-  select r.user_key, r.requests, r.errors, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.unpriced_requests, r.cost
+  select
+    r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
+    sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
   from observability_internal.usage_by_user_week as r
   where r.bucket = any (v_split.weeks)
-  union all
-  select r.user_key, r.requests, r.errors, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.unpriced_requests, r.cost
+  group by r.user_key;
+  return query
+  select
+    r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
+    sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
   from observability_internal.usage_by_user_day as r
-  where r.dim_id = any (coalesce(scope.dims, '{0}')) and r.bucket = any (v_split.days);
+  where r.dim_id = any (coalesce(scope.dims, '{0}')) and r.bucket = any (v_split.days)
+  group by r.user_key;
   foreach v_span in array coalesce(v_split.spans, '{}') loop
     return query
     select
