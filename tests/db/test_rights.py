@@ -38,7 +38,9 @@ def filled(direct: Door) -> TestDatabase:
         service.call("record_usage", events=[usage_event(user_id=user), rejected])
         service.call("record_performance", events=[performance_event(user_id=user)])
     roll_up_all(service)
+    service.call("condense_rollups")
     service.call("refresh_aggregates")
+    service.call("verify_rollups")
     service.call("add_member", user_id="user_ana", role="analyst")
     service.call("record_heartbeat", worker="w1", details={})
     return direct.database

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.events import NOON, performance_event, roll_up_all, store, usage_event
+from tests.support.events import NOON, condense_all, performance_event, roll_up_all, store, usage_event
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -29,7 +29,7 @@ select sum(requests), sum(prompt_tokens), sum(completion_tokens), sum(cached_tok
 from observability_internal.{}
 """
 
-LEVELS = ("usage_by_minute", "usage_by_hour", "usage_by_user")
+LEVELS = ("usage_by_minute", "usage_by_user", "usage_by_hour", "usage_by_day")
 
 
 def sums(database: TestDatabase, level: str) -> tuple[object, ...]:
@@ -44,7 +44,9 @@ def test_a_late_row_is_added_to_its_old_bucket(direct: Door) -> None:
     service = direct.service()
     store(service, usage_event())
     store(service, usage_event(created_at=NOON + timedelta(days=1)))
+    condense_all(service)
     store(service, usage_event())
+    condense_all(service)
     for level in LEVELS:
         assert sums(direct.database, level) == (3, 450, 150, 0, "0.002625", 0, 0)
 
@@ -62,6 +64,7 @@ def test_rows_count_once_with_many_writers_and_several_workers(direct: Door) -> 
         service = direct.service()
         for _ in range(20):
             service.call("roll_up", max_rows=50)
+            service.call("condense_rollups")
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
     threads += [threading.Thread(target=work) for _ in range(3)]
@@ -70,6 +73,7 @@ def test_rows_count_once_with_many_writers_and_several_workers(direct: Door) -> 
     for thread in threads:
         thread.join()
     roll_up_all(direct.service())
+    condense_all(direct.service())
     calls = writers * batches * 20
     expected = (calls, calls * 150, calls * 50, 0, str(calls * Decimal("0.000875")), 0, 0)
     for level in LEVELS:
@@ -120,8 +124,9 @@ _EVENT = st.fixed_dictionaries(
 def test_every_level_equals_the_sum_of_the_events(direct: Door, batches: list[list[dict[str, object]]]) -> None:
     direct.database.execute(
         "truncate observability.ai_usage_metrics, observability_internal.usage_by_minute,"
-        " observability_internal.usage_by_hour, observability_internal.usage_by_user,"
-        " observability_internal.users_by_period, observability_internal.user_counts"
+        " observability_internal.usage_by_hour, observability_internal.usage_by_day,"
+        " observability_internal.usage_by_user, observability_internal.usage_by_user_day,"
+        " observability_internal.user_counts"
     )
     service = direct.service()
     expected: Counter[str] = Counter()
@@ -148,6 +153,7 @@ def test_every_level_equals_the_sum_of_the_events(direct: Door, batches: list[li
                 )
             )
         store(service, *events)
+    condense_all(service)
     for level in LEVELS:
         row = sums(direct.database, level)
         found = [0 if value is None else value for value in row]
