@@ -7,7 +7,7 @@ import threading
 from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
@@ -244,3 +244,69 @@ def test_cost_aggregates_count_distinct_users_of_each_period(direct: Door, perio
     assert rows[0]["user_count"] == 2
     assert sum(Decimal(str(row["total_cost"])) for row in rows) == 4 * Decimal("0.000875")
     assert sum(int(str(row["request_count"])) for row in rows) == 4
+
+
+_REQUEST = st.tuples(st.floats(0.0, 1e6), st.integers(1, 40))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=st.lists(_REQUEST, min_size=1, max_size=25), is_condensed=st.booleans())
+def test_weighted_percentiles_are_those_of_the_requests_they_stand_for(
+    direct: Door, requests: list[tuple[float, int]], is_condensed: bool
+) -> None:
+    direct.database.execute(
+        "truncate observability.performance_metrics, observability_internal.performance_by_minute,"
+        " observability_internal.performance_by_hour, observability_internal.performance_by_day"
+    )
+    service = direct.service()
+    events = [performance_event(latency_ms=latency, sample_weight=weight) for latency, weight in requests]
+    service.call("record_performance", events=events)
+    roll_up_all(service)
+    if is_condensed:
+        condense_all(service)
+    with psycopg.connect(direct.database.superuser_url) as connection:
+        exact = connection.execute(
+            "select percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(latency_ms, 0.001))"
+            " from observability.performance_metrics cross join generate_series(1, sample_weight::integer)"
+        ).fetchone()
+    assert exact is not None
+    document = service.call(
+        "get_performance", from_time=NOON, to_time=NOON + timedelta(days=1), filters={"bucket": "hour"}
+    )
+    assert isinstance(document, dict)
+    routes: Any = document["routes"]
+    expected = pytest.approx(exact[0], rel=0.0101)
+    for found in (routes["latency_ms"], *routes["series"], *routes["by_route"]):
+        names = ("p50", "p90", "p99") if "p50" in found else ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms")
+        assert [found[name] for name in names] == expected
+    assert routes["latency_ms"]["count"] == sum(weight for _, weight in requests)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    latencies=st.lists(st.floats(0.001, 1e8) | st.sampled_from([1.0, 1e3]), min_size=1, max_size=40),
+    is_condensed=st.booleans(),
+)
+def test_percentiles_of_calls_are_within_one_percent(direct: Door, latencies: list[float], is_condensed: bool) -> None:
+    direct.database.execute(
+        "truncate observability.ai_usage_metrics, observability_internal.usage_by_minute,"
+        " observability_internal.usage_by_user"
+    )
+    service = direct.service()
+    store(service, *[usage_event(latency_ms=value, time_to_first_token_ms=value / 2) for value in latencies])
+    if is_condensed:
+        condense_all(service)
+    with psycopg.connect(direct.database.superuser_url) as connection:
+        exact = connection.execute(
+            "select percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(latency_ms, 0.001)),"
+            " percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(time_to_first_token_ms, 0.001))"
+            " from observability.ai_usage_metrics"
+        ).fetchone()
+    assert exact is not None
+    for filters in ({}, {"model": "gpt-4o"}, {"status": "ok"}, {"user_id": "user_a"}):
+        document = service.call("get_performance", from_time=NOON, to_time=NOON + timedelta(days=1), filters=filters)
+        assert isinstance(document, dict)
+        totals: Any = document["totals"]
+        for measure, expected in zip(("latency_ms", "time_to_first_token_ms"), exact, strict=True):
+            found = [totals[measure][name] for name in ("p50", "p90", "p99")]
+            assert found == pytest.approx(expected, rel=0.0101)
