@@ -140,6 +140,43 @@ drop function observability_internal.histogram_summary(real[]);
 
 drop function observability_internal.histogram_quantile(real[], double precision);
 
+-- Most cells have none of these: a null takes no room and means 0.
+alter table observability_internal.usage_by_minute
+alter column cached_tokens drop not null,
+alter column cache_write_tokens drop not null,
+alter column reasoning_tokens drop not null,
+alter column audio_input_tokens drop not null,
+alter column audio_output_tokens drop not null,
+alter column fallback_cost drop not null,
+alter column provider_reported_cost drop not null,
+alter column unpriced_requests drop not null,
+alter column fallback_requests drop not null,
+alter column estimated_requests drop not null;
+
+alter table observability_internal.usage_by_hour
+alter column cached_tokens drop not null,
+alter column cache_write_tokens drop not null,
+alter column reasoning_tokens drop not null,
+alter column audio_input_tokens drop not null,
+alter column audio_output_tokens drop not null,
+alter column fallback_cost drop not null,
+alter column provider_reported_cost drop not null,
+alter column unpriced_requests drop not null,
+alter column fallback_requests drop not null,
+alter column estimated_requests drop not null;
+
+alter table observability_internal.usage_by_user
+alter column cached_tokens drop not null,
+alter column cache_write_tokens drop not null,
+alter column reasoning_tokens drop not null,
+alter column audio_input_tokens drop not null,
+alter column audio_output_tokens drop not null,
+alter column fallback_cost drop not null,
+alter column provider_reported_cost drop not null,
+alter column unpriced_requests drop not null,
+alter column fallback_requests drop not null,
+alter column estimated_requests drop not null;
+
 -- A user's rows are found by user; the rows of a time lie together as they came, which a block range index finds.
 alter table observability_internal.usage_by_user drop constraint usage_by_user_pkey;
 
@@ -152,9 +189,9 @@ create index usage_by_user_bucket_idx on observability_internal.usage_by_user
 using brin (bucket) with (pages_per_range = 16, autosummarize = on);
 
 -- The running minute's rows are updated every second: room in their pages keeps the updates there.
-alter table observability_internal.usage_by_minute set (fillfactor = 90);
+alter table observability_internal.usage_by_minute set (fillfactor = 95);
 
-alter table observability_internal.performance_by_minute set (fillfactor = 90);
+alter table observability_internal.performance_by_minute set (fillfactor = 95);
 
 -- The alert metrics, over the new histograms.
 create or replace function observability_internal.measure_alert_metric(
@@ -193,7 +230,7 @@ begin
             coalesce(sum(c.requests) filter (where d.status = 'error'), 0) / nullif(sum(c.requests), 0)
           -- Where nothing was priced the spend is unknown, not zero.
           when 'spend' then
-            case when sum(c.unpriced_requests) = sum(c.requests) then null else coalesce(sum(c.cost), 0) end
+            case when coalesce(sum(c.unpriced_requests), 0) = sum(c.requests) then null else coalesce(sum(c.cost), 0) end
         end,
         coalesce(sum(c.requests), 0)
       into value, sample_count

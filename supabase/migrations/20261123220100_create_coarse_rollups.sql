@@ -56,7 +56,6 @@ comment on table observability_internal.latency_by_group is 'Merged histograms b
 
 create table observability_internal.usage_by_user_day (
   bucket timestamptz not null,
-  dim_id integer not null,
   user_key integer not null,
   requests bigint not null,
   errors bigint not null,
@@ -65,25 +64,18 @@ create table observability_internal.usage_by_user_day (
   cached_tokens bigint not null,
   unpriced_requests bigint not null,
   cost numeric not null,
-  constraint usage_by_user_day_pkey primary key (dim_id, bucket, user_key)
+  constraint usage_by_user_day_pkey primary key (bucket, user_key)
 );
 
-comment on table observability_internal.usage_by_user_day is 'Calls by UTC day, user and dimensions; dim_id 0 holds all dimensions together.';
+comment on table observability_internal.usage_by_user_day is 'Calls by UTC day and user.';
 
 create table observability_internal.usage_by_user_week (
-  bucket timestamptz not null,
-  user_key integer not null,
-  requests bigint not null,
-  errors bigint not null,
-  prompt_tokens bigint not null,
-  completion_tokens bigint not null,
-  cached_tokens bigint not null,
-  unpriced_requests bigint not null,
-  cost numeric not null,
-  constraint usage_by_user_week_pkey primary key (bucket, user_key)
+  dim_id integer not null,
+  like observability_internal.usage_by_user_day,
+  constraint usage_by_user_week_pkey primary key (dim_id, bucket, user_key)
 );
 
-comment on table observability_internal.usage_by_user_week is 'Calls by UTC week (from Monday) and user.';
+comment on table observability_internal.usage_by_user_week is 'Calls by UTC week (from Monday), user and dimensions; dim_id 0 holds all dimensions together.';
 
 create table observability_internal.rollup_checks (
   checked_at timestamptz not null,

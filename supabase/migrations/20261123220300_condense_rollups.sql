@@ -242,61 +242,85 @@ as $$
 begin
   if condense_users.period = 'day' then
     delete from observability_internal.usage_by_user_day as r
-    where r.dim_id in (select 0 union all select d.dim_id from observability_internal.dimensions as d)
-      and r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
-    with cells as materialized (
-      select
-        date_trunc('day', r.bucket, 'UTC') as start, r.dim_id, r.user_key, sum(r.requests)::bigint as requests,
-        sum(case when d.status = 'error' then r.requests else 0 end)::bigint as errors,
-        sum(r.prompt_tokens)::bigint as prompt_tokens, sum(r.completion_tokens)::bigint as completion_tokens,
-        sum(r.cached_tokens)::bigint as cached_tokens, sum(r.unpriced_requests)::bigint as unpriced_requests,
-        sum(r.cost) as cost
-      from observability_internal.usage_by_user as r
-      inner join observability_internal.dimensions as d using (dim_id)
-      where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
-      group by 1, r.dim_id, r.user_key
-    )
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
     insert into observability_internal.usage_by_user_day
-    select c.start, c.dim_id, c.user_key, c.requests, c.errors, c.prompt_tokens, c.completion_tokens, c.cached_tokens,
-      c.unpriced_requests, c.cost
-    from cells as c
-    union all
-    select c.start, 0, c.user_key, sum(c.requests), sum(c.errors), sum(c.prompt_tokens), sum(c.completion_tokens),
-      sum(c.cached_tokens), sum(c.unpriced_requests), sum(c.cost)
-    from cells as c
-    group by c.start, c.user_key;
+    select
+      date_trunc('day', r.bucket, 'UTC'), r.user_key, sum(r.requests),
+      sum(case when d.status = 'error' then r.requests else 0 end), sum(r.prompt_tokens), sum(r.completion_tokens),
+      coalesce(sum(r.cached_tokens), 0), coalesce(sum(r.unpriced_requests), 0), sum(r.cost)
+    from observability_internal.usage_by_user as r
+    inner join observability_internal.dimensions as d using (dim_id)
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+    group by 1, r.user_key;
   elsif condense_users.period = 'week' then
     delete from observability_internal.usage_by_user_week as r
-    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
+    where r.dim_id in (select 0 union all select d.dim_id from observability_internal.dimensions as d)
+      and r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
     insert into observability_internal.usage_by_user_week
     select
-      date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests), sum(r.errors), sum(r.prompt_tokens),
+      r.dim_id, date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests),
+      sum(case when d.status = 'error' then r.requests else 0 end), sum(r.prompt_tokens), sum(r.completion_tokens),
+      coalesce(sum(r.cached_tokens), 0), coalesce(sum(r.unpriced_requests), 0), sum(r.cost)
+    from observability_internal.usage_by_user as r
+    inner join observability_internal.dimensions as d using (dim_id)
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+    group by r.dim_id, 2, r.user_key
+    union all
+    select
+      0, date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests), sum(r.errors), sum(r.prompt_tokens),
       sum(r.completion_tokens), sum(r.cached_tokens), sum(r.unpriced_requests), sum(r.cost)
     from observability_internal.usage_by_user_day as r
-    where r.dim_id = 0 and r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
-    group by date_trunc('week', r.bucket, 'UTC'), r.user_key;
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+    group by 2, r.user_key;
   end if;
-  delete from observability_internal.user_counts as r
-  where r.period = condense_users.period and r.bucket_start >= condense_users.from_time
-    and r.bucket_start < condense_users.to_time;
-  execute format(
-    $sql$
-    with present as (
-      select distinct date_trunc($1, r.bucket, 'UTC') as start, g.group_id, r.user_key
-      from observability_internal.dimensions as d
-      inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
-      inner join observability_internal.%I as r using (dim_id)
-      where r.bucket >= $2 and r.bucket < $3
-    )
-    insert into observability_internal.user_counts (period, bucket_start, group_id, user_count)
-    select $1, p.start, p.group_id, count(*) from present as p group by p.start, p.group_id
-    $sql$,
-    case condense_users.period when 'hour' then 'usage_by_user' else 'usage_by_user_day' end
-  ) using condense_users.period, condense_users.from_time, condense_users.to_time;
+  perform observability_internal.count_users(condense_users.period, condense_users.from_time, condense_users.to_time);
 end;
 $$;
 
 comment on function observability_internal.condense_users(text, timestamptz, timestamptz) is 'Computes the rows and counts of users of hours, days, weeks or months.';
+
+create function observability_internal.count_users(period text, from_time timestamptz, to_time timestamptz) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  -- Months take the weeks that lie in them, and the quarters of an hour before the first and after the last of these.
+  v_first_week constant timestamptz := case when count_users.period = 'month'
+    then date_trunc('week', count_users.from_time + interval '7 days' - interval '1 microsecond', 'UTC') else count_users.to_time end;
+  v_last_week constant timestamptz := case when count_users.period = 'month'
+    then greatest(date_trunc('week', count_users.to_time, 'UTC'), v_first_week) else count_users.to_time end;
+begin
+  delete from observability_internal.user_counts as r
+  where r.period = count_users.period and r.bucket_start >= count_users.from_time
+    and r.bucket_start < count_users.to_time;
+  with present as (
+    select r.dim_id, date_trunc(count_users.period, r.bucket, 'UTC') as start, r.user_key
+    from observability_internal.usage_by_user as r
+    where r.bucket >= count_users.from_time and r.bucket < least(v_first_week, count_users.to_time)
+    union all
+    select r.dim_id, date_trunc(count_users.period, r.bucket, 'UTC'), r.user_key
+    from observability_internal.usage_by_user as r
+    where r.bucket >= v_last_week and r.bucket < count_users.to_time
+    union all
+    select r.dim_id, date_trunc(count_users.period, r.bucket, 'UTC'), r.user_key
+    from observability_internal.dimensions as d
+    inner join observability_internal.usage_by_user_week as r using (dim_id)
+    where r.bucket >= v_first_week and r.bucket < v_last_week
+  ),
+  grouped as (
+    select distinct p.start, g.group_id, p.user_key
+    from present as p
+    inner join observability_internal.dimensions as d using (dim_id)
+    inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
+  )
+  insert into observability_internal.user_counts (period, bucket_start, group_id, user_count)
+  select count_users.period, g.start, g.group_id, count(*) from grouped as g group by g.start, g.group_id;
+end;
+$$;
+
+comment on function observability_internal.count_users(text, timestamptz, timestamptz) is 'Counts the distinct users of each group of cost_aggregates in hours, days, weeks or months.';
 
 -- The oldest stale buckets of a level that end by a time and whose finer level is condensed.
 create function observability_internal.take_stale(level text, closed_by timestamptz, max_buckets integer)
@@ -313,7 +337,8 @@ as $$
       and date_trunc(take_stale.level, s.bucket + ('1 ' || take_stale.level)::interval, 'UTC') <= closed_by
       and not exists (
         select from observability_internal.stale_rollups as finer
-        where finer.level = case take_stale.level when 'day' then 'hour' when 'week' then 'day' when 'month' then 'day' end
+        where finer.level = any (case take_stale.level
+            when 'day' then array['hour'] when 'week' then array['day'] when 'month' then array['day', 'week'] end)
           and finer.bucket >= s.bucket and finer.bucket < s.bucket + ('1 ' || take_stale.level)::interval
       )
     order by s.bucket
@@ -372,7 +397,7 @@ begin
       v_level, closed_by,
       case v_level when 'hour' then max_hours when 'day' then greatest(max_hours / 8, 1) else greatest(max_hours / 24, 1) end
     );
-    -- Buckets in a row are one scan of the finer level.
+    -- Buckets in a row are one scan of the finer level; months go one by one, since weeks reach over their ends.
     for v_span in
       select min(i.bucket) as from_time, max(i.bucket) + ('1 ' || v_level)::interval as to_time
       from (
@@ -380,7 +405,10 @@ begin
         from (
           select
             u.bucket,
-            (lag(u.bucket) over (order by u.bucket) + ('1 ' || v_level)::interval is distinct from u.bucket)::integer as is_start
+            (
+              v_level = 'month'
+              or lag(u.bucket) over (order by u.bucket) + ('1 ' || v_level)::interval is distinct from u.bucket
+            )::integer as is_start
           from unnest(v_buckets) as u (bucket)
         ) as b
       ) as i
@@ -432,7 +460,7 @@ begin
     select p.oid::regprocedure from pg_catalog.pg_proc as p
     where p.pronamespace in ('observability_internal'::regnamespace, 'observability'::regnamespace)
       and p.proname in (
-        'condense_usage', 'condense_performance', 'condense_hour_groups', 'condense_groups', 'condense_users',
+        'condense_usage', 'condense_performance', 'condense_hour_groups', 'condense_groups', 'condense_users', 'count_users',
         'take_stale', 'condense_level', 'condense_all', 'condense_rollups'
       )
   loop

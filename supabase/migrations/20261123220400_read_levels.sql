@@ -332,10 +332,10 @@ begin
     return query
     select
       r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens, r.completion_tokens,
-      r.cached_tokens, r.cache_write_tokens, r.reasoning_tokens,
-      r.audio_input_tokens, r.audio_output_tokens, r.cost, r.fallback_cost,
-      r.provider_reported_cost, r.unpriced_requests, r.fallback_requests,
-      r.estimated_requests, r.latency, r.time_to_first_token
+      coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0),
+      coalesce(r.audio_input_tokens, 0), coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0),
+      coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.fallback_requests, 0),
+      coalesce(r.estimated_requests, 0), r.latency, r.time_to_first_token
     from observability_internal.usage_by_user as r
     where r.bucket >= user_cells.from_time and r.bucket < user_cells.to_time
       and (scope.user_keys is null or r.user_key = any (scope.user_keys))
@@ -379,17 +379,17 @@ begin
   return query
   select
     date_trunc(v_bucket, r.bucket, scope.timezone), r.dim_id, null::integer, r.requests, r.prompt_tokens,
-    r.completion_tokens, r.cached_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_input_tokens,
-    r.audio_output_tokens, r.cost, r.fallback_cost, r.provider_reported_cost, r.unpriced_requests,
-    r.fallback_requests, r.estimated_requests, null::bigint[], null::bigint[]
+    r.completion_tokens, coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0), coalesce(r.audio_input_tokens, 0),
+    coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0), coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0),
+    coalesce(r.fallback_requests, 0), coalesce(r.estimated_requests, 0), null::bigint[], null::bigint[]
   from observability_internal.usage_by_day as r
   where r.bucket = any (v_split.days) and (scope.dims is null or r.dim_id = any (scope.dims))
   union all
   select
     date_trunc(v_bucket, r.bucket, scope.timezone), r.dim_id, null::integer, r.requests, r.prompt_tokens,
-    r.completion_tokens, r.cached_tokens, r.cache_write_tokens, r.reasoning_tokens, r.audio_input_tokens,
-    r.audio_output_tokens, r.cost, r.fallback_cost, r.provider_reported_cost, r.unpriced_requests,
-    r.fallback_requests, r.estimated_requests, null::bigint[], null::bigint[]
+    r.completion_tokens, coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0), coalesce(r.audio_input_tokens, 0),
+    coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0), coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0),
+    coalesce(r.fallback_requests, 0), coalesce(r.estimated_requests, 0), null::bigint[], null::bigint[]
   from observability_internal.usage_by_hour as r
   where r.bucket = any (v_split.hours) and (scope.dims is null or r.dim_id = any (scope.dims));
   return query
@@ -402,10 +402,10 @@ begin
   )
   select
     s.bucket_start, s.dim_id, null::integer, sum(s.requests)::bigint, sum(s.prompt_tokens)::bigint,
-    sum(s.completion_tokens)::bigint, sum(s.cached_tokens)::bigint, sum(s.cache_write_tokens)::bigint,
-    sum(s.reasoning_tokens)::bigint, sum(s.audio_input_tokens)::bigint, sum(s.audio_output_tokens)::bigint, sum(s.cost),
-    sum(s.fallback_cost), sum(s.provider_reported_cost), sum(s.unpriced_requests)::bigint,
-    sum(s.fallback_requests)::bigint, sum(s.estimated_requests)::bigint, null::bigint[], null::bigint[]
+    sum(s.completion_tokens)::bigint, coalesce(sum(s.cached_tokens), 0)::bigint, coalesce(sum(s.cache_write_tokens), 0)::bigint,
+    coalesce(sum(s.reasoning_tokens), 0)::bigint, coalesce(sum(s.audio_input_tokens), 0)::bigint, coalesce(sum(s.audio_output_tokens), 0)::bigint, sum(s.cost),
+    coalesce(sum(s.fallback_cost), 0), coalesce(sum(s.provider_reported_cost), 0), coalesce(sum(s.unpriced_requests), 0)::bigint,
+    coalesce(sum(s.fallback_requests), 0)::bigint, coalesce(sum(s.estimated_requests), 0)::bigint, null::bigint[], null::bigint[]
   from started as s
   group by s.bucket_start, s.dim_id;
 end;

@@ -320,28 +320,39 @@ begin
     return;
   end if;
   v_split := observability_internal.split_range(
-    v_from, user_sums.to_time, '{}', case when scope.dims is null then 'week' else 'day' end
+    v_from, user_sums.to_time, '{}', 'week'
   );
+  -- Days are kept for all dimensions together only.
+  if scope.dims is not null and v_split.days <> '{}' then
+    v_split.spans := array(
+      select unnest(range_agg(s.span)) from (
+        select unnest(v_split.spans) as span
+        union all
+        select tstzrange(d.day, d.day + interval '24 hours') from unnest(v_split.days) as d (day)
+      ) as s
+    );
+    v_split.days := '{}';
+  end if;
   return query
   select
     r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
     sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
   from observability_internal.usage_by_user_week as r
-  where r.bucket = any (v_split.weeks)
+  where r.dim_id = any (coalesce(scope.dims, '{0}')) and r.bucket = any (v_split.weeks)
   group by r.user_key;
   return query
   select
     r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
     sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
   from observability_internal.usage_by_user_day as r
-  where r.dim_id = any (coalesce(scope.dims, '{0}')) and r.bucket = any (v_split.days)
+  where r.bucket = any (v_split.days)
   group by r.user_key;
   foreach v_span in array coalesce(v_split.spans, '{}') loop
     return query
     select
       r.user_key, sum(r.requests)::bigint, sum(case when r.dim_id = any (v_errors) then r.requests else 0 end)::bigint,
-      sum(r.prompt_tokens)::bigint, sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint,
-      sum(r.unpriced_requests)::bigint, sum(r.cost)
+      sum(r.prompt_tokens)::bigint, sum(r.completion_tokens)::bigint, coalesce(sum(r.cached_tokens), 0)::bigint,
+      coalesce(sum(r.unpriced_requests), 0)::bigint, sum(r.cost)
     from observability_internal.usage_by_user as r
     where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (scope.dims is null or r.dim_id = any (scope.dims))
     group by r.user_key;

@@ -72,7 +72,6 @@ as $$
   select r.bucket, 'user day', sum(r.requests), sum(r.prompt_tokens + r.completion_tokens), sum(r.cost), null
   from observability_internal.usage_by_user_day as r
   inner join condensed as c on r.bucket = c.day
-  where r.dim_id = 0
   group by r.bucket
   union all
   select r.bucket, 'merged day', null, null, null,

@@ -97,16 +97,16 @@ begin
   on conflict (user_key, bucket, dim_id) do update set
     requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
     completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cached_tokens = r.cached_tokens + excluded.cached_tokens,
-    cache_write_tokens = r.cache_write_tokens + excluded.cache_write_tokens,
-    reasoning_tokens = r.reasoning_tokens + excluded.reasoning_tokens,
-    audio_input_tokens = r.audio_input_tokens + excluded.audio_input_tokens,
-    audio_output_tokens = r.audio_output_tokens + excluded.audio_output_tokens, cost = r.cost + excluded.cost,
-    fallback_cost = r.fallback_cost + excluded.fallback_cost,
-    provider_reported_cost = r.provider_reported_cost + excluded.provider_reported_cost,
-    unpriced_requests = r.unpriced_requests + excluded.unpriced_requests,
-    fallback_requests = r.fallback_requests + excluded.fallback_requests,
-    estimated_requests = r.estimated_requests + excluded.estimated_requests,
+    cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
+    cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
+    reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
+    audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
+    audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens), cost = r.cost + excluded.cost,
+    fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
+    provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
+    unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
+    fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
+    estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
     latency = r.latency || excluded.latency, time_to_first_token = r.time_to_first_token || excluded.time_to_first_token;
   perform observability_internal.mark_stale(array(select distinct c.bucket from unnest(v_cells) as c));
   return coalesce(cardinality(v_cells), 0);
