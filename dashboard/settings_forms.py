@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import queries
 from dashboard.cards import draw_title
-from dashboard.incidents import FRACTIONS, METRICS, WINDOWS, describe_rule
+from dashboard.incidents import DELAYS, FRACTIONS, METRICS, WINDOWS, describe_rule, length_in_words
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dashboard.identity import Viewer
     from ingest.database import JsonValue
 
+_SHOWN_ONCE: Final = "settings_shown_once"
 _SAVED_FIELDS: Final = "settings_saved_fields"
 ROLES: Final = {
     "member": "Member: own calls",
@@ -102,6 +103,12 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
                     f"{channel.name} removed",
                 ),
             )
+    if secret := st.session_state.pop(_SHOWN_ONCE, None):
+        with st.container(border=True, key="panel_settings_secret"):
+            draw_title(
+                "Signing secret of the new channel", "Shown this once: copy it to the receiver to check signatures."
+            )
+            st.code(secret, language=None)
     with st.form("settings_channel_form"):
         draw_title("Add a webhook", "The address is stored for sending and never shown again.")
         left, right = st.columns([2, 3], gap="small")
@@ -112,8 +119,13 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
             if not title or not address.startswith(("https://", "http://")):
                 st.error("Enter a name and an address that begins with https://.")
             else:
-                document: dict[str, JsonValue] = {"name": title, "kind": "webhook", "url": address, "is_enabled": True}
-                if _try(lambda: queries.save_notification_channel(viewer, document), f"{title} saved"):
+                document: dict[str, JsonValue] = {
+                    "name": title,
+                    "kind": "webhook",
+                    "target_url": address,
+                    "is_enabled": True,
+                }
+                if _try(lambda: _keep_secret(queries.save_notification_channel(viewer, document)), f"{title} saved"):
                     _start_over("settings_channel_name", "settings_channel_url")
 
 
@@ -132,6 +144,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
     suffix = rule.rule_id if rule else "new"
     key = f"settings_rule_{suffix}"
     metrics = list(METRICS)
+    delays = sorted({*DELAYS, rule.for_s if rule else 0})
     metric = st.selectbox(
         "Metric",
         metrics,
@@ -140,7 +153,8 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         key=f"{key}_metric",
     )
     shortest, counted = (_SHORTEST_DRIFT_WINDOW_S, "days") if metric == "provider_drift" else (0, "calls")
-    windows = [seconds for seconds in WINDOWS if seconds >= shortest]
+    current = rule.window_s if rule else 3600
+    windows = [seconds for seconds in sorted({*WINDOWS, current}) if seconds >= shortest]
     channels = {channel.channel_id: channel.name for channel in configuration.channels}
     with st.form(f"{key}_form", border=False):
         name = st.text_input("Name", rule.name if rule else "", key=f"{key}_name", max_chars=100)
@@ -149,8 +163,8 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         window = right.selectbox(
             "Window",
             windows,
-            index=windows.index(rule.window_s) if rule and rule.window_s in windows else min(3, len(windows) - 1),
-            format_func=lambda seconds: WINDOWS[seconds],
+            index=windows.index(current) if current in windows else 0,
+            format_func=length_in_words,
             key=f"{key}_window_{shortest}" if shortest else f"{key}_window",
         )
         severity = left.selectbox(
@@ -162,12 +176,20 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         )
         sample = right.number_input(
             f"At least {counted}",
-            min_value=0,
-            value=rule.minimum_sample if rule else 0,
+            min_value=1,
+            value=rule.minimum_sample if rule else 1,
             key=f"{key}_sample",
             help=f"With fewer {counted} in the window the rule does not fire.",
         )
-        chosen = st.multiselect(
+        delay = left.selectbox(
+            "Fires after",
+            delays,
+            index=delays.index(rule.for_s if rule else 0),
+            format_func=lambda seconds: length_in_words(seconds) if seconds else "At once",
+            key=f"{key}_for",
+            help="How long the threshold must be exceeded.",
+        )
+        chosen = right.multiselect(
             "Channels",
             list(channels),
             default=[number for number in (rule.channels if rule else ()) if number in channels],
@@ -187,6 +209,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
                 "window_s": window,
                 "threshold": f"{threshold:f}",
                 "scope": {name: list(values) for name, values in rule.scope.items()} if rule else {},
+                "for_s": delay,
                 "minimum_sample": int(sample),
                 "severity": severity,
                 "channels": list(chosen),
@@ -205,6 +228,10 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             on_click=_change,
             args=(lambda rule_id=rule.rule_id: queries.delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
         )
+
+
+def _keep_secret(secret: str | None) -> None:
+    st.session_state[_SHOWN_ONCE] = secret
 
 
 def _start_over(*fields: str) -> None:

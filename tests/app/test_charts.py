@@ -186,7 +186,14 @@ def test_small_sums_have_labels_that_differ(cost: str, labels: str) -> None:
 
 @pytest.mark.parametrize(
     ("unit", "value", "expected"),
-    [("usd", 5000, "replace("), ("ms", 2, ",.1f"), ("ms", 20, ",.0f"), ("percent", 8, ".0f"), ("percent", 1, ".2~f")],
+    [
+        ("usd", 5000, "replace("),
+        ("ms", 2, ",.1f"),
+        ("ms", 20, ",.0f"),
+        ("ms", 20_000, "/ 1000"),
+        ("percent", 8, ".0f"),
+        ("percent", 1, ".2~f"),
+    ],
 )
 def test_labels_suit_the_size_of_the_figures(unit: charts.Unit, value: float, expected: str) -> None:
     measure = frames.Measure(lambda p: float(p.requests) * value, lambda _: "")

@@ -45,6 +45,7 @@ def test_a_new_rule_is_saved_as_typed(open_app: OpenApp, fake: FakeDatabase) -> 
     app.text_input(key=f"{NEW_RULE}_threshold_error_rate").set_value("7.5")
     app.selectbox(key=f"{NEW_RULE}_window").set_value(300)
     app.selectbox(key=f"{NEW_RULE}_severity").set_value("critical")
+    app.selectbox(key=f"{NEW_RULE}_for").set_value(60)
     app.number_input(key=f"{NEW_RULE}_sample").set_value(50)
     app.multiselect(key=f"{NEW_RULE}_channels").select(1)
     app.button(key=f"{NEW_RULE}_save").click().run()
@@ -56,6 +57,7 @@ def test_a_new_rule_is_saved_as_typed(open_app: OpenApp, fake: FakeDatabase) -> 
         "window_s": 300,
         "threshold": "0.075",
         "scope": {},
+        "for_s": 60,
         "minimum_sample": 50,
         "severity": "critical",
         "channels": [1],
@@ -126,9 +128,33 @@ def test_a_channel_is_saved_with_its_address(open_app: OpenApp, fake: FakeDataba
     app.text_input(key="settings_channel_url").set_value("https://hooks.example.com/T/1")
     app.button(key="settings_channel_save").click().run()
 
-    channel = {"name": "team", "kind": "webhook", "url": "https://hooks.example.com/T/1", "is_enabled": True}
+    channel = {"name": "team", "kind": "webhook", "target_url": "https://hooks.example.com/T/1", "is_enabled": True}
     assert changes(fake) == [("save_notification_channel", {"channel": channel})]
     assert not any("hooks.example.com/T/1" in str(field.value) for field in app.text_input)
+
+
+def test_the_secret_of_a_new_channel_is_shown_once(open_app: OpenApp) -> None:
+    app = open_app("settings")
+    app.text_input(key="settings_channel_name").set_value("team")
+    app.text_input(key="settings_channel_url").set_value("https://hooks.example.com/T/1")
+
+    app.button(key="settings_channel_save").click().run()
+
+    assert app.code[0].value == "whsec_c2lnbmluZy1zZWNyZXQ="
+    assert not app.run().code
+
+
+def test_a_rule_with_a_window_of_its_own_keeps_it(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fake._rule
+    monkeypatch.setattr(fake, "_rule", lambda rule_id: whole(rule_id) | {"window_s": 1200, "for_s": 90}, raising=False)
+    app = open_app("settings")
+
+    app.button(key="settings_rule_1_save").click().run()
+
+    (_, arguments) = changes(fake)[0]
+    assert (arguments["rule"]["window_s"], arguments["rule"]["for_s"]) == (1200, 90)
 
 
 @pytest.mark.parametrize(("name", "url"), [("", "https://x.example"), ("team", "ftp://x.example"), ("team", "")])
@@ -206,6 +232,7 @@ def test_a_change_that_the_database_refuses_is_said(open_app: OpenApp, fake: Fak
     [
         ("spend", "1,250.50", "1250.50"),
         ("error_rate", "5", "0.05"),
+        ("provider_drift", "2.5", "0.025"),
         ("p99_latency_ms", " 900 ", "900"),
         ("spend", "0", None),
         ("spend", "NaN", None),
@@ -217,16 +244,34 @@ def test_a_threshold_is_read_in_the_unit_of_its_metric(metric: str, typed: str, 
     assert to_threshold(metric, typed) == (None if threshold is None else Decimal(threshold))
 
 
+def test_the_difference_from_the_bill_is_measured_over_whole_days(open_app: OpenApp) -> None:
+    app = open_app("settings")
+    app.selectbox(key=f"{NEW_RULE}_metric").set_value("provider_drift").run()
+    assert app.selectbox(key=f"{NEW_RULE}_window_172800").options == ["7 days"]
+    assert app.text_input(key=f"{NEW_RULE}_threshold_provider_drift").label == "Threshold (%)"
+    assert app.number_input(key=f"{NEW_RULE}_sample").label == "At least days"
+
+
+def test_a_rule_about_the_bill_counts_days() -> None:
+    rule = AlertRule(
+        rule_id=1, name="x", metric="provider_drift", window_s=604_800, threshold=Decimal("0.05"), minimum_sample=2
+    )
+    assert describe_rule(rule) == "Difference from the bill over 5.0% in 7 days, at least 2 days"
+
+
 def test_a_rule_reads_as_a_sentence() -> None:
     rule = AlertRule(
         rule_id=1,
         name="x",
         metric="tokens",
         window_s=120,
+        for_s=90,
         threshold=Decimal(1000000),
         scope={"model": ["gpt-4o", "o3"]},
         minimum_sample=1000,
     )
 
-    assert describe_rule(rule) == "tokens over 1,000,000 in 120 s, model gpt-4o or o3, at least 1,000 calls"
+    assert (
+        describe_rule(rule) == "tokens over 1,000,000 in 2 minutes for 90 s, model gpt-4o or o3, at least 1,000 calls"
+    )
     assert format_figure("spend", None) == "—"

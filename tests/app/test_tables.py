@@ -30,11 +30,13 @@ def test_an_empty_csv_can_be_written() -> None:
 
 
 def test_unknown_costs_stay_unknown_in_a_table() -> None:
-    frame = tables.cost_frame([Row(key="new-model", requests=5), Row(requests=2, is_other=True, cost=Decimal(3))])
+    frame = tables.cost_frame(
+        [Row(key="new-model", requests=5), Row(requests=2, is_other=True, keys=31, cost=Decimal(3))]
+    )
 
     assert frame["cost"].isna().tolist() == [True, False]
     assert frame["share"].tolist()[1] == 100
-    assert frame["name"].tolist() == ["new-model", "Other"]
+    assert frame["name"].tolist() == ["new-model", "Other (31)"]
     assert frame["change"].isna().all()
 
 
@@ -53,6 +55,12 @@ def test_a_ranking_without_prices_ranks_calls() -> None:
     bars = rankings.cost_bars([Row(key="a", requests=3), Row(key="b", requests=1)])
 
     assert [(bar.value, bar.share) for bar in bars] == [("3 calls", 0.75), ("1 calls", 0.25)]
+
+
+def test_a_share_of_an_unknown_cost_is_unknown() -> None:
+    bars = rankings.cost_bars([Row(key="a", cost=Decimal(3)), Row(key="b"), Row(is_other=True, cost=Decimal(1))])
+
+    assert [(bar.name, bar.share) for bar in bars] == [("a", 0.75), ("b", None), ("Other", 0.25)]
 
 
 def test_a_certain_total_says_so_and_an_empty_one_says_nothing() -> None:

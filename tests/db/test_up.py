@@ -105,6 +105,17 @@ def test_a_child_that_dies_is_reported_and_ends_the_rest(home: Path) -> None:
         assert not any(child.is_running() for child in children)
 
 
+def test_a_database_that_dies_is_reported_and_ends_the_rest(home: Path) -> None:
+    with running(home, free_port()) as process:
+        read_until(process, "Ctrl-C")
+        children = psutil.Process(process.pid).children(recursive=True)
+        server = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
+        server.send_signal(signal.SIGINT)  # its own "fast" stop
+        assert "the database ended by itself" in read_until(process, "ended by itself")
+        assert process.wait(60) == 1
+        assert not any(child.is_running() for child in children)
+
+
 def test_a_port_that_may_not_be_used_is_named(home: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -10,7 +10,11 @@ import typer
 
 from ingest import cli
 from ingest.commands import app
+from ingest.commands.export import _opened
+from ingest.commands.replay import _print_totals
 from ingest.errors import ConfigurationError
+from ingest.recorder import Stats
+from ingest.replay import ReplayTotals
 from tests.support.cli import run_cli
 
 DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -98,3 +102,18 @@ def test_an_export_to_standard_output_is_nothing_but_the_file(tmp_path: Path) ->
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, cwd=tmp_path)
     assert result.stdout == b"a,b\r\n"
+
+
+def test_an_export_leaves_standard_output_open(capfd: pytest.CaptureFixture[str]) -> None:
+    with _opened(None) as file:
+        file.write("a\n")
+    print("b")
+    assert capfd.readouterr().out == "a\nb\n"
+
+
+def test_what_earlier_processes_left_is_told_beside_the_totals(capsys: pytest.CaptureFixture[str]) -> None:
+    _print_totals(ReplayTotals(requests=3), Stats(stored=5, adopted=2), rejected=0, seconds=1.0)
+    said = capsys.readouterr().out
+    assert "2 events that earlier processes left" in said
+    assert "there already                    0" in said
+    assert "UTC" not in said

@@ -55,13 +55,21 @@ def say(line: str) -> None:
 def endless(home: Path) -> None:
     """Record from two threads for ever, with a database."""
 
-    def work() -> None:
-        while True:
-            say(record())
-
     ingest.configure(database=lambda: FileDatabase(home / "events.db"), home=home, flush_interval_s=0.0)
-    threading.Thread(target=work, daemon=True).start()
-    work()
+    threading.Thread(target=_record_and_say, daemon=True).start()
+    _record_and_say()
+
+
+def endless_postgres(home: Path) -> None:
+    """Do the same with the database of `SUPABASE_DB_URL`."""
+    ingest.configure(home=home, flush_interval_s=0.0)
+    threading.Thread(target=_record_and_say, daemon=True).start()
+    _record_and_say()
+
+
+def _record_and_say() -> None:
+    while True:
+        say(record())
 
 
 def endless_outage(home: Path) -> None:

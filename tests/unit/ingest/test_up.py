@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import threading
 from functools import partial
@@ -135,3 +136,18 @@ def test_a_start_that_fails_because_of_ctrl_c_is_no_failure_of_ours(
     result = run_cli("up", "--home", tmp_path)
     assert result.exit_code == code
     assert ("initdb" in result.stderr) is not is_stopping
+
+
+@pytest.mark.parametrize("content", [None, "4194999\n/data\n"])
+def test_a_database_that_is_gone_is_noticed(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "postgres").mkdir()
+    if content is not None:
+        (tmp_path / "postgres" / "postmaster.pid").write_text(content)
+    with pytest.raises(UpError, match="the database ended by itself"):
+        up._check_database(tmp_path)
+
+
+def test_a_database_that_runs_is_fine(tmp_path: Path) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "postmaster.pid").write_text(f"{os.getpid()}\n/data\n")
+    up._check_database(tmp_path)
