@@ -45,7 +45,7 @@ as $$
   from counted as c;
 $$;
 
-comment on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), and those of them that read nothing from the cache (missed); the newest 200,000 at most.';
+comment on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), those of them that read nothing from the cache (missed).';
 
 create function observability.get_savings_evidence(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -96,7 +96,7 @@ begin
 end;
 $$;
 
-comment on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: how often they repeat and are not read from the cache, of the last 7 days at most}. Analysts and ops.';
+comment on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: repeats and misses of the last 7 days at most}. Analysts and ops.';
 
 grant execute on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) to authenticated, service_role;
 
