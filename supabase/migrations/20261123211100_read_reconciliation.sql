@@ -86,10 +86,11 @@ as $$
         coalesce(sum(r.unpriced_requests) filter (where d.status <> 'error'), 0),
         coalesce(sum(r.fallback_requests) filter (where d.status <> 'error'), 0), sum(r.estimated_requests)
       )::observability_internal.recorded_day
-    from observability_internal.usage_by_hour as r
+    from observability_internal.alert_cells(
+      array(select d.dim_id from dims as d), recorded_usage.from_day::timestamp at time zone 'UTC',
+      recorded_usage.to_day::timestamp at time zone 'UTC'
+    ) as r
     inner join dims as d using (dim_id)
-    where r.bucket >= recorded_usage.from_day::timestamp at time zone 'UTC'
-      and r.bucket < recorded_usage.to_day::timestamp at time zone 'UTC'
     group by (r.bucket at time zone 'UTC')::date, d.family
   );
 $$;
@@ -363,6 +364,9 @@ end;
 $$;
 
 comment on function observability.get_reconciliation(timestamptz, timestamptz, jsonb) is 'The provider''s bill beside what was recorded: {totals, days, by_model, explanations}, whole UTC days around the range. Filters: provider, environment. Analysts and ops.';
+
+-- Security invoker, over rows that only analysts see.
+grant execute on function observability_internal.alert_cells(integer[], timestamptz, timestamptz) to authenticated;
 
 do $$
 declare
