@@ -19,6 +19,7 @@ def worker(*, home: HomeOption = None) -> None:
     import ingest
     from ingest.alerts import MAX_COUNT, deliver_notifications
     from ingest.database import open_database
+    from ingest.reconcile import daily_reconciliation
     from ingest.settings import load_settings
     from ingest.signals import stop_on_signals
     from ingest.worker import Worker, default_name, standard_lanes
@@ -39,7 +40,7 @@ def worker(*, home: HomeOption = None) -> None:
             tried = deliver_notifications(database, name, allow_private=settings.allow_private_webhooks)
             return tried >= MAX_COUNT
 
-        lanes = standard_lanes(database, deliver=deliver)
+        lanes = standard_lanes(database, deliver=deliver, reconcile=daily_reconciliation(settings, database))
         one = Worker(database, lanes, name=name, describe=_describe_journal)
         with stop_on_signals(one.stop_requested):
             one.run()
