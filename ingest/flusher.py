@@ -178,6 +178,7 @@ class Flusher:
         if self._database is None:
             self._database = self._open_database()
         if self._batch is None:
+            self.delivery.refresh(self._database)
             self._batch = self.delivery.prepare(self._journal.read(self._batch_size))
         if self._batch is not None:
             self.delivery.send(self._batch, self._database)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ingest.commands import doctor, export, members, migrate, replay, status, up, worker
+from ingest.commands import doctor, export, members, migrate, replay, reprice, status, up, worker
 
 __all__ = ["app"]
 
@@ -19,6 +19,7 @@ app.command("up")(up.up)
 app.command("migrate")(migrate.migrate)
 app.command("worker")(worker.worker)
 app.command("replay")(replay.replay)
+app.command("reprice")(reprice.reprice)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("export")(export.export)
