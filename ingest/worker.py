@@ -325,12 +325,14 @@ def standard_lanes(
     database: Database,
     *,
     deliver: Callable[[], bool],
+    update_prices: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
     Args:
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
+        update_prices: Fetches the price catalogue; None where that is switched off.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -345,9 +347,12 @@ def standard_lanes(
         # Busy means that another worker's increment is at work: asking again at once would only spin.
         return isinstance(result, Mapping) and not result.get("is_busy") and bool(result.get("pending_batches"))
 
-    return [
+    lanes = [
         [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
         [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
         [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
     ]
+    if update_prices is not None:
+        lanes.append([Job("update_prices", 24 * 60 * 60, update_prices)])
+    return lanes

@@ -144,13 +144,13 @@ def test_the_latest_price_that_has_begun_counts_and_after_its_end_the_one_before
     service.call("add_price", price=june)
     book = prices_of(service).book
 
-    def rate(*day: int) -> Decimal | None:
-        return book.price("gpt-4o", 1_000_000, 0, at=datetime(2026, *day, tzinfo=UTC)).total
+    def rate(day: str) -> str:
+        return str(book.price("gpt-4o", 1_000_000, 0, at=datetime.fromisoformat(f"{day}Z")).total).rstrip("0.")
 
-    assert rate(4, 30, 23) == Decimal("2.5")
-    assert (rate(5, 1), rate(5, 31, 23)) == (2, 2)
-    assert (rate(6, 1), rate(6, 30, 23)) == (1, 1)
-    assert rate(7, 1) == 2
+    assert rate("2026-04-30T23:59:59") == "2.5"
+    assert [rate("2026-05-01T00:00:00"), rate("2026-05-31T23:59:59")] == ["2", "2"]
+    assert [rate("2026-06-01T00:00:00"), rate("2026-06-30T23:59:59")] == ["1", "1"]
+    assert rate("2026-07-01T00:00:00") == "2"
 
 
 def test_a_mistake_is_corrected_by_a_row_with_the_same_start(direct: Door) -> None:
@@ -259,7 +259,7 @@ def test_a_database_without_prices_leaves_the_list_prices(caplog: pytest.LogCapt
 
 
 def test_a_bad_row_is_named_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    bad = {**PRICE, "price_id": 8, "provider": "openai", "rates": {"inptu": "1"}}
+    bad: JsonValue = {**PRICE, "price_id": 8, "provider": "openai", "rates": {"inptu": "1"}}
     prices = Prices(Notices())
     prices.refresh(ScriptedDatabase(get_prices=[{"prices": [bad]}]))
     assert "price 8" in caplog.text
