@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from ingest.notices import Notices
     from ingest.settings import Settings
 
-# What the database takes at once: the roll-up waits for a page to be applied.
-PAGE_ROWS = 5_000
+# The database takes 5,000. Half of it keeps the roll-up waiting half as long and takes a tenth more time in all.
+PAGE_ROWS = 2_500
 
 # A call under way when the database restarts fails; its page is simply applied again.
 _MAX_TRIES = 5

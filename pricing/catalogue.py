@@ -76,10 +76,7 @@ class Catalogue:
         from genai_prices.types import _providers_from_raw
 
         try:
-            raw = json.loads(content)
-            if not isinstance(raw, list):
-                raise PriceBookError("a catalogue is a list of providers")
-            return cls(_providers_from_raw(raw))
+            return cls(_providers_from_raw(json.loads(content)))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise PriceBookError(f"the catalogue cannot be read: {type(error).__name__}") from error
 

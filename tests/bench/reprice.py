@@ -1,4 +1,4 @@
-"""A million calls priced again: time, longest lock, resumed after a kill; and their sum in SQL against Python's."""
+"""A million calls, each with another price than before: time, longest lock, resumed after a kill; and their sum in SQL against Python's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import psycopg
 from ingest.costing import Costing
 from ingest.embedded import find_binaries
 from ingest.notices import Notices
-from ingest.reprice import Repricer, Selection
+from ingest.reprice import PAGE_ROWS, Repricer, Selection
 from ingest.settings import load_settings
 from tests.support.cli import door_environment
 from tests.support.doors import Door
@@ -40,7 +40,6 @@ ROWS = 1_000_000
 START = datetime(2026, 5, 1, tzinfo=UTC)
 END = datetime(2026, 5, 31, tzinfo=UTC)
 PRICE: dict[str, JsonValue] = {
-    "model": "gpt-4o",
     "valid_from": START.isoformat(),
     "rates": {"input": "2.05", "cached_input": "1.03", "output": "8.11"},
     "source": "benchmark",
@@ -48,7 +47,7 @@ PRICE: dict[str, JsonValue] = {
 _EXACT = Context(prec=60, traps=[Inexact])
 _BATCH = 5_000
 _MODELS = ("gpt-4o", "gpt-4o", "gpt-4o-mini", "gpt-4.1", "o4-mini", "text-embedding-3-small")
-_KILL_AFTER_PAGES = 60
+_KILL_AFTER_PAGES = 150
 
 _KILLED = """
 import os, signal, sys
@@ -84,7 +83,8 @@ def run(rows: int = ROWS) -> Iterator[dict[str, object]]:
         for door in doors:
             difference = float(stored_sum(door.service()) - expected)
             yield _row(f"cost of {rows:,} calls through {door.name}, in SQL less in Python", difference, "$")
-        doors[0].service().call("add_price", price=PRICE)
+        for model in dict.fromkeys(_MODELS):  # another price for each, so that every call is corrected
+            doors[0].service().call("add_price", price={**PRICE, "model": model})
         yield from _reprice(doors[0], rows)
     finally:
         for door in doors:
@@ -101,7 +101,7 @@ def _reprice(door: Door, rows: int) -> Iterator[dict[str, object]]:
     Repricer(service, settings, Notices()).preview(selection)
     yield _row(f"dry run over {rows:,} calls", time.monotonic() - started, "s")
 
-    pages = min(_KILL_AFTER_PAGES, max(1, rows // _BATCH // 2))
+    pages = min(_KILL_AFTER_PAGES, max(1, rows // PAGE_ROWS // 2))
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as home:
         environment = os.environ | door_environment(door, Path(home))
@@ -116,7 +116,7 @@ def _reprice(door: Door, rows: int) -> Iterator[dict[str, object]]:
     seconds = before_kill_s + time.monotonic() - started
     probe.stop()
     assert totals.is_resumed
-    assert totals.whole.rows == rows - pages * _BATCH
+    assert totals.whole.rows == rows - pages * PAGE_ROWS
     yield _row(f"{rows:,} calls priced again, killed after {pages} pages, resumed", seconds, "s")
     yield _row("calls priced again per second", rows / seconds, "1/s")
     yield _row("longest lock held", totals.longest_lock_ms, "ms")

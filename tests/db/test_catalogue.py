@@ -116,8 +116,8 @@ def test_the_customers_prices_stay_above_a_fetched_catalogue(direct: Door, publi
         (302, b"", "cannot be fetched"),
         (200, b"\xff", "cannot be fetched"),
         (200, b"not json", "cannot be read"),
-        (200, b"{}", "list of providers"),
-        (200, b"[]", "no price is known"),
+        (200, b"{}", "cannot be read"),
+        (200, b"[]", "it has 0 of OpenAI's"),
         (200, published(2.5, models=3).encode(), "it has 3 of OpenAI's"),
         (200, published(0).encode(), "is not used"),
     ],
@@ -196,7 +196,7 @@ def test_the_default_address_is_the_one_of_genai_prices() -> None:
 
 def test_the_worker_updates_prices_only_where_that_is_switched_on() -> None:
     def names(**options: Callable[[], bool]) -> list[str]:
-        lanes = standard_lanes(ScriptedDatabase(), deliver=lambda: False, **options)  # type: ignore[arg-type]
+        lanes = standard_lanes(ScriptedDatabase(), deliver=lambda: False, **options)
         return [job.name for lane in lanes for job in lane]
 
     assert "update_prices" not in names()
