@@ -1,4 +1,4 @@
-"""A million calls, each with another price than before: time, longest lock, resumed after a kill; and their sum in SQL against Python's."""
+"""A million calls at other prices than before: time, longest lock, resumed after a kill; SQL's sum against Python's."""
 
 from __future__ import annotations
 
