@@ -161,6 +161,15 @@ def test_a_mistake_is_corrected_by_a_row_with_the_same_start(direct: Door) -> No
     assert prices_of(service).book.price("gpt-4o", 1_000_000, 0, at=NOON).total == 2
 
 
+def test_a_price_appended_again_with_an_end_ends(direct: Door) -> None:
+    service = direct.service()
+    service.call("add_price", price=PRICE)
+    service.call("add_price", price={**PRICE, "valid_to": NOON.isoformat()})
+    book = prices_of(service).book
+    before = book.explain("gpt-4o", at=NOON - timedelta(microseconds=1))
+    assert (before.price_id, book.explain("gpt-4o", at=NOON).layer) == ("customer:2", "genai")
+
+
 def test_a_price_without_a_tier_is_the_standard_one_and_an_explicit_null_is_for_every_tier(direct: Door) -> None:
     service = direct.service()
     service.call("add_price", price=PRICE)
