@@ -83,7 +83,9 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_names constant text[] := '{input,cached_input,cache_write,output,reasoning,audio_input,audio_output,request_fee}';
+  v_names constant text[] := array[
+    'input', 'cached_input', 'cache_write', 'output', 'reasoning', 'audio_input', 'audio_output', 'request_fee'
+  ];
   v_unknown text;
   v_band jsonb;
   v_above bigint := 0;

@@ -212,7 +212,7 @@ declare
   v_settled bigint;
 begin
   if corrected = jsonb_array_length(changes) then
-    return '{"pending": [], "conflicts": 0}';
+    return '{"pending": [], "conflicts": 0}'::jsonb;
   end if;
   with standing as (
     select
@@ -379,7 +379,7 @@ set work_mem = '32MB'
 set jit = off
 as $$
 declare
-  v_result jsonb := '{"corrected": 0, "old_cost": "0", "new_cost": "0", "pending": [], "conflicts": 0}';
+  v_result jsonb := '{"corrected": 0, "old_cost": "0", "new_cost": "0", "pending": [], "conflicts": 0}'::jsonb;
   v_locked_at timestamptz;
 begin
   if changes is null or jsonb_typeof(changes) <> 'array' or jsonb_array_length(changes) > 5000 then
