@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
@@ -74,6 +74,7 @@ def test_nothing_makes_no_batch(tmp_path: Path) -> None:
     assert make(tmp_path).prepare([]) is None
 
 
+@settings(deadline=None)
 @given(bad=st.sets(st.integers(min_value=0, max_value=29)), count=st.integers(min_value=1, max_value=30))
 def test_only_the_bad_events_of_a_batch_are_refused(
     tmp_path_factory: pytest.TempPathFactory, bad: set[int], count: int
