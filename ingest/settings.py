@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import platformdirs
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.errors import ConfigurationError
 
@@ -51,6 +51,29 @@ def _check_timezone(value: str) -> str:
     return value
 
 
+def _read_deployments(value: object) -> object:
+    """Read "name=model, name=model" as it stands in the environment."""
+    if not isinstance(value, str):
+        return value
+    deployments = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        name, equals, model = (part.strip() for part in entry.partition("="))
+        if not name or not equals or not model:
+            raise ValueError("it must be a list like azure/chat-prod=gpt-4o,azure/small=gpt-4o-mini")
+        deployments[name] = model
+    return deployments
+
+
+def _check_region(value: str | None) -> str | None:
+    if value is None:
+        return None
+    from pricing.book import known_regions  # the price book is needed where a region is set alone
+
+    if value not in known_regions():
+        raise ValueError(f"it must be one of {', '.join(sorted(known_regions()))}")
+    return value
+
+
 def _default_home() -> Path:
     return platformdirs.user_data_path("treering", appauthor=False)
 
@@ -76,6 +99,10 @@ class Settings(BaseSettings):
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
+        deployments: Names of the customer's own (Azure deployments, gateway routes) to model names
+            (`TREERING_DEPLOYMENTS`, "azure/chat-prod=gpt-4o,…").
+        region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
+        update_prices: Whether the worker fetches the published price catalogue (`TREERING_UPDATE_PRICES`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
         openai_admin_key: Admin key that may read the organization's costs and usage (`OPENAI_ADMIN_KEY`).
@@ -112,6 +139,14 @@ class Settings(BaseSettings):
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
     fallback_model: OptionalText = Field(default="gpt-4o", validation_alias="TREERING_FALLBACK_MODEL")
+    # NoDecode: the value is our own short form, not JSON.
+    deployments: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_deployments)] = Field(
+        default_factory=dict, validation_alias="TREERING_DEPLOYMENTS"
+    )
+    region: Annotated[OptionalText, AfterValidator(_check_region)] = Field(
+        default=None, validation_alias="TREERING_REGION"
+    )
+    update_prices: bool = Field(default=False, validation_alias="TREERING_UPDATE_PRICES")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
     openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")
     openai_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(

@@ -328,6 +328,7 @@ def standard_lanes(
     *,
     deliver: Callable[[], bool],
     reconcile: Callable[[], bool] | None = None,
+    update_prices: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
@@ -335,6 +336,7 @@ def standard_lanes(
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
         reconcile: Reads the provider's costs; None where there is no key for them.
+        update_prices: Fetches the price catalogue; None where that is switched off.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -351,10 +353,13 @@ def standard_lanes(
 
     # A key that is refused stays refused for a while: the provider is not asked again within the hour.
     daily = [] if reconcile is None else [[Job("reconcile", 24 * 60 * 60, reconcile, retry_s=60 * 60)]]
-    return [
+    lanes = [
         *daily,
         [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
         [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
         [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
     ]
+    if update_prices is not None:
+        lanes.append([Job("update_prices", 24 * 60 * 60, update_prices)])
+    return lanes
