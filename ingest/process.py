@@ -116,7 +116,7 @@ def make_recorder(
     """Make a recorder; None where the settings turn recording off.
 
     Args:
-        settings: Home, fallback model, and the database where none is given.
+        settings: Home, what prices depend on, and the database where none is given.
         database: A database that stays open afterwards, or a function that opens one.
         limits: Sizes and times.
     """
@@ -134,4 +134,11 @@ def make_recorder(
         def open_database() -> Database:
             return borrowed
 
-    return Recorder(settings.home, open_database, fallback_model=settings.fallback_model, limits=limits)
+    return Recorder(
+        settings.home,
+        open_database,
+        fallback_model=settings.fallback_model,
+        deployments=settings.deployments,
+        region=settings.region,
+        limits=limits,
+    )

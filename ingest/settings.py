@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path  # noqa: TC003 -- pydantic reads the annotation at run time
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import platformdirs
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.errors import ConfigurationError
 
@@ -28,6 +29,13 @@ def _check_url(value: str | None) -> str | None:
     return value.rstrip("/")
 
 
+def _check_api_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must be an address like https://api.openai.com/v1")
+    return value.rstrip("/")
+
+
 def _check_database_url(value: SecretStr | None) -> SecretStr | None:
     # The address holds a password, so the message repeats no part of it.
     if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
@@ -40,6 +48,29 @@ def _check_timezone(value: str) -> str:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:  # an unknown zone is a KeyError, a folder of zones an OSError
         raise ValueError("it must be an IANA time zone like UTC or Europe/Berlin") from error
+    return value
+
+
+def _read_deployments(value: object) -> object:
+    """Read "name=model, name=model" as it stands in the environment."""
+    if not isinstance(value, str):
+        return value
+    deployments = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        name, equals, model = (part.strip() for part in entry.partition("="))
+        if not name or not equals or not model:
+            raise ValueError("it must be a list like azure/chat-prod=gpt-4o,azure/small=gpt-4o-mini")
+        deployments[name] = model
+    return deployments
+
+
+def _check_region(value: str | None) -> str | None:
+    if value is None:
+        return None
+    from pricing.book import known_regions  # the price book is needed where a region is set alone
+
+    if value not in known_regions():
+        raise ValueError(f"it must be one of {', '.join(sorted(known_regions()))}")
     return value
 
 
@@ -68,8 +99,19 @@ class Settings(BaseSettings):
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
+        deployments: Names of the customer's own (Azure deployments, gateway routes) to model names
+            (`TREERING_DEPLOYMENTS`, "azure/chat-prod=gpt-4o,…").
+        region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
+        update_prices: Whether the worker fetches the published price catalogue (`TREERING_UPDATE_PRICES`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
+        openai_admin_key: Admin key that may read the organization's costs and usage (`OPENAI_ADMIN_KEY`).
+        openai_admin_url: Address of the API that is read with it. Not `OPENAI_BASE_URL`: that may be a gateway, which
+            must not see the admin key (`TREERING_OPENAI_ADMIN_URL`).
+        openai_projects: OpenAI projects whose costs are compared, separated by commas; None for the whole organization
+            (`TREERING_OPENAI_PROJECTS`).
+        drift_threshold: Difference between bill and record, as a fraction of the bill, above which `treering reconcile`
+            reports it by its exit code (`TREERING_DRIFT_THRESHOLD`).
     """
 
     # Only the aliases are read: by its bare name the field `home` would be filled from the shell's $HOME.
@@ -97,7 +139,23 @@ class Settings(BaseSettings):
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
     fallback_model: OptionalText = Field(default="gpt-4o", validation_alias="TREERING_FALLBACK_MODEL")
+    # NoDecode: the value is our own short form, not JSON.
+    deployments: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_deployments)] = Field(
+        default_factory=dict, validation_alias="TREERING_DEPLOYMENTS"
+    )
+    region: Annotated[OptionalText, AfterValidator(_check_region)] = Field(
+        default=None, validation_alias="TREERING_REGION"
+    )
+    update_prices: bool = Field(default=False, validation_alias="TREERING_UPDATE_PRICES")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
+    openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")
+    openai_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
+        default="https://api.openai.com/v1", validation_alias="TREERING_OPENAI_ADMIN_URL"
+    )
+    openai_projects: OptionalText = Field(default=None, validation_alias="TREERING_OPENAI_PROJECTS")
+    drift_threshold: Decimal = Field(
+        default=Decimal("0.05"), ge=0, le=1000, validation_alias="TREERING_DRIFT_THRESHOLD"
+    )
 
 
 def load_settings(**overrides: Any) -> Settings:

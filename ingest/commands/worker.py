@@ -18,7 +18,9 @@ def worker(*, home: HomeOption = None) -> None:
     """Run the background jobs: roll-ups, refreshes, partitions, alerts; several may run, one of them leads."""
     import ingest
     from ingest.alerts import MAX_COUNT, deliver_notifications
+    from ingest.catalogue import update_catalogue
     from ingest.database import open_database
+    from ingest.reconcile import daily_reconciliation
     from ingest.settings import load_settings
     from ingest.signals import stop_on_signals
     from ingest.worker import Worker, default_name, standard_lanes
@@ -39,7 +41,17 @@ def worker(*, home: HomeOption = None) -> None:
             tried = deliver_notifications(database, name, allow_private=settings.allow_private_webhooks)
             return tried >= MAX_COUNT
 
-        lanes = standard_lanes(database, deliver=deliver)
+        def update_prices() -> bool:
+            if update_catalogue(database):
+                logging.getLogger(__name__).info("a new price catalogue is in force")
+            return False
+
+        lanes = standard_lanes(
+            database,
+            deliver=deliver,
+            reconcile=daily_reconciliation(settings, database),
+            update_prices=update_prices if settings.update_prices else None,
+        )
         one = Worker(database, lanes, name=name, describe=_describe_journal)
         with stop_on_signals(one.stop_requested):
             one.run()
