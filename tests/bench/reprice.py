@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from ingest.database import Database
+    from ingest.database import Argument, Database
 
 ROWS = 1_000_000
 START = datetime(2026, 5, 1, tzinfo=UTC)
@@ -112,18 +112,42 @@ def _reprice(door: Door, rows: int) -> Iterator[dict[str, object]]:
     probe = _RollUpProbe(door.service())
     probe.start()
     started = time.monotonic()
-    totals = Repricer(service, settings, Notices()).apply(selection, requested_by="bench")
+    timed = _Timed(service)
+    totals = Repricer(timed, settings, Notices()).apply(selection, requested_by="bench")
     seconds = before_kill_s + time.monotonic() - started
     probe.stop()
     assert totals.is_resumed
     assert totals.whole.rows == rows - pages * PAGE_ROWS
     yield _row(f"{rows:,} calls priced again, killed after {pages} pages, resumed", seconds, "s")
     yield _row("calls priced again per second", rows / seconds, "1/s")
+    for name, share in (("median", 0.5), ("99th percentile", 0.99)):
+        yield _row(f"lock held for a page of {PAGE_ROWS:,} corrections, {name}", timed.quantile_ms(share), "ms")
     yield _row("longest lock held", totals.longest_lock_ms, "ms")
     yield _row("longest time in a row that roll-ups found the lock taken", probe.longest_busy_ms, "ms")
     again = Repricer(service, settings, Notices()).apply(selection, requested_by="bench")
     yield _row("calls corrected by a repeat", again.corrected, "calls")
     yield _row("rollup rows that differ from the raw rows", len(differences(door.database)), "rows")
+
+
+class _Timed:
+    """A database that notes how long each page held the lock."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._locked_ms: list[float] = []
+
+    def call(self, function: str, /, **arguments: Argument) -> JsonValue:
+        answer = self._database.call(function, **arguments)
+        if function == "apply_reprice" and isinstance(answer, dict):
+            self._locked_ms.append(float(str(answer["locked_ms"])))
+        return answer
+
+    def close(self) -> None:
+        """Leave it open."""
+
+    def quantile_ms(self, share: float) -> float:
+        in_order = sorted(self._locked_ms)
+        return in_order[int(share * (len(in_order) - 1))]
 
 
 class _RollUpProbe(threading.Thread):
@@ -138,7 +162,7 @@ class _RollUpProbe(threading.Thread):
     def run(self) -> None:
         """Ask until told to stop."""
         busy_since: float | None = None
-        while not self._is_over.wait(0.002):
+        while not self._is_over.wait(0.02):
             answer = self._database.call("roll_up")
             now = time.monotonic()
             if isinstance(answer, dict) and answer["is_busy"]:
