@@ -80,7 +80,8 @@ def read_groups(path: Path) -> Iterator[pa.Table]:
     """Read a part, one row group at a time."""
     with contextlib.closing(pq.ParquetFile(path)) as file:
         for index in range(file.num_row_groups):
-            yield file.read_row_group(index)
+            yield file.read_row_group(index, use_threads=False)
+            pa.default_memory_pool().release_unused()
 
 
 def _write_part(path: Path, kind: Kind, tables: Iterator[pa.Table], most_groups: int) -> int:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
 
 # Pages through the API are JSON and cost more memory a row.
-API_PAGE_ROWS = 5_000
+API_PAGE_ROWS = 2_000
 
 _HEX = pa.string()
 
@@ -48,10 +48,14 @@ def read_month(database: Database, kind: Kind, month: dt.date, *, page_rows: int
     after: tuple[dt.datetime, str] | None = None
     while True:
         table = read(cast("PostgresDatabase", database), kind, month, after, page_rows)
+        is_last = table.num_rows < page_rows
         if table.num_rows:
-            yield table
             after = _last_key(table)
-        if table.num_rows < page_rows:
+            yield table
+        del table
+        # What Arrow keeps for later would be most of the memory in use.
+        pa.default_memory_pool().release_unused()
+        if is_last:
             return
 
 
@@ -80,7 +84,7 @@ def _read_by_copy(
     table = csv.read_csv(
         blocks,
         # One thread: the time goes into the database, and threads hold on to memory.
-        read_options=csv.ReadOptions(column_names=schema.names, use_threads=False, block_size=1 << 22),
+        read_options=csv.ReadOptions(column_names=schema.names, use_threads=False, block_size=1 << 20),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             column_types=schema,

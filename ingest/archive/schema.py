@@ -19,10 +19,10 @@ MONEY = pa.decimal128(38, 24)
 MONEY_COLUMNS = ("estimated_cost", "provider_cost", "request_fees")
 EXACT_SUFFIX = "_exact"
 
-# Rows of a row group: a day of a busy product, and about 20 MB while it is in memory.
-ROWS_PER_GROUP = 65_536
+# Rows of a row group: some 15 MB while it is in memory. Twice as many save 2 % on disk and cost 100 MB at the peak.
+ROWS_PER_GROUP = 32_768
 # Groups of a part: about a million rows, 30 to 100 MB on disk.
-GROUPS_PER_PART = 16
+GROUPS_PER_PART = 32
 
 _ID = pa.binary(16)  # the bytes of the UUID; Parquet's own UUID type is not read by Spark
 _TIME = pa.timestamp("us", tz="UTC")

@@ -169,6 +169,7 @@ begin
   ) then
     raise exception 'no restore of this month was begun' using errcode = '55000';
   end if;
+  -- Metadata comes as text, so that no program in between rounds a number in it.
   -- A batch id that is new and never waits in pending_batches: the rows are in the rollups already.
   v_batch_id := nextval('observability_internal.batch_ids');
   if restore_rows.kind = 'usage' then
@@ -177,7 +178,7 @@ begin
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability.ai_usage_metrics, e.value || jsonb_build_object('batch_id', v_batch_id)
+        null::observability.ai_usage_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
       ) as r
       on conflict do nothing
       returning m.created_at
@@ -189,7 +190,7 @@ begin
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability.performance_metrics, e.value || jsonb_build_object('batch_id', v_batch_id)
+        null::observability.performance_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
       ) as r
       on conflict do nothing
       returning m.created_at

@@ -5,10 +5,12 @@ create table observability_internal.erasures (
   erasure_id bigint generated always as identity,
   person_salt text not null,
   person_hash text not null,
+  event_salt text,
   requested_at timestamptz not null default now(),
   finished_at timestamptz,
   counts jsonb not null default '{}',
-  constraint erasures_pkey primary key (erasure_id)
+  constraint erasures_pkey primary key (erasure_id),
+  constraint "the salt of event ids goes when the erasure ends" check ((event_salt is null) = (finished_at is not null))
 );
 
 comment on table observability_internal.erasures is 'What was erased and when. The person is a salted SHA-256: it can be compared with an id at hand and tells none.';
@@ -145,7 +147,7 @@ $$;
 
 comment on function observability_internal.usage_cells_of(uuid[], timestamptz, timestamptz) is 'What these calls are in the rollup by user.';
 
-create function observability_internal.forget_usage(user_id text, max_rows integer) returns integer
+create function observability_internal.forget_usage(user_id text, event_salt text, max_rows integer) returns integer
 language plpgsql
 volatile
 security invoker
@@ -160,7 +162,8 @@ declare
   v_from integer;
   v_to integer;
 begin
-  -- What is left is the call itself, at the precision of a minute. Rollups by minute, hour and quarter of an hour agree.
+  -- What is left is the call itself, at the precision of a minute. The new id is the same here and in the archive, so that a
+  -- restore finds the row; the salt that leads from the old id to it is deleted at the end. Rollups by minute, hour and quarter of an hour agree.
   with taken as (
     select m.event_id, m.created_at
     from observability.ai_usage_metrics as m
@@ -172,7 +175,7 @@ begin
   ),
   changed as (
     update observability.ai_usage_metrics as m set
-      event_id = gen_random_uuid(), created_at = date_trunc('minute', m.created_at),
+      event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
       received_at = date_trunc('minute', m.received_at), user_id = observability_internal.forgotten_user(),
       session_id = null, request_group_id = null, prompt_hash = null, prefix_hash = null, response_id = null,
       metadata = null
@@ -195,9 +198,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_usage(text, integer) is 'Makes a batch of a person''s counted calls nobody''s, with the rollup''s difference; returns how many.';
+comment on function observability_internal.forget_usage(text, text, integer) is 'Makes a batch of a person''s counted calls nobody''s, with the rollup''s difference; returns how many.';
 
-create function observability_internal.forget_performance(user_id text, max_rows integer) returns integer
+create function observability_internal.forget_performance(user_id text, event_salt text, max_rows integer) returns integer
 language sql
 volatile
 security invoker
@@ -215,7 +218,7 @@ as $$
   ),
   changed as (
     update observability.performance_metrics as m set
-      event_id = gen_random_uuid(), created_at = date_trunc('minute', m.created_at),
+      event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
       received_at = date_trunc('minute', m.received_at), user_id = null, metadata = null
     from taken as t
     where m.event_id = t.event_id and m.created_at = t.created_at
@@ -224,7 +227,7 @@ as $$
   select count(*)::integer from changed;
 $$;
 
-comment on function observability_internal.forget_performance(text, integer) is 'Makes a batch of a person''s counted requests nobody''s; returns how many. No rollup of requests knows people.';
+comment on function observability_internal.forget_performance(text, text, integer) is 'Makes a batch of a person''s counted requests nobody''s; returns how many. No rollup of requests knows people.';
 
 create function observability_internal.forget_rollups(user_id text, max_rows integer) returns integer
 language plpgsql
@@ -297,7 +300,7 @@ $$;
 
 comment on function observability_internal.forget_names(text) is 'Takes a person out of members, rejected events, and who changed prices, rules and channels; returns how many rows.';
 
-create function observability_internal.note_erasure(user_id text, counts jsonb, is_finished boolean) returns void
+create function observability_internal.open_erasure(user_id text) returns bigint
 language plpgsql
 volatile
 security invoker
@@ -311,25 +314,34 @@ begin
   select e.erasure_id into v_id
   from observability_internal.erasures as e
   where e.finished_at is null
-    and e.person_hash = encode(sha256(convert_to(e.person_salt || note_erasure.user_id, 'UTF8')), 'hex')
+    and e.person_hash = encode(sha256(convert_to(e.person_salt || open_erasure.user_id, 'UTF8')), 'hex')
   limit 1;
   if v_id is null then
     v_salt := gen_random_uuid()::text;
-    insert into observability_internal.erasures (person_salt, person_hash)
-    values (v_salt, encode(sha256(convert_to(v_salt || note_erasure.user_id, 'UTF8')), 'hex'))
+    insert into observability_internal.erasures (person_salt, person_hash, event_salt)
+    values (v_salt, encode(sha256(convert_to(v_salt || open_erasure.user_id, 'UTF8')), 'hex'), gen_random_uuid()::text)
     returning erasure_id into v_id;
   end if;
-  update observability_internal.erasures as e set
-    counts = e.counts || coalesce((
-      select jsonb_object_agg(c.key, coalesce((e.counts ->> c.key)::bigint, 0) + c.value::bigint)
-      from jsonb_each_text(note_erasure.counts) as c
-    ), '{}'),
-    finished_at = case when is_finished then now() end
-  where e.erasure_id = v_id;
+  return v_id;
 end;
 $$;
 
-comment on function observability_internal.note_erasure(text, jsonb, boolean) is 'Adds to the record of an erasure, without the person''s id.';
+comment on function observability_internal.open_erasure(text) is 'The record of an erasure that is not finished, made where there is none.';
+
+create function observability_internal.add_erased(erasure_id bigint, counts jsonb) returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  update observability_internal.erasures as e set counts = e.counts || coalesce((
+    select jsonb_object_agg(c.key, coalesce((e.counts ->> c.key)::bigint, 0) + c.value::bigint)
+    from jsonb_each_text(add_erased.counts) as c
+  ), '{}')
+  where e.erasure_id = add_erased.erasure_id;
+$$;
+
+comment on function observability_internal.add_erased(bigint, jsonb) is 'Adds to the record of an erasure.';
 
 create function observability.forget_user(user_id text, max_rows integer default 5000) returns jsonb
 language plpgsql
@@ -347,6 +359,8 @@ declare
   v_names integer := 0;
   v_waiting bigint;
   v_key integer;
+  v_erasure_id bigint;
+  v_salt text;
 begin
   if coalesce(forget_user.user_id, '') in ('', observability_internal.forgotten_user()) or max_rows is null or max_rows not between 1 and 5000 then
     raise exception 'a user id is needed, and max_rows from 1 to 5,000' using errcode = '22023';
@@ -354,14 +368,16 @@ begin
   if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
     return jsonb_build_object('is_busy', true, 'is_done', false);
   end if;
+  v_erasure_id := observability_internal.open_erasure(forget_user.user_id);
+  select e.event_salt into v_salt from observability_internal.erasures as e where e.erasure_id = v_erasure_id;
   insert into observability_internal.users (user_id) values (observability_internal.forgotten_user()) on conflict do nothing;
   insert into observability_internal.users (user_id)
   select forget_user.user_id
   where exists (select from observability.ai_usage_metrics as m where m.user_id = forget_user.user_id)
   on conflict do nothing;
-  v_usage := observability_internal.forget_usage(forget_user.user_id, max_rows);
+  v_usage := observability_internal.forget_usage(forget_user.user_id, v_salt, max_rows);
   if v_usage = 0 then
-    v_performance := observability_internal.forget_performance(forget_user.user_id, max_rows);
+    v_performance := observability_internal.forget_performance(forget_user.user_id, v_salt, max_rows);
   end if;
   if v_usage + v_performance = 0 then
     v_rollups := observability_internal.forget_rollups(forget_user.user_id, max_rows);
@@ -375,12 +391,12 @@ begin
     delete from observability_internal.users as u where u.user_key = v_key;
     v_names := observability_internal.forget_names(forget_user.user_id);
   end if;
-  perform observability_internal.note_erasure(forget_user.user_id, jsonb_build_object(
+  perform observability_internal.add_erased(v_erasure_id, jsonb_build_object(
     'usage_rows', v_usage, 'performance_rows', v_performance, 'rollup_rows', v_rollups, 'other_rows', v_names
-  ), false);
+  ));
   return jsonb_build_object(
     'is_busy', false, 'usage_rows', v_usage, 'performance_rows', v_performance, 'rollup_rows', v_rollups,
-    'other_rows', v_names, 'waiting_rows', v_waiting, 'is_done', v_usage + v_performance + v_rollups + v_waiting = 0
+    'other_rows', v_names, 'waiting_rows', v_waiting, 'event_salt', v_salt, 'is_done', v_usage + v_performance + v_rollups + v_waiting = 0
   );
 end;
 $$;
@@ -388,12 +404,18 @@ $$;
 comment on function observability.forget_user(text, integer) is 'Erases a batch of a person''s traces; again until is_done. Rows that wait for the roll-up are waiting_rows.';
 
 create function observability.finish_erasure(user_id text, counts jsonb) returns void
-language sql
+language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
-  select observability_internal.note_erasure(user_id, counts, true);
+#variable_conflict use_column
+declare
+  v_id constant bigint := observability_internal.open_erasure(finish_erasure.user_id);
+begin
+  perform observability_internal.add_erased(v_id, finish_erasure.counts);
+  update observability_internal.erasures as e set finished_at = now(), event_salt = null where e.erasure_id = v_id;
+end;
 $$;
 
 comment on function observability.finish_erasure(text, jsonb) is 'Ends the record of an erasure with what was rewritten in the archive.';
@@ -406,15 +428,17 @@ grant execute on function observability_internal.add_user_cells(observability_in
 
 grant execute on function observability_internal.usage_cells_of(uuid[], timestamptz, timestamptz) to service_role;
 
-grant execute on function observability_internal.forget_usage(text, integer) to service_role;
+grant execute on function observability_internal.forget_usage(text, text, integer) to service_role;
 
-grant execute on function observability_internal.forget_performance(text, integer) to service_role;
+grant execute on function observability_internal.forget_performance(text, text, integer) to service_role;
 
 grant execute on function observability_internal.forget_rollups(text, integer) to service_role;
 
 grant execute on function observability_internal.forget_names(text) to service_role;
 
-grant execute on function observability_internal.note_erasure(text, jsonb, boolean) to service_role;
+grant execute on function observability_internal.open_erasure(text) to service_role;
+
+grant execute on function observability_internal.add_erased(bigint, jsonb) to service_role;
 
 grant execute on function observability.forget_user(text, integer) to service_role;
 
