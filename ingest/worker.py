@@ -1,4 +1,4 @@
-"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts.
+"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts, archives.
 
 Several workers may run; one of them leads. The leader holds a lease in the database and renews it from a thread of its
 own, so that a long job does not cost the lease. Jobs run in lanes, one thread each: a refresh of minutes or a webhook
@@ -325,12 +325,14 @@ def standard_lanes(
     database: Database,
     *,
     deliver: Callable[[], bool],
+    archive: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
     Args:
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
+        archive: Takes months past retention out of the database; None where no archive is set.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -345,9 +347,12 @@ def standard_lanes(
         # Busy means that another worker's increment is at work: asking again at once would only spin.
         return isinstance(result, Mapping) and not result.get("is_busy") and bool(result.get("pending_batches"))
 
-    return [
+    lanes = [
         [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
         [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
         [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
     ]
+    if archive is not None:
+        lanes.append([Job("archive", 24 * 60 * 60, archive)])  # apart, since a month takes minutes
+    return lanes

@@ -38,7 +38,6 @@ _LEASE_TTL_S = 120
 _DROP_ATTEMPTS = 60
 
 
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of one month.
@@ -185,9 +184,7 @@ class Archiver:
         self._storage.sweep(manifest)
         return Outcome(kind, month, generation.rows, sum(part.size_bytes for part in generation.parts))
 
-    def _find_finished(
-        self, manifest: Manifest, expected: Mapping[str, ColumnSum], known: _Known
-    ) -> Generation | None:
+    def _find_finished(self, manifest: Manifest, expected: Mapping[str, ColumnSum], known: _Known) -> Generation | None:
         """Find a generation that holds these very rows already, of a run that died before the drop."""
         for generation in manifest.generations:
             if generation.archive_id in known.dropped:

@@ -195,7 +195,9 @@ def _anonymize(table: pa.Table, person: _Person) -> pa.Table:
     count = int(pc.sum(theirs).as_py() or 0)
     if count == 0:
         return table
-    new_ids = pa.array([person.rename(one) for one in table.column("event_id").filter(theirs).to_pylist()], pa.binary(16))
+    new_ids = pa.array(
+        [person.rename(one) for one in table.column("event_id").filter(theirs).to_pylist()], pa.binary(16)
+    )
     columns = {name: table.column(name) for name in table.column_names}
     columns["event_id"] = pc.replace_with_mask(_whole(columns["event_id"]), _whole(theirs), new_ids)
     columns["user_id"] = pc.if_else(
@@ -212,4 +214,3 @@ def _anonymize(table: pa.Table, person: _Person) -> pa.Table:
 def _whole(column: pa.ChunkedArray) -> pa.Array:
     combined = column.combine_chunks()
     return combined.chunk(0) if isinstance(combined, pa.ChunkedArray) else combined
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ingest.commands import doctor, export, members, migrate, replay, status, up, worker
+from ingest.commands import archive, doctor, export, members, migrate, replay, status, up, worker
 
 __all__ = ["app"]
 
@@ -22,4 +22,6 @@ app.command("replay")(replay.replay)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("export")(export.export)
+app.command("forget")(archive.forget)
+app.add_typer(archive.app, name="archive")
 app.add_typer(members.app, name="members")

@@ -49,8 +49,8 @@ def run() -> Iterator[dict[str, object]]:
     """Yield one row per figure: name, value, unit; nothing to compare with, as no peer archives."""
     server = Server.start(find_binaries())
     try:
-        for name, rows in (("postgres", ROWS), ("postgrest", API_ROWS)):
-            yield from _measure(server, name, rows)
+        yield from _measure(server, "postgres", ROWS)
+        yield from _measure(server, "postgrest", API_ROWS)
     finally:
         server.stop()
 
@@ -101,9 +101,7 @@ def _archive(name: str, address: str, folder: str) -> None:
     from ingest.database import Database, PostgresDatabase, SupabaseDatabase
     from tests.support.api import SECRET_KEY
 
-    database: Database = (
-        PostgresDatabase(address) if name == "postgres" else SupabaseDatabase(address, SECRET_KEY)
-    )
+    database: Database = PostgresDatabase(address) if name == "postgres" else SupabaseDatabase(address, SECRET_KEY)
     started = time.perf_counter()
     outcomes = Archiver(database, Storage(folder), retention_days=90).run()
     seconds = time.perf_counter() - started
