@@ -117,7 +117,7 @@ set jit = off
 set timezone = 'UTC'
 as $$
 declare
-  v_found jsonb := '[]';
+  v_found jsonb := jsonb_build_array();
   v_partition record;
   v_newest timestamptz;
   v_limit timestamptz;
