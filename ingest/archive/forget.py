@@ -191,7 +191,7 @@ def _count_rows(path: Path, user_id: str) -> int:
 
 
 def _anonymize(table: pa.Table, person: _Person) -> pa.Table:
-    theirs = pc.fill_null(pc.equal(table.column("user_id"), person.user_id), False)  # noqa: FBT003 -- Arrow's signature
+    theirs = pc.fill_null(pc.equal(table.column("user_id"), person.user_id), False)
     count = int(pc.sum(theirs).as_py() or 0)
     if count == 0:
         return table

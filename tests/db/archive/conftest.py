@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from ingest.database import Database
     from pydantic import JsonValue
+
+    from ingest.database import Database
     from tests.support.servers import TestDatabase
 
 MAY = dt.date(2026, 5, 1)
