@@ -84,7 +84,7 @@ class Archiver:
         storage: Storage,
         *,
         retention_days: int,
-        on_step: Callable[[str], None] = lambda step: None,
+        on_step: Callable[[str], None] = lambda _: None,
         sleep: Callable[[float], None] = time.sleep,
         rows_per_group: int = ROWS_PER_GROUP,
         groups_per_part: int = GROUPS_PER_PART,

@@ -1,8 +1,8 @@
-"""The manifest of an archived month: which files count, what is in them, and whether the database has let go of them."""
+"""The manifest of an archived month: which files count, what is in them, whether the database has let go of them."""
 
 from __future__ import annotations
 
-import datetime as dt
+import datetime as dt  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Literal
 

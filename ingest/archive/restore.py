@@ -33,13 +33,13 @@ def restore_month(
     *,
     keep_days: int = KEEP_DAYS,
     is_counted: bool = True,
-    on_batch: Callable[[int], None] = lambda rows: None,
+    on_batch: Callable[[int], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Put the rows of a month back. Safe to repeat, also after dying half-way.
 
-    The rows are in the rollups already and are stored as such. Retention leaves the month alone for `keep_days` and then
-    archives it anew, in place of what is there now.
+    The rows are in the rollups already and are stored as such. Retention leaves the month alone for `keep_days` and
+    then archives it anew, in place of what is there now.
 
     Args:
         database: Opened as service_role.

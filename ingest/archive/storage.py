@@ -1,7 +1,7 @@
 """Where the archive lies: a folder, or anything that fsspec reaches (s3://bucket/prefix for Supabase Storage).
 
-A month has one folder, `usage/month=2026-05`, with a `manifest.json` and the Parquet files that it names. A file that no
-manifest names does not count: a run that was killed left it, and a later run removes it.
+A month has one folder, `usage/month=2026-05`, with a `manifest.json` and the Parquet files that it names. A file that
+no manifest names does not count: a run that was killed left it, and a later run removes it.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ MonthOption = Annotated[str | None, typer.Option("--month", help="Only this mont
 
 @app.command("run")
 def run() -> None:
-    """Archive now what is past METRICS_RETENTION_DAYS, as the worker does daily; the exit code is 1 if a month stayed."""
+    """Archive now what is past METRICS_RETENTION_DAYS, as the worker does daily; exit code 1 if a month stayed."""
     settings = _settings()
     from ingest.archive.service import run_retention
 

@@ -1,4 +1,4 @@
-"""A million calls to verified Parquet: seconds, bytes a row, peak memory; the same through Supabase's API for 100,000."""
+"""A million calls to verified Parquet: seconds, bytes a row, peak memory; the same through Supabase's API for fewer."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ import psycopg
 import pytest
 
 from ingest.archive.archiver import Archiver, Outcome, verify_month
-from ingest.archive.storage import Storage
 from ingest.errors import ArchiveError, DatabaseError
 from tests.db.archive.conftest import MAY, RETENTION_DAYS, age
 from tests.support.events import NOON, roll_up_all, store, usage_event
@@ -25,6 +24,7 @@ from tests.support.events import NOON, roll_up_all, store, usage_event
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ingest.archive.storage import Storage
     from ingest.database import Database
     from tests.support.doors import Door
     from tests.support.servers import TestDatabase
@@ -38,13 +38,13 @@ class Died(BaseException):
     """Stands for the end of the process: nothing of ours catches it."""
 
 
-def archive(service: Database, storage: Storage, on_step: Callable[[str], None] = lambda step: None) -> list[Outcome]:
+def archive(service: Database, storage: Storage, on_step: Callable[[str], None] = lambda _: None) -> list[Outcome]:
     return Archiver(
         service,
         storage,
         retention_days=RETENTION_DAYS,
         on_step=on_step,
-        sleep=lambda seconds: None,
+        sleep=lambda _: None,
         rows_per_group=2,
         groups_per_part=2,
     ).run()

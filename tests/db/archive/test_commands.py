@@ -74,7 +74,7 @@ def test_mistakes_are_explained(direct: Door, fill: Fill, tmp_path: Path, monkey
     direct.database.execute("alter table observability.ai_usage_metrics add column mood text")
     result = run_cli("archive", "run", env=env)
     assert (result.exit_code, "stays: this version does not know" in result.stdout) == (1, True)
-    monkeypatch.setattr("ingest.commands.archive.find_spec", lambda name: None)
+    monkeypatch.setattr("ingest.commands.archive.find_spec", lambda _: None)
     assert "pip install 'treering[archive]'" in run_cli("archive", "list", env=env).stderr
 
 
@@ -116,7 +116,7 @@ def test_the_worker_archives_daily_where_it_knows_where_to(
     assert job() is False
     assert [one.rows for one in Storage(str(tmp_path / "archive")).read_manifests()] == [5, 2]
     assert _archive_job(service, load_settings(supabase_url="https://x.supabase.co")) is None
-    monkeypatch.setattr("ingest.commands.worker.find_spec", lambda name: None)
+    monkeypatch.setattr("ingest.commands.worker.find_spec", lambda _: None)
     assert _archive_job(service, load_settings(archive_url=str(tmp_path))) is None
 
 
@@ -148,7 +148,7 @@ def test_s3_holds_the_archive_as_a_folder_does(direct: Door, fill: Fill, bucket:
     assert [one.problem for one in outcomes] == [None, None]
     assert [(one.rows, verify_month(storage, one)) for one in storage.read_manifests()] == [(5, []), (2, [])]
     assert query(storage, DuckDB(), FROM, TO, None)[0]["requests"] == 5
-    assert forget_user(service, storage, "user_a").archive_parts == 3
+    assert forget_user(service, storage, "user_a").archive_parts == 2
     assert [restore_month(service, storage, one) for one in storage.read_manifests()] == [5, 2]
     usage = next(storage.read_manifests())
     storage.filesystem.rm(storage.path_of("usage", MAY, next(usage.parts()).file))

@@ -52,7 +52,8 @@ def keys_left(database: TestDatabase, user_key: int) -> list[str]:
     with psycopg.connect(database.superuser_url) as connection:
         tables = connection.execute(
             "select c.relname from pg_attribute a join pg_class c on c.oid = a.attrelid"
-            " where a.attname = 'user_key' and c.relkind = 'r' and c.relnamespace = 'observability_internal'::regnamespace"
+            " where a.attname = 'user_key' and c.relkind = 'r'"
+            " and c.relnamespace = 'observability_internal'::regnamespace"
         ).fetchall()
         assert len(tables) >= 3
         return [
@@ -143,9 +144,8 @@ def test_what_only_the_rollups_and_the_archive_hold_goes_too(direct: Door, stora
             rows = pq.read_table(storage.path_of(one.kind, one.month, part.file)).to_pylist()
             assert "user_a" not in str(rows)
             assert "quoted" not in str(rows)
-    assert storage.filesystem.find(storage.url) and all(
-        file not in str(storage.filesystem.find(storage.url)) for file in old
-    )
+    assert storage.filesystem.find(storage.url)
+    assert all(file not in str(storage.filesystem.find(storage.url)) for file in old)
 
 
 def test_a_month_that_was_restored_matches_its_archive_after_the_erasure(
@@ -208,7 +208,7 @@ def test_a_roll_up_that_never_ends_is_reported(direct: Door) -> None:
     with psycopg.connect(direct.database.superuser_url) as busy:
         busy.execute("select pg_advisory_xact_lock(hashtextextended('treering.roll_up', 0))")
         with pytest.raises(ArchiveError, match="for too long"):
-            forget_user(service, None, "user_a", sleep=lambda seconds: None)
+            forget_user(service, None, "user_a", sleep=lambda _: None)
 
 
 def test_many_rows_go_in_batches_and_rollups_agree_after_each(direct: Door) -> None:

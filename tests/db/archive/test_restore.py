@@ -15,7 +15,6 @@ from tests.support.events import NOON, roll_up_all, store, usage_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ingest.archive.storage import Storage
     from ingest.database import Database
@@ -28,10 +27,9 @@ if TYPE_CHECKING:
 def rows_of(database: TestDatabase, table: str) -> list[tuple[object, ...]]:
     """Every column but the batch's number."""
     with psycopg.connect(database.superuser_url) as connection:
-        found = connection.execute(
+        return connection.execute(
             f"select to_jsonb(m) - 'batch_id' from observability.{table} as m order by created_at, event_id".encode()
         ).fetchall()
-    return found
 
 
 def rolled_up(database: TestDatabase) -> object:
@@ -87,7 +85,7 @@ def test_a_restore_that_died_is_left_alone_by_retention_until_it_is_done(
     monkeypatch.setattr("ingest.archive.restore.BATCH_ROWS", 2)
     usage, _ = storage.read_manifests()
 
-    def die(seen: int) -> None:
+    def die(_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -135,7 +133,7 @@ def test_a_busy_roll_up_is_waited_for(direct: Door, storage: Storage, fill: Fill
         assert restore_month(service, storage, usage, sleep=sleep) == 5
         busy.execute("select pg_advisory_xact_lock(hashtextextended('treering.roll_up', 0))")
         with pytest.raises(ArchiveError, match="at every attempt"):
-            restore_month(service, storage, usage, sleep=lambda seconds: None)
+            restore_month(service, storage, usage, sleep=lambda _: None)
     assert waits == [1.0]
 
 
@@ -145,9 +143,7 @@ def test_a_month_without_an_archive_cannot_come_back(direct: Door, storage: Stor
         restore_month(direct.service(), storage, manifest)
 
 
-def test_rows_enter_only_a_restore_that_was_begun_and_only_their_month(
-    direct: Door, storage: Storage, tmp_path: Path
-) -> None:
+def test_rows_enter_only_a_restore_that_was_begun_and_only_their_month(direct: Door) -> None:
     service = direct.service()
     event = usage_event() | {"received_at": NOON.isoformat(), "environment": "x", "provider": "openai"}
     with pytest.raises(DatabaseError, match="no restore"):
@@ -155,7 +151,8 @@ def test_rows_enter_only_a_restore_that_was_begun_and_only_their_month(
     service.call("begin_restore", kind="usage", month="2026-04-01", keep_days=1, archive_ids=[], is_counted=True)
     full = event | {
         "operation": "chat", "status": "ok", "streamed": False, "cached_tokens": 0, "cache_write_tokens": 0,
-        "reasoning_tokens": 0, "audio_input_tokens": 0, "audio_output_tokens": 0, "usage_source": "reported", "attempt": 1,
+        "reasoning_tokens": 0, "audio_input_tokens": 0, "audio_output_tokens": 0, "usage_source": "reported",
+        "attempt": 1,
     }  # fmt: skip
     with pytest.raises(DatabaseError):
         service.call("restore_rows", kind="usage", month="2026-04-01", events=[full])
