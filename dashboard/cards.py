@@ -51,11 +51,11 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of a ranking; `share` is 0 to 1."""
+    """One line of a ranking; `share` is 0 to 1, None for unknown."""
 
     name: str
     value: str
-    share: float
+    share: float | None
     is_other: bool = False
 
 
@@ -106,6 +106,25 @@ def tokens_card(totals: Totals, previous: Totals) -> Card:
         format_change(totals.total_tokens, previous.total_tokens),
         f"{format_share(totals.prompt_tokens, totals.total_tokens)} prompt",
         f"{totals.prompt_tokens:,} prompt and {totals.completion_tokens:,} completion tokens",
+    )
+
+
+def users_card(totals: Totals, previous: Totals) -> Card:
+    """Return the card of the number of people who made a call."""
+    return Card(
+        "Users", format_count(totals.users), format_change(totals.users, previous.users), "with at least one call"
+    )
+
+
+def cached_card(totals: Totals, previous: Totals) -> Card:
+    """Return the card of the cached share of the input."""
+    before = previous.cached_tokens / previous.prompt_tokens if previous.prompt_tokens else None
+    share = totals.cached_tokens / totals.prompt_tokens if totals.prompt_tokens else None
+    return Card(
+        "Cached input",
+        format_share(share, 1),
+        format_change(share, before),
+        f"{format_count(totals.cached_tokens)} tokens",
     )
 
 
@@ -170,23 +189,29 @@ def draw_legend(names: Sequence[str], colours: Sequence[str], values: Sequence[s
 
 def draw_bars(bars: Sequence[Bar], heads: tuple[str, str], *, is_bad: bool = False) -> None:
     """Draw a ranking: a bar behind each line shows its share."""
-    kind = " bad" if is_bad else ""
-    lines = "".join(
-        f'<div class="line{" other" if bar.is_other else kind}" style="--share:{min(max(bar.share, 0), 1) * 100:.2f}%">'
-        f'<span class="name" title="{html.escape(bar.name)}">{html.escape(bar.name)}</span>'
-        f'<span class="value">{html.escape(bar.value)}</span>'
-        f'<span class="share">{format_share(bar.share, 1)}</span></div>'
-        for bar in bars
-    )
+    lines = "".join(_line(bar, is_bad=is_bad) for bar in bars)
     head = f'<div class="head"><span>{html.escape(heads[0])}</span><span>{html.escape(heads[1])}</span></div>'
     st.html(f'<div class="tr-bars">{head}{lines}</div>')
 
 
-def share_of(part: Decimal | int | None, whole: Decimal | int | None) -> float:
-    """Return part of whole as a number from 0 to 1; 0 where either is unknown."""
-    return float(part) / float(whole) if part and whole else 0.0
+def share_of(part: Decimal | int | None, whole: Decimal | int | None) -> float | None:
+    """Return part of whole as a number from 0 to 1; None where either is unknown."""
+    return float(part) / float(whole) if part is not None and whole else None
 
 
-def name_of(key: str | None, *, is_other: bool = False) -> str:
-    """Write a ranking's key: what did not fit is "Other", an empty name a dash."""
-    return "Other" if is_other else key or DASH
+def name_of(key: str | None, *, is_other: bool = False, keys: int | None = None) -> str:
+    """Write a ranking's key: what did not fit is "Other" with how many these are, an empty name a dash."""
+    if is_other:
+        return f"Other ({keys:,})" if keys else "Other"
+    return key or DASH
+
+
+def _line(bar: Bar, *, is_bad: bool) -> str:
+    kind = "other" if bar.is_other else "bad" if is_bad else ""
+    width = min(max(bar.share or 0, 0), 1) * 100
+    name = html.escape(bar.name)
+    return (
+        f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{name}</span>'
+        f'<span class="value">{html.escape(bar.value)}</span>'
+        f'<span class="share">{format_share(bar.share, 1)}</span></div>'
+    )

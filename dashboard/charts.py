@@ -27,6 +27,8 @@ HEIGHT: Final = 270
 # Part of a bucket's width that its bar takes; so many bars that gaps would flicker on a phone stand without.
 BAR_SHARE: Final = 0.84
 MOST_BARS_WITH_GAPS: Final = 100
+# An axis of durations that reaches this far counts in seconds.
+SECONDS_FROM_MS: Final = 10_000
 
 Unit = Literal["usd", "tokens", "requests", "ms", "percent"]
 _DAY_MS: Final = 86_400_000
@@ -48,7 +50,7 @@ def stacked_bars(
     bars = bars.encode(
         x=_x_axis(timeline),
         x2=alt.X2("edge"),
-        y=alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=alt.Scale(zero=True)),
+        y=alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=_y_scale(timeline)),
         y2=alt.Y2("high"),
         color=_colour(timeline, colours),
     )
@@ -74,8 +76,10 @@ def axis_unit(timeline: Timeline, unit: Unit) -> str:
     """Name the unit of the vertical axis."""
     if unit == "usd":
         return f"US$ per {timeline.bucket}"
-    if unit in ("ms", "percent"):
-        return "Milliseconds" if unit == "ms" else "Percent"
+    if unit == "percent":
+        return "Percent"
+    if unit == "ms":
+        return "Seconds" if _largest(timeline) >= SECONDS_FROM_MS else "Milliseconds"
     return f"{unit.capitalize()} per {timeline.bucket}"
 
 
@@ -86,7 +90,7 @@ def _stack(timeline: Timeline) -> pd.DataFrame:
     frame["low"] = frame["high"] - frame["value"]
     share = BAR_SHARE if frame["at"].nunique() <= MOST_BARS_WITH_GAPS else 1.0
     frame["edge"] = frame["at"] + (frame["until"] - frame["at"]) * share
-    return frame.loc[frame["value"] != 0, ["at", "edge", "series", "low", "high"]]
+    return frame[["at", "edge", "series", "low", "high"]]
 
 
 def _is_lonely(timeline: Timeline) -> pd.Series:
@@ -128,9 +132,6 @@ def _x_axis(timeline: Timeline) -> alt.X:
 
 
 def _y_axis(timeline: Timeline, unit: Unit, *, is_stacked: bool = False) -> alt.Axis:
-    frame = timeline.frame
-    sums = frame.groupby("at")["value"].sum() if is_stacked else frame["value"]
-    largest = float(sums.max()) if len(frame) and frame["value"].notna().any() else 0.0
     return alt.Axis(
         title=axis_unit(timeline, unit),
         titleAngle=0,
@@ -145,8 +146,20 @@ def _y_axis(timeline: Timeline, unit: Unit, *, is_stacked: bool = False) -> alt.
         domain=False,
         ticks=False,
         labelPadding=6,
-        **_labels(largest, unit),
+        **_labels(_largest(timeline, is_stacked=is_stacked), unit),
     )
+
+
+def _largest(timeline: Timeline, *, is_stacked: bool = False) -> float:
+    """Return the largest value, of the bars as they stand on each other or of the lines; 0 where all is unknown."""
+    frame = timeline.frame
+    values = frame.groupby("at")["value"].sum() if is_stacked else frame["value"]
+    return float(values.max()) if values.notna().any() else 0.0
+
+
+def _y_scale(timeline: Timeline) -> alt.Scale:
+    """Begin at zero; where all is zero, end at one, so that zero lies at the bottom."""
+    return alt.Scale(zero=True) if _largest(timeline) > 0 else alt.Scale(domain=[0, 1])
 
 
 def _labels(largest: float, unit: Unit) -> dict[str, Any]:
@@ -154,12 +167,14 @@ def _labels(largest: float, unit: Unit) -> dict[str, Any]:
     if unit == "usd":
         if largest >= 1000:
             return {"labelExpr": f"'$' + {_SHORT_COUNT}"}
-        decimals = 2 if largest >= 0.2 else 3
-        while largest and largest < 10 ** (1 - decimals) and decimals < 12:
+        decimals = 3 if 0 < largest < 0.2 else 2
+        while 0 < largest < 10 ** (1 - decimals) and decimals < 12:
             decimals += 1
         return {"format": f"$,.{0 if largest >= 20 else decimals}f"}
     if unit == "percent":
         return {"format": ".0f" if largest >= 5 else ".2~f"}
+    if unit == "ms" and largest >= SECONDS_FROM_MS:
+        return {"labelExpr": "format(datum.value / 1000, ',~f')"}
     if unit == "ms":
         return {"format": ",.0f" if largest >= 10 else ",.1f"}
     return {"labelExpr": _SHORT_COUNT, "tickMinStep": 1}
@@ -194,4 +209,4 @@ def _tooltips(timeline: Timeline) -> pd.DataFrame:
     )
     wide = wide.reindex(columns=list(timeline.series))
     wide.columns = [f"t{rank}" for rank in range(len(timeline.series))]
-    return wide.reset_index()
+    return wide.reset_index().astype({"at": "int64", "until": "int64"})

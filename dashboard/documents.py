@@ -61,10 +61,11 @@ class Options(_Document):
 
 
 class Row(_Document):
-    """One line of a ranking. `is_other` marks the sum of all that did not fit."""
+    """One line of a ranking. `is_other` marks the sum of all that did not fit, `keys` how many these are."""
 
     key: str | None = None
     is_other: bool = False
+    keys: int | None = None
     requests: int = 0
     total_tokens: int = 0
     prompt_tokens: int = 0
@@ -207,7 +208,8 @@ class AlertRule(_Document):
     window_s: int
     threshold: Decimal
     scope: dict[str, list[str]] = Field(default_factory=dict)
-    minimum_sample: int = 0
+    for_s: int = 0
+    minimum_sample: int = 1
     severity: str = "warning"
     channels: tuple[int, ...] = ()
     is_enabled: bool = True

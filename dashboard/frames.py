@@ -148,7 +148,7 @@ def _cell(
 
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=["at", "until", "when", "series", "value", "text"])
-    return frame.astype({"value": "float64"})
+    return frame.astype({"at": "int64", "until": "int64", "value": "float64"})
 
 
 def _spans(page: Page, points: Sequence[Point]) -> list[tuple[datetime, datetime]]:

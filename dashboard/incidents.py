@@ -30,6 +30,7 @@ WINDOWS: Final = {
     86_400: "1 day",
     604_800: "7 days",
 }
+DELAYS: Final = (0, 60, 300, 900, 3600)
 _FIGURES: Final = {"Value", "Threshold"}
 
 
@@ -46,13 +47,20 @@ def format_figure(metric: str, value: Decimal | None) -> str:
 
 def describe_rule(rule: AlertRule) -> str:
     """Write a rule as a sentence."""
-    window = WINDOWS.get(rule.window_s, f"{rule.window_s} s")
-    text = f"{METRICS.get(rule.metric, rule.metric)} over {format_figure(rule.metric, rule.threshold)} in {window}"
+    text = f"{METRICS.get(rule.metric, rule.metric)} over {format_figure(rule.metric, rule.threshold)}"
+    text += f" in {length_in_words(rule.window_s)}"
+    if rule.for_s:
+        text += f" for {length_in_words(rule.for_s)}"
     for name, values in sorted(rule.scope.items()):
         text += f", {name} {' or '.join(values)}"
     if rule.minimum_sample > 1:
         text += f", at least {rule.minimum_sample:,} calls"
     return text
+
+
+def length_in_words(seconds: int) -> str:
+    """Write the length of a window or of a delay."""
+    return WINDOWS.get(seconds) or (f"{seconds // 60} minutes" if seconds % 60 == 0 else f"{seconds} s")
 
 
 def draw_firing(alerts: Sequence[Alert], zone: ZoneInfo) -> None:

@@ -88,9 +88,15 @@ def delete_alert_rule(viewer: Viewer, rule_id: int) -> None:
     _call(viewer, "delete_alert_rule", {"rule_id": rule_id})
 
 
-def save_notification_channel(viewer: Viewer, channel: Mapping[str, JsonValue]) -> None:
-    """Store a new channel, or a changed one when it carries its `channel_id`."""
-    _call(viewer, "save_notification_channel", {"channel": dict(channel)})
+def save_notification_channel(viewer: Viewer, channel: Mapping[str, JsonValue]) -> str | None:
+    """Store a new channel, or a changed one when it carries its `channel_id`.
+
+    Returns:
+        The signing secret that the database made for a new channel and shows this once, else None.
+    """
+    saved = _call(viewer, "save_notification_channel", {"channel": dict(channel)})
+    secret = saved.get("signing_secret") if isinstance(saved, dict) else None
+    return secret if isinstance(secret, str) else None
 
 
 def delete_notification_channel(viewer: Viewer, channel_id: int) -> None:

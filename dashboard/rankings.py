@@ -45,13 +45,18 @@ def cost_bars(rows: Sequence[Row]) -> list[Bar]:
     whole = sum(row.cost or 0 for row in rows)
     if whole:
         return [
-            Bar(name_of(row.key, is_other=row.is_other), format_usd(row.cost), share_of(row.cost, whole), row.is_other)
+            Bar(
+                name_of(row.key, is_other=row.is_other, keys=row.keys),
+                format_usd(row.cost),
+                share_of(row.cost, whole),
+                row.is_other,
+            )
             for row in rows
         ]
     calls = sum(row.requests for row in rows)
     return [
         Bar(
-            name_of(row.key, is_other=row.is_other),
+            name_of(row.key, is_other=row.is_other, keys=row.keys),
             f"{format_count(row.requests)} calls",
             share_of(row.requests, calls),
             row.is_other,

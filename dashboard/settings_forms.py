@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import queries
 from dashboard.cards import draw_title
-from dashboard.incidents import METRICS, WINDOWS, describe_rule
+from dashboard.incidents import DELAYS, METRICS, WINDOWS, describe_rule, length_in_words
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from dashboard.identity import Viewer
     from ingest.database import JsonValue
 
+_SHOWN_ONCE: Final = "settings_shown_once"
+_SAVED_FIELDS: Final = "settings_saved_fields"
 ROLES: Final = {
     "member": "Member: own calls",
     "analyst": "Analyst: all calls",
@@ -27,6 +29,12 @@ ROLES: Final = {
 # What people type, and how it is stored: an error rate of 5 % is 0.05.
 _UNITS: Final = {"spend": "US$", "error_rate": "%", "p99_latency_ms": "ms"}
 _DEFAULTS: Final = {"spend": "50", "error_rate": "5", "p99_latency_ms": "10000"}
+
+
+def clear_saved_fields() -> None:
+    """Empty the fields that were saved; what was refused stays, to be corrected. Call before the forms are drawn."""
+    for key in st.session_state.pop(_SAVED_FIELDS, ()):
+        st.session_state[key] = ""
 
 
 def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
@@ -48,7 +56,7 @@ def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
                     f"{member.user_id} removed",
                 ),
             )
-    with st.form("settings_member_form", clear_on_submit=True, border=True):
+    with st.form("settings_member_form"):
         draw_title("Add a person, or change a role")
         left, right = st.columns([3, 2], gap="small")
         user_id = left.text_input("User id", key="settings_member_user", placeholder="user_2abc", max_chars=200)
@@ -58,7 +66,7 @@ def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
             if not name:
                 st.error("Enter the user id as it stands in the recorded calls.")
             elif _try(lambda: queries.add_member(viewer, name, role), f"{name} is {role} now"):
-                st.rerun()
+                _start_over("settings_member_user")
 
 
 def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
@@ -93,7 +101,13 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
                     f"{channel.name} removed",
                 ),
             )
-    with st.form("settings_channel_form", clear_on_submit=True, border=True):
+    if secret := st.session_state.pop(_SHOWN_ONCE, None):
+        with st.container(border=True, key="panel_settings_secret"):
+            draw_title(
+                "Signing secret of the new channel", "Shown this once: copy it to the receiver to check signatures."
+            )
+            st.code(secret, language=None)
+    with st.form("settings_channel_form"):
         draw_title("Add a webhook", "The address is stored for sending and never shown again.")
         left, right = st.columns([2, 3], gap="small")
         name = left.text_input("Name", key="settings_channel_name", placeholder="on-call", max_chars=100)
@@ -103,9 +117,14 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
             if not title or not address.startswith(("https://", "http://")):
                 st.error("Enter a name and an address that begins with https://.")
             else:
-                document: dict[str, JsonValue] = {"name": title, "kind": "webhook", "url": address, "is_enabled": True}
-                if _try(lambda: queries.save_notification_channel(viewer, document), f"{title} saved"):
-                    st.rerun()
+                document: dict[str, JsonValue] = {
+                    "name": title,
+                    "kind": "webhook",
+                    "target_url": address,
+                    "is_enabled": True,
+                }
+                if _try(lambda: _keep_secret(queries.save_notification_channel(viewer, document)), f"{title} saved"):
+                    _start_over("settings_channel_name", "settings_channel_url")
 
 
 def to_threshold(metric: str, typed: str) -> Decimal | None:
@@ -122,7 +141,8 @@ def to_threshold(metric: str, typed: str) -> Decimal | None:
 def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRule | None) -> None:
     suffix = rule.rule_id if rule else "new"
     key = f"settings_rule_{suffix}"
-    metrics, windows = list(METRICS), list(WINDOWS)
+    metrics, windows = list(METRICS), sorted({*WINDOWS, rule.window_s if rule else 3600})
+    delays = sorted({*DELAYS, rule.for_s if rule else 0})
     metric = st.selectbox(
         "Metric",
         metrics,
@@ -138,8 +158,8 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         window = right.selectbox(
             "Window",
             windows,
-            index=windows.index(rule.window_s) if rule and rule.window_s in windows else 3,
-            format_func=lambda seconds: WINDOWS[seconds],
+            index=windows.index(rule.window_s if rule else 3600),
+            format_func=length_in_words,
             key=f"{key}_window",
         )
         severity = left.selectbox(
@@ -151,12 +171,20 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         )
         sample = right.number_input(
             "At least calls",
-            min_value=0,
-            value=rule.minimum_sample if rule else 0,
+            min_value=1,
+            value=rule.minimum_sample if rule else 1,
             key=f"{key}_sample",
             help="With fewer calls in the window the rule does not fire.",
         )
-        chosen = st.multiselect(
+        delay = left.selectbox(
+            "Fires after",
+            delays,
+            index=delays.index(rule.for_s if rule else 0),
+            format_func=lambda seconds: length_in_words(seconds) if seconds else "At once",
+            key=f"{key}_for",
+            help="How long the threshold must be exceeded.",
+        )
+        chosen = right.multiselect(
             "Channels",
             list(channels),
             default=[number for number in (rule.channels if rule else ()) if number in channels],
@@ -176,6 +204,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
                 "window_s": window,
                 "threshold": f"{threshold:f}",
                 "scope": {name: list(values) for name, values in rule.scope.items()} if rule else {},
+                "for_s": delay,
                 "minimum_sample": int(sample),
                 "severity": severity,
                 "channels": list(chosen),
@@ -184,7 +213,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             if rule:
                 document["rule_id"] = rule.rule_id
             if _try(lambda: queries.save_alert_rule(viewer, document), f"{document['name']} saved"):
-                st.rerun()
+                _start_over(*([] if rule else [f"{key}_name"]))
     if rule:
         st.button(
             "Delete rule",
@@ -194,6 +223,15 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             on_click=_change,
             args=(lambda rule_id=rule.rule_id: queries.delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
         )
+
+
+def _keep_secret(secret: str | None) -> None:
+    st.session_state[_SHOWN_ONCE] = secret
+
+
+def _start_over(*fields: str) -> None:
+    st.session_state[_SAVED_FIELDS] = fields
+    st.rerun()
 
 
 def _typed(rule: AlertRule | None, metric: str) -> str:

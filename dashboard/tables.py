@@ -30,7 +30,7 @@ def cost_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "name": name_of(row.key, is_other=row.is_other),
+                "name": name_of(row.key, is_other=row.is_other, keys=row.keys),
                 "cost": _number(row.cost),
                 "share": float(row.cost) / whole * 100 if row.cost is not None and whole else None,
                 "change": _change(row),
@@ -49,7 +49,7 @@ def usage_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(
         [
             {
-                "name": name_of(row.key, is_other=row.is_other),
+                "name": name_of(row.key, is_other=row.is_other, keys=row.keys),
                 "requests": row.requests,
                 "share": row.total_tokens / whole * 100 if whole else None,
                 "prompt_tokens": row.prompt_tokens,

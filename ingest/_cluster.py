@@ -88,10 +88,9 @@ class PostgresCluster:
         }
         lines = (f"{name} = '{_escape(value)}'\n" for name, value in everything.items())
         (self.folder / "postgresql.conf").write_text("".join(lines), encoding="utf-8")
-        log = self.folder / "server.log"
         self._run(
-            "pg_ctl", "start", "--wait", f"--timeout={_STARTUP_TIMEOUT_S}", f"--pgdata={self.folder}", f"--log={log}",
-            log=log,
+            "pg_ctl", "start", "--wait", f"--timeout={_STARTUP_TIMEOUT_S}",
+            f"--pgdata={self.folder}", f"--log={self.folder / 'server.log'}",
         )  # fmt: skip
 
     def stop(self) -> None:
@@ -127,14 +126,12 @@ class PostgresCluster:
             for parent in path.absolute().parents:
                 _allow(parent, stat.S_IXOTH)
 
-    def _run(self, program: str, *arguments: str, log: Path | None = None) -> None:
+    def _run(self, program: str, *arguments: str) -> None:
         result = self._start(program, *arguments)
         if result.returncode:
-            output = result.stdout
-            if log is not None and log.exists():
-                output = log.read_text(encoding="utf-8", errors="replace")
-            tail = "\n".join(output.strip().splitlines()[-10:])
-            raise EmbeddedServerError(f"{program} {arguments[0]} failed in {self.folder}:\n{tail}")
+            logs = [self.folder / "server.log", *(self.folder / "log").glob("*.log")]
+            said = "\n".join([result.stdout.strip(), *(_tail(log) for log in logs if log.exists())])
+            raise EmbeddedServerError(f"{program} {arguments[0]} failed in {self.folder}:\n{said}")
 
     def _start(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         account = _server_account() if os.geteuid() == 0 else None
@@ -174,6 +171,10 @@ def _allow(path: Path, permission: int) -> None:
     mode = path.stat().st_mode
     if mode & permission != permission:
         path.chmod(stat.S_IMODE(mode) | permission)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-10:])
 
 
 def _escape(value: str | int) -> str:

@@ -163,12 +163,15 @@ def check_conninfo(conninfo: str) -> None:
         ConfigurationError: The address is malformed.
     """
     try:
-        conninfo_to_dict(conninfo)
+        parts = conninfo_to_dict(conninfo)
     except psycopg.Error:
+        parts = {"host": "@"}
+    # A password with a bare @ or / runs on into the host or the name, which error messages repeat.
+    if any("@" in str(parts.get(name, "")) for name in ("host", "port", "dbname")):
         raise ConfigurationError(
             "SUPABASE_DB_URL: it must be an address like postgresql://user:password@host:5432/postgres, "
             "with special characters of the password percent-encoded"
-        ) from None
+        )
 
 
 def describe(error: psycopg.Error) -> str:

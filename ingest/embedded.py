@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _MAJOR_VERSION = 18
 
+# Postgres's own pg_ctl puts the path into a shell command, between double quotes.
+_UNSAFE_IN_A_PATH = frozenset('"$`\\\n')
+
 # For a small machine that the worker and the dashboard share. A commit is on disk before it is reported.
 _SETTINGS: dict[str, str | int] = {
     "max_connections": 60,
@@ -93,6 +96,8 @@ class EmbeddedPostgres:
         """
         if sys.platform == "win32":
             raise EmbeddedServerError("the embedded Postgres runs on Linux and macOS: set SUPABASE_DB_URL instead")
+        if set(str(self._home)) & _UNSAFE_IN_A_PATH:
+            raise EmbeddedServerError(f"TREERING_HOME: Postgres does not start in a folder of this name: {self._home}")
         self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._acquire_lock()
         try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, SupportsFloat, SupportsIndex
 
 from pydantic_core import from_json, to_json
 
-from ingest.event import clean_json, normalise_performance, normalise_usage
+from ingest.event import normalise_performance, normalise_usage
 from ingest.segment import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
@@ -56,15 +56,15 @@ def _describe(value: object) -> object:
 
 def _plain(value: object, depth: int = 0) -> object:
     """The slow way for a value that the encoder refused, part by part."""
-    match value:
-        case str():
-            return value.encode("utf-8", "replace").decode("utf-8")
-        case Mapping() if depth < _MAX_DEPTH:
-            return {str(_plain(str(key))): _plain(item, depth + 1) for key, item in value.items()}
-        case list() | tuple() | set() | frozenset() if depth < _MAX_DEPTH:
-            return [_plain(item, depth + 1) for item in value]
-        case _:
-            try:
+    try:
+        match value:
+            case str():
+                return value.encode("utf-8", "replace").decode("utf-8")
+            case Mapping() if depth < _MAX_DEPTH:
+                return {_plain(str(key)): _plain(item, depth + 1) for key, item in value.items()}
+            case list() | tuple() | set() | frozenset() if depth < _MAX_DEPTH:
+                return [_plain(item, depth + 1) for item in value]
+            case _:
                 return from_json(to_json(value, fallback=_describe))
-            except Exception:  # noqa: BLE001 -- as above
-                return clean_json(value, depth=_MAX_DEPTH)
+    except Exception:  # noqa: BLE001 -- as above
+        return f"<{type(value).__name__}>"

@@ -113,6 +113,7 @@ def _serve(
         _fill_with_demo(options, database, supervisor, stop, say)
     while not stop.wait(_POLL_S):
         supervisor.check()
+        _check_database(options.settings.home)
 
 
 def _fill_with_demo(
@@ -145,6 +146,14 @@ def _roll_up_everything(database: Database, should_stop: Callable[[], bool]) -> 
             database.call("refresh_aggregates")
             return True
     return False
+
+
+def _check_database(home: Path) -> None:
+    try:
+        pid = int((home / "postgres" / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
+        os.kill(pid, 0)
+    except (FileNotFoundError, ProcessLookupError):
+        raise UpError(f"the database ended by itself; its log is in {home / 'postgres' / 'log'}") from None
 
 
 def _wait_until_healthy(port: int, supervisor: Supervisor, stop: threading.Event) -> None:

@@ -30,7 +30,8 @@ def body() -> None:
         return
     if not document.firing and not document.history and not document.outbox:
         watched = sum(1 for rule in document.rules if rule.is_enabled)
-        text = f"{watched} rules watch." if watched else "No rule watches yet: add one in Settings."
+        rules = "1 rule watches." if watched == 1 else f"{watched} rules watch."
+        text = rules if watched else "No rule watches yet: add one in Settings."
         draw_state("alerts_empty", ":material/notifications_off:", "No alert in this period", text)
         return
     count = len(document.firing)

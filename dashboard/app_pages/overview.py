@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import cards, charts, frames, queries
-from dashboard.money import format_change, format_count, format_exact_usd, format_usd
+from dashboard.money import format_count, format_exact_usd, format_usd
 from dashboard.page import View, open_page
 from dashboard.rankings import draw_top
 
@@ -50,7 +50,7 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
             "to the last token",
             "Nine of ten calls were faster than this",
         ),
-        cards.Card("Users", format_count(now.users), format_change(now.users, before.users), "with at least one call"),
+        cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before),
     ]
     cards.draw_cards(view.key, draw, view.selection.short)
 

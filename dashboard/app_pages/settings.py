@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard import queries
 from dashboard.identity import require_viewer
 from dashboard.page import draw_error, draw_header, draw_state
-from dashboard.settings_forms import ROLES, draw_channels, draw_members, draw_rules
+from dashboard.settings_forms import ROLES, clear_saved_fields, draw_channels, draw_members, draw_rules
 from ingest.errors import TreeringError
 
 
@@ -32,6 +32,7 @@ def body() -> None:
             "Ask one of them, or add yourself with the service key: treering members add.",
         )
         return
+    clear_saved_fields()
     rules, channels, members = st.tabs(["Alert rules", "Channels", "Members"], key="settings_tabs")
     with rules:
         draw_rules(viewer, configuration)

@@ -37,7 +37,7 @@ def draw_figures(view: View[Usage], document: Usage) -> None:
         f"{format_share(now.reasoning_tokens, now.completion_tokens)} reasoning",
         f"Exactly {now.completion_tokens:,}, of them {now.reasoning_tokens:,} reasoning",
     )
-    users = cards.Card("Users", format_count(now.users), format_change(now.users, before.users), "with a call")
+    users = cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before)
     cards.draw_cards(view.key, [cards.requests_card(now, before), prompt, completion, users], view.selection.short)
 
 

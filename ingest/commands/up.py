@@ -9,6 +9,8 @@ import typer
 
 from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
 
+_INTERRUPTED = 130  # what shells expect after Ctrl-C
+
 
 def up(
     *,
@@ -17,10 +19,18 @@ def up(
     home: HomeOption = None,
 ) -> None:
     """Run everything on this machine: an embedded Postgres, the worker and the dashboard; Ctrl-C stops it."""
+    from ingest.errors import TreeringError
     from ingest.settings import load_settings
     from ingest.signals import stop_on_signals
     from ingest.up import UpOptions, run_up
 
     stop = threading.Event()
     with stop_on_signals(stop):
-        run_up(UpOptions(load_settings(home=home), port=port, demo=demo), stop, typer.echo)
+        try:
+            run_up(UpOptions(load_settings(home=home), port=port, demo=demo), stop, typer.echo)
+        except TreeringError:
+            if not stop.is_set():
+                raise
+            # Ctrl-C reaches the programs that make the database too; what they then say helps nobody.
+            typer.echo("stopped before everything was up")
+            raise typer.Exit(_INTERRUPTED) from None

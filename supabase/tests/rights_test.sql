@@ -46,7 +46,11 @@ select is(
 );
 
 select is(
-  (select r.reason from observability_internal.rejected_events as r order by r.rejected_id desc limit 1),
+  (
+    select max(r.reason)
+    from observability_internal.rejected_events as r
+    where r.event ->> 'model' = 'gpt-4o'
+  ),
   'null value in column "user_id" of relation "ai_usage_metrics_202605" violates not-null constraint',
   'the bad event is kept with the reason'
 );

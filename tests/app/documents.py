@@ -414,11 +414,15 @@ class FakeDatabase:
             "window_s": window,
             "threshold": threshold,
             "scope": scope,
-            "minimum_sample": 20 if metric == "error_rate" else 0,
+            "minimum_sample": 20 if metric == "error_rate" else 1,
+            "for_s": 300 if metric == "error_rate" else 0,
             "severity": severity,
             "channels": [1],
             "is_enabled": is_enabled,
         }
+
+    def _save_notification_channel(self, channel: Json) -> Json:
+        return {"channel_id": 3, "name": channel["name"], "signing_secret": "whsec_c2lnbmluZy1zZWNyZXQ="}
 
     def _get_settings(self) -> Json:
         if self.access != "ops":

@@ -217,7 +217,7 @@ def test_filters_leave_what_they_name(
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
-        ({"modle": "gpt-4o"}, "unknown filter modle"),
+        ({"colour": "gpt-4o"}, "unknown filter colour"),
         ({"model": 7}, "takes a text or a list of texts"),
         ({"model": [7]}, "takes a text or a list of texts"),
         ({"model": ["m"] * 201}, "at most 200 values"),

@@ -92,6 +92,17 @@ def test_a_bad_line_is_named_and_the_others_are_stored(direct: Door, tmp_path: P
     assert figures(totals(direct.service(), 2026))[0] == 2
 
 
+def test_beyond_a_hundred_bad_lines_are_counted_and_no_longer_named(direct: Door, tmp_path: Path) -> None:
+    trace = tmp_path / "calls.jsonl"
+    trace.write_text("no\n" * 102)
+    result = run_cli("replay", trace, "--format", "jsonl", env=door_environment(direct, tmp_path))
+    assert result.exit_code == 1
+    assert "line 100: " in result.stderr
+    assert "line 101: " not in result.stderr
+    assert result.stderr.count("counted, not named") == 1
+    assert "bad lines                      102" in result.stdout
+
+
 def test_calls_that_the_database_rejects_are_counted_and_fail_the_replay(direct: Door, tmp_path: Path) -> None:
     call = {"user_id": "u", "model": "gpt-4o", "prompt_tokens": 10, "completion_tokens": 1}
     trace = tmp_path / "calls.jsonl"

@@ -8,20 +8,19 @@ import queue
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 import jwt
 
 from tests.support import toolchain
+from tests.support.leftovers import make_folder
 
 if TYPE_CHECKING:
-    from tests.support.servers import TestDatabase
+    from pathlib import Path
 
 JWT_SECRET = "only-for-tests-and-at-least-32-characters-long"
 PUBLISHABLE_KEY = "sb_publishable_for_tests"
@@ -38,6 +37,13 @@ def make_token(sub: str | None, role: str = "authenticated", **claims: object) -
     if sub is not None:
         everything["sub"] = sub
     return jwt.encode({**everything, **claims}, JWT_SECRET, algorithm="HS256")
+
+
+class Served(Protocol):
+    """A database that PostgREST can log in to."""
+
+    @property
+    def authenticator_url(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,8 @@ class Api:
     canned: queue.SimpleQueue[Answer] = field(default_factory=queue.SimpleQueue)
     connections: int = 0
 
-    def start(self, database: TestDatabase) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="treering-api-"))
+    def start(self, database: Served) -> None:
+        self._folder = make_folder()
         self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock")
         self._gateway = _Gateway(("127.0.0.1", 0), _Handler)
         self._gateway.api = self
@@ -76,13 +82,13 @@ class Api:
     def stop(self) -> None:
         self._gateway.shutdown()
         self._thread.join()
+        self._postgrest.kill()  # first: a request that it has not answered would be waited for
+        self._postgrest.wait()
         self._gateway.close_all()
-        self._postgrest.terminate()
-        self._postgrest.wait(timeout=10)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _start_postgrest(database: TestDatabase, address: Path) -> subprocess.Popen[str]:
+def _start_postgrest(database: Served, address: Path) -> subprocess.Popen[str]:
     settings = {
         "PGRST_DB_URI": database.authenticator_url,
         "PGRST_DB_SCHEMAS": "observability",
@@ -99,6 +105,7 @@ def _start_postgrest(database: TestDatabase, address: Path) -> subprocess.Popen[
         process = subprocess.Popen(
             [toolchain.postgrest()], env={**os.environ, **settings}, stdout=output, stderr=output, text=True
         )
+    address.with_suffix(".pid").write_text(str(process.pid))
     deadline = time.monotonic() + _STARTUP_TIMEOUT_S
     while "Schema cache loaded" not in log.read_text():
         if process.poll() is not None or time.monotonic() > deadline:
@@ -153,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
     """One client connection with one connection to PostgREST behind it."""
 
     protocol_version = "HTTP/1.1"
-    server: _Gateway  # type: ignore[assignment]
+    server: _Gateway
 
     _roles: ClassVar[dict[str, str]] = {PUBLISHABLE_KEY: "anon", SECRET_KEY: "service_role"}
 

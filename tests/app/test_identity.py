@@ -1,0 +1,152 @@
+"""Who may look: the local viewer, people who signed in, nobody else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from dashboard import identity, queries
+from dashboard.identity import Viewer
+from ingest.errors import DatabaseUnavailableError
+from tests.app.conftest import APP, TIMEOUT_S
+from tests.app.documents import FakeDatabase
+
+ANNA = {"is_logged_in": True, "sub": "user_anna", "name": "Anna *Berg*", "email": "anna@example.com"}
+
+
+class SignIn:
+    """Stands for Streamlit's record of the sign-in."""
+
+    def __init__(self, claims: dict[str, Any], tokens: dict[str, str] | None = None) -> None:
+        self.claims, self.tokens = claims, tokens or {}
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.claims
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The viewers for whom the database was opened."""
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    monkeypatch.delenv(identity.LOCAL_VIEWER_VARIABLE, raising=False)
+    seen: list[dict[str, Any]] = []
+
+    def open_for(_: object, **viewer: Any) -> FakeDatabase:
+        seen.append(viewer)
+        return FakeDatabase(access="member")
+
+    monkeypatch.setattr(queries, "open_viewer_database", open_for)
+    return seen
+
+
+def sign_in(monkeypatch: pytest.MonkeyPatch, claims: dict[str, Any], tokens: dict[str, str] | None = None) -> AppTest:
+    monkeypatch.setattr(st, "user", SignIn(claims, tokens))
+    return AppTest.from_file(str(APP), default_timeout=TIMEOUT_S).run()
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"is_logged_in": False},
+        {"is_logged_in": False, "sub": "user_anna"},
+        {"is_logged_in": True},
+        {"is_logged_in": True, "sub": ""},
+        {"is_logged_in": True, "sub": 7},
+        {"is_logged_in": "true", "sub": "user_anna"},
+    ],
+)
+def test_whoever_has_not_signed_in_sees_the_sign_in_page_and_nothing_is_read(
+    monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]], claims: dict[str, Any]
+) -> None:
+    app = sign_in(monkeypatch, claims)
+
+    assert not app.exception
+    assert app.button(key="sign_in_start").label == "Sign in"
+    assert not app.metric
+    assert opened == []
+
+
+def test_without_a_provider_the_sign_in_page_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]]
+) -> None:
+    app = sign_in(monkeypatch, {})
+
+    assert "secrets.toml.example" in "".join(element.proto.body for element in app.main.get("html"))
+    assert not app.button
+    assert opened == []
+
+
+def test_who_signed_in_reads_with_their_own_id_and_token(
+    monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]]
+) -> None:
+    app = sign_in(monkeypatch, ANNA, {"id": "token-of-anna"})
+
+    assert not app.exception
+    assert app.metric
+    assert opened == [{"user_id": "user_anna", "access_token": "token-of-anna"}]
+
+
+def test_the_sidebar_names_the_viewer_and_offers_the_way_out(
+    monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]]
+) -> None:
+    app = sign_in(monkeypatch, ANNA)
+
+    assert opened
+    assert r"Anna \*Berg\*" in app.sidebar.caption[0].value
+    assert app.sidebar.button(key="account_log_out").label == "Log out"
+
+
+def test_the_local_viewer_needs_no_sign_in_and_cannot_sign_out(
+    monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setenv(identity.LOCAL_VIEWER_VARIABLE, "local-ops")
+
+    app = AppTest.from_file(str(APP), default_timeout=TIMEOUT_S).run()
+
+    assert opened == [{"user_id": "local-ops", "access_token": None}]
+    assert not app.sidebar.button
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [({"preferred_username": "anna"}, "anna"), ({"email": "a@b.example"}, "a@b.example"), ({}, "user_anna")],
+)
+def test_a_viewer_without_a_name_is_called_by_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, claims: dict[str, str], name: str
+) -> None:
+    monkeypatch.delenv(identity.LOCAL_VIEWER_VARIABLE, raising=False)
+    monkeypatch.setattr(st, "user", SignIn({"is_logged_in": True, "sub": "user_anna", **claims}))
+
+    assert identity.current_viewer() == Viewer(user_id="user_anna", name=name)
+
+
+def test_a_token_never_shows_in_a_text() -> None:
+    assert "secret" not in repr(Viewer("user_anna", "Anna", access_token="secret"))
+
+
+def test_two_viewers_never_share_a_cached_answer(monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]]) -> None:
+    sign_in(monkeypatch, ANNA)
+    sign_in(monkeypatch, {**ANNA, "sub": "user_ben"})
+
+    assert [viewer["user_id"] for viewer in opened] == ["user_anna", "user_ben"]
+
+
+def test_a_database_that_cannot_be_found_is_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]]
+) -> None:
+    def refuse(*_: object, **__: object) -> FakeDatabase:
+        raise DatabaseUnavailableError("no database")
+
+    monkeypatch.setattr(queries, "open_viewer_database", refuse)
+    app = sign_in(monkeypatch, ANNA)
+    assert not app.metric
+    monkeypatch.setattr(queries, "open_viewer_database", lambda *_, **__: FakeDatabase())
+
+    app.button(key="overview_try_again").click().run()
+
+    assert app.metric
+    assert opened == []
