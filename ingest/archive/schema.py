@@ -19,7 +19,7 @@ MONEY = pa.decimal128(38, 24)
 MONEY_COLUMNS = ("estimated_cost", "provider_cost", "request_fees")
 EXACT_SUFFIX = "_exact"
 
-# Rows of a row group: some 15 MB while it is in memory. Twice as many save 2 % on disk and cost 100 MB at the peak.
+# Rows of a row group: some 15 MB while it is in memory. Twice as many save 2 % on disk and cost memory at the peak.
 ROWS_PER_GROUP = 32_768
 # Groups of a part: about a million rows, 30 to 100 MB on disk.
 GROUPS_PER_PART = 32
