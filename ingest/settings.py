@@ -10,7 +10,16 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import platformdirs
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.errors import ConfigurationError
@@ -96,6 +105,10 @@ class Settings(BaseSettings):
         home: Folder of the embedded database and of the journal (`TREERING_HOME`).
         enable_observability: False turns recording off altogether (`ENABLE_OBSERVABILITY`).
         metrics_retention_days: Age in days after which raw rows are archived (`METRICS_RETENTION_DAYS`).
+        rollup_retention_days: Age in days after which rollups are deleted too; None keeps them for ever
+            (`TREERING_ROLLUP_RETENTION_DAYS`). Not below `metrics_retention_days`.
+        archive_url: Folder or fsspec address of the archive (`TREERING_ARCHIVE_URL`). Without one the embedded
+            database archives to its home, and no other database lets go of any row.
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
@@ -135,6 +148,10 @@ class Settings(BaseSettings):
     )
     enable_observability: bool = Field(default=True, validation_alias="ENABLE_OBSERVABILITY")
     metrics_retention_days: int = Field(default=90, ge=1, le=36_500, validation_alias="METRICS_RETENTION_DAYS")
+    rollup_retention_days: int | None = Field(
+        default=None, ge=1, le=36_500, validation_alias="TREERING_ROLLUP_RETENTION_DAYS"
+    )
+    archive_url: OptionalText = Field(default=None, validation_alias="TREERING_ARCHIVE_URL")
     timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
@@ -156,6 +173,13 @@ class Settings(BaseSettings):
     drift_threshold: Decimal = Field(
         default=Decimal("0.05"), ge=0, le=1000, validation_alias="TREERING_DRIFT_THRESHOLD"
     )
+
+    @field_validator("rollup_retention_days")
+    @classmethod
+    def _outlive_raw_rows(cls, days: int | None, info: ValidationInfo) -> int | None:
+        if days is not None and days < info.data.get("metrics_retention_days", 1):
+            raise ValueError("it must not be below METRICS_RETENTION_DAYS: rollups outlive raw rows")
+        return days
 
 
 def load_settings(**overrides: Any) -> Settings:

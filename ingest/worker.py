@@ -1,4 +1,4 @@
-"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts.
+"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts, archives.
 
 Several workers may run; one of them leads. The leader holds a lease in the database and renews it from a thread of its
 own, so that a long job does not cost the lease. Jobs run in lanes, one thread each: a refresh of minutes or a webhook
@@ -329,6 +329,7 @@ def standard_lanes(
     deliver: Callable[[], bool],
     reconcile: Callable[[], bool] | None = None,
     update_prices: Callable[[], bool] | None = None,
+    archive: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
@@ -337,6 +338,7 @@ def standard_lanes(
         deliver: Sends notifications that wait; True when more may be waiting.
         reconcile: Reads the provider's costs; None where there is no key for them.
         update_prices: Fetches the price catalogue; None where that is switched off.
+        archive: Takes months past retention out of the database; None where no archive is set.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -362,4 +364,6 @@ def standard_lanes(
     ]
     if update_prices is not None:
         lanes.append([Job("update_prices", 24 * 60 * 60, update_prices)])
+    if archive is not None:
+        lanes.append([Job("archive", 24 * 60 * 60, archive)])  # apart, since a month takes minutes
     return lanes

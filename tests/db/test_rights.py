@@ -150,8 +150,9 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
             " and p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
         ).fetchall()
     assert {name for (name,) in definers} == {
-        "access_level", "close_alerts_of_rule", "current_catalogue", "current_user_key", "ensure_partition",
-        "get_cost_aggregates", "get_status", "pending_rows", "refresh_aggregates", "set_channel_target",
+        "access_level", "close_alerts_of_rule", "current_catalogue", "current_user_key", "drop_archived_partition",
+        "ensure_partition", "forget_names", "get_cost_aggregates", "get_status", "pending_rows", "refresh_aggregates",
+        "set_channel_target",
     }  # fmt: skip
 
 
