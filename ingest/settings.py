@@ -68,6 +68,7 @@ class Settings(BaseSettings):
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
+        hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
     """
@@ -97,6 +98,7 @@ class Settings(BaseSettings):
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
     fallback_model: OptionalText = Field(default="gpt-4o", validation_alias="TREERING_FALLBACK_MODEL")
+    hash_salt: OptionalSecret = Field(default=None, validation_alias="TREERING_HASH_SALT")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
 
 
