@@ -1,4 +1,4 @@
-"""What is known of an answer so far, chunk by chunk: counts, model, tier, why it ended, and the text until it is counted."""
+"""What is known of an answer so far, chunk by chunk: counts, model, tier, why it ended, the text to be counted."""
 
 from __future__ import annotations
 
@@ -120,22 +120,24 @@ class Answer:
         if not choices:
             return usage is not None and not self.error_type
         for choice in choices:
-            parts = choice if type(choice) is dict else view(choice)
-            reason = parts.get("finish_reason")
-            if reason is not None:
-                self.finish_reasons.append(str(reason))
-                self.is_complete = True
-            delta = parts.get("delta")
-            if delta is None:
-                continue
-            text = (delta if type(delta) is dict else view(delta)).get("content")
-            if type(text) is str and text:
-                self.texts.append(text)
-                if self.first_token_at is None:
-                    self.first_token_at = self.last_at
-            elif self._add_delta(delta) and self.first_token_at is None:
-                self.first_token_at = self.last_at
+            self._add_choice(choice if type(choice) is dict else view(choice))
         return False
+
+    def _add_choice(self, parts: Any) -> None:
+        reason = parts.get("finish_reason")
+        if reason is not None:
+            self.finish_reasons.append(str(reason))
+            self.is_complete = True
+        delta = parts.get("delta")
+        if delta is None:
+            return
+        text = (delta if type(delta) is dict else view(delta)).get("content")
+        if type(text) is str and text:
+            self.texts.append(text)
+        elif not self._add_delta(delta):
+            return
+        if self.first_token_at is None:
+            self.first_token_at = self.last_at
 
     def _add_delta(self, delta: Any) -> bool:
         """Take a message or a part of one; says whether it delivered anything."""

@@ -11,11 +11,11 @@ from ingest import capture
 from ingest.context import current_fields, merge
 from ingest.notices import Notices
 from ingest.tracking.answer import Answer
-from ingest.tracking.request import Asked
 from ingest.tracking.usage import read_usage
 
 if TYPE_CHECKING:
     from ingest.tracking.frames import Frames
+    from ingest.tracking.request import Asked
 
 _NOTICES = Notices()
 

@@ -111,7 +111,9 @@ class Counter:
 
     def _record(self, job: Job, *, is_hurried: bool) -> None:
         try:
-            encoding = None if is_hurried else self._encoding(str(job.fields["model"]))
+            encoding: Encoding | None = None
+            with suppress(Exception):  # at the end of the process neither imports nor threads work any more
+                encoding = None if is_hurried else self._encoding(str(job.fields["model"]))
             record_counted(job.fields, count(job, encoding), job.said)
         except Exception as error:  # noqa: BLE001 -- the thread must live on
             report(error)

@@ -1,4 +1,4 @@
-"""Server-sent events as bytes: whole frames out of any pieces, and the frames without what their reader did not ask for."""
+"""Server-sent events as bytes: whole frames out of any pieces, without what their reader did not ask for."""
 
 from __future__ import annotations
 

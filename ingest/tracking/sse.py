@@ -104,6 +104,7 @@ def _frames(stream: Any, call: Call) -> Iterator[Any]:
     from ingest.tracking.streams import call_of
 
     is_fresh = _is_fresh(stream)
+    call.is_inside = True  # the library closes its response at the end of the body, which is no cancellation
     relay = _Relay(call, is_seen=not is_fresh and call_of(stream) is not None)
     source = stream._iter_events() if is_fresh else stream  # noqa: SLF001 -- before parsing, as the provider wrote it
     try:
@@ -125,6 +126,7 @@ async def _frames_async(stream: Any, call: Call) -> AsyncIterator[Any]:
     from ingest.tracking.streams import call_of
 
     is_fresh = _is_fresh(stream)
+    call.is_inside = True  # the library closes its response at the end of the body, which is no cancellation
     relay = _Relay(call, is_seen=not is_fresh and call_of(stream) is not None)
     source = stream._iter_events() if is_fresh else stream  # noqa: SLF001 -- as above
     try:

@@ -104,7 +104,7 @@ def completion(content: str = "Water your living tree.", **fields: Any) -> dict[
 
 
 def stream_as_openai(body: dict[str, Any]) -> Reply:
-    """Answer a streamed chat completion as OpenAI does: `usage` in each chunk where it was asked for, and in the last."""
+    """Answer a streamed chat completion as OpenAI does: `usage` in each chunk where it was asked for."""
     asks = bool((body.get("stream_options") or {}).get("include_usage"))
     extra: dict[str, Any] = {"usage": None} if asks else {}
     chunks = [chunk(word, **extra) for word in WORDS]
@@ -154,6 +154,11 @@ RESPONSE: dict[str, Any] = {
 }
 
 
+class _QuietServer(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of clients that hang up: tests do that."""
+
+
 class OpenAIServer:
     """Keeps what it gets; answers with the next scripted reply, else as OpenAI does.
 
@@ -166,7 +171,7 @@ class OpenAIServer:
         self.requests: list[Request] = []
         self.script = deque(script)
         self.is_over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-from importlib.resources import files
+from importlib.metadata import distribution
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import openai
@@ -20,7 +21,6 @@ from tests.unit.ingest.fakes import FakeDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from ingest.event import Event
 
@@ -31,7 +31,8 @@ _VOCABULARY = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.t
 def vocabulary(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache of tiktoken's that holds o200k_base."""
     folder = tmp_path_factory.mktemp("tiktoken")
-    ranks = gzip.decompress(files("bpe_openai").joinpath("data/o200k_base.tiktoken.gz").read_bytes())
+    package = distribution("bpe-openai")  # read as a file: importing it warns
+    ranks = gzip.decompress(Path(str(package.locate_file("bpe_openai/data/o200k_base.tiktoken.gz"))).read_bytes())
     (folder / hashlib.sha1(_VOCABULARY.encode()).hexdigest()).write_bytes(ranks)
     return folder
 
@@ -101,6 +102,7 @@ def plain(server: OpenAIServer) -> Iterator[openai.OpenAI]:
 @pytest.fixture
 def client(recorded: Recorded, server: OpenAIServer) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(api_key="k", base_url=server.url, max_retries=0) as client:
+        assert recorded.database.usage == {}
         yield ingest.track(client)
 
 
