@@ -17,6 +17,7 @@ import pytest
 import ingest
 from ingest import capture
 from ingest.errors import ConfigurationError
+from ingest.notices import Notices
 from ingest.tracking import call as call_module
 from ingest.tracking import client as client_module
 from ingest.tracking.provider import provider_of
@@ -321,7 +322,7 @@ def test_a_fault_of_ours_leaves_the_plain_call(
         raise RuntimeError("secret words")
 
     monkeypatch.setattr(client_module, "_body_of", fail)
-    monkeypatch.setattr(call_module, "_NOTICES", call_module.Notices())
+    monkeypatch.setattr(call_module, "_NOTICES", Notices())
     with caplog.at_level(logging.WARNING):
         assert len(list(client.chat.completions.create(**ASK, stream=True))) == 6
     assert "RuntimeError" in caplog.text
@@ -448,3 +449,24 @@ next(stream)
     journals = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
     assert journals.count(b'"status":"cancelled"') == 1
     assert USAGE
+
+
+def test_a_clock_that_goes_backwards_loses_and_doubles_nothing(
+    client: openai.OpenAI, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter(range(2_000_000_000, 0, -86_400))
+    monkeypatch.setattr("time.time", lambda: float(next(times)))
+
+    class Backwards(call_module.datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return call_module.datetime.fromtimestamp(next(times), tz)
+
+    monkeypatch.setattr(call_module, "datetime", Backwards)
+    for _ in range(5):
+        client.chat.completions.create(**ASK)
+    found = recorded.events
+    assert len({event["event_id"] for event in found}) == len(found) == 5
+    moments = [str(event["created_at"]) for event in found]
+    assert moments == sorted(moments, reverse=True)
+    assert all(float(str(event["latency_ms"])) >= 0 for event in found)
