@@ -64,7 +64,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def make_app() -> FastAPI:
     """Build the application."""
     app = FastAPI(lifespan=lifespan)
-    app.add_middleware(PerformanceMiddleware, user_id=user_of_scope)  # type: ignore[arg-type]  # starlette wants names
+    app.add_middleware(PerformanceMiddleware, user_id=user_of_scope)
 
     @app.post("/chat")
     async def answer(

@@ -31,6 +31,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "metrics_retention_days": 90,
         "timezone": "UTC",
         "fallback_model": "gpt-4o",
+        "hash_salt": None,
         "allow_private_webhooks": False,
     }
     assert settings.home.name == "treering"

@@ -88,7 +88,7 @@ def test_a_stream_read_as_lines_is_recorded_exactly(
     if body.path == "responses":
         opened = client.responses.with_streaming_response.create(**ASK_RESPONSE, stream=True)
     else:
-        opened = client.chat.completions.with_streaming_response.create(**ASK, stream=True)  # type: ignore[assignment]
+        opened = client.chat.completions.with_streaming_response.create(**ASK, stream=True)
     with opened as response:
         assert type(response).__name__ == "APIResponse"
         for _ in response.iter_lines():
