@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
@@ -96,6 +97,7 @@ class Recorder:
         fallback_model: See `Settings`.
         deployments: See `Settings`.
         region: See `Settings`.
+        hash_salt: See `Settings`.
         limits: Sizes and times.
         clock: Monotonic seconds.
     """
@@ -108,6 +110,7 @@ class Recorder:
         fallback_model: str | None = None,
         deployments: Mapping[str, str] | None = None,
         region: str | None = None,
+        hash_salt: str | None = None,
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -115,6 +118,7 @@ class Recorder:
         self._fallback_model = fallback_model
         self._deployments = deployments
         self._region = region
+        self._hash_salt = hash_salt
         self._batch_size = limits.batch_size
         self._notices = Notices(clock)
         self._lost = 0
@@ -132,6 +136,13 @@ class Recorder:
             clock=clock,
         )
         self._thread: threading.Thread | None = None
+
+    @cached_property
+    def salt(self) -> bytes:
+        """The key of all hashes."""
+        from ingest.tracking.hashing import load_salt
+
+        return load_salt(self._home, self._hash_salt)
 
     def start(self) -> None:
         """Start the background thread; an interpreter that is shutting down refuses, and the journal keeps all."""

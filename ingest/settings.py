@@ -116,6 +116,7 @@ class Settings(BaseSettings):
             (`TREERING_DEPLOYMENTS`, "azure/chat-prod=gpt-4o,…").
         region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
         update_prices: Whether the worker fetches the published price catalogue (`TREERING_UPDATE_PRICES`).
+        hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
         openai_admin_key: Admin key that may read the organization's costs and usage (`OPENAI_ADMIN_KEY`).
@@ -164,6 +165,7 @@ class Settings(BaseSettings):
         default=None, validation_alias="TREERING_REGION"
     )
     update_prices: bool = Field(default=False, validation_alias="TREERING_UPDATE_PRICES")
+    hash_salt: OptionalSecret = Field(default=None, validation_alias="TREERING_HASH_SALT")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
     openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")
     openai_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(

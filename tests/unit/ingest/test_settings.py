@@ -35,6 +35,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "deployments": {},
         "region": None,
         "update_prices": False,
+        "hash_salt": None,
         "allow_private_webhooks": False,
         "openai_admin_key": None,
         "openai_admin_url": "https://api.openai.com/v1",
