@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from dashboard import documents
 from dashboard.identity import Viewer
+from dashboard.repricing import PAGE_ROWS, Preview, preview
 from dashboard.suggestions import Suggestion, cost_optimization_suggestions
 from ingest.database import Database, JsonValue, open_viewer_database
 from ingest.errors import DatabaseError, DatabaseUnavailableError
@@ -22,14 +23,15 @@ from pricing import PriceBook, parse_customer_prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from pydantic import BaseModel
 
     from dashboard.filters import Window
-    from pricing import PriceRow
 
 __all__ = [
     "add_member",
+    "add_price",
     "delete_alert_rule",
     "delete_notification_channel",
     "get_alerts",
@@ -37,10 +39,11 @@ __all__ = [
     "get_costs",
     "get_overview",
     "get_performance",
+    "get_prices",
     "get_reconciliation",
     "get_savings",
     "get_usage",
-    "price_book",
+    "preview_reprice",
     "remove_member",
     "reporting_zone",
     "save_alert_rule",
@@ -87,10 +90,57 @@ def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]
     return _read_savings(viewer, filters)
 
 
-def price_book(viewer: Viewer) -> PriceBook:
-    """Return the prices in force: the catalogue of this release, our rows and the customer's. Analysts and ops."""
+def get_prices(viewer: Viewer) -> tuple[PriceBook, list[Mapping[str, JsonValue]]]:
+    """Return the price book (this release's catalogue, our rows, the customer's) and the customer's rows as stored.
+
+    Analysts and ops. Never cached.
+    """
     settings = load_settings()
-    return PriceBook(_read_own_rows(viewer), deployments=settings.deployments, region=settings.region)
+    document = _call(viewer, "get_prices", {})
+    prices = document.get("prices") if isinstance(document, dict) else None
+    own: list[Mapping[str, JsonValue]] = (
+        [price for price in prices if isinstance(price, dict)] if isinstance(prices, list) else []
+    )
+    rows, _ = parse_customer_prices(own)
+    return PriceBook(rows, deployments=settings.deployments, region=settings.region), own
+
+
+def add_price(viewer: Viewer, price: Mapping[str, JsonValue]) -> None:
+    """Append a price. Ops only."""
+    _call(viewer, "add_price", {"price": dict(price)})
+
+
+def preview_reprice(
+    viewer: Viewer, book: PriceBook, from_time: datetime, to_time: datetime, model: str, provider: str
+) -> Preview:
+    """Tell what pricing calls again would change, of a bounded number of calls. Ops only.
+
+    Args:
+        viewer: Who is looking.
+        book: Prices, with the customer's own.
+        from_time: Beginning, included.
+        to_time: End, excluded.
+        model: Only this one, as recorded; empty for all.
+        provider: Only this one, as recorded; empty for all.
+    """
+    filters: dict[str, JsonValue] = {
+        name: [value] for name, value in (("model", model), ("provider", provider)) if value
+    }
+
+    def read_page(place: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
+        after = place or {}
+        arguments: dict[str, JsonValue] = {
+            "from_time": from_time.isoformat(),
+            "to_time": to_time.isoformat(),
+            "filters": filters,
+            "after_created_at": after.get("created_at"),
+            "after_event_id": after.get("event_id"),
+            "max_rows": PAGE_ROWS,
+        }
+        page = _call(viewer, "get_rows_to_reprice", arguments)
+        return page if isinstance(page, dict) else {}
+
+    return preview(read_page, book, load_settings().fallback_model)
 
 
 def get_performance(viewer: Viewer, window: Window) -> documents.Performance:
@@ -189,7 +239,7 @@ def _read(viewer: Viewer, function: str, window: Window) -> JsonValue:
 
 @st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
 def _read_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Suggestion]:
-    book = price_book(viewer)
+    book, _ = get_prices(viewer)
     with _connected(viewer) as database:
         try:
             return cost_optimization_suggestions(
@@ -197,14 +247,6 @@ def _read_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ..
             )
         except ValidationError as error:
             raise _unknown_form(error) from error
-
-
-def _read_own_rows(viewer: Viewer) -> list[PriceRow]:
-    document = _call(viewer, "get_prices", {})
-    prices = document.get("prices") if isinstance(document, dict) else None
-    entries = [entry for entry in prices if isinstance(entry, dict)] if isinstance(prices, list) else []
-    rows, _ = parse_customer_prices(entries)
-    return rows
 
 
 def _parse(model: type[D], document: JsonValue) -> D:

@@ -8,6 +8,40 @@ from typing import Any
 
 Json = dict[str, Any]
 
+PRICES: list[Json] = [
+    {
+        "price_id": number,
+        "provider": provider,
+        "model": model,
+        "service_tier": tier,
+        "valid_from": begins,
+        "valid_to": ends,
+        "rates": rates,
+        "long_context": None,
+        "source": "contract 2026-11, annex 2",
+        "note": None,
+        "created_at": "2026-11-02T09:00:00+00:00",
+        "created_by": "local-ops",
+        "is_superseded": is_superseded,
+    }
+    for number, (provider, model, tier, begins, ends, rates, is_superseded) in enumerate(
+        [
+            ("openai", "gpt-4o", "default", "2026-11-01T00:00:00+00:00", None, {"input": "9", "output": "9"}, True),
+            (
+                *("openai", "gpt-4o", "default", "2026-11-01T00:00:00+00:00", None),
+                *({"input": "2.00", "cached_input": "1.00", "output": "8.00"}, False),
+            ),
+            ("self-hosted", "qwen3-32b", None, "2026-01-01T00:00:00+00:00", None, {"per_hour": "0.30"}, False),
+            (
+                *("openai", "o3", "flex", "2025-01-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00"),
+                *({"input": "1", "output": "4"}, False),
+            ),
+            ("openai", "gpt-4o", "batch", "2099-01-01T00:00:00+00:00", None, {"input": "1", "output": "4"}, False),
+        ],
+        start=1,
+    )
+]
+
 # gpt-4o-2024-05-13 costs twice what gpt-4o does; gpt-4o caches nothing here, though half of its prompts repeat.
 _GROUPS = (
     ("gpt-4o-2024-05-13", "chat", 21_000, 1_500, 320, 0, "258.30"),
@@ -22,7 +56,7 @@ class PriceAnswers:
 
     has_bill: bool = True
     has_savings: bool = True
-    prices: list[Json] = field(default_factory=list)
+    prices: list[Json] = field(default_factory=lambda: list(PRICES))
     rows_to_reprice: int = 300
 
     def _get_reconciliation(self, from_time: str, to_time: str, filters: Json) -> Json:
@@ -87,3 +121,33 @@ class PriceAnswers:
 
     def _get_prices(self) -> Json:
         return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": None, "prices": list(self.prices)}
+
+    def _get_rows_to_reprice(
+        self,
+        from_time: str,
+        to_time: str,
+        filters: Json,
+        after_created_at: str | None,
+        after_event_id: str | None,
+        max_rows: int,
+    ) -> Json:
+        """Give calls of gpt-4o at 2.50 and 10.00 $, one a second, and one in ten of a model without a price."""
+        del to_time, filters, after_created_at
+        first = int(after_event_id or -1) + 1
+        start = datetime.fromisoformat(from_time)
+        rows = [
+            {
+                "event_id": str(number),
+                "created_at": (start + timedelta(seconds=number)).isoformat(),
+                "provider": "openai",
+                "model": "my-model" if number % 10 == 0 else "gpt-4o",
+                "prompt_tokens": 1000,
+                "completion_tokens": 100,
+                **({} if number % 10 == 0 else {"estimated_cost": "0.0035", "price_id": "old"}),
+                "cost_source": "unpriced" if number % 10 == 0 else "priced",
+            }
+            for number in range(first, min(first + max_rows, self.rows_to_reprice))
+        ]
+        is_last = first + max_rows >= self.rows_to_reprice
+        last = rows[-1] if rows and not is_last else None
+        return {"rows": rows, "next": last and {"created_at": last["created_at"], "event_id": last["event_id"]}}
