@@ -31,6 +31,8 @@ def test_without_anything_the_defaults_hold() -> None:
         "enable_observability": True,
         "metrics_retention_days": 90,
         "timezone": "UTC",
+        "rollup_retention_days": None,
+        "archive_url": None,
         "fallback_model": "gpt-4o",
         "deployments": {},
         "region": None,
