@@ -76,7 +76,7 @@ def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
         if not lines:
             st.caption("Every request has a price of its own and the tokens that its provider reported.")
             return
-        draw_bars(lines, ("Requests", "Cost · count, share"))
+        draw_bars(lines, ("Requests", "Count · cost, share"))
         if totals.unpriced_requests or totals.fallback_requests:
             if is_ops:
                 st.page_link(
@@ -101,7 +101,7 @@ def certainty_bars(totals: Totals) -> list[Bar]:
         ("With estimated tokens", totals.estimated_requests, ""),
     ]
     return [
-        Bar(name, " · ".join(filter(None, (cost, format_count(count)))), share_of(count, totals.requests))
+        Bar(name, " · ".join(filter(None, (format_count(count), cost))), share_of(count, totals.requests))
         for name, count, cost in kinds
         if count
     ]

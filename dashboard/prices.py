@@ -36,10 +36,15 @@ def draw_prices(viewer: Viewer) -> None:
     for key in st.session_state.pop(_ADDED, ()):
         st.session_state[key] = ""
     try:
-        book, own = queries.get_prices(viewer)
+        book, own, has_newer_catalogue = queries.get_prices(viewer)
     except TreeringError as error:
         st.error(f"The prices could not be read: {error}")
         return
+    if has_newer_catalogue:
+        st.caption(
+            "The worker has fetched a catalogue (`TREERING_UPDATE_PRICES`). It prices calls; shown here is the one of "
+            "this release."
+        )
     providers = _providers(book, own)
     _draw_in_force(book, providers)
     _draw_own(own)
@@ -103,8 +108,8 @@ def _draw_in_force(book: PriceBook, providers: list[str]) -> None:
 def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     config: dict[str, Any] = {
         "model": st.column_config.TextColumn("Model", width="medium", pinned=True),
-        "from": "From",
-        "to": "To",
+        "from": st.column_config.TextColumn("From", width=100),
+        "to": st.column_config.TextColumn("To", width=100),
         "layer": "Layer",
         "source": st.column_config.TextColumn("Source", width="medium"),
     }
@@ -127,7 +132,7 @@ def _draw_own(own: list[Mapping[str, JsonValue]]) -> None:
 
 def _draw_explanation(book: PriceBook, providers: list[str]) -> None:
     with st.container(border=True, key="panel_settings_explain"):
-        draw_title("Why this price?", "Which row prices a model on a day, and why.")
+        draw_title("Why this price?", "Which row prices a model at noon of a day, and why.")
         fields = st.columns([3, 2, 2, 2, 2], gap="small")
         model = (
             fields[0].text_input("Model", key="settings_explain_model", placeholder="gpt-4o-2024-08-06") or ""

@@ -90,10 +90,10 @@ def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]
     return _read_savings(viewer, filters)
 
 
-def get_prices(viewer: Viewer) -> tuple[PriceBook, list[Mapping[str, JsonValue]]]:
-    """Return the price book (this release's catalogue, our rows, the customer's) and the customer's rows as stored.
+def get_prices(viewer: Viewer) -> tuple[PriceBook, list[Mapping[str, JsonValue]], bool]:
+    """Return the price book, the customer's rows as stored, and whether the worker has fetched a catalogue.
 
-    Analysts and ops. Never cached.
+    The book has this release's catalogue: the fetched one is the service's alone. Analysts and ops. Never cached.
     """
     settings = load_settings()
     document = _call(viewer, "get_prices", {})
@@ -102,7 +102,8 @@ def get_prices(viewer: Viewer) -> tuple[PriceBook, list[Mapping[str, JsonValue]]
         [price for price in prices if isinstance(price, dict)] if isinstance(prices, list) else []
     )
     rows, _ = parse_customer_prices(own)
-    return PriceBook(rows, deployments=settings.deployments, region=settings.region), own
+    book = PriceBook(rows, deployments=settings.deployments, region=settings.region)
+    return book, own, isinstance(document, dict) and document.get("catalogue") is not None
 
 
 def add_price(viewer: Viewer, price: Mapping[str, JsonValue]) -> None:
@@ -239,7 +240,7 @@ def _read(viewer: Viewer, function: str, window: Window) -> JsonValue:
 
 @st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
 def _read_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Suggestion]:
-    book, _ = get_prices(viewer)
+    book, _, _ = get_prices(viewer)
     with _connected(viewer) as database:
         try:
             return cost_optimization_suggestions(

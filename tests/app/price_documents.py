@@ -58,6 +58,7 @@ class PriceAnswers:
     has_savings: bool = True
     prices: list[Json] = field(default_factory=lambda: list(PRICES))
     rows_to_reprice: int = 300
+    catalogue: Json | None = None
 
     def _get_reconciliation(self, from_time: str, to_time: str, filters: Json) -> Json:
         totals: Json = {"days": 0, "days_without_bill": 7, "fetched_at": None}
@@ -120,7 +121,7 @@ class PriceAnswers:
         }
 
     def _get_prices(self) -> Json:
-        return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": None, "prices": list(self.prices)}
+        return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": self.catalogue, "prices": list(self.prices)}
 
     def _get_rows_to_reprice(
         self,

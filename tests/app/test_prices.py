@@ -76,6 +76,12 @@ def test_without_prices_of_their_own_list_prices_count(open_app: OpenApp, fake: 
     assert "None: list prices count." in texts(app)
 
 
+def test_a_catalogue_that_the_worker_fetched_is_told(open_app: OpenApp, fake: FakeDatabase) -> None:
+    assert "The worker has fetched a catalogue" not in texts(open_app("settings"))
+    fake.catalogue = {"sha256": "ab", "reader_version": "99.0"}
+    assert "The worker has fetched a catalogue" in texts(open_app("settings"))
+
+
 def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
     app = open_app("settings")
 
