@@ -288,6 +288,15 @@ def test_azure_is_named(server: OpenAIServer, recorded: Recorded) -> None:
     assert recorded.event["provider"] == "azure"
 
 
+def test_an_asynchronous_client_of_azure_is_tracked_too(server: OpenAIServer, recorded: Recorded) -> None:
+    async def use() -> None:
+        async with openai.AsyncAzureOpenAI(api_key="k", azure_endpoint=server.url, api_version="2024-10-21") as made:
+            await ingest.track(made).chat.completions.create(**ASK)
+
+    asyncio.run(use())
+    assert (recorded.event["provider"], recorded.event["status"]) == ("azure", "ok")
+
+
 @pytest.mark.parametrize(
     ("url", "provider"),
     [
