@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
     from dashboard.documents import Alert, AlertRule, Notification
 
-METRICS: Final = {"spend": "Spend", "error_rate": "Error rate", "p99_latency_ms": "Latency p99"}
+METRICS: Final = {
+    "spend": "Spend",
+    "error_rate": "Error rate",
+    "p99_latency_ms": "Latency p99",
+    "provider_drift": "Difference from the bill",
+}
+FRACTIONS: Final = frozenset({"error_rate", "provider_drift"})
 WINDOWS: Final = {
     60: "1 minute",
     300: "5 minutes",
@@ -40,7 +46,7 @@ def format_figure(metric: str, value: Decimal | None) -> str:
         return DASH
     if metric == "spend":
         return format_usd(value)
-    if metric == "error_rate":
+    if metric in FRACTIONS:
         return format_share(value, 1)
     return format_duration(float(value)) if metric.endswith("_ms") else f"{value.normalize():,f}"
 
@@ -54,8 +60,12 @@ def describe_rule(rule: AlertRule) -> str:
     for name, values in sorted(rule.scope.items()):
         text += f", {name} {' or '.join(values)}"
     if rule.minimum_sample > 1:
-        text += f", at least {rule.minimum_sample:,} calls"
+        text += f", at least {rule.minimum_sample:,} {_counted(rule.metric)}"
     return text
+
+
+def _counted(metric: str) -> str:
+    return "days" if metric == "provider_drift" else "calls"
 
 
 def length_in_words(seconds: int) -> str:
@@ -75,7 +85,7 @@ def draw_firing(alerts: Sequence[Alert], zone: ZoneInfo) -> None:
                 )
                 draw_title(alert.rule_name)
             value, threshold = (format_figure(alert.metric, figure) for figure in (alert.value, alert.threshold))
-            sample = f" · {alert.sample_count:,} calls" if alert.sample_count is not None else ""
+            sample = f" · {alert.sample_count:,} {_counted(alert.metric)}" if alert.sample_count is not None else ""
             st.html(
                 f'<div class="tr-facts">{html.escape(METRICS.get(alert.metric, alert.metric))} <b>{value}</b>, '
                 f"threshold {threshold}{sample} · since {moment_in_words(alert.started_at, zone)}</div>"

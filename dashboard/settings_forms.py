@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import queries
 from dashboard.cards import draw_title
-from dashboard.incidents import DELAYS, METRICS, WINDOWS, describe_rule, length_in_words
+from dashboard.incidents import DELAYS, FRACTIONS, METRICS, WINDOWS, describe_rule, length_in_words
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
@@ -27,8 +27,10 @@ ROLES: Final = {
     "ops": "Ops: all calls, and changes settings",
 }
 # What people type, and how it is stored: an error rate of 5 % is 0.05.
-_UNITS: Final = {"spend": "US$", "error_rate": "%", "p99_latency_ms": "ms"}
-_DEFAULTS: Final = {"spend": "50", "error_rate": "5", "p99_latency_ms": "10000"}
+_UNITS: Final = {"spend": "US$", "error_rate": "%", "p99_latency_ms": "ms", "provider_drift": "%"}
+_DEFAULTS: Final = {"spend": "50", "error_rate": "5", "p99_latency_ms": "10000", "provider_drift": "5"}
+# A bill comes by the day and a day or two late: shorter windows hold no whole day of it.
+_SHORTEST_DRIFT_WINDOW_S: Final = 172_800
 
 
 def clear_saved_fields() -> None:
@@ -135,13 +137,13 @@ def to_threshold(metric: str, typed: str) -> Decimal | None:
         return None
     if not number.is_finite() or number <= 0:
         return None
-    return number / 100 if metric == "error_rate" else number
+    return number / 100 if metric in FRACTIONS else number
 
 
 def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRule | None) -> None:
     suffix = rule.rule_id if rule else "new"
     key = f"settings_rule_{suffix}"
-    metrics, windows = list(METRICS), sorted({*WINDOWS, rule.window_s if rule else 3600})
+    metrics = list(METRICS)
     delays = sorted({*DELAYS, rule.for_s if rule else 0})
     metric = st.selectbox(
         "Metric",
@@ -150,6 +152,9 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         format_func=lambda name: METRICS[name],
         key=f"{key}_metric",
     )
+    shortest, counted = (_SHORTEST_DRIFT_WINDOW_S, "days") if metric == "provider_drift" else (0, "calls")
+    current = rule.window_s if rule else 3600
+    windows = [seconds for seconds in sorted({*WINDOWS, current}) if seconds >= shortest]
     channels = {channel.channel_id: channel.name for channel in configuration.channels}
     with st.form(f"{key}_form", border=False):
         name = st.text_input("Name", rule.name if rule else "", key=f"{key}_name", max_chars=100)
@@ -158,9 +163,9 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         window = right.selectbox(
             "Window",
             windows,
-            index=windows.index(rule.window_s if rule else 3600),
+            index=windows.index(current) if current in windows else 0,
             format_func=length_in_words,
-            key=f"{key}_window",
+            key=f"{key}_window_{shortest}" if shortest else f"{key}_window",
         )
         severity = left.selectbox(
             "Severity",
@@ -170,11 +175,11 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             key=f"{key}_severity",
         )
         sample = right.number_input(
-            "At least calls",
+            f"At least {counted}",
             min_value=1,
             value=rule.minimum_sample if rule else 1,
             key=f"{key}_sample",
-            help="With fewer calls in the window the rule does not fire.",
+            help=f"With fewer {counted} in the window the rule does not fire.",
         )
         delay = left.selectbox(
             "Fires after",
@@ -237,7 +242,7 @@ def _start_over(*fields: str) -> None:
 def _typed(rule: AlertRule | None, metric: str) -> str:
     if rule is None or rule.metric != metric:
         return _DEFAULTS[metric]
-    number = rule.threshold * 100 if metric == "error_rate" else rule.threshold
+    number = rule.threshold * 100 if metric in FRACTIONS else rule.threshold
     return f"{number.normalize():f}"
 
 

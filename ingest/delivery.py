@@ -64,10 +64,18 @@ class Delivery:
         price: Adds the cost to a usage event.
         dead_letters: Where finally refused events go.
         notices: Where trouble is reported.
+        refresh: Looks after the prices, before a batch is priced.
     """
 
-    def __init__(self, price: Callable[[Event], None], dead_letters: DeadLetters, notices: Notices) -> None:
+    def __init__(
+        self,
+        price: Callable[[Event], None],
+        dead_letters: DeadLetters,
+        notices: Notices,
+        refresh: Callable[[Database], None] = lambda _: None,
+    ) -> None:
         self._price = price
+        self.refresh = refresh
         self._dead_letters = dead_letters
         self._notices = notices
         self._refusing = threading.Lock()  # one batch may be prepared while another is sent

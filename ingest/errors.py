@@ -1,7 +1,9 @@
 """What can go wrong, as one tree.
 
 * TreeringError
+    - ArchiveError
     - ConfigurationError
+    - ProviderError
     - DatabaseError
         · PermissionDeniedError
         · InvalidArgumentError
@@ -21,8 +23,16 @@ class TreeringError(Exception):
     """Base of every error that Treering raises on purpose."""
 
 
+class ArchiveError(TreeringError):
+    """The archive is incomplete, damaged or at odds with the database; nothing was deleted because of it."""
+
+
 class ConfigurationError(TreeringError):
     """A setting is missing or wrong; the message names its environment variable."""
+
+
+class ProviderError(TreeringError):
+    """A provider's billing API refused, failed, or answered in a form that is not its own."""
 
 
 class DatabaseError(TreeringError):

@@ -186,6 +186,7 @@ class Flusher:
         if self._database is None:
             self._database = self._open_database()
         if self._batch is None:
+            self.delivery.refresh(self._database)
             self._records = self._journal.read(self._batch_size * BATCHES_PER_READ)
             self._batch = self._prepare(self.delivery)
         while self._batch is not None and not self._is_stopping:

@@ -1,4 +1,4 @@
-"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts.
+"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts, archives.
 
 Several workers may run; one of them leads. The leader holds a lease in the database and renews it from a thread of its
 own, so that a long job does not cost the lease. Jobs run in lanes, one thread each: a refresh of minutes or a webhook
@@ -51,11 +51,13 @@ class Job:
         name: Name in logs and in the heartbeat.
         period_s: Seconds between the end of a run and the next start.
         run: Does it; True asks for another turn at once because work is left.
+        retry_s: Seconds to wait after a run that failed, at most the period.
     """
 
     name: str
     period_s: int
     run: Callable[[], bool]
+    retry_s: float = _LONGEST_BACKOFF_S
 
 
 class Lease:
@@ -205,7 +207,7 @@ class Lane:
             self._counts.add_failure(job.name, error)
             logger.warning("%s: the database is out of reach: %s", job.name, error)
         except Exception as error:
-            self._retry_in_s[job.name] = min(job.period_s, _LONGEST_BACKOFF_S)
+            self._retry_in_s[job.name] = min(job.period_s, job.retry_s)
             self._counts.add_failure(job.name, error)
             logger.exception("%s failed; the other jobs go on", job.name)
         else:
@@ -325,12 +327,18 @@ def standard_lanes(
     database: Database,
     *,
     deliver: Callable[[], bool],
+    reconcile: Callable[[], bool] | None = None,
+    update_prices: Callable[[], bool] | None = None,
+    archive: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
     Args:
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
+        reconcile: Reads the provider's costs; None where there is no key for them.
+        update_prices: Fetches the price catalogue; None where that is switched off.
+        archive: Takes months past retention out of the database; None where no archive is set.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -350,7 +358,10 @@ def standard_lanes(
         result = database.call("condense_rollups", max_hours=8)
         return isinstance(result, Mapping) and not result.get("is_busy") and not result.get("is_done")
 
-    return [
+    # A key that is refused stays refused for a while: the provider is not asked again within the hour.
+    daily = [] if reconcile is None else [[Job("reconcile", 24 * 60 * 60, reconcile, retry_s=60 * 60)]]
+    lanes = [
+        *daily,
         [
             Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")),
             Job("roll_up", 1, roll_up),
@@ -363,3 +374,8 @@ def standard_lanes(
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
         [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
     ]
+    if update_prices is not None:
+        lanes.append([Job("update_prices", 24 * 60 * 60, update_prices)])
+    if archive is not None:
+        lanes.append([Job("archive", 24 * 60 * 60, archive)])  # apart, since a month takes minutes
+    return lanes

@@ -1,4 +1,4 @@
-"""Settings: members, alert rules and channels, for ops; everybody sees their own access."""
+"""Settings: members, alert rules, channels and prices, for ops; everybody sees their own access."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import streamlit as st
 from dashboard import queries
 from dashboard.identity import require_viewer
 from dashboard.page import draw_error, draw_header, draw_state
+from dashboard.prices import draw_prices
 from dashboard.settings_forms import ROLES, clear_saved_fields, draw_channels, draw_members, draw_rules
 from ingest.errors import TreeringError
 
@@ -28,18 +29,20 @@ def body() -> None:
             "settings_locked",
             ":material/lock:",
             "Settings are for ops",
-            "Members, alert rules and channels are changed by people with the role ops. "
+            "Members, alert rules, channels and prices are changed by people with the role ops. "
             "Ask one of them, or add yourself with the service key: treering members add.",
         )
         return
     clear_saved_fields()
-    rules, channels, members = st.tabs(["Alert rules", "Channels", "Members"], key="settings_tabs")
+    rules, channels, members, prices = st.tabs(["Alert rules", "Channels", "Members", "Prices"], key="settings_tabs")
     with rules:
         draw_rules(viewer, configuration)
     with channels:
         draw_channels(viewer, configuration.channels)
     with members:
         draw_members(viewer, configuration.members)
+    with prices:
+        draw_prices(viewer)
 
 
 draw_header("Settings")

@@ -34,8 +34,9 @@ RECORD_WITH_THE_CORE_ALONE = """
         events = []
 
         def call(self, function, /, **arguments):
-            self.events += arguments["events"]
-            return len(arguments["events"])
+            events = arguments.get("events", [])
+            self.events += events
+            return len(events)
 
         def close(self):
             pass

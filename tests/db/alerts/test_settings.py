@@ -117,7 +117,7 @@ def test_no_signed_in_person_can_read_an_address_or_a_secret(direct: Door) -> No
 @pytest.mark.parametrize(
     ("rule", "reason"),
     [
-        ({"metric": "tokens"}, "a metric is spend, error_rate or p99_latency_ms"),
+        ({"metric": "tokens"}, "a metric is spend, error_rate, p99_latency_ms or provider_drift"),
         ({"window_s": 90}, "a window is whole minutes"),
         ({"window_s": 60 * 60 * 24 * 32}, "a window is whole minutes"),
         ({"threshold": "-1"}, "a threshold is a number from 0 to a billion"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("SUPABASE_", "TREERING_", "METRICS_", "ENABLE_OBSERVABILITY")):
+        if name.startswith(("SUPABASE_", "TREERING_", "METRICS_", "ENABLE_OBSERVABILITY", "OPENAI_ADMIN_KEY")):
             monkeypatch.delenv(name)
 
 
@@ -30,8 +31,18 @@ def test_without_anything_the_defaults_hold() -> None:
         "enable_observability": True,
         "metrics_retention_days": 90,
         "timezone": "UTC",
+        "rollup_retention_days": None,
+        "archive_url": None,
         "fallback_model": "gpt-4o",
+        "deployments": {},
+        "region": None,
+        "update_prices": False,
+        "hash_salt": None,
         "allow_private_webhooks": False,
+        "openai_admin_key": None,
+        "openai_admin_url": "https://api.openai.com/v1",
+        "openai_projects": None,
+        "drift_threshold": Decimal("0.05"),
     }
     assert settings.home.name == "treering"
 
@@ -142,3 +153,40 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_a_trailing_slash_of_the_address_goes() -> None:
     assert load_settings(supabase_url="https://abc.supabase.co/").supabase_url == "https://abc.supabase.co"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TREERING_OPENAI_ADMIN_URL", "api.openai.com"),
+        ("TREERING_DRIFT_THRESHOLD", "-0.1"),
+        ("TREERING_DRIFT_THRESHOLD", "5%"),
+    ],
+)
+def test_a_wrong_setting_of_the_reconciliation_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings()
+
+
+def test_deployments_are_a_list_of_names_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREERING_DEPLOYMENTS", " azure/chat-prod = gpt-4o, small=gpt-4o-mini ,")
+    assert load_settings().deployments == {"azure/chat-prod": "gpt-4o", "small": "gpt-4o-mini"}
+    assert load_settings(deployments={"a": "b"}).deployments == {"a": "b"}
+
+
+@pytest.mark.parametrize("value", ["gpt-4o", "=gpt-4o", "name="])
+def test_a_deployment_without_name_or_model_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TREERING_DEPLOYMENTS", value)
+    with pytest.raises(ConfigurationError, match="TREERING_DEPLOYMENTS: it must be a list like"):
+        load_settings()
+
+
+def test_a_region_is_one_that_has_an_uplift(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREERING_REGION", "eu")
+    assert load_settings().region == "eu"
+    monkeypatch.setenv("TREERING_REGION", "moon")
+    with pytest.raises(ConfigurationError, match="TREERING_REGION: it must be one of eu, us"):
+        load_settings()
