@@ -305,7 +305,7 @@ begin
         and r.dim_id = d.dim_id
     )
   ) then
-    raise exception 'a difference belongs to no counted call' using errcode = '22023';
+    raise exception 'the rollups lack rows of the calls to correct; nothing was changed' using errcode = '55000';
   end if;
   with sums as (
     select

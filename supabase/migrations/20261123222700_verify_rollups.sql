@@ -1,17 +1,29 @@
 -- Purpose: compare the rollups with the raw rows, and compute them anew.
 -- Locks: a comparison none; rebuilding the advisory transaction lock of roll_up, ROW EXCLUSIVE on the rollups.
 
--- What is in no partition is archived.
-create function observability_internal.has_raw_rows(day timestamptz) returns boolean
+-- What is in no partition is archived; a month that is archived can have a partition of late rows, which are not all of it.
+create function observability_internal.has_raw_rows(kind text, day timestamptz) returns boolean
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  select pg_catalog.to_regclass('observability_internal.ai_usage_metrics_' || to_char(day at time zone 'UTC', 'YYYYMM')) is not null;
+  select pg_catalog.to_regclass(
+    'observability_internal.' || observability_internal.archive_table(kind) || '_' || to_char(day at time zone 'UTC', 'YYYYMM')
+  ) is not null
+  and not exists (
+    select from observability_internal.archived_months as a
+    where a.kind = has_raw_rows.kind and a.month = date_trunc('month', has_raw_rows.day at time zone 'UTC')::date
+      and not a.is_restored
+  )
+  and not exists (
+    select from observability_internal.restored_months as r
+    where r.kind = has_raw_rows.kind and r.month = date_trunc('month', has_raw_rows.day at time zone 'UTC')::date
+      and not r.is_complete
+  );
 $$;
 
-comment on function observability_internal.has_raw_rows(timestamptz) is 'Whether the raw calls of a UTC day are in the database; if not, its rollups are all that is left.';
+comment on function observability_internal.has_raw_rows(text, timestamptz) is 'Whether all raw rows (usage or performance) of a UTC day are in the database; if not, its rollups hold what is archived.';
 
 create type observability_internal.level_sum as (
   day timestamptz,
@@ -120,7 +132,9 @@ begin
     raise exception 'the range must begin before it ends and span at most 400 days' using errcode = '22023';
   end if;
   with sums as materialized (
-    select s.* from observability_internal.sum_levels(v_from, v_to) as s where observability_internal.has_raw_rows(s.day)
+    select s.* from observability_internal.sum_levels(v_from, v_to) as s where observability_internal.has_raw_rows(
+      case when s.level like '%requests' then 'performance' else 'usage' end, s.day
+    )
   ),
   compared as (
     select
@@ -192,6 +206,8 @@ declare
   v_from constant timestamptz := date_trunc('day', rebuild_rollups.from_time);
   v_day timestamptz;
   v_batches bigint[];
+  v_has_usage boolean;
+  v_has_requests boolean;
   v_days integer := 0;
   v_skipped integer := 0;
   v_usage_rows bigint := 0;
@@ -206,31 +222,34 @@ begin
   for v_day in
     select g.day from generate_series(v_from, rebuild_rollups.to_time - interval '1 microsecond', '1 day') as g (day)
   loop
-    if not observability_internal.has_raw_rows(v_day) then
-      v_skipped := v_skipped + 1;
-      continue;
+    v_has_usage := observability_internal.has_raw_rows('usage', v_day);
+    v_has_requests := observability_internal.has_raw_rows('performance', v_day);
+    v_days := v_days + (v_has_usage or v_has_requests)::integer;
+    v_skipped := v_skipped + (not v_has_usage and not v_has_requests)::integer;
+    if v_has_usage then
+      delete from observability_internal.usage_by_minute as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
+      delete from observability_internal.usage_by_user as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
+      v_batches := array(
+        select distinct m.batch_id from observability.ai_usage_metrics as m
+        where m.created_at >= v_day and m.created_at < v_day + interval '1 day'
+          and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
+      );
+      v_usage_rows := v_usage_rows + observability_internal.roll_up_usage(
+        v_batches, v_day, v_day + interval '1 day' - interval '1 microsecond'
+      );
     end if;
-    v_days := v_days + 1;
-    delete from observability_internal.usage_by_minute as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
-    delete from observability_internal.usage_by_user as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
-    delete from observability_internal.performance_by_minute as r
-    where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
-    v_batches := array(
-      select distinct m.batch_id from observability.ai_usage_metrics as m
-      where m.created_at >= v_day and m.created_at < v_day + interval '1 day'
-        and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
-    );
-    v_usage_rows := v_usage_rows + observability_internal.roll_up_usage(
-      v_batches, v_day, v_day + interval '1 day' - interval '1 microsecond'
-    );
-    v_batches := array(
-      select distinct m.batch_id from observability.performance_metrics as m
-      where m.created_at >= v_day and m.created_at < v_day + interval '1 day'
-        and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
-    );
-    v_performance_rows := v_performance_rows + observability_internal.roll_up_performance(
-      v_batches, v_day, v_day + interval '1 day' - interval '1 microsecond'
-    );
+    if v_has_requests then
+      delete from observability_internal.performance_by_minute as r
+      where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
+      v_batches := array(
+        select distinct m.batch_id from observability.performance_metrics as m
+        where m.created_at >= v_day and m.created_at < v_day + interval '1 day'
+          and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
+      );
+      v_performance_rows := v_performance_rows + observability_internal.roll_up_performance(
+        v_batches, v_day, v_day + interval '1 day' - interval '1 microsecond'
+      );
+    end if;
     -- Hours that lost all their rows are condensed anew as well.
     perform observability_internal.mark_stale(array(
       select h.hour from generate_series(v_day, v_day + interval '23 hours', '1 hour') as h (hour)
@@ -244,7 +263,7 @@ $$;
 
 comment on function observability.rebuild_rollups(timestamptz, timestamptz) is 'Computes the minutes and users of whole UTC days anew from the raw rows (at most 31 days a call; days whose raw rows are archived stay as they are). Coarse levels follow when they are condensed.';
 
-grant execute on function observability_internal.has_raw_rows(timestamptz) to service_role;
+grant execute on function observability_internal.has_raw_rows(text, timestamptz) to service_role;
 
 grant execute on function observability_internal.sum_levels(timestamptz, timestamptz) to service_role;
 

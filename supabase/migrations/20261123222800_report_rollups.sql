@@ -1,5 +1,5 @@
--- Purpose: what waits to be condensed and what the last check found, in the status; a person's cells under another key.
--- Locks: ROW EXCLUSIVE on the rollup by user.
+-- Purpose: what waits to be condensed and what the last check found, in the status.
+-- Locks: none.
 
 -- Security definer: ops may see the state of jobs without a right on their tables.
 create or replace function observability.get_status() returns jsonb
@@ -66,53 +66,3 @@ begin
   );
 end;
 $$;
-
-create function observability_internal.move_user_cells(from_key integer, to_key integer, max_rows integer) returns integer
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-declare
-  v_cells observability_internal.usage_by_user[];
-begin
-  with moved as (
-    delete from observability_internal.usage_by_user as r
-    where (r.user_key, r.bucket, r.dim_id) in (
-      select o.user_key, o.bucket, o.dim_id from observability_internal.usage_by_user as o
-      where o.user_key = from_key
-      order by o.bucket, o.dim_id
-      limit max_rows
-    )
-    returning r.*
-  )
-  select array_agg(row(m.*)::observability_internal.usage_by_user) into v_cells from moved as m;
-  insert into observability_internal.usage_by_user as r
-  select
-    c.bucket, c.dim_id, c.requests, c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.cache_write_tokens,
-    c.reasoning_tokens, c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost,
-    c.provider_reported_cost, c.unpriced_requests, c.fallback_requests, c.estimated_requests, c.latency,
-    c.time_to_first_token, to_key
-  from unnest(v_cells) as c
-  on conflict (user_key, bucket, dim_id) do update set
-    requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
-    cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
-    reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
-    audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
-    audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens), cost = r.cost + excluded.cost,
-    fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
-    provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
-    unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
-    fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
-    estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
-    latency = r.latency || excluded.latency, time_to_first_token = r.time_to_first_token || excluded.time_to_first_token;
-  perform observability_internal.mark_stale(array(select distinct c.bucket from unnest(v_cells) as c));
-  return coalesce(cardinality(v_cells), 0);
-end;
-$$;
-
-comment on function observability_internal.move_user_cells(integer, integer, integer) is 'Moves at most max_rows rows of the rollup by user to another key; the caller holds the lock treering.roll_up. Returns how many.';
-
-grant execute on function observability_internal.move_user_cells(integer, integer, integer) to service_role;

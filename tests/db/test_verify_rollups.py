@@ -369,30 +369,9 @@ def test_a_difference_reaches_every_level(direct: Door) -> None:
 def test_a_difference_of_a_call_that_was_never_counted_is_refused(direct: Door) -> None:
     with (
         psycopg.connect(direct.database.superuser_url) as connection,
-        pytest.raises(psycopg.errors.InvalidParameterValue, match="belongs to no counted call"),
+        pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="lack rows of the calls"),
     ):
         connection.execute(
             "select observability_internal.add_usage_difference(array[row(now(), 1, 1, 1, null, null, null, null, null,"
             " null, null, null, null, null, null, null, null)::observability_internal.usage_difference])"
         )
-
-
-def test_a_users_cells_move_to_another_key_and_no_total_changes(direct: Door) -> None:
-    service = direct.service()
-    fill(service)
-    roll_up_all(service)
-    condense_all(service)
-    with psycopg.connect(direct.database.superuser_url) as connection:
-        moved = connection.execute("select observability_internal.move_user_cells(1, 2, 4)").fetchone()
-        assert moved == (4,)
-        connection.execute("select observability_internal.move_user_cells(1, 2, 5000)")
-        left = connection.execute(
-            "select count(*) from observability_internal.usage_by_user where user_key = 1"
-        ).fetchone()
-        assert left == (0,)
-    condense_all(service)
-    assert verify(service)["is_exact"]
-    with psycopg.connect(direct.database.superuser_url) as connection:
-        for table in ("usage_by_user_day", "usage_by_user_week"):
-            query = sql.SQL("select count(*) from observability_internal.{} where user_key = 1")
-            assert connection.execute(query.format(sql.Identifier(table))).fetchone() == (0,)
