@@ -12,6 +12,7 @@ begin
         'usage_totals', 'usage_series', 'latency_series', 'usage_breakdown', 'user_breakdown', 'latency_breakdown',
         'errors_by_type', 'route_cells', 'route_figures', 'page_head', 'spent_since', 'scope_for_group', 'count_users'
       )
+      and p.oid <> 'observability_internal.count_users(text, timestamptz, timestamptz)'::regprocedure
   loop
     execute format('drop function %s', v_function);
   end loop;

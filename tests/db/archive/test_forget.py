@@ -82,7 +82,7 @@ def by_user(database: TestDatabase) -> list[tuple[object, ...]]:
     with psycopg.connect(database.superuser_url) as connection:
         return connection.execute(
             "select u.user_id, sum(r.requests), sum(r.prompt_tokens), trim_scale(sum(r.cost))::text,"
-            " coalesce(sum((select sum(r.latency[2 * i]) from generate_series(1, cardinality(r.latency) / 2) as i)), 0)"
+            " coalesce(sum(observability_internal.histogram_weight(r.latency)), 0)"
             " from observability_internal.usage_by_user r join observability_internal.users u using (user_key)"
             " group by u.user_id order by u.user_id"
         ).fetchall()
@@ -92,7 +92,7 @@ def raw_by_user(database: TestDatabase) -> list[tuple[object, ...]]:
     with psycopg.connect(database.superuser_url) as connection:
         return connection.execute(
             "select user_id, count(*), sum(prompt_tokens), trim_scale(coalesce(sum(estimated_cost), 0))::text,"
-            " count(latency_ms)::real from observability.ai_usage_metrics group by 1 order by 1"
+            " count(latency_ms)::double precision from observability.ai_usage_metrics group by 1 order by 1"
         ).fetchall()
 
 
