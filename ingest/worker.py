@@ -1,4 +1,4 @@
-"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts.
+"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts, archives.
 
 Several workers may run; one of them leads. The leader holds a lease in the database and renews it from a thread of its
 own, so that a long job does not cost the lease. Jobs run in lanes, one thread each: a refresh of minutes or a webhook
@@ -329,6 +329,8 @@ def standard_lanes(
     *,
     deliver: Callable[[], bool],
     reconcile: Callable[[], bool] | None = None,
+    update_prices: Callable[[], bool] | None = None,
+    archive: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
@@ -336,6 +338,8 @@ def standard_lanes(
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
         reconcile: Reads the provider's costs; None where there is no key for them.
+        update_prices: Fetches the price catalogue; None where that is switched off.
+        archive: Takes months past retention out of the database; None where no archive is set.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -350,13 +354,30 @@ def standard_lanes(
         # Busy means that another worker's increment is at work: asking again at once would only spin.
         return isinstance(result, Mapping) and not result.get("is_busy") and bool(result.get("pending_batches"))
 
+    def condense() -> bool:
+        # Few hours a call: the increments wait for the same lock.
+        result = database.call("condense_rollups", max_hours=8)
+        return isinstance(result, Mapping) and not result.get("is_busy") and not result.get("is_done")
+
     # A key that is refused stays refused for a while: the provider is not asked again within the hour.
     daily = [] if reconcile is None else [[Job("reconcile", 24 * 60 * 60, reconcile, retry_s=60 * 60)]]
-    return [
+    lanes = [
         *daily,
-        [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
-        [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
+        [
+            Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")),
+            Job("roll_up", 1, roll_up),
+            Job("condense_rollups", 60, condense),
+        ],
+        [
+            Job("refresh_aggregates", 5 * 60, call("refresh_aggregates")),
+            Job("verify_rollups", 24 * 60 * 60, call("verify_rollups")),
+        ],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
         [Job("evaluate_alerts", 10, call("evaluate_alerts"))],
         [Job("deliver_notifications", 1, deliver)],
     ]
+    if update_prices is not None:
+        lanes.append([Job("update_prices", 24 * 60 * 60, update_prices)])
+    if archive is not None:
+        lanes.append([Job("archive", 24 * 60 * 60, archive)])  # apart, since a month takes minutes
+    return lanes

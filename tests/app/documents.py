@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from tests.app.price_documents import PriceAnswers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,7 +67,7 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase:
+class FakeDatabase(PriceAnswers):
     """Answers the read functions; remembers every call; refuses when told to."""
 
     access: str = "ops"

@@ -399,6 +399,7 @@ def test_a_change_that_the_database_refuses_is_said(open_app: OpenApp, fake: Fak
     [
         ("spend", "1,250.50", "1250.50"),
         ("error_rate", "5", "0.05"),
+        ("provider_drift", "2.5", "0.025"),
         ("p99_latency_ms", " 900 ", "900"),
         ("spend", "0", "0"),
         ("spend", "NaN", None),
@@ -408,6 +409,21 @@ def test_a_change_that_the_database_refuses_is_said(open_app: OpenApp, fake: Fak
 )
 def test_a_threshold_is_read_in_the_unit_of_its_metric(metric: str, typed: str, threshold: str | None) -> None:
     assert to_threshold(metric, typed) == (None if threshold is None else Decimal(threshold))
+
+
+def test_the_difference_from_the_bill_is_measured_over_whole_days(open_app: OpenApp) -> None:
+    app = open_app("settings")
+    app.selectbox(key=f"{NEW_RULE}_metric").set_value("provider_drift").run()
+    assert app.selectbox(key=f"{NEW_RULE}_window_172800").options == ["7 days"]
+    assert app.text_input(key=f"{NEW_RULE}_threshold_provider_drift").label == "Threshold (%)"
+    assert app.number_input(key=f"{NEW_RULE}_sample").label == "At least days"
+
+
+def test_a_rule_about_the_bill_counts_days() -> None:
+    rule = AlertRule(
+        rule_id=1, name="x", metric="provider_drift", window_s=604_800, threshold=Decimal("0.05"), minimum_sample=2
+    )
+    assert describe_rule(rule) == "Difference from the bill over 5.0% in 7 days, at least 2 days"
 
 
 def test_a_rule_reads_as_a_sentence() -> None:

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.support.cli import shared_trace
+from tests.support.leftovers import make_folder
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
@@ -27,11 +28,13 @@ TIMEOUT_MS = 60_000
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     for name in os.environ:
         if name.startswith(("SUPABASE_", "TREERING_")):
             monkeypatch.delenv(name)
-    return tmp_path / "home"
+    folder = make_folder()  # pytest's own are closed to the account that Postgres runs as
+    yield folder / "home"
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

@@ -46,15 +46,16 @@ create table observability_internal.latency_by_group (
   group_id integer not null,
   latency bigint[],
   time_to_first bigint[],
+  latency_percentiles double precision[],
+  first_percentiles double precision[],
   constraint latency_by_group_pkey primary key (level, group_id, bucket),
   constraint "a level is quarter, hour, day or week" check (level in ('quarter', 'hour', 'day', 'week'))
 );
 
-comment on table observability_internal.latency_by_group is 'Merged histograms by UTC bucket; quarters of an hour for all calls and all requests only.';
+comment on table observability_internal.latency_by_group is 'Merged histograms by UTC bucket and their {count, p50, p90, p99}; quarters of an hour for all calls and all requests only.';
 
 create table observability_internal.usage_by_user_day (
   bucket timestamptz not null,
-  dim_id integer not null,
   user_key integer not null,
   requests bigint not null,
   errors bigint not null,
@@ -63,12 +64,13 @@ create table observability_internal.usage_by_user_day (
   cached_tokens bigint not null,
   unpriced_requests bigint not null,
   cost numeric not null,
-  constraint usage_by_user_day_pkey primary key (dim_id, bucket, user_key)
+  constraint usage_by_user_day_pkey primary key (bucket, user_key)
 );
 
-comment on table observability_internal.usage_by_user_day is 'Calls by UTC day, user and dimensions; dim_id 0 holds all dimensions together.';
+comment on table observability_internal.usage_by_user_day is 'Calls by UTC day and user.';
 
 create table observability_internal.usage_by_user_week (
+  dim_id integer not null,
   like observability_internal.usage_by_user_day,
   constraint usage_by_user_week_pkey primary key (dim_id, bucket, user_key)
 );

@@ -12,6 +12,7 @@ begin
         'usage_totals', 'usage_series', 'latency_series', 'usage_breakdown', 'user_breakdown', 'latency_breakdown',
         'errors_by_type', 'route_cells', 'route_figures', 'page_head', 'spent_since', 'scope_for_group', 'count_users'
       )
+      and p.oid <> 'observability_internal.count_users(text, timestamptz, timestamptz)'::regprocedure
   loop
     execute format('drop function %s', v_function);
   end loop;
@@ -285,12 +286,12 @@ comment on function observability_internal.errors_by_type(observability_internal
 
 create type observability_internal.user_sum as (
   user_key integer,
-  requests numeric,
-  errors numeric,
-  prompt_tokens numeric,
-  completion_tokens numeric,
-  cached_tokens numeric,
-  unpriced_requests numeric,
+  requests bigint,
+  errors bigint,
+  prompt_tokens bigint,
+  completion_tokens bigint,
+  cached_tokens bigint,
+  unpriced_requests bigint,
   cost numeric
 );
 
@@ -304,57 +305,63 @@ set search_path = ''
 rows 1000
 as $$
 declare
+  v_errors constant integer[] := array(
+    select d.dim_id from observability_internal.dimensions as d where d.status = 'error'
+  );
+  v_span tstzrange;
   v_from constant timestamptz := date_bin('15 minutes', user_sums.from_time, '2000-01-01 00:00:00+00');
   v_split observability_internal.range_split;
 begin
   if scope.by_user then
     return query
     select
-      c.user_key, sum(c.requests), coalesce(sum(c.requests) filter (where d.status = 'error'), 0), sum(c.prompt_tokens),
-      sum(c.completion_tokens), sum(c.cached_tokens), sum(c.unpriced_requests), sum(c.cost)
-    from observability_internal.user_cells(scope, v_from, user_sums.to_time) as c
-    inner join observability_internal.dimensions as d using (dim_id)
-    group by c.user_key;
+      c.user_key, c.requests, case when c.dim_id = any (v_errors) then c.requests else 0 end, c.prompt_tokens,
+      c.completion_tokens, c.cached_tokens, c.unpriced_requests, c.cost
+    from observability_internal.user_cells(scope, v_from, user_sums.to_time) as c;
     return;
   end if;
-  v_split := observability_internal.split_range(v_from, user_sums.to_time, '{}', 'week');
+  v_split := observability_internal.split_range(
+    v_from, user_sums.to_time, '{}', 'week'
+  );
+  -- Days are kept for all dimensions together only.
+  if scope.dims is not null and v_split.days <> '{}' then
+    v_split.spans := array(
+      select unnest(range_agg(s.span)) from (
+        select unnest(v_split.spans) as span
+        union all
+        select tstzrange(d.day, d.day + interval '24 hours') from unnest(v_split.days) as d (day)
+      ) as s
+    );
+    v_split.days := '{}';
+  end if;
   return query
-  with cells as (
-    select r.user_key, r.requests, r.errors, r.prompt_tokens, r.completion_tokens, r.cached_tokens,
-      r.unpriced_requests, r.cost
-    from observability_internal.usage_by_user_week as r
-    where r.dim_id = any (coalesce(scope.dims, '{0}')) and r.bucket = any (v_split.weeks)
-    union all
-    select r.user_key, r.requests, r.errors, r.prompt_tokens, r.completion_tokens, r.cached_tokens,
-      r.unpriced_requests, r.cost
-    from observability_internal.usage_by_user_day as r
-    where r.dim_id = any (coalesce(scope.dims, '{0}')) and r.bucket = any (v_split.days)
-    union all
-    select r.user_key, r.requests, case when d.status = 'error' then r.requests else 0 end, r.prompt_tokens,
-      r.completion_tokens, r.cached_tokens, r.unpriced_requests, r.cost
-    from (
-      -- Hours in a row are one scan.
-      select min(h.hour) as first_hour, max(h.hour) + interval '1 hour' as end_hour
-      from (
-        select u.hour, u.hour - row_number() over (order by u.hour) * interval '1 hour' as island
-        from unnest(v_split.hours || v_split.partial_hours) as u (hour)
-      ) as h
-      group by h.island
-    ) as spans
-    inner join observability_internal.usage_by_user as r
-      on r.bucket >= greatest(spans.first_hour, v_from) and r.bucket < least(spans.end_hour, user_sums.to_time)
-    inner join observability_internal.dimensions as d using (dim_id)
-    where scope.dims is null or r.dim_id = any (scope.dims)
-  )
   select
-    c.user_key, sum(c.requests), sum(c.errors), sum(c.prompt_tokens), sum(c.completion_tokens), sum(c.cached_tokens),
-    sum(c.unpriced_requests), sum(c.cost)
-  from cells as c
-  group by c.user_key;
+    r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
+    sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
+  from observability_internal.usage_by_user_week as r
+  where r.dim_id = any (coalesce(scope.dims, '{0}')) and r.bucket = any (v_split.weeks)
+  group by r.user_key;
+  return query
+  select
+    r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
+    sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
+  from observability_internal.usage_by_user_day as r
+  where r.bucket = any (v_split.days)
+  group by r.user_key;
+  foreach v_span in array coalesce(v_split.spans, '{}') loop
+    return query
+    select
+      r.user_key, sum(r.requests)::bigint, sum(case when r.dim_id = any (v_errors) then r.requests else 0 end)::bigint,
+      sum(r.prompt_tokens)::bigint, sum(r.completion_tokens)::bigint, coalesce(sum(r.cached_tokens), 0)::bigint,
+      coalesce(sum(r.unpriced_requests), 0)::bigint, sum(r.cost)
+    from observability_internal.usage_by_user as r
+    where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (scope.dims is null or r.dim_id = any (scope.dims))
+    group by r.user_key;
+  end loop;
 end;
 $$;
 
-comment on function observability_internal.user_sums(observability_internal.read_scope, timestamptz, timestamptz) is 'Sums by user; the range counts from the quarter of an hour in which it begins.';
+comment on function observability_internal.user_sums(observability_internal.read_scope, timestamptz, timestamptz) is 'Sums by user, in parts; the range counts from the quarter of an hour in which it begins.';
 
 create function observability_internal.user_figures(scope observability_internal.read_scope) returns jsonb
 language sql
@@ -363,12 +370,19 @@ security invoker
 set search_path = ''
 as $$
   with present as materialized (
-    select s.* from observability_internal.user_sums(scope, (scope).from_time, (scope).to_time) as s where s.requests > 0
+    select
+      s.user_key, sum(s.requests) as requests, sum(s.errors) as errors, sum(s.prompt_tokens) as prompt_tokens,
+      sum(s.completion_tokens) as completion_tokens, sum(s.cached_tokens) as cached_tokens,
+      sum(s.unpriced_requests) as unpriced_requests, sum(s.cost) as cost
+    from observability_internal.user_sums(scope, (scope).from_time, (scope).to_time) as s
+    group by s.user_key
+    having sum(s.requests) > 0
   ),
   before as materialized (
-    select s.user_key, s.cost, s.requests - s.unpriced_requests as priced_requests
+    select s.user_key, sum(s.cost) as cost, sum(s.requests - s.unpriced_requests) as priced_requests
     from observability_internal.user_sums(scope, (scope).previous_from, (scope).from_time) as s
-    where s.requests > 0
+    group by s.user_key
+    having sum(s.requests) > 0
   ),
   ranked as (
     select
@@ -514,12 +528,8 @@ declare
   v_split observability_internal.range_split;
 begin
   v_split := observability_internal.split_range(
-    scope.from_time, scope.to_time, scope.cuts, case when v_step is not null then 'hour' else 'day' end
+    scope.from_time, scope.to_time, scope.cuts, case when v_step is not null then 'minute' else 'day' end
   );
-  if v_step is not null then
-    v_split.partial_hours := v_split.hours || v_split.partial_hours;
-    v_split.hours := '{}';
-  end if;
   return query
   with cells as (
     select r.bucket, r.route_id, r.requests from observability_internal.performance_by_day as r
@@ -528,11 +538,8 @@ begin
     select r.bucket, r.route_id, r.requests from observability_internal.performance_by_hour as r
     where r.bucket = any (v_split.hours)
     union all
-    select r.bucket, r.route_id, r.requests
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.performance_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
-    where r.bucket >= scope.from_time and r.bucket < scope.to_time
+    select r.bucket, r.route_id, r.requests from observability_internal.performance_by_minute as r
+    where r.bucket = any (v_split.minutes)
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(scope.bucket, c.bucket, scope.timezone)),
@@ -683,6 +690,7 @@ security invoker
 set search_path = ''
 set statement_timeout = '8s'
 set work_mem = '32MB'
+set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
@@ -730,6 +738,7 @@ security invoker
 set search_path = ''
 set statement_timeout = '8s'
 set work_mem = '32MB'
+set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
@@ -757,6 +766,7 @@ security invoker
 set search_path = ''
 set statement_timeout = '8s'
 set work_mem = '32MB'
+set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
@@ -784,6 +794,7 @@ security invoker
 set search_path = ''
 set statement_timeout = '8s'
 set work_mem = '32MB'
+set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare

@@ -66,6 +66,40 @@ $$;
 
 comment on function observability_internal.histogram_quantile(bigint[], double precision) is 'A quantile (0 to 1) in ms, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
 
+create function observability_internal.histogram_percentiles(histogram bigint[]) returns double precision[]
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  with bins as (
+    select e.entry >> 44 as bin, sum((e.entry & 17592186044415)::double precision) / 1024 as weight
+    from (select unnest(histogram) as entry) as e
+    group by e.entry >> 44
+  ),
+  seen as (
+    select b.bin - 400 as bin, sum(b.weight) over (order by b.bin) as seen, sum(b.weight) over () as total from bins as b
+  ),
+  ends as (
+    select
+      q.quantile, greatest(q.quantile * (s.total - 1), 0) as rank, s.total,
+      min(s.bin) filter (where s.seen > floor(greatest(q.quantile * (s.total - 1), 0))) as low,
+      coalesce(min(s.bin) filter (where s.seen > ceil(greatest(q.quantile * (s.total - 1), 0))), max(s.bin)) as high
+    from seen as s
+    cross join (values (0.5::double precision), (0.9), (0.99)) as q (quantile)
+    group by q.quantile, s.total
+  )
+  select array[min(n.total)] || array_agg(
+    0.99 * exp(n.low * 0.020000666706669435) + (n.rank - floor(n.rank))
+    * 0.99 * (exp(n.high * 0.020000666706669435) - exp(n.low * 0.020000666706669435)) order by n.quantile
+  )
+  from ends as n
+  having count(*) > 0;
+$$;
+
+comment on function observability_internal.histogram_percentiles(bigint[]) is '{count, p50, p90, p99}, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
+
 create function observability_internal.pack_histogram(histogram real[]) returns bigint[]
 language sql
 immutable
@@ -106,6 +140,43 @@ drop function observability_internal.histogram_summary(real[]);
 
 drop function observability_internal.histogram_quantile(real[], double precision);
 
+-- Most cells have none of these: a null takes no room and means 0.
+alter table observability_internal.usage_by_minute
+alter column cached_tokens drop not null,
+alter column cache_write_tokens drop not null,
+alter column reasoning_tokens drop not null,
+alter column audio_input_tokens drop not null,
+alter column audio_output_tokens drop not null,
+alter column fallback_cost drop not null,
+alter column provider_reported_cost drop not null,
+alter column unpriced_requests drop not null,
+alter column fallback_requests drop not null,
+alter column estimated_requests drop not null;
+
+alter table observability_internal.usage_by_hour
+alter column cached_tokens drop not null,
+alter column cache_write_tokens drop not null,
+alter column reasoning_tokens drop not null,
+alter column audio_input_tokens drop not null,
+alter column audio_output_tokens drop not null,
+alter column fallback_cost drop not null,
+alter column provider_reported_cost drop not null,
+alter column unpriced_requests drop not null,
+alter column fallback_requests drop not null,
+alter column estimated_requests drop not null;
+
+alter table observability_internal.usage_by_user
+alter column cached_tokens drop not null,
+alter column cache_write_tokens drop not null,
+alter column reasoning_tokens drop not null,
+alter column audio_input_tokens drop not null,
+alter column audio_output_tokens drop not null,
+alter column fallback_cost drop not null,
+alter column provider_reported_cost drop not null,
+alter column unpriced_requests drop not null,
+alter column fallback_requests drop not null,
+alter column estimated_requests drop not null;
+
 -- A user's rows are found by user; the rows of a time lie together as they came, which a block range index finds.
 alter table observability_internal.usage_by_user drop constraint usage_by_user_pkey;
 
@@ -118,9 +189,9 @@ create index usage_by_user_bucket_idx on observability_internal.usage_by_user
 using brin (bucket) with (pages_per_range = 16, autosummarize = on);
 
 -- The running minute's rows are updated every second: room in their pages keeps the updates there.
-alter table observability_internal.usage_by_minute set (fillfactor = 90);
+alter table observability_internal.usage_by_minute set (fillfactor = 95);
 
-alter table observability_internal.performance_by_minute set (fillfactor = 90);
+alter table observability_internal.performance_by_minute set (fillfactor = 95);
 
 -- The alert metrics, over the new histograms.
 create or replace function observability_internal.measure_alert_metric(
@@ -159,7 +230,7 @@ begin
             coalesce(sum(c.requests) filter (where d.status = 'error'), 0) / nullif(sum(c.requests), 0)
           -- Where nothing was priced the spend is unknown, not zero.
           when 'spend' then
-            case when sum(c.unpriced_requests) = sum(c.requests) then null else coalesce(sum(c.cost), 0) end
+            case when coalesce(sum(c.unpriced_requests), 0) = sum(c.requests) then null else coalesce(sum(c.cost), 0) end
         end,
         coalesce(sum(c.requests), 0)
       into value, sample_count
@@ -172,6 +243,8 @@ end;
 $$;
 
 grant execute on function observability_internal.merge_histogram(bigint[]) to service_role;
+
+grant execute on function observability_internal.histogram_percentiles(bigint[]) to service_role;
 
 grant execute on function observability_internal.histogram_weight(bigint[]) to authenticated, service_role;
 

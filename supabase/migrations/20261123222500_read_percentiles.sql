@@ -1,10 +1,21 @@
 -- Purpose: percentiles of any range, from merged histograms where there are some, else from those by dimensions.
 -- Locks: none.
 
+create type observability_internal.found_histogram as (
+  bucket_start timestamptz,
+  key text,
+  latency bigint[],
+  time_to_first bigint[],
+  latency_percentiles double precision[],
+  first_percentiles double precision[]
+);
+
+comment on type observability_internal.found_histogram is 'A part of the histogram of a bucket and key; with its percentiles where they are kept, which are the answer if it is the only part.';
+
 create function observability_internal.group_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, kind text, member_values text[],
   is_bucketed boolean
-) returns table (bucket_start timestamptz, key text, latency bigint[], time_to_first bigint[])
+) returns setof observability_internal.found_histogram
 language plpgsql
 stable
 security invoker
@@ -23,38 +34,31 @@ declare
 begin
   v_split := observability_internal.split_range(
     group_histograms.from_time, group_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end,
-    case when is_bucketed then 'day' else 'week' end
+    case when v_is_quarterly then 'hour' when is_bucketed then 'day' else 'week' end
   );
-  if v_is_quarterly then
-    v_split.hours := v_split.hours || array(
-      select g.hour from unnest(v_split.days) as d (day)
-      cross join lateral generate_series(d.day, d.day + interval '23 hours', '1 hour') as g (hour)
-    );
-    v_split.days := '{}';
-  end if;
   return query
   with cells as (
-    select r.bucket, r.group_id, r.latency, r.time_to_first
+    select r.bucket, r.group_id, r.latency, r.time_to_first, r.latency_percentiles, r.first_percentiles
     from observability_internal.latency_by_group as r
     where r.level = 'week' and r.bucket = any (v_split.weeks) and r.group_id = any (v_groups)
     union all
-    select r.bucket, r.group_id, r.latency, r.time_to_first
+    select r.bucket, r.group_id, r.latency, r.time_to_first, r.latency_percentiles, r.first_percentiles
     from observability_internal.latency_by_group as r
     where r.level = 'day' and r.bucket = any (v_split.days) and r.group_id = any (v_groups)
     union all
-    select r.bucket, r.group_id, r.latency, r.time_to_first
+    select r.bucket, r.group_id, r.latency, r.time_to_first, r.latency_percentiles, r.first_percentiles
     from observability_internal.latency_by_group as r
     where not v_is_quarterly and r.level = 'hour' and r.bucket = any (v_split.hours) and r.group_id = any (v_groups)
     union all
-    select r.bucket, r.group_id, r.latency, r.time_to_first
-    from unnest(v_split.hours) as h (hour)
-    inner join observability_internal.latency_by_group as r
-      on r.bucket >= h.hour and r.bucket < h.hour + interval '1 hour'
-    where v_is_quarterly and r.level = 'quarter' and r.group_id = any (v_groups)
+    select r.bucket, r.group_id, r.latency, r.time_to_first, r.latency_percentiles, r.first_percentiles
+    from observability_internal.latency_by_group as r
+    where v_is_quarterly and r.level = 'quarter' and r.group_id = any (v_groups) and r.bucket = any (array(
+      select h.hour + n * interval '15 minutes' from unnest(v_split.hours) as h (hour) cross join generate_series(0, 3) as n
+    ))
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)), g.value,
-    c.latency, c.time_to_first
+    c.latency, c.time_to_first, c.latency_percentiles, c.first_percentiles
   from cells as c
   inner join observability_internal.latency_groups as g using (group_id);
   -- What no coarse row holds is read by minute.
@@ -62,24 +66,21 @@ begin
     return query
     select
       coalesce(date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, r.bucket, scope.timezone)),
-      case kind when 'route' then d.method || ' ' || d.route else '' end, r.latency, r.time_to_first_byte
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.performance_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
+      case kind when 'route' then d.method || ' ' || d.route else '' end, r.latency, r.time_to_first_byte,
+      null::double precision[], null::double precision[]
+    from observability_internal.performance_by_minute as r
     inner join observability_internal.route_dimensions as d using (route_id)
-    where r.bucket >= group_histograms.from_time and r.bucket < group_histograms.to_time;
+    where r.bucket = any (v_split.minutes);
   else
     return query
     select
       coalesce(date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, r.bucket, scope.timezone)),
       case kind when 'model' then d.model when 'feature' then d.feature when 'environment' then d.environment else '' end,
-      r.latency, r.time_to_first_token
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.usage_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
+      r.latency, r.time_to_first_token,
+      null::double precision[], null::double precision[]
+    from observability_internal.usage_by_minute as r
     inner join observability_internal.dimensions as d using (dim_id)
-    where r.bucket >= group_histograms.from_time and r.bucket < group_histograms.to_time
-      and (scope.dims is null or r.dim_id = any (scope.dims));
+    where r.bucket = any (v_split.minutes) and (scope.dims is null or r.dim_id = any (scope.dims));
   end if;
 end;
 $$;
@@ -88,7 +89,7 @@ comment on function observability_internal.group_histograms(observability_intern
 
 create function observability_internal.call_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text, is_bucketed boolean
-) returns table (bucket_start timestamptz, key text, latency bigint[], time_to_first bigint[])
+) returns setof observability_internal.found_histogram
 language plpgsql
 stable
 security invoker
@@ -103,22 +104,16 @@ begin
     return query
     select
       coalesce(date_bin(v_step, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket_start, scope.timezone)),
-      case key_name when 'model' then d.model when 'feature' then d.feature else '' end, c.latency, c.time_to_first_token
+      case key_name when 'model' then d.model when 'feature' then d.feature else '' end, c.latency, c.time_to_first_token,
+      null::double precision[], null::double precision[]
     from observability_internal.user_cells(scope, call_histograms.from_time, call_histograms.to_time) as c
     inner join observability_internal.dimensions as d using (dim_id);
     return;
   end if;
   v_split := observability_internal.split_range(
-    call_histograms.from_time, call_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end, 'day'
+    call_histograms.from_time, call_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end,
+    case when v_step is not null then 'minute' else 'day' end
   );
-  if is_bucketed and scope.bucket like '%minute%' then
-    v_split.partial_hours := v_split.hours || v_split.partial_hours || array(
-      select g.hour from unnest(v_split.days) as d (day)
-      cross join lateral generate_series(d.day, d.day + interval '23 hours', '1 hour') as g (hour)
-    );
-    v_split.hours := '{}';
-    v_split.days := '{}';
-  end if;
   return query
   with cells as (
     select r.bucket, r.dim_id, r.latency, r.time_to_first_token
@@ -130,15 +125,13 @@ begin
     where r.bucket = any (v_split.hours) and (scope.dims is null or r.dim_id = any (scope.dims))
     union all
     select r.bucket, r.dim_id, r.latency, r.time_to_first_token
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.usage_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
-    where r.bucket >= call_histograms.from_time and r.bucket < call_histograms.to_time
-      and (scope.dims is null or r.dim_id = any (scope.dims))
+    from observability_internal.usage_by_minute as r
+    where r.bucket = any (v_split.minutes) and (scope.dims is null or r.dim_id = any (scope.dims))
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)),
-    case key_name when 'model' then d.model when 'feature' then d.feature else '' end, c.latency, c.time_to_first_token
+    case key_name when 'model' then d.model when 'feature' then d.feature else '' end, c.latency, c.time_to_first_token,
+      null::double precision[], null::double precision[]
   from cells as c
   inner join observability_internal.dimensions as d using (dim_id);
 end;
@@ -148,7 +141,7 @@ comment on function observability_internal.call_histograms(observability_interna
 
 create function observability_internal.request_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text, is_bucketed boolean
-) returns table (bucket_start timestamptz, key text, latency bigint[], time_to_first bigint[])
+) returns setof observability_internal.found_histogram
 language plpgsql
 stable
 security invoker
@@ -160,31 +153,21 @@ declare
   v_split observability_internal.range_split;
 begin
   v_split := observability_internal.split_range(
-    request_histograms.from_time, request_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end, 'day'
+    request_histograms.from_time, request_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end,
+    case when v_step is not null then 'minute' else 'day' end
   );
-  if is_bucketed and scope.bucket like '%minute%' then
-    v_split.partial_hours := v_split.hours || v_split.partial_hours || array(
-      select g.hour from unnest(v_split.days) as d (day)
-      cross join lateral generate_series(d.day, d.day + interval '23 hours', '1 hour') as g (hour)
-    );
-    v_split.hours := '{}';
-    v_split.days := '{}';
-  end if;
   return query
   with cells as (
     select r.* from observability_internal.performance_by_day as r where r.bucket = any (v_split.days)
     union all
     select r.* from observability_internal.performance_by_hour as r where r.bucket = any (v_split.hours)
     union all
-    select r.*
-    from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.performance_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
-    where r.bucket >= request_histograms.from_time and r.bucket < request_histograms.to_time
+    select r.* from observability_internal.performance_by_minute as r where r.bucket = any (v_split.minutes)
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)),
-    case key_name when 'route' then d.method || ' ' || d.route else '' end, c.latency, c.time_to_first_byte
+    case key_name when 'route' then d.method || ' ' || d.route else '' end, c.latency, c.time_to_first_byte,
+      null::double precision[], null::double precision[]
   from cells as c
   inner join observability_internal.route_dimensions as d using (route_id)
   where scope.environments is null or d.environment = any (scope.environments);
@@ -195,7 +178,7 @@ comment on function observability_internal.request_histograms(observability_inte
 
 create function observability_internal.find_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text, is_bucketed boolean
-) returns table (bucket_start timestamptz, key text, latency bigint[], time_to_first bigint[])
+) returns setof observability_internal.found_histogram
 language plpgsql
 stable
 security invoker
@@ -228,7 +211,8 @@ begin
   else
     return query
     select
-      g.bucket_start, case when key_name in ('total', 'requests') then '' else g.key end, g.latency, g.time_to_first
+      g.bucket_start, case when key_name in ('total', 'requests') then '' else g.key end, g.latency, g.time_to_first,
+      g.latency_percentiles, g.first_percentiles
     from observability_internal.group_histograms(
       scope, find_histograms.from_time, find_histograms.to_time, v_kind,
       case when v_kind = scope.group_kind then scope.group_values end, is_bucketed
@@ -253,63 +237,86 @@ security invoker
 set search_path = ''
 as $$
   with found as materialized (
-    select h.bucket_start, h.key collate "C" as key, h.latency, h.time_to_first
+    select
+      coalesce(h.bucket_start, '-infinity') as bucket_start, h.key collate "C" as key, h.latency, h.time_to_first,
+      h.latency_percentiles, h.first_percentiles
     from observability_internal.find_histograms(
       scope, percentiles.from_time, percentiles.to_time, key_name, is_bucketed
     ) as h
   ),
+  parts as materialized (
+    select
+      (row_number() over ())::integer as part, f.bucket_start, f.key,
+      count(*) = 1 and num_nulls(min(f.latency_percentiles), min(f.first_percentiles)) < 2 as is_kept,
+      min(f.latency_percentiles) as latency_percentiles, min(f.first_percentiles) as first_percentiles
+    from found as f
+    group by f.bucket_start, f.key
+  ),
+  merging as materialized (
+    select p.part, f.latency, f.time_to_first
+    from found as f
+    inner join parts as p using (bucket_start, key)
+    where not p.is_kept
+  ),
+  -- One number for part, measure and bin: grouping and sorting by it is what takes the time.
   entries as (
-    select f.bucket_start, f.key, 1 as measure, unnest(f.latency) as entry from found as f
+    select m.part * 4096 as code, unnest(m.latency) as entry from merging as m
     union all
-    select f.bucket_start, f.key, 2, unnest(f.time_to_first) from found as f where has_first
+    select m.part * 4096 + 2048, unnest(m.time_to_first) from merging as m where has_first
   ),
   bins as (
-    select e.bucket_start, e.key, e.measure, (e.entry >> 44)::integer as bin,
-      sum((e.entry & 17592186044415)::double precision) / 1024 as weight
+    select e.code + (e.entry >> 44)::integer as code, sum((e.entry & 17592186044415)::double precision) / 1024 as weight
     from entries as e
-    group by e.bucket_start, e.key, e.measure, (e.entry >> 44)::integer
+    group by e.code + (e.entry >> 44)::integer
   ),
   seen as (
     select
-      b.bucket_start, b.key, b.measure, b.bin,
-      sum(b.weight) over (partition by b.bucket_start, b.key, b.measure order by b.bin) as seen,
-      sum(b.weight) over (partition by b.bucket_start, b.key, b.measure) as total
+      b.code / 2048 as histogram, b.code % 2048 as bin,
+      sum(b.weight) over (partition by b.code / 2048 order by b.code rows unbounded preceding) as seen
     from bins as b
   ),
   -- As percentile_cont does: between the values of rank floor(r) and ceil(r), r = q * (n - 1).
+  totals as (
+    select
+      s.histogram, max(s.seen) as total, greatest(0.5 * (max(s.seen) - 1), 0) as rank50,
+      greatest(0.9 * (max(s.seen) - 1), 0) as rank90, greatest(0.99 * (max(s.seen) - 1), 0) as rank99
+    from seen as s
+    group by s.histogram
+  ),
   ends as (
     select
-      s.bucket_start, s.key, s.measure, min(s.total) as total, max(s.bin) as last,
-      min(s.bin) filter (where s.seen > floor(greatest(0.5 * (s.total - 1), 0))) as low50,
-      min(s.bin) filter (where s.seen > ceil(greatest(0.5 * (s.total - 1), 0))) as high50,
-      min(s.bin) filter (where s.seen > floor(greatest(0.9 * (s.total - 1), 0))) as low90,
-      min(s.bin) filter (where s.seen > ceil(greatest(0.9 * (s.total - 1), 0))) as high90,
-      min(s.bin) filter (where s.seen > floor(greatest(0.99 * (s.total - 1), 0))) as low99,
-      min(s.bin) filter (where s.seen > ceil(greatest(0.99 * (s.total - 1), 0))) as high99
-    from seen as s
-    group by s.bucket_start, s.key, s.measure
+      t.histogram, t.total, t.rank50, t.rank90, t.rank99, max(s.bin) as last,
+      min(s.bin) filter (where s.seen > floor(t.rank50)) as low50, min(s.bin) filter (where s.seen > ceil(t.rank50)) as high50,
+      min(s.bin) filter (where s.seen > floor(t.rank90)) as low90, min(s.bin) filter (where s.seen > ceil(t.rank90)) as high90,
+      min(s.bin) filter (where s.seen > floor(t.rank99)) as low99, min(s.bin) filter (where s.seen > ceil(t.rank99)) as high99
+    from totals as t
+    inner join seen as s using (histogram)
+    group by t.histogram, t.total, t.rank50, t.rank90, t.rank99
   ),
   figures as (
     select
-      n.bucket_start, n.key, n.measure, n.total,
-      0.99 * exp((n.low50 - 400) * 0.020000666706669435)
-      + (greatest(0.5 * (n.total - 1), 0) - floor(greatest(0.5 * (n.total - 1), 0)))
+      n.histogram, n.total,
+      0.99 * exp((n.low50 - 400) * 0.020000666706669435) + (n.rank50 - floor(n.rank50))
       * 0.99 * (exp((coalesce(n.high50, n.last) - 400) * 0.020000666706669435) - exp((n.low50 - 400) * 0.020000666706669435)) as p50,
-      0.99 * exp((n.low90 - 400) * 0.020000666706669435)
-      + (greatest(0.9 * (n.total - 1), 0) - floor(greatest(0.9 * (n.total - 1), 0)))
+      0.99 * exp((n.low90 - 400) * 0.020000666706669435) + (n.rank90 - floor(n.rank90))
       * 0.99 * (exp((coalesce(n.high90, n.last) - 400) * 0.020000666706669435) - exp((n.low90 - 400) * 0.020000666706669435)) as p90,
-      0.99 * exp((n.low99 - 400) * 0.020000666706669435)
-      + (greatest(0.99 * (n.total - 1), 0) - floor(greatest(0.99 * (n.total - 1), 0)))
+      0.99 * exp((n.low99 - 400) * 0.020000666706669435) + (n.rank99 - floor(n.rank99))
       * 0.99 * (exp((coalesce(n.high99, n.last) - 400) * 0.020000666706669435) - exp((n.low99 - 400) * 0.020000666706669435)) as p99
     from ends as n
   )
   select
-    f.bucket_start, f.key, max(f.total) filter (where f.measure = 1), max(f.p50) filter (where f.measure = 1),
-    max(f.p90) filter (where f.measure = 1), max(f.p99) filter (where f.measure = 1),
-    max(f.total) filter (where f.measure = 2), max(f.p50) filter (where f.measure = 2),
-    max(f.p90) filter (where f.measure = 2), max(f.p99) filter (where f.measure = 2)
-  from figures as f
-  group by f.bucket_start, f.key;
+    nullif(p.bucket_start, '-infinity'), p.key, l.total, l.p50, l.p90, l.p99, t.total, t.p50, t.p90, t.p99
+  from parts as p
+  left join figures as l on l.histogram = p.part * 2
+  left join figures as t on t.histogram = p.part * 2 + 1
+  where not p.is_kept
+  union all
+  select
+    nullif(p.bucket_start, '-infinity'), p.key, p.latency_percentiles[1], p.latency_percentiles[2],
+    p.latency_percentiles[3], p.latency_percentiles[4], p.first_percentiles[1], p.first_percentiles[2],
+    p.first_percentiles[3], p.first_percentiles[4]
+  from parts as p
+  where p.is_kept;
 $$;
 
 comment on function observability_internal.percentiles(observability_internal.read_scope, timestamptz, timestamptz, text, boolean, boolean) is 'Counts and percentiles (ms) by key and bucket; those of the time to first token or byte where has_first.';

@@ -96,15 +96,15 @@ begin
   minutes as (
     select
       c.minute as bucket, c.dim_id, count(*) as requests, sum(c.prompt_tokens)::bigint as prompt_tokens,
-      sum(c.completion_tokens)::bigint as completion_tokens, sum(c.cached_tokens)::bigint as cached_tokens,
-      sum(c.cache_write_tokens)::bigint as cache_write_tokens, sum(c.reasoning_tokens)::bigint as reasoning_tokens,
-      sum(c.audio_input_tokens)::bigint as audio_input_tokens,
-      sum(c.audio_output_tokens)::bigint as audio_output_tokens, sum(c.cost) as cost,
-      coalesce(sum(c.cost) filter (where c.is_fallback), 0) as fallback_cost,
-      coalesce(sum(c.cost) filter (where c.is_reported), 0) as provider_reported_cost,
-      count(*) filter (where c.is_unpriced) as unpriced_requests,
-      count(*) filter (where c.is_fallback) as fallback_requests,
-      count(*) filter (where c.is_estimated) as estimated_requests,
+      sum(c.completion_tokens)::bigint as completion_tokens, nullif(sum(c.cached_tokens), 0)::bigint as cached_tokens,
+      nullif(sum(c.cache_write_tokens), 0)::bigint as cache_write_tokens, nullif(sum(c.reasoning_tokens), 0)::bigint as reasoning_tokens,
+      nullif(sum(c.audio_input_tokens), 0)::bigint as audio_input_tokens,
+      nullif(sum(c.audio_output_tokens), 0)::bigint as audio_output_tokens, sum(c.cost) as cost,
+      sum(c.cost) filter (where c.is_fallback) as fallback_cost,
+      sum(c.cost) filter (where c.is_reported) as provider_reported_cost,
+      nullif(count(*) filter (where c.is_unpriced), 0) as unpriced_requests,
+      nullif(count(*) filter (where c.is_fallback), 0) as fallback_requests,
+      nullif(count(*) filter (where c.is_estimated), 0) as estimated_requests,
       array_agg(c.latency) filter (where c.latency is not null) as latency,
       array_agg(c.first_token) filter (where c.first_token is not null) as time_to_first_token
     from calls as c
@@ -114,15 +114,15 @@ begin
     select
       date_bin('15 minutes', c.minute, '2000-01-01 00:00:00+00') as bucket, c.dim_id, c.user_key,
       count(*) as requests, sum(c.prompt_tokens)::bigint as prompt_tokens,
-      sum(c.completion_tokens)::bigint as completion_tokens, sum(c.cached_tokens)::bigint as cached_tokens,
-      sum(c.cache_write_tokens)::bigint as cache_write_tokens, sum(c.reasoning_tokens)::bigint as reasoning_tokens,
-      sum(c.audio_input_tokens)::bigint as audio_input_tokens,
-      sum(c.audio_output_tokens)::bigint as audio_output_tokens, sum(c.cost) as cost,
-      coalesce(sum(c.cost) filter (where c.is_fallback), 0) as fallback_cost,
-      coalesce(sum(c.cost) filter (where c.is_reported), 0) as provider_reported_cost,
-      count(*) filter (where c.is_unpriced) as unpriced_requests,
-      count(*) filter (where c.is_fallback) as fallback_requests,
-      count(*) filter (where c.is_estimated) as estimated_requests,
+      sum(c.completion_tokens)::bigint as completion_tokens, nullif(sum(c.cached_tokens), 0)::bigint as cached_tokens,
+      nullif(sum(c.cache_write_tokens), 0)::bigint as cache_write_tokens, nullif(sum(c.reasoning_tokens), 0)::bigint as reasoning_tokens,
+      nullif(sum(c.audio_input_tokens), 0)::bigint as audio_input_tokens,
+      nullif(sum(c.audio_output_tokens), 0)::bigint as audio_output_tokens, sum(c.cost) as cost,
+      sum(c.cost) filter (where c.is_fallback) as fallback_cost,
+      sum(c.cost) filter (where c.is_reported) as provider_reported_cost,
+      nullif(count(*) filter (where c.is_unpriced), 0) as unpriced_requests,
+      nullif(count(*) filter (where c.is_fallback), 0) as fallback_requests,
+      nullif(count(*) filter (where c.is_estimated), 0) as estimated_requests,
       array_agg(c.latency) filter (where c.latency is not null) as latency,
       array_agg(c.first_token) filter (where c.first_token is not null) as time_to_first_token
     from calls as c
@@ -141,16 +141,16 @@ begin
     on conflict (bucket, dim_id) do update set
       requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
       completion_tokens = r.completion_tokens + excluded.completion_tokens,
-      cached_tokens = r.cached_tokens + excluded.cached_tokens,
-      cache_write_tokens = r.cache_write_tokens + excluded.cache_write_tokens,
-      reasoning_tokens = r.reasoning_tokens + excluded.reasoning_tokens,
-      audio_input_tokens = r.audio_input_tokens + excluded.audio_input_tokens,
-      audio_output_tokens = r.audio_output_tokens + excluded.audio_output_tokens, cost = r.cost + excluded.cost,
-      fallback_cost = r.fallback_cost + excluded.fallback_cost,
-      provider_reported_cost = r.provider_reported_cost + excluded.provider_reported_cost,
-      unpriced_requests = r.unpriced_requests + excluded.unpriced_requests,
-      fallback_requests = r.fallback_requests + excluded.fallback_requests,
-      estimated_requests = r.estimated_requests + excluded.estimated_requests,
+      cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
+      cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
+      reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
+      audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
+      audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens), cost = r.cost + excluded.cost,
+      fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
+      provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
+      unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
+      fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
+      estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
       latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
         then observability_internal.merge_histogram(r.latency || excluded.latency) else r.latency || excluded.latency end,
       time_to_first_token = case when cardinality(r.time_to_first_token) + cardinality(excluded.time_to_first_token) > 256
@@ -171,16 +171,16 @@ begin
     on conflict (user_key, bucket, dim_id) do update set
       requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
       completion_tokens = r.completion_tokens + excluded.completion_tokens,
-      cached_tokens = r.cached_tokens + excluded.cached_tokens,
-      cache_write_tokens = r.cache_write_tokens + excluded.cache_write_tokens,
-      reasoning_tokens = r.reasoning_tokens + excluded.reasoning_tokens,
-      audio_input_tokens = r.audio_input_tokens + excluded.audio_input_tokens,
-      audio_output_tokens = r.audio_output_tokens + excluded.audio_output_tokens, cost = r.cost + excluded.cost,
-      fallback_cost = r.fallback_cost + excluded.fallback_cost,
-      provider_reported_cost = r.provider_reported_cost + excluded.provider_reported_cost,
-      unpriced_requests = r.unpriced_requests + excluded.unpriced_requests,
-      fallback_requests = r.fallback_requests + excluded.fallback_requests,
-      estimated_requests = r.estimated_requests + excluded.estimated_requests,
+      cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
+      cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
+      reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
+      audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
+      audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens), cost = r.cost + excluded.cost,
+      fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
+      provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
+      unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
+      fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
+      estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
       latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
         then observability_internal.merge_histogram(r.latency || excluded.latency) else r.latency || excluded.latency end,
       time_to_first_token = case when cardinality(r.time_to_first_token) + cardinality(excluded.time_to_first_token) > 256
@@ -305,7 +305,7 @@ begin
         and r.dim_id = d.dim_id
     )
   ) then
-    raise exception 'a difference belongs to no counted call' using errcode = '22023';
+    raise exception 'the rollups lack rows of the calls to correct; nothing was changed' using errcode = '55000';
   end if;
   with sums as (
     select
@@ -326,16 +326,16 @@ begin
   update observability_internal.usage_by_minute as r
   set
     requests = r.requests + s.requests, prompt_tokens = r.prompt_tokens + s.prompt_tokens,
-    completion_tokens = r.completion_tokens + s.completion_tokens, cached_tokens = r.cached_tokens + s.cached_tokens,
-    cache_write_tokens = r.cache_write_tokens + s.cache_write_tokens,
-    reasoning_tokens = r.reasoning_tokens + s.reasoning_tokens,
-    audio_input_tokens = r.audio_input_tokens + s.audio_input_tokens,
-    audio_output_tokens = r.audio_output_tokens + s.audio_output_tokens, cost = r.cost + s.cost,
-    fallback_cost = r.fallback_cost + s.fallback_cost,
-    provider_reported_cost = r.provider_reported_cost + s.provider_reported_cost,
-    unpriced_requests = r.unpriced_requests + s.unpriced_requests,
-    fallback_requests = r.fallback_requests + s.fallback_requests,
-    estimated_requests = r.estimated_requests + s.estimated_requests
+    completion_tokens = r.completion_tokens + s.completion_tokens, cached_tokens = nullif(coalesce(r.cached_tokens, 0) + s.cached_tokens, 0),
+    cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) + s.cache_write_tokens, 0),
+    reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) + s.reasoning_tokens, 0),
+    audio_input_tokens = nullif(coalesce(r.audio_input_tokens, 0) + s.audio_input_tokens, 0),
+    audio_output_tokens = nullif(coalesce(r.audio_output_tokens, 0) + s.audio_output_tokens, 0), cost = r.cost + s.cost,
+    fallback_cost = nullif(coalesce(r.fallback_cost, 0) + s.fallback_cost, 0),
+    provider_reported_cost = nullif(coalesce(r.provider_reported_cost, 0) + s.provider_reported_cost, 0),
+    unpriced_requests = nullif(coalesce(r.unpriced_requests, 0) + s.unpriced_requests, 0),
+    fallback_requests = nullif(coalesce(r.fallback_requests, 0) + s.fallback_requests, 0),
+    estimated_requests = nullif(coalesce(r.estimated_requests, 0) + s.estimated_requests, 0)
   from sums as s
   where r.bucket = s.bucket and r.dim_id = s.dim_id;
   get diagnostics v_rows = row_count;
@@ -359,16 +359,16 @@ begin
   update observability_internal.usage_by_user as r
   set
     requests = r.requests + s.requests, prompt_tokens = r.prompt_tokens + s.prompt_tokens,
-    completion_tokens = r.completion_tokens + s.completion_tokens, cached_tokens = r.cached_tokens + s.cached_tokens,
-    cache_write_tokens = r.cache_write_tokens + s.cache_write_tokens,
-    reasoning_tokens = r.reasoning_tokens + s.reasoning_tokens,
-    audio_input_tokens = r.audio_input_tokens + s.audio_input_tokens,
-    audio_output_tokens = r.audio_output_tokens + s.audio_output_tokens, cost = r.cost + s.cost,
-    fallback_cost = r.fallback_cost + s.fallback_cost,
-    provider_reported_cost = r.provider_reported_cost + s.provider_reported_cost,
-    unpriced_requests = r.unpriced_requests + s.unpriced_requests,
-    fallback_requests = r.fallback_requests + s.fallback_requests,
-    estimated_requests = r.estimated_requests + s.estimated_requests
+    completion_tokens = r.completion_tokens + s.completion_tokens, cached_tokens = nullif(coalesce(r.cached_tokens, 0) + s.cached_tokens, 0),
+    cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) + s.cache_write_tokens, 0),
+    reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) + s.reasoning_tokens, 0),
+    audio_input_tokens = nullif(coalesce(r.audio_input_tokens, 0) + s.audio_input_tokens, 0),
+    audio_output_tokens = nullif(coalesce(r.audio_output_tokens, 0) + s.audio_output_tokens, 0), cost = r.cost + s.cost,
+    fallback_cost = nullif(coalesce(r.fallback_cost, 0) + s.fallback_cost, 0),
+    provider_reported_cost = nullif(coalesce(r.provider_reported_cost, 0) + s.provider_reported_cost, 0),
+    unpriced_requests = nullif(coalesce(r.unpriced_requests, 0) + s.unpriced_requests, 0),
+    fallback_requests = nullif(coalesce(r.fallback_requests, 0) + s.fallback_requests, 0),
+    estimated_requests = nullif(coalesce(r.estimated_requests, 0) + s.estimated_requests, 0)
   from sums as s
   where r.user_key = s.user_key and r.bucket = s.bucket and r.dim_id = s.dim_id;
   perform observability_internal.mark_stale(array(select distinct d.created_at from unnest(differences) as d));

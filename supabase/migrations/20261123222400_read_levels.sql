@@ -181,10 +181,12 @@ create type observability_internal.range_split as (
   weeks timestamptz[],
   days timestamptz[],
   hours timestamptz[],
-  partial_hours timestamptz[]
+  partial_hours timestamptz[],
+  minutes timestamptz[],
+  spans tstzrange[]
 );
 
-comment on type observability_internal.range_split is 'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial hours are read by minute.';
+comment on type observability_internal.range_split is 'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial hours are read by minute; spans are all hours and minutes as ranges.';
 
 create function observability_internal.split_range(
   from_time timestamptz, to_time timestamptz, cuts timestamptz[], coarsest text
@@ -197,10 +199,6 @@ set timezone = 'UTC'
 as $$
 declare
   v_split observability_internal.range_split;
-  v_stale_hours constant timestamptz[] := array(
-    select s.bucket from observability_internal.stale_rollups as s
-    where s.level = 'hour' and s.bucket >= date_trunc('hour', split_range.from_time) and s.bucket < split_range.to_time
-  );
 begin
   v_split.weeks := array(
     select g.bucket
@@ -221,28 +219,42 @@ begin
     except
     select date_trunc('day', c.cut) from unnest(cuts) as c (cut) where date_trunc('day', c.cut) <> c.cut
   );
+  v_split.hours := array(
+    select g.bucket
+    from generate_series(date_trunc('hour', split_range.from_time), split_range.to_time, '1 hour') as g (bucket)
+    where coarsest <> 'minute' and g.bucket >= split_range.from_time
+      and g.bucket + interval '1 hour' <= split_range.to_time and date_trunc('day', g.bucket) <> all (v_split.days)
+      and date_trunc('week', g.bucket) <> all (v_split.weeks)
+    except
+    select s.bucket from observability_internal.stale_rollups as s where s.level = 'hour'
+    except
+    select date_trunc('hour', c.cut) from unnest(cuts) as c (cut) where date_trunc('hour', c.cut) <> c.cut
+  );
   with rest as (
     select
-      g.bucket,
-      g.bucket >= split_range.from_time and g.bucket + interval '1 hour' <= split_range.to_time
-      and g.bucket <> all (v_stale_hours) and not exists (
-        select from unnest(cuts) as c (cut) where date_trunc('hour', c.cut) = g.bucket and c.cut <> g.bucket
-      ) as is_whole
+      greatest(g.bucket, split_range.from_time) as from_time,
+      least(g.bucket + interval '1 hour', split_range.to_time) as to_time, g.bucket = any (v_split.hours) as is_whole
     from generate_series(
       date_trunc('hour', split_range.from_time), split_range.to_time - interval '1 microsecond', '1 hour'
     ) as g (bucket)
     where date_trunc('day', g.bucket) <> all (v_split.days) and date_trunc('week', g.bucket) <> all (v_split.weeks)
   )
   select
-    coalesce(array_agg(r.bucket order by r.bucket) filter (where r.is_whole), '{}'),
-    coalesce(array_agg(r.bucket order by r.bucket) filter (where not r.is_whole), '{}')
-  into v_split.hours, v_split.partial_hours
-  from rest as r;
+    array(
+      select m.minute from rest as r
+      cross join lateral generate_series(r.from_time, r.to_time - interval '1 microsecond', '1 minute') as m (minute)
+      where not r.is_whole
+    ),
+    array(select date_trunc('hour', r.from_time) from rest as r where not r.is_whole),
+    (select array_agg(s.span) from (
+      select unnest(range_agg(tstzrange(r.from_time, r.to_time))) as span from rest as r
+    ) as s)
+  into v_split.minutes, v_split.partial_hours, v_split.spans;
   return v_split;
 end;
 $$;
 
-comment on function observability_internal.split_range(timestamptz, timestamptz, timestamptz[], text) is 'Covers a range with whole weeks, days and hours (coarsest: week, day or hour) and the hours that are read by minute.';
+comment on function observability_internal.split_range(timestamptz, timestamptz, timestamptz[], text) is 'Covers a range with whole weeks, days and hours (coarsest: week, day, hour or minute) and the minutes between.';
 
 drop function observability_internal.usage_cells(observability_internal.read_scope, timestamptz, timestamptz) cascade;
 
@@ -250,20 +262,20 @@ create type observability_internal.usage_cell as (
   bucket_start timestamptz,
   dim_id integer,
   user_key integer,
-  requests numeric,
-  prompt_tokens numeric,
-  completion_tokens numeric,
-  cached_tokens numeric,
-  cache_write_tokens numeric,
-  reasoning_tokens numeric,
-  audio_input_tokens numeric,
-  audio_output_tokens numeric,
+  requests bigint,
+  prompt_tokens bigint,
+  completion_tokens bigint,
+  cached_tokens bigint,
+  cache_write_tokens bigint,
+  reasoning_tokens bigint,
+  audio_input_tokens bigint,
+  audio_output_tokens bigint,
   cost numeric,
   fallback_cost numeric,
   provider_reported_cost numeric,
-  unpriced_requests numeric,
-  fallback_requests numeric,
-  estimated_requests numeric,
+  unpriced_requests bigint,
+  fallback_requests bigint,
+  estimated_requests bigint,
   latency bigint[],
   time_to_first_token bigint[]
 );
@@ -280,8 +292,8 @@ set search_path = ''
 as $$
   select
     date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00'), d.dim_id, u.user_key, count(*),
-    sum(m.prompt_tokens), sum(m.completion_tokens), sum(m.cached_tokens), sum(m.cache_write_tokens),
-    sum(m.reasoning_tokens), sum(m.audio_input_tokens), sum(m.audio_output_tokens),
+    sum(m.prompt_tokens)::bigint, sum(m.completion_tokens)::bigint, sum(m.cached_tokens)::bigint, sum(m.cache_write_tokens)::bigint,
+    sum(m.reasoning_tokens)::bigint, sum(m.audio_input_tokens)::bigint, sum(m.audio_output_tokens)::bigint,
     coalesce(sum(m.estimated_cost), 0),
     coalesce(sum(m.estimated_cost) filter (where m.cost_source = 'fallback'), 0),
     coalesce(sum(m.estimated_cost) filter (where m.cost_source = 'provider'), 0),
@@ -319,11 +331,11 @@ begin
   else
     return query
     select
-      r.bucket, r.dim_id, r.user_key, r.requests::numeric, r.prompt_tokens::numeric, r.completion_tokens::numeric,
-      r.cached_tokens::numeric, r.cache_write_tokens::numeric, r.reasoning_tokens::numeric,
-      r.audio_input_tokens::numeric, r.audio_output_tokens::numeric, r.cost, r.fallback_cost,
-      r.provider_reported_cost, r.unpriced_requests::numeric, r.fallback_requests::numeric,
-      r.estimated_requests::numeric, r.latency, r.time_to_first_token
+      r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens, r.completion_tokens,
+      coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0),
+      coalesce(r.audio_input_tokens, 0), coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0),
+      coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.fallback_requests, 0),
+      coalesce(r.estimated_requests, 0), r.latency, r.time_to_first_token
     from observability_internal.usage_by_user as r
     where r.bucket >= user_cells.from_time and r.bucket < user_cells.to_time
       and (scope.user_keys is null or r.user_key = any (scope.user_keys))
@@ -362,37 +374,38 @@ begin
   end if;
   v_split := observability_internal.split_range(
     usage_cells.from_time, usage_cells.to_time, case when is_bucketed then scope.cuts else '{}' end,
-    case when v_step is not null then 'hour' else 'day' end
+    case when v_step is not null then 'minute' else 'day' end
   );
-  if v_step is not null then
-    v_split.partial_hours := v_split.hours || v_split.partial_hours;
-    v_split.hours := '{}';
-  end if;
   return query
-  with cells as (
-    select r.* from observability_internal.usage_by_day as r
-    where r.bucket = any (v_split.days) and (scope.dims is null or r.dim_id = any (scope.dims))
-    union all
-    select r.* from observability_internal.usage_by_hour as r
-    where r.bucket = any (v_split.hours) and (scope.dims is null or r.dim_id = any (scope.dims))
-    union all
-    select r.* from unnest(v_split.partial_hours) as p (hour)
-    inner join observability_internal.usage_by_minute as r
-      on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
-    where r.bucket >= usage_cells.from_time and r.bucket < usage_cells.to_time
-      and (scope.dims is null or r.dim_id = any (scope.dims))
-  ),
-  started as (
+  select
+    date_trunc(v_bucket, r.bucket, scope.timezone), r.dim_id, null::integer, r.requests, r.prompt_tokens,
+    r.completion_tokens, coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0), coalesce(r.audio_input_tokens, 0),
+    coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0), coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0),
+    coalesce(r.fallback_requests, 0), coalesce(r.estimated_requests, 0), null::bigint[], null::bigint[]
+  from observability_internal.usage_by_day as r
+  where r.bucket = any (v_split.days) and (scope.dims is null or r.dim_id = any (scope.dims))
+  union all
+  select
+    date_trunc(v_bucket, r.bucket, scope.timezone), r.dim_id, null::integer, r.requests, r.prompt_tokens,
+    r.completion_tokens, coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0), coalesce(r.audio_input_tokens, 0),
+    coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0), coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0),
+    coalesce(r.fallback_requests, 0), coalesce(r.estimated_requests, 0), null::bigint[], null::bigint[]
+  from observability_internal.usage_by_hour as r
+  where r.bucket = any (v_split.hours) and (scope.dims is null or r.dim_id = any (scope.dims));
+  return query
+  with started as (
     select
-      coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)) as bucket_start,
-      c.*
-    from cells as c
+      coalesce(date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, r.bucket, scope.timezone)) as bucket_start,
+      r.*
+    from observability_internal.usage_by_minute as r
+    where r.bucket = any (v_split.minutes) and (scope.dims is null or r.dim_id = any (scope.dims))
   )
   select
-    s.bucket_start, s.dim_id, null::integer, sum(s.requests), sum(s.prompt_tokens), sum(s.completion_tokens),
-    sum(s.cached_tokens), sum(s.cache_write_tokens), sum(s.reasoning_tokens), sum(s.audio_input_tokens),
-    sum(s.audio_output_tokens), sum(s.cost), sum(s.fallback_cost), sum(s.provider_reported_cost),
-    sum(s.unpriced_requests), sum(s.fallback_requests), sum(s.estimated_requests), null::bigint[], null::bigint[]
+    s.bucket_start, s.dim_id, null::integer, sum(s.requests)::bigint, sum(s.prompt_tokens)::bigint,
+    sum(s.completion_tokens)::bigint, coalesce(sum(s.cached_tokens), 0)::bigint, coalesce(sum(s.cache_write_tokens), 0)::bigint,
+    coalesce(sum(s.reasoning_tokens), 0)::bigint, coalesce(sum(s.audio_input_tokens), 0)::bigint, coalesce(sum(s.audio_output_tokens), 0)::bigint, sum(s.cost),
+    coalesce(sum(s.fallback_cost), 0), coalesce(sum(s.provider_reported_cost), 0), coalesce(sum(s.unpriced_requests), 0)::bigint,
+    coalesce(sum(s.fallback_requests), 0)::bigint, coalesce(sum(s.estimated_requests), 0)::bigint, null::bigint[], null::bigint[]
   from started as s
   group by s.bucket_start, s.dim_id;
 end;
