@@ -9,7 +9,8 @@ import psycopg
 if TYPE_CHECKING:
     from tests.support.servers import TestDatabase
 
-# Every level's rows, hours where they are condensed, by what the raw rows say they should hold; the rows that differ in either direction.
+# Every level's rows (hours where they are condensed) by what the raw rows say they should hold;
+# the rows that differ in either direction.
 _DIFFERENCES = """
 with raw as (
   select
@@ -68,6 +69,9 @@ found as (
 
 
 def differences(database: TestDatabase) -> list[tuple[object, ...]]:
-    """Rows of any level (hours: those that are condensed) that the raw rows do not add up to, and those they should add up to; none when all is well."""
+    """Rows of a level that the raw rows do not add up to, and those they should add up to; none when all is well.
+
+    Of the hours those that are condensed.
+    """
     with psycopg.connect(database.superuser_url) as connection:
         return connection.execute(_DIFFERENCES).fetchall()
