@@ -387,7 +387,7 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_done jsonb := '{}';
+  v_done jsonb := '{}'::jsonb;
   v_level text;
   v_buckets timestamptz[];
   v_span record;
@@ -441,11 +441,11 @@ begin
     raise exception 'max_hours is from 1 to 10,000' using errcode = '22023';
   end if;
   if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
-    return '{"is_busy": true, "is_done": false, "hours": 0, "days": 0, "weeks": 0, "months": 0}';
+    return '{"is_busy": true, "is_done": false, "hours": 0, "days": 0, "weeks": 0, "months": 0}'::jsonb;
   end if;
   v_done := observability_internal.condense_all(now(), max_hours);
   return v_done || jsonb_build_object(
-    'is_busy', false, 'is_done', v_done = '{"hours": 0, "days": 0, "weeks": 0, "months": 0}'
+    'is_busy', false, 'is_done', v_done = '{"hours": 0, "days": 0, "weeks": 0, "months": 0}'::jsonb
   );
 end;
 $$;

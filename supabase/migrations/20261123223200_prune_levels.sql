@@ -33,9 +33,17 @@ begin
     )
   );
   -- Every level has its rows under `bucket`, the distinct users theirs under `bucket_start`. A week that reaches over the
-  -- limit stays, since its last days are still asked for; tables that hold weeks keep up to six days more.
+  -- limit stays, since its last days are still asked for.
   for v_level in
-    select c.relname as name, a.attname as bucket
+    select
+      c.relname as name, a.attname as bucket,
+      case
+        when c.relname = 'usage_by_user_week' then 'true'
+        when exists (
+          select from pg_catalog.pg_attribute as l where l.attrelid = c.oid and l.attname = 'level'
+        ) then 'o.level = ''week'''
+        else 'false'
+      end as is_week
     from pg_catalog.pg_class as c
     inner join pg_catalog.pg_attribute as a on c.oid = a.attrelid
     where c.relnamespace = 'observability_internal'::regnamespace and c.relkind = 'r'
@@ -44,16 +52,18 @@ begin
   loop
     execute format(
       'delete from observability_internal.%I as r where r.ctid = any (array('
-      'select o.ctid from observability_internal.%I as o where o.%I < $1 limit $2))',
-      v_level.name, v_level.name, v_level.bucket
-    ) using
-      case when v_level.name in ('usage_by_user_week', 'latency_by_group', 'stale_rollups')
-        then date_trunc('week', v_limit) else v_limit end,
-      max_rows - v_total;
+      'select o.ctid from observability_internal.%I as o where o.%I < case when %s then $2 else $1 end limit $3))',
+      v_level.name, v_level.name, v_level.bucket, v_level.is_week
+    ) using v_limit, date_trunc('week', v_limit), max_rows - v_total;
     get diagnostics v_rows = row_count;
     v_total := v_total + v_rows;
     exit when v_total >= max_rows;
   end loop;
+  -- What is left of that week is condensed anew, so that all levels hold the same days.
+  if v_total > 0 and date_trunc('week', v_limit) < v_limit then
+    insert into observability_internal.stale_rollups (level, bucket) values ('week', date_trunc('week', v_limit))
+    on conflict do nothing;
+  end if;
   return jsonb_build_object('is_busy', false, 'rows', v_total);
 end;
 $$;

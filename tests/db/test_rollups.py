@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from tests.support.servers import TestDatabase
 
 SUMS = """
-select sum(requests), sum(prompt_tokens), sum(completion_tokens), sum(cached_tokens), sum(cost)::text,
-  sum(unpriced_requests), sum(estimated_requests)
+select sum(requests), sum(prompt_tokens), sum(completion_tokens), coalesce(sum(cached_tokens), 0), sum(cost)::text,
+  coalesce(sum(unpriced_requests), 0), coalesce(sum(estimated_requests), 0)
 from observability_internal.{}
 """
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from psycopg import sql
 
 from ingest._cluster import PostgresCluster
 from ingest.database import PostgresDatabase
@@ -52,7 +51,9 @@ def fill(service: Database, seed: int = 1, count: int = 60) -> None:
         for _ in range(count)
     ]
     performance = [
-        performance_event(created_at=DAY + timedelta(minutes=rng.randrange(3 * 1440)), sample_weight=rng.choice([1, 3.3]))
+        performance_event(
+            created_at=DAY + timedelta(minutes=rng.randrange(3 * 1440)), sample_weight=rng.choice([1, 3.3])
+        )
         for _ in range(count // 3)
     ]
     service.call("record_usage", events=usage)
@@ -131,8 +132,8 @@ def test_rebuilding_puts_right_what_was_wrong(direct: Door) -> None:
     direct.database.execute(
         "update observability_internal.usage_by_minute set requests = 7;"
         " delete from observability_internal.usage_by_user where user_key = 1;"
-        " insert into observability_internal.usage_by_minute select bucket + interval '1 day', dim_id, 1, 1, 1, 1, 1, 1,"
-        " 1, 1, 1, 1, 1, 1, 1, 1 from observability_internal.usage_by_minute on conflict do nothing"
+        " insert into observability_internal.usage_by_minute select bucket + interval '1 day', dim_id, 1, 1, 1, 1, 1,"
+        " 1, 1, 1, 1, 1, 1, 1, 1, 1 from observability_internal.usage_by_minute on conflict do nothing"
     )
     assert rebuild(service) == {"days": 3, "skipped_days": 0, "usage_rows": 60, "performance_rows": 20}
     assert verify(service)["is_exact"]
@@ -351,9 +352,7 @@ def test_a_difference_reaches_every_level(direct: Door) -> None:
     with psycopg.connect(direct.database.superuser_url) as connection:
         connection.execute("select pg_advisory_xact_lock(hashtextextended('treering.roll_up', 0))")
         connection.execute(DIFFERENCE)
-        connection.execute(
-            "update observability.ai_usage_metrics set estimated_cost = 0.5, cost_source = 'fallback'"
-        )
+        connection.execute("update observability.ai_usage_metrics set estimated_cost = 0.5, cost_source = 'fallback'")
     for _ in range(2):
         result = verify(service)
         assert (result["is_exact"], result["cost"]) == (True, "30.0")

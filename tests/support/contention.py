@@ -138,9 +138,7 @@ class Contention:
         )
 
 
-def _report(
-    results: Any, task: Callable[..., dict[str, Any]], url: str, stop: Event, *arguments: object
-) -> None:
+def _report(results: Any, task: Callable[..., dict[str, Any]], url: str, stop: Event, *arguments: object) -> None:
     report: dict[str, Any] = {"errors": []}
     database = PostgresDatabase(url, max_connections=1)
     try:

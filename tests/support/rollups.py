@@ -9,7 +9,8 @@ import psycopg
 if TYPE_CHECKING:
     from tests.support.servers import TestDatabase
 
-# Every level's rows, by what the raw rows say they should hold; the rows that differ in either direction.
+# Every level's rows (hours where they are condensed) by what the raw rows say they should hold;
+# the rows that differ in either direction.
 _DIFFERENCES = """
 with raw as (
   select
@@ -29,6 +30,10 @@ expected as (
   select 'minute' as level, minute as bucket, 0 as user_key, dim_id, raw.* from raw
   union all
   select 'hour', date_trunc('hour', minute, 'UTC'), 0, dim_id, raw.* from raw
+  where not exists (
+    select from observability_internal.stale_rollups as s
+    where s.level = 'hour' and s.bucket = date_trunc('hour', minute, 'UTC')
+  )
   union all
   select 'user', date_bin('15 minutes', minute, '2000-01-01 00:00:00+00'), user_key, dim_id, raw.* from raw
 ),
@@ -41,16 +46,22 @@ sums as (
   group by e.level, e.bucket, e.user_key, e.dim_id
 ),
 found as (
-  select 'minute' as level, bucket, 0 as user_key, dim_id, requests, cost, fallback_cost, provider_reported_cost,
-    unpriced_requests, fallback_requests
+  select
+    'minute' as level, bucket, 0 as user_key, dim_id, requests, cost, coalesce(fallback_cost, 0),
+    coalesce(provider_reported_cost, 0), coalesce(unpriced_requests, 0), coalesce(fallback_requests, 0)
   from observability_internal.usage_by_minute
   union all
-  select 'hour', bucket, 0, dim_id, requests, cost, fallback_cost, provider_reported_cost, unpriced_requests,
-    fallback_requests
+  select
+    'hour', bucket, 0, dim_id, requests, cost, coalesce(fallback_cost, 0), coalesce(provider_reported_cost, 0),
+    coalesce(unpriced_requests, 0), coalesce(fallback_requests, 0)
   from observability_internal.usage_by_hour
+  where not exists (
+    select from observability_internal.stale_rollups as s where s.level = 'hour' and s.bucket = usage_by_hour.bucket
+  )
   union all
-  select 'user', bucket, user_key, dim_id, requests, cost, fallback_cost, provider_reported_cost, unpriced_requests,
-    fallback_requests
+  select
+    'user', bucket, user_key, dim_id, requests, cost, coalesce(fallback_cost, 0), coalesce(provider_reported_cost, 0),
+    coalesce(unpriced_requests, 0), coalesce(fallback_requests, 0)
   from observability_internal.usage_by_user
 )
 (select * from sums except select * from found) union all (select * from found except select * from sums)
@@ -58,6 +69,9 @@ found as (
 
 
 def differences(database: TestDatabase) -> list[tuple[object, ...]]:
-    """Rows of any level that the raw rows do not add up to, and those they should add up to; none when all is well."""
+    """Rows of a level that the raw rows do not add up to, and those they should add up to; none when all is well.
+
+    Of the hours those that are condensed.
+    """
     with psycopg.connect(database.superuser_url) as connection:
         return connection.execute(_DIFFERENCES).fetchall()

@@ -15,10 +15,12 @@ from ingest.archive.forget import Erasure, forget_user
 from ingest.archive.restore import restore_month
 from ingest.errors import ArchiveError, DatabaseError
 from tests.db.archive.conftest import RETENTION_DAYS
-from tests.support.events import NOON, roll_up_all, usage_event
+from tests.support.events import NOON, condense_all, roll_up_all, usage_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from pydantic import JsonValue
 
     from ingest.archive.storage import Storage
     from ingest.database import Database
@@ -96,7 +98,7 @@ def raw_by_user(database: TestDatabase) -> list[tuple[object, ...]]:
         ).fetchall()
 
 
-def totals(service: Database) -> object:
+def totals(service: Database) -> dict[str, JsonValue]:
     document = service.call("get_costs", from_time=NOON, to_time=NOON + dt.timedelta(days=20))
     assert isinstance(document, dict)
     found = document["totals"]
@@ -146,6 +148,40 @@ def test_what_only_the_rollups_and_the_archive_hold_goes_too(direct: Door, stora
             assert "quoted" not in str(rows)
     assert storage.filesystem.find(storage.url)
     assert all(file not in str(storage.filesystem.find(storage.url)) for file in old)
+
+
+def test_condensed_levels_lose_the_person_and_keep_their_sums(
+    service_db: Database, database: TestDatabase, storage: Storage, fill: Fill
+) -> None:
+    def counts() -> list[tuple[object, ...]]:
+        with psycopg.connect(database.superuser_url) as connection:
+            return connection.execute("select * from observability_internal.user_counts order by 1, 2, 3").fetchall()
+
+    fill(service_db)
+    service_db.call("record_usage", events=[usage_event(user_id="user_z", created_at=NOON)])
+    roll_up_all(service_db)
+    condense_all(service_db)
+    forget_user(service_db, storage, "user_z")  # so that rows of two people meet under the shared key
+    key, before, people = key_of(database, "user_a"), totals(service_db), counts()
+    assert set(keys_left(database, key)) == {"usage_by_user", "usage_by_user_day", "usage_by_user_week", "users"}
+    forget_user(service_db, storage, "user_a")
+    assert keys_left(database, key) == []
+    after = totals(service_db)
+    assert after == {**before, "users": 3}
+    assert counts() == people
+    assert by_user(database) == raw_by_user(database)
+    checked = service_db.call("verify_rollups", from_time=NOON, to_time=NOON + dt.timedelta(days=20))
+    assert isinstance(checked, dict)
+    assert checked["is_exact"], checked["differences"]
+
+
+def test_an_erasure_without_the_persons_cells_is_refused(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    direct.database.execute("delete from observability_internal.usage_by_user")
+    with pytest.raises(DatabaseError, match="lacks rows of these calls"):
+        forget_user(service, storage, "user_a")
+    assert traces(direct.database, "user_a") != []
 
 
 def test_a_month_that_was_restored_matches_its_archive_after_the_erasure(
