@@ -228,4 +228,3 @@ class Reconciliation(_Document):
     to_day: date
     totals: BillTotals = BillTotals()
     explanations: tuple[DriftCause, ...] = ()
-

@@ -113,6 +113,8 @@ begin
     from cells as c
     inner join observability_internal.dimensions as d using (dim_id)
     left join observability_internal.users as u on v_group_by = 'user_id' and c.user_key = u.user_key
+    -- What forgotten people left behind is nobody's.
+    where u.user_id is distinct from observability_internal.forgotten_user()
   ),
   sums as (
     select

@@ -31,7 +31,7 @@ begin
   ) then
     return null;
   end if;
-  execute 'select s.decrypted_secret from vault.decrypted_secrets as s where s.id = $1' into v_secret using vault_id;
+  execute format('select s.decrypted_secret from %I.decrypted_secrets as s where s.id = $1', 'vault') into v_secret using vault_id;
   return v_secret::jsonb;
 end;
 $$;
@@ -151,7 +151,7 @@ begin
 end;
 $$;
 
-comment on function observability.claim_notifications(text, integer, integer, timestamptz) is 'Leases due messages to a worker at each channel''s rate, with the sealed or readable address: [{notification_id, idempotency_key, attempt, event, channel_name, kind, payload, sealed, target_url, signing_secret}].';
+comment on function observability.claim_notifications(text, integer, integer, timestamptz) is 'Leases due messages to a worker at each channel''s rate: [{notification_id, idempotency_key, attempt, event, channel_name, kind, payload, sealed, target_url, signing_secret}].';
 
 -- Security definer: ops may send a dead message again without a right to write the outbox.
 create function observability.resend_notification(notification_id bigint) returns boolean

@@ -251,11 +251,11 @@ declare
   v_group text;
   v_pending_since timestamptz;
   v_firing jsonb;
-  v_firings jsonb := '[]';
+  v_firings jsonb := '[]'::jsonb;
   v_count integer := 0;
   v_firing_s numeric := 0;
   v_points integer := 0;
-  v_series jsonb := '[]';
+  v_series jsonb := '[]'::jsonb;
   v_level record;
 begin
   perform observability_internal.require_access('{ops,service}');

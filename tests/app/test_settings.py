@@ -44,7 +44,7 @@ def test_a_new_rule_is_saved_as_typed(open_app: OpenApp, fake: FakeDatabase) -> 
 
     app.text_input(key=f"{NEW_RULE}_name").set_value(" Errors ")
     app.text_input(key=f"{NEW_RULE}_threshold_error_rate").set_value("7.5")
-    app.selectbox(key=f"{NEW_RULE}_window").set_value(300)
+    app.selectbox(key=f"{NEW_RULE}_window_60").set_value(300)
     app.selectbox(key=f"{NEW_RULE}_severity").set_value("critical")
     app.selectbox(key=f"{NEW_RULE}_for").set_value(60)
     app.number_input(key=f"{NEW_RULE}_sample").set_value(50)
@@ -221,7 +221,7 @@ def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase
     app = open_app("settings")
     app.text_input(key=f"{NEW_RULE}_name").set_value("Spend by model")
     app.text_input(key=f"{NEW_RULE}_critical_spend").set_value("80")
-    app.selectbox(key=f"{NEW_RULE}_window").set_value("day")
+    app.selectbox(key=f"{NEW_RULE}_window_60").set_value("day")
     app.selectbox(key=f"{NEW_RULE}_group_spend").set_value("model")
     app.multiselect(key=f"{NEW_RULE}_scope_feature").set_value(["chat"])
     app.text_input(key=f"{NEW_RULE}_resolve_spend").set_value("40")
@@ -414,7 +414,8 @@ def test_a_threshold_is_read_in_the_unit_of_its_metric(metric: str, typed: str, 
 def test_the_difference_from_the_bill_is_measured_over_whole_days(open_app: OpenApp) -> None:
     app = open_app("settings")
     app.selectbox(key=f"{NEW_RULE}_metric").set_value("provider_drift").run()
-    assert app.selectbox(key=f"{NEW_RULE}_window_172800").options == ["7 days"]
+    assert app.selectbox(key=f"{NEW_RULE}_window_172800").options == ["2 days", "7 days", "31 days"]
+    assert app.selectbox(key=f"{NEW_RULE}_window_172800").value == 604_800
     assert app.text_input(key=f"{NEW_RULE}_threshold_provider_drift").label == "Threshold (%)"
     assert app.number_input(key=f"{NEW_RULE}_sample").label == "At least days"
 

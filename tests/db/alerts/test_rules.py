@@ -81,7 +81,9 @@ def test_routes_are_measured_and_grouped_by_method_and_route(clockwork: Clockwor
     route(clockwork, 0, route="/chat", method="GET", status_code=200, latency_ms=5.0)
     route(clockwork, 1, route="/search", latency_ms=5.0, status_code=503)
     assert clockwork.evaluate(10) == {"fired": 4}
-    firing = {alert["rule_name"]: (alert["group_key"], float(alert["value"])) for alert in clockwork.alerts()["firing"]}
+    firing: dict[str, Any] = {
+        alert["rule_name"]: (alert["group_key"], float(alert["value"])) for alert in clockwork.alerts()["firing"]
+    }
     assert firing["p90_route_latency_ms above 1000"] == ("POST /chat", pytest.approx(3000, rel=0.01))
     assert firing["errors"] == ("", 0.5)
     assert firing["requests"] == ("", 3)
@@ -240,7 +242,7 @@ def test_values_from_outside_count_until_they_expire(door: Door) -> None:
     rule = service.rule("anomaly", "3")
     assert [r["rule_id"] for r in service.database.call("get_outside_rules")] == [rule["rule_id"]]  # type: ignore[union-attr, index, call-overload]
     assert service.evaluate(0) == {"ok": 1}
-    figure = {"value": "4.1", "sample_count": 20, "evidence": {"explanation": "4.1 times the usual"}}
+    figure: Any = {"value": "4.1", "sample_count": 20, "evidence": {"explanation": "4.1 times the usual"}}
     assert (
         service.database.call(
             "record_metric_values", rule_id=rule["rule_id"], figures=[figure], as_of=at(5), valid_s=60
