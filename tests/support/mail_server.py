@@ -19,12 +19,12 @@ class MailServer:
     """Keeps the messages that it takes.
 
     Args:
-        answer: What it says to each message, such as "250 OK" or "451 try again".
+        *answers: What it says to each message in turn, such as "451 try again"; the last one again and again.
     """
 
-    def __init__(self, answer: str = "250 OK") -> None:
+    def __init__(self, *answers: str) -> None:
         self.messages: list[EmailMessage] = []
-        self._answer = answer
+        self._answers = list(answers or ("250 OK",))
         self.port = free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
 
@@ -34,11 +34,12 @@ class MailServer:
         return f"mailto://127.0.0.1:{self.port}?from=alerts@example.com&to=oncall@example.com&mode=insecure"
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd names it so
-        if self._answer.startswith("250"):
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if answer.startswith("250"):
             message = email.message_from_bytes(envelope.content, EmailMessage, policy=email.policy.default)
             assert isinstance(message, EmailMessage)
             self.messages.append(message)
-        return self._answer
+        return answer
 
     def __enter__(self) -> MailServer:
         self._controller.start()
