@@ -36,14 +36,23 @@ def backtest_chart(
     unit = unit_of(metric)
     title = METRICS[metric] + (f", {unit}" if unit else "")
     x = alt.X("at:T", title=None, scale=alt.Scale(type="utc", nice=False), axis=alt.Axis(grid=False, format="%-d %b"))
-    y = alt.Y(
-        "value:Q",
-        scale=alt.Scale(zero=True, nice=True),
-        axis=alt.Axis(
-            title=title, titleAngle=0, titleAlign="left", titleAnchor="end", titleBaseline="bottom", titleX=0, titleY=-8,
-            tickCount=4, format="~s" if unit != "US$" else "$,~r",
-        ),
-    )  # fmt: skip
+    axis = alt.Axis(
+        title=title,
+        titleAngle=0,
+        titleAlign="left",
+        titleAnchor="end",
+        titleBaseline="bottom",
+        titleX=0,
+        titleY=-8,
+        titleFontSize=12,
+        titleFontWeight="normal",
+        tickCount=4,
+        domain=False,
+        ticks=False,
+        labelPadding=6,
+        labelExpr="replace(format(datum.value, '.3~s'), 'G', 'B')" if unit != "ms" else "format(datum.value, ',~f')",
+    )
+    y = alt.Y("value:Q", scale=alt.Scale(zero=True, nice=True), axis=axis)
     values = pd.DataFrame(
         {"at": [point.moment for point in points], "value": [float(point.value) * factor for point in points]}
     )
@@ -55,7 +64,7 @@ def backtest_chart(
         .encode(y="value:Q")
         for limit, colour in limits
     ]
-    chart: alt.LayerChart = alt.layer(*layers).properties(
+    chart: alt.LayerChart = alt.LayerChart(layer=layers).properties(
         height=_HEIGHT, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
     )
     return chart
