@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from ingest.commands import archive, doctor, export, members, migrate, reconcile, replay, reprice, status, up, worker
+from ingest.commands import (
+    archive,
+    doctor,
+    export,
+    members,
+    migrate,
+    reconcile,
+    replay,
+    reprice,
+    rollups,
+    status,
+    up,
+    worker,
+)
 
 __all__ = ["app"]
 
@@ -26,4 +39,5 @@ app.command("reconcile", short_help="Compare the bill with the record.")(reconci
 app.command("export", short_help="Write raw calls to a file.")(export.export)
 app.command("forget", short_help="Erase a person everywhere.")(archive.forget)
 app.add_typer(archive.app, name="archive", short_help="Keep old months as Parquet.")
+app.add_typer(rollups.app, name="rollups", short_help="Compare rollups with raw calls.")
 app.add_typer(members.app, name="members", short_help="Say who may see and change what.")
