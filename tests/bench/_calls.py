@@ -1,8 +1,8 @@
 """Calls of a product with many users, made in SQL: what the benchmarks of the database read and write.
 
 Users come in sessions of one to sixteen calls some seconds apart, in one feature and mostly with one model; a few users
-have most of the sessions, days have their busy hours and one call in fifty fails. That makes about 180 combinations of model, feature,
-environment, status and type of error.
+have most of the sessions, days have their busy hours and one call in fifty fails. That makes 180 combinations of model,
+feature, environment, status and type of error.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ with stored as (
   )
   select
     gen_random_uuid(), %(start)s::timestamptz + %(seconds)s * interval '1 second' * random(), b.batch_id, 'production',
-    '/api/' || (n %% 12), 'POST', case when n %% 40 = 0 then 500 else 200 end, exp(4 + random() * 3), exp(3 + random() * 2)
+    '/api/' || (n %% 12), 'POST', case when n %% 40 = 0 then 500 else 200 end,
+    exp(4 + random() * 3), exp(3 + random() * 2)
   from generate_series(1, %(count)s) as n
   cross join (select nextval('observability_internal.batch_ids') as batch_id) as b
   returning batch_id, created_at
