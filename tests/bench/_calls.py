@@ -50,11 +50,13 @@ stored as (
   insert into observability.ai_usage_metrics (
     event_id, created_at, batch_id, user_id, session_id, feature, environment, model, status, error_type, streamed,
     finish_reason, prompt_tokens, completion_tokens, cached_tokens, estimated_cost, cost_source, price_id, latency_ms,
-    time_to_first_token_ms, prompt_hash, response_id, metadata
+    time_to_first_token_ms, service_tier, prompt_hash, prefix_hash, response_id, metadata
   )
   select
-    gen_random_uuid(), o.created_at, b.batch_id, 'user_' || floor(%(users)s * o.rank)::integer,
-    'sess_' || extract(epoch from %(start)s::timestamptz)::bigint || '_' || o.session,
+    gen_random_uuid(), o.created_at, b.batch_id,
+    -- As long as Clerk's ids and uuids are.
+    'user_' || substr(md5(floor(%(users)s * o.rank)::text) || md5('user'), 1, 27),
+    md5(%(start)s || '/' || o.session)::uuid::text,
     (array['chat', 'search', 'summary', 'title', 'tutor', 'moderation'])[1 + floor(o.feature * 6)::integer],
     case when o.environment < 0.9 then 'production' else 'staging' end,
     (array['gpt-4o', 'gpt-4o-mini', 'o4-mini', 'gpt-5.5', 'gpt-5.5-mini'])
@@ -63,7 +65,8 @@ stored as (
     case when o.fate < 0.01 then 'rate_limit' when o.fate < 0.02 then 'timeout' end,
     true, 'stop', (200 + 3000 * o.luck)::integer, (20 + 800 * random())::integer, (100 * o.luck)::integer,
     round((0.0005 + 0.01 * o.luck)::numeric, 8), 'priced', 'openai/gpt-4o@2024-10-02', exp(6 + random() * 3),
-    exp(5 + random() * 2), substr(md5((o.call * 7)::text), 1, 16), 'chatcmpl-' || md5(o.luck::text), '{"plan": "pro"}'
+    exp(5 + random() * 2), 'default', md5(o.luck::text), md5(o.feature::text), 'chatcmpl-' || md5(o.fate::text),
+    '{"plan": "pro"}'
   from ordered as o
   inner join batches as b using (part)
   order by o.created_at
