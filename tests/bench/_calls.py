@@ -24,7 +24,7 @@ DAYS = 90
 _FILL = """
 with drawn as materialized (
   select
-    s as session, power(random(), 3) as rank, random() as at, random() as feature, random() as model,
+    s as session, power(random(), 2) as rank, random() as at, random() as feature, random() as model,
     random() as environment, 1 + floor(random() * 16)::integer as calls
   from generate_series(1, %(sessions)s) as s
 ),
