@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -217,7 +218,8 @@ def _facts(alert: Alert, zone: ZoneInfo) -> str:
     if alert.sample_count is not None:
         text += f" · {alert.sample_count:,} {'requests' if 'route_' in alert.metric else 'calls'}"
     if alert.metric.startswith("budget_") and alert.evidence.get("spent"):
-        text += f" · {format_usd(alert.evidence['spent'])} of {format_usd(alert.evidence['amount'])}"
+        spent, amount = (Decimal(str(alert.evidence[name])) for name in ("spent", "amount"))
+        text += f" · {format_usd(spent)} of {format_usd(amount)}"
     if explanation := alert.evidence.get("explanation"):
         text += f" · {html.escape(str(explanation))}"
     text += html.escape(describe_scope(alert.scope).replace(", ", " · ", 1))

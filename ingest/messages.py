@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
-from decimal import Decimal  # noqa: TC003
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -141,7 +141,8 @@ def _facts(alert: _Alert, event: str, zone: ZoneInfo) -> list[tuple[str, str]]:
     if explanation := alert.evidence.get("explanation"):
         facts.append(("Why", str(explanation)))
     if "amount" in alert.evidence:
-        facts.append(("Spent", f"${alert.evidence.get('spent') or 0} of ${alert.evidence['amount']}"))
+        spent, amount = (Decimal(str(alert.evidence.get(name) or 0)) for name in ("spent", "amount"))
+        facts.append(("Spent", f"{format_value('spend', spent)} of {format_value('spend', amount)}"))
     scope = [f"{key} {' or '.join(values)}" for key, values in sorted(alert.scope.items())]
     if alert.group_key:
         scope.insert(0, f"{(alert.group_by or 'group').replace('_id', '')} {alert.group_key}")

@@ -139,3 +139,28 @@ def test_a_threshold_is_typed_as_it_reads() -> None:
     assert alert_words.to_typed("spend", None) == ""
     assert alert_words.unit_of("pipeline_lag_s") == "s"
     assert alert_words.moment_in_words(None, ZoneInfo("UTC")) == "—"
+
+
+def test_who_looks_after_an_alert_and_how_long_it_is_silent_stand_beside_it(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = fake._get_alerts
+
+    def acknowledged(**arguments: Any) -> Any:
+        document = answer(**arguments)
+        document["firing"][0] |= {
+            "acknowledged_at": "2026-11-23T12:00:00Z", "acknowledged_by": "olga", "acknowledge_note": "on <it>",
+            "silenced_until": "2026-11-23T14:00:00Z", "current_value": "70", "metric": "budget_used", "rule_id": None,
+            "evidence": {"spent": "830", "amount": "1000", "explanation": "twice the usual"},
+        }  # fmt: skip
+        return document
+
+    monkeypatch.setattr(fake, "_get_alerts", acknowledged)
+    app = open_app("alerts")
+    assert not app.exception
+    shown = texts(app)
+    for words in ("$830.00 of $1,000.00", "twice the usual", "“on &lt;it&gt;”", ", now "):
+        assert words in shown
+    labels = [element.value for element in app.markdown]
+    assert any("Acknowledged by olga" in label for label in labels)
+    assert any("Silenced until 23 Nov 2026" in label for label in labels), labels

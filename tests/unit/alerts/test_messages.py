@@ -102,7 +102,7 @@ def test_evidence_explains_itself() -> None:
     evidence = {"explanation": "4.1 times the usual", "spent": "83", "amount": "100"}
     text = render(evidence=evidence, scope={}).text
     assert "Why: 4.1 times the usual" in text
-    assert "Spent: $83 of $100" in text
+    assert "Spent: $83.00 of $100.00" in text
     assert "Scope: everything" in text
 
 
