@@ -165,9 +165,7 @@ def test_a_member_finds_their_own_calls_alone(
     assert ids(pages(viewer("user_a"), **filters)) == [mine["event_id"]]
 
 
-def test_an_empty_page_tells_when_the_newest_call_was(
-    viewer: Callable[[str], Database], service_db: Database
-) -> None:
+def test_an_empty_page_tells_when_the_newest_call_was(viewer: Callable[[str], Database], service_db: Database) -> None:
     service_db.call("add_member", user_id="user_a", role="member")
     early = usage_event(user_id="user_a", created_at=NOON - timedelta(days=2))
     late = usage_event(user_id="user_b", created_at=NOON - timedelta(days=1), environment="demo")
