@@ -30,11 +30,11 @@ _COLUMNS: Final = {
     "status": "Status",
     "estimated_cost": "Cost (US$)",
     "prompt_tokens": "Prompt",
-    "cached_tokens": "Cached",
     "completion_tokens": "Completion",
-    "reasoning_tokens": "Reasoning",
     "latency_ms": "Latency (ms)",
     "time_to_first_token_ms": "First token (ms)",
+    "cached_tokens": "Cached",
+    "reasoning_tokens": "Reasoning",
     "cost_source": "Cost from",
     "usage_source": "Usage from",
     "finish_reason": "Finish",
@@ -69,14 +69,15 @@ def call_columns(calls: Sequence[Call], zone: ZoneInfo) -> dict[str, Any]:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     decimals = exact_decimals([call.estimated_cost for call in calls])
     config: dict[str, Any] = {name: text(label, width="small") for name, label in _COLUMNS.items()}
-    config |= {name: number(_COLUMNS[name], format="localized", width=88) for name in _COUNTS}
-    config |= {name: number(_COLUMNS[name], format="%,.0f", width=105) for name in _DURATIONS}
+    config |= {name: number(_COLUMNS[name], format="localized", width=84) for name in _COUNTS}
+    config |= {name: number(_COLUMNS[name], format="%,.0f", width=100) for name in _DURATIONS}
     config["created_at"] = st.column_config.DatetimeColumn(
-        "Time", format="YYYY-MM-DD HH:mm:ss", timezone=zone.key, width=150, pinned=True, help=f"In {zone.key}"
+        "Time", format="D MMM HH:mm:ss", timezone=zone.key, width=122, pinned=True, help=f"In {zone.key}"
     )
     config["estimated_cost"] = number("Cost (US$)", format=f"%,.{decimals}f", help="With every digit. — for no price.")
-    config["model"] = text("Model", width=140)
-    config["user_id"] = text("User", width=140)
+    config["model"] = text("Model", width=130)
+    config["user_id"] = text("User", width=125)
+    config["status"] = text("Status", width=95)
     config["price_id"] = text("Price", width="medium", help="The row of the price book that it was charged with")
     return config
 

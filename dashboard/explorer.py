@@ -182,15 +182,15 @@ class Explorer:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             draw_title(call.model, f"{call.operation} by {call.user_id}")
             st.button("", key="calls_close", icon=":material/close:", help="Close", type="tertiary", on_click=_close)
+        self._draw_ways(call, is_member=is_member)
         facts = facts_of(call, self.zone)
         _draw_facts("Cost", facts.pop("Cost"))
         self._draw_price(call)
-        for heading, lines in facts.items():
-            _draw_facts(heading, lines)
         if call.metadata:
             _draw_heading("Metadata")
             st.json(call.metadata, expanded=2)
-        self._draw_ways(call, is_member=is_member)
+        for heading, lines in facts.items():
+            _draw_facts(heading, lines)
 
     def _draw_price(self, call: Call) -> None:
         known: tuple[str, list[tuple[str, str]], list[str]] | None = st.session_state.get("calls_price")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -147,7 +148,9 @@ def draw_speed(page: str, label: str, rows: Sequence[SpeedRow], *, is_route: boo
 
 def to_csv(rows: Sequence[BaseModel]) -> bytes:
     """Write a document's rows as CSV: exact sums, full counts, UTC times; safe to open in a spreadsheet."""
-    lines = [{key: _cell(value) for key, value in row.model_dump(mode="json").items()} for row in rows]
+    lines = [
+        {key: _cell(value, getattr(row, key)) for key, value in row.model_dump(mode="json").items()} for row in rows
+    ]
     frame = pd.DataFrame(lines, dtype="object")
     return frame.to_csv(index=False).encode()
 
@@ -194,7 +197,9 @@ def _change(row: Row) -> float | None:
     return float((row.cost - row.previous_cost) / row.previous_cost * 100)
 
 
-def _cell(value: object) -> object:
+def _cell(value: object, exact: object) -> object:
+    if isinstance(exact, Decimal):
+        return f"{exact:f}"  # without an exponent, which spreadsheets round
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

@@ -27,7 +27,9 @@ def one_call(number: int, rng: random.Random, moment: datetime) -> Json:
     provider, price_in, price_cached, price_out, price_id = _RATES.get(model, ("self-hosted", "0", "0", "0", None))
     prompt, completion = rng.randrange(60, 4000), rng.randrange(10, 700)
     cached = prompt // 3 if number % 3 == 0 else 0
-    cost = ((prompt - cached) * Decimal(price_in) + cached * Decimal(price_cached) + completion * Decimal(price_out)) / 10**6
+    cost = (
+        (prompt - cached) * Decimal(price_in) + cached * Decimal(price_cached) + completion * Decimal(price_out)
+    ) / 10**6
     status = rng.choices(["ok", "error", "cancelled"], [90, 6, 4])[0]
     is_priced = price_id is not None
     return {
@@ -77,13 +79,23 @@ def some_calls(count: int = 130) -> list[Json]:
     now = datetime.now(UTC)
     calls = [one_call(number, rng, now - timedelta(minutes=2 + number * 3)) for number in range(count)]
     calls[0] |= {"model": "gpt-4o", "provider": "openai", "prompt_tokens": 150, "completion_tokens": 50}
-    calls[0] |= {"cached_tokens": 0, "estimated_cost": "0.000875", "cost_source": "priced", "status": "ok"}
-    calls[0] |= {"error_type": None, "session_id": "sess_first", "user_id": "user_2kf81maria", "price_id": "none"}
+    calls[0] |= {"cached_tokens": 0, "estimated_cost": "0.0007", "cost_source": "priced", "status": "ok"}
+    calls[0] |= {"error_type": None, "session_id": "sess_first", "user_id": "user_2kf81maria", "price_id": "customer:2"}
     return calls
 
 
 def matches(call: Json, filters: Json) -> bool:
-    names = ("provider", "model", "feature", "environment", "operation", "status", "error_type", "session_id", "user_id")
+    names = (
+        "provider",
+        "model",
+        "feature",
+        "environment",
+        "operation",
+        "status",
+        "error_type",
+        "session_id",
+        "user_id",
+    )
     wanted = filters.get("metadata", {})
     return all(call[name] in filters[name] for name in names if filters.get(name)) and (
         wanted.items() <= (call["metadata"] or {}).items()
