@@ -149,11 +149,10 @@ class Explorer:
         with st.container(horizontal=True, gap="xsmall", width="content", key="calls_turns"):
             for name, icon, label, cursors, is_disabled in turns:
                 st.button(
-                    label if name == "older" else "",
+                    label,
                     key=f"calls_{name}",
                     icon=icon,
                     icon_position="right" if name == "older" else "left",
-                    help=label,
                     disabled=is_disabled,
                     on_click=_turn_to,
                     args=(cursors,),
@@ -181,7 +180,7 @@ class Explorer:
     def _draw_details(self, call: Call, *, is_member: bool) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             draw_title(call.model, f"{call.operation} by {call.user_id}")
-            st.button("", key="calls_close", icon=":material/close:", help="Close", type="tertiary", on_click=_close)
+            st.button("Close", key="calls_close", icon=":material/close:", type="tertiary", on_click=_close)
         self._draw_ways(call, is_member=is_member)
         facts = facts_of(call, self.zone)
         _draw_facts("Cost", facts.pop("Cost"))
