@@ -42,6 +42,16 @@ CAUSES: Final = {
     "rounding": "Rounding on the bill, at most",
     "unexplained": "Not explained",
 }
+# Filters as sentences call them; a bill is by provider and environment alone.
+_NAMES: Final = {
+    "model": "model",
+    "feature": "feature",
+    "provider": "provider",
+    "operation": "operation",
+    "status": "status",
+    "user_id": "user",
+    "metadata": "kind of metadata",
+}
 _PROVIDERS: Final = {"openai": "OpenAI", "azure": "Azure", "anthropic": "Anthropic", "google": "Google"}
 _EVIDENCE: Final = {
     "requests": "requests",
@@ -111,7 +121,7 @@ def draw_bill(viewer: Viewer, selection: Selection, document: Costs) -> None:
     """Draw the difference from the provider's bill, or in one line why there is none."""
     with st.container(border=True, key="panel_costs_bill", height="stretch"):
         provider = selection.provider[0] if selection.provider else DEFAULT_BILL
-        unsplit = [name for name in ("model", "feature") if getattr(selection, name)]
+        unsplit = [_NAMES[name] for name in _NAMES if name != "provider" and getattr(selection, name)]
         if unsplit or len(selection.provider) > 1:
             what = "several providers" if not unsplit else " or ".join(unsplit)
             draw_title("The provider's bill")
@@ -170,8 +180,12 @@ def top_causes(causes: Sequence[DriftCause]) -> list[DriftCause]:
 def draw_savings(viewer: Viewer, selection: Selection) -> None:
     """Draw what would save money, the most first."""
     filters = tuple((name, getattr(selection, name)) for name in DIMENSIONS if getattr(selection, name))
+    unsplit = [_NAMES[name] for name in _NAMES if name not in DIMENSIONS and getattr(selection, name)]
     with st.container(border=True, key="panel_costs_savings"):
         draw_title("Savings", "From the last 30 days, at list prices and your own.")
+        if unsplit:
+            st.caption(f"Savings are not concluded for one {' or '.join(unsplit)}: clear that filter to see them.")
+            return
         try:
             found = queries.get_savings(viewer, filters)
         except TreeringError as error:

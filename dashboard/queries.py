@@ -13,6 +13,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from dashboard import documents
+from dashboard.call_documents import Calls
 from dashboard.identity import Viewer
 from dashboard.repricing import PAGE_ROWS, Preview, preview
 from dashboard.suggestions import Suggestion, cost_optimization_suggestions
@@ -35,6 +36,7 @@ __all__ = [
     "delete_alert_rule",
     "delete_notification_channel",
     "get_alerts",
+    "get_calls",
     "get_configuration",
     "get_costs",
     "get_overview",
@@ -149,6 +151,11 @@ def get_performance(viewer: Viewer, window: Window) -> documents.Performance:
     return _parse(documents.Performance, _read(viewer, "get_performance", window))
 
 
+def get_calls(viewer: Viewer, window: Window) -> Calls:
+    """Read one page of single calls, see `Window.with_page`."""
+    return _parse(Calls, _read(viewer, "get_events", window))
+
+
 def get_alerts(viewer: Viewer, window: Window) -> documents.Alerts:
     """Read the document of the Alerts page."""
     return _parse(documents.Alerts, _read(viewer, "get_alerts", window))
@@ -227,13 +234,10 @@ def _connected(viewer: Viewer) -> Iterator[Database]:
 
 @st.cache_data(ttl=READ_TTL, max_entries=400, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
 def _read(viewer: Viewer, function: str, window: Window) -> JsonValue:
-    filters: dict[str, JsonValue] = {
-        name: values if isinstance(values, str) else list(values) for name, values in window.filters
-    }
     arguments: dict[str, JsonValue] = {
         "from_time": window.from_time.isoformat(),
         "to_time": window.to_time.isoformat(),
-        "filters": filters,
+        "filters": window.document(),
     }
     return _call(viewer, function, arguments)
 

@@ -30,13 +30,13 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
         cards.Card(
             "Spend today",
             format_usd(today.cost),
-            note=f"{format_count(today.requests)} requests",
+            note=_counted(today.requests),
             help=f"Exactly {format_exact_usd(today.cost)}, since midnight",
         ),
         cards.Card(
             "Spend this month",
             format_usd(month.cost),
-            note=f"{format_count(month.requests)} requests",
+            note=_counted(month.requests),
             help=f"Exactly {format_exact_usd(month.cost)}, since the first",
         ),
         cards.spend_card(f"Spend, {phrase}", now, before),
@@ -53,6 +53,10 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
         cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before),
     ]
     cards.draw_cards(view.key, draw, view.selection.short)
+
+
+def _counted(requests: int | None) -> str:
+    return "not known for metadata" if requests is None else f"{format_count(requests)} requests"
 
 
 def draw_trend(document: Overview) -> None:
@@ -83,7 +87,7 @@ def body() -> None:
             st.page_link(Path(__file__).with_name("alerts.py"), label=label, icon=":material/notifications_active:")
     draw_figures(view, document)
     draw_trend(document)
-    draw_top("overview", document)
+    draw_top("overview", document, view.selection)
 
 
 body()

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from tests.app.call_documents import CallAnswers
 from tests.app.price_documents import PriceAnswers
 
 if TYPE_CHECKING:
@@ -67,13 +68,9 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase(PriceAnswers):
+class FakeDatabase(CallAnswers, PriceAnswers):
     """Answers the read functions; remembers every call; refuses when told to."""
 
-    access: str = "ops"
-    is_empty: bool = False
-    newest_event_at: datetime | None = None
-    has_demo_data: bool = True
     pending_rows: int = 0
     firing: int = 1
     has_routes: bool = True
@@ -86,6 +83,7 @@ class FakeDatabase(PriceAnswers):
         self.calls.append((function, arguments))
         if self.error is not None:
             raise self.error
+        self.refuse(arguments)
         answer = getattr(self, f"_{function}", None)
         return answer(**arguments) if answer else True
 
@@ -237,6 +235,9 @@ class FakeDatabase(PriceAnswers):
 
     def _get_overview(self, from_time: str, to_time: str, filters: Json) -> Json:
         document, cells, _ = self._common(from_time, to_time, filters)
+        if "metadata" in filters:
+            unknown = {"requests": None, "total_tokens": None, "cost": None}
+            return document | {"today": unknown, "month": unknown, "series": self._merged(cells)}
         return document | {
             "today": {"requests": 8214, "total_tokens": 10_301_222, "cost": None if self.is_unpriced else "38.412907"},
             "month": {"requests": 214_903, "total_tokens": 260_400_100, "cost": "911.20655"},

@@ -153,8 +153,8 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         ).fetchall()
     assert {name for (name,) in definers} == {
         "access_level", "close_alerts_of_rule", "current_catalogue", "current_user_key", "drop_archived_partition",
-        "ensure_partition", "forget_names", "get_cost_aggregates", "get_status", "pending_rows", "refresh_aggregates",
-        "set_channel_target",
+        "ensure_partition", "forget_names", "get_cost_aggregates", "get_status", "pending_batch_ids", "pending_rows",
+        "refresh_aggregates", "set_channel_target",
     }  # fmt: skip
 
 
