@@ -38,6 +38,12 @@ def _check_url(value: str | None) -> str | None:
     return value.rstrip("/")
 
 
+def _check_dashboard_url(value: str | None) -> str | None:
+    if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        raise ValueError("it must be an address like https://chat.example.com/dashboard/observability")
+    return None if value is None else value.rstrip("/")
+
+
 def _check_api_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -112,6 +118,9 @@ class Settings(BaseSettings):
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
+        secret_key: Key, or several separated by commas, that seals addresses and secrets of channels
+            (`TREERING_SECRET_KEY`).
+        dashboard_url: Address of the dashboard, for links in messages (`TREERING_DASHBOARD_URL`).
         deployments: Names of the customer's own (Azure deployments, gateway routes) to model names
             (`TREERING_DEPLOYMENTS`, "azure/chat-prod=gpt-4o,…").
         region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
@@ -157,6 +166,10 @@ class Settings(BaseSettings):
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
     fallback_model: OptionalText = Field(default="gpt-4o", validation_alias="TREERING_FALLBACK_MODEL")
+    secret_key: OptionalSecret = Field(default=None, validation_alias="TREERING_SECRET_KEY")
+    dashboard_url: Annotated[OptionalText, AfterValidator(_check_dashboard_url)] = Field(
+        default=None, validation_alias="TREERING_DASHBOARD_URL"
+    )
     # NoDecode: the value is our own short form, not JSON.
     deployments: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_deployments)] = Field(
         default_factory=dict, validation_alias="TREERING_DEPLOYMENTS"

@@ -32,8 +32,12 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE_NAME = "worker"
-LEASE_TTL_S = 15
-RENEWAL_PERIOD_S = 5.0
+# A leader that is killed is missed for at most the sum of both, and alerts with it.
+LEASE_TTL_S = 5
+RENEWAL_PERIOD_S = 1.0
+
+# A breach is to be seen within 10 s. It counts from the end of a run: a slow run or increment fits in.
+EVALUATION_PERIOD_S = 5
 
 # A clock that steps back by more than this makes `schedule`, which goes by the wall clock, wait for the old time.
 CLOCK_STEP_S = 2.0
@@ -372,7 +376,8 @@ def standard_lanes(
             Job("verify_rollups", 24 * 60 * 60, call("verify_rollups")),
         ],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
-        [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
+        [Job("evaluate_alerts", EVALUATION_PERIOD_S, call("evaluate_alerts"))],
+        [Job("deliver_notifications", 1, deliver)],
     ]
     if update_prices is not None:
         lanes.append([Job("update_prices", 24 * 60 * 60, update_prices)])

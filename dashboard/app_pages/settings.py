@@ -1,4 +1,4 @@
-"""Settings: members, alert rules, channels and prices, for ops; everybody sees their own access."""
+"""Settings: members, alert rules, budgets, channels and prices, for ops; everybody sees their own access."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import html
 import streamlit as st
 
 from dashboard import queries
+from dashboard.budget_forms import draw_budgets
+from dashboard.changes import clear_saved_fields
 from dashboard.identity import require_viewer
 from dashboard.page import draw_error, draw_header, draw_state
 from dashboard.prices import draw_prices
-from dashboard.settings_forms import ROLES, clear_saved_fields, draw_channels, draw_members, draw_rules
+from dashboard.rule_forms import draw_rules
+from dashboard.settings_forms import ROLES, draw_channels, draw_members
 from ingest.errors import TreeringError
 
 
@@ -34,9 +37,13 @@ def body() -> None:
         )
         return
     clear_saved_fields()
-    rules, channels, members, prices = st.tabs(["Alert rules", "Channels", "Members", "Prices"], key="settings_tabs")
+    rules, budgets, channels, members, prices = st.tabs(
+        ["Alert rules", "Budgets", "Channels", "Members", "Prices"], key="settings_tabs"
+    )
     with rules:
         draw_rules(viewer, configuration)
+    with budgets:
+        draw_budgets(viewer, configuration)
     with channels:
         draw_channels(viewer, configuration.channels)
     with members:

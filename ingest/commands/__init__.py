@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ingest.commands import (
+    alerts,
     archive,
     doctor,
     export,
@@ -37,6 +38,8 @@ app.command("status", short_help="Show the health of every part.")(status.status
 app.command("doctor", short_help="Check a deployment and say what to do.")(doctor.doctor)
 app.command("reconcile", short_help="Compare the bill with the record.")(reconcile.reconcile)
 app.command("export", short_help="Write raw calls to a file.")(export.export)
+app.command("secret-key", short_help="Make a key that seals channels' addresses.")(alerts.secret_key)
+app.add_typer(alerts.app, name="alerts", short_help="Try alert rules.")
 app.command("forget", short_help="Erase a person everywhere.")(archive.forget)
 app.add_typer(archive.app, name="archive", short_help="Keep old months as Parquet.")
 app.add_typer(rollups.app, name="rollups", short_help="Compare rollups with raw calls.")

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 def worker(*, home: HomeOption = None) -> None:
     """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive; several may run, one of them leads."""
     import ingest
-    from ingest.alerts import MAX_COUNT, deliver_notifications
+    from ingest.alerts import MAX_COUNT, ChannelNotifier, deliver_notifications
     from ingest.catalogue import update_catalogue
     from ingest.database import open_database
     from ingest.reconcile import daily_reconciliation
@@ -44,10 +44,10 @@ def worker(*, home: HomeOption = None) -> None:
     # A running recorder takes over the journals of processes on this machine that ended without sending them.
     ingest.configure(home=settings.home)
     with contextlib.closing(open_database(settings)) as database:
+        notifier = ChannelNotifier.from_settings(settings)
 
         def deliver() -> bool:
-            tried = deliver_notifications(database, name, allow_private=settings.allow_private_webhooks)
-            return tried >= MAX_COUNT
+            return deliver_notifications(database, name, notifier=notifier) >= MAX_COUNT
 
         def update_prices() -> bool:
             if update_catalogue(database):

@@ -363,6 +363,8 @@ class FakeDatabase(CallAnswers, PriceAnswers):
                 "last_error": error,
                 "created_at": (now - timedelta(hours=index)).isoformat(),
                 "sent_at": None if state != "sent" else (now - timedelta(hours=index)).isoformat(),
+                "rule_name": "Spend spike",
+                "can_resend": state == "dead",
             }
             for index, (event, state, attempts, error) in enumerate(
                 [
@@ -373,7 +375,38 @@ class FakeDatabase(CallAnswers, PriceAnswers):
                 ]
             )
         ]
-        return {"firing": firing, "history": alerts, "outbox": outbox, "rules": [self._rule(1)]}
+        transitions = [
+            {
+                "transition_id": 1,
+                "occurred_at": (now - timedelta(minutes=12)).isoformat(),
+                "rule_name": "Spend spike",
+                "from_state": "pending",
+                "to_state": "firing",
+                "value": "61.204118",
+                "threshold": "50",
+                "severity": "critical",
+                "sample_count": 1204,
+            }
+        ]
+        silence = {"silence_id": 5, "rule_id": 3, "rule_name": "Slow answers", "group_key": "gpt-4o", "note": "known"}
+        silence |= {"ends_at": (now + timedelta(hours=2)).isoformat(), "created_by": "local-ops"}
+        failing = {"last_error": "22023: the filter model takes a text", "last_error_at": now.isoformat()}
+        return {
+            "access": self.access,
+            "firing": firing,
+            "history": alerts,
+            "times": {
+                "alerts": 4,
+                "acknowledged": 2,
+                "recovered": 3,
+                "mean_time_to_acknowledge_s": 252.0,
+                "mean_time_to_resolve_s": 2490.0,
+            },
+            "transitions": transitions,
+            "silences": [silence],
+            "outbox": outbox,
+            "rules": [self._rule(1) | {"groups_over_limit": 3}, self._rule(2) | failing],
+        }
 
     def _alert(
         self,
@@ -401,6 +434,12 @@ class FakeDatabase(CallAnswers, PriceAnswers):
             "window_end": started.isoformat(),
             "started_at": started.isoformat(),
             "resolved_at": resolved,
+            "resolution": "recovered" if resolved else None,
+            "group_by": "user_id" if alert_id == 3 else None,
+            "group_key": "user_9xq33tom" if alert_id == 3 else "",
+            "acknowledged_at": started.isoformat() if alert_id == 2 else None,
+            "acknowledged_by": "user_2kf81maria" if alert_id == 2 else None,
+            "acknowledge_note": "a slow model" if alert_id == 2 else None,
         }
 
     def _rule(self, rule_id: int) -> Json:
@@ -424,8 +463,24 @@ class FakeDatabase(CallAnswers, PriceAnswers):
             "is_enabled": is_enabled,
         }
 
-    def _save_notification_channel(self, channel: Json) -> Json:
-        return {"channel_id": 3, "name": channel["name"], "signing_secret": "whsec_c2lnbmluZy1zZWNyZXQ="}
+    def _backtest_rule(self, rule: Json, days: int) -> Json:
+        now = datetime.now(UTC)
+        started = now - timedelta(days=4)
+        firing = {"group_key": "", "started_at": started.isoformat(), "value": "71.5", "threshold": rule["threshold"]}
+        return {
+            "from_time": (now - timedelta(days=days)).isoformat(),
+            "to_time": now.isoformat(),
+            "step_s": 60,
+            "firing_count": 0 if self.is_empty else 1,
+            "firing_s": 0 if self.is_empty else 3000,
+            "firings": []
+            if self.is_empty
+            else [firing | {"resolved_at": (started + timedelta(minutes=50)).isoformat(), "sample_count": 90}],
+            "series": [
+                {"moment": (now - timedelta(hours=12 * index)).isoformat(), "value": str(20 + index % 7)}
+                for index in range(2 * days)
+            ],
+        }
 
     def _get_settings(self) -> Json:
         if self.access != "ops":
@@ -439,6 +494,24 @@ class FakeDatabase(CallAnswers, PriceAnswers):
                 {"user_id": "user_9xq33tom", "role": "analyst", **added},
             ],
             "rules": [] if self.is_empty else [self._rule(1), self._rule(2), self._rule(3)],
+            "budgets": []
+            if self.is_empty
+            else [
+                {
+                    "budget_id": 1,
+                    "name": "Everything",
+                    "amount": "1000",
+                    "period": "month",
+                    "timezone": "Europe/Berlin",
+                    "scope": {"environment": ["production"]},
+                    "steps": ["0.5", "0.8", "0.9", "1"],
+                    "forecast_step": "1",
+                    "channels": [1],
+                    "used": "0.83",
+                    "forecast": "1.12",
+                }
+            ],
+            "dimensions": {"model": list(MODELS), "feature": list(FEATURES), "environment": list(ENVIRONMENTS)},
             "channels": []
             if self.is_empty
             else [

@@ -1,4 +1,4 @@
-"""Fixtures of the browser's tests: everything running on this machine, and a page of Chromium."""
+"""`treering up` with a database of its own, and a browser to look at it."""
 
 from __future__ import annotations
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from ingest.alerts import deliver_notifications
+from ingest.alerts import ChannelNotifier, deliver_notifications
 from ingest.notify_webhook import sign
-from tests.db.alerts.clockwork import NOON, Clockwork, at, call, fire
+from tests.db.alerts.clockwork import BOX, NOON, Clockwork, at, call, fire, notifier, opened
+from tests.support.mail_server import MailServer
 from tests.support.servers import free_port
 from tests.support.webhook_server import WebhookServer
 
@@ -23,8 +24,10 @@ def test_a_message_holds_its_evidence_in_a_versioned_schema(service: Clockwork) 
     service.evaluate(10)
     (message,) = service.claim(10)
     payload = message["payload"]
-    assert message["target_url"] == "https://hooks.example.com/x"
-    assert message["signing_secret"] == "a secret of the customer"
+    assert "hooks.example.com" not in str(message)
+    assert opened(message) == {
+        "target_url": "https://hooks.example.com/x", "signing_secret": "a secret of the customer"
+    }  # fmt: skip
     assert (payload["schema"], payload["event"], payload["alert"]["value"]) == ("treering.alert/1", "firing", "1")
     assert payload["alert"]["severity"] == "critical"
 
@@ -155,14 +158,15 @@ def test_whatever_the_receiver_does_each_message_ends_delivered_once_or_dead(
 ) -> None:
     service = Clockwork(direct.service())
     with WebhookServer(*behaviours) as receiver:
-        secret = service.channel(receiver.url)["signing_secret"]
+        secret = "the secret of the receiver"
+        service.channel(receiver.url, signing_secret=secret)
         service.rule("spend", "0", channels=[1])
         service.record(call(0))
         service.evaluate(10)
         for _ in range(arrived):
-            assert deliver_notifications(service.database, "worker-1", allow_private=True, timeout_s=0.5) == 1
+            assert deliver_notifications(service.database, "worker-1", notifier=notifier(timeout_s=0.5)) == 1
             direct.database.execute("update observability_internal.notifications set next_attempt_at = now()")
-        assert deliver_notifications(service.database, "worker-1", allow_private=True) == 0
+        assert deliver_notifications(service.database, "worker-1", notifier=notifier()) == 0
     (row,) = service.alerts()["outbox"]
     assert (row["state"], row["attempts"], len(receiver.deliveries)) == (end, arrived, arrived)
     keys = {delivery.headers["webhook-id"] for delivery in receiver.deliveries}
@@ -173,13 +177,50 @@ def test_whatever_the_receiver_does_each_message_ends_delivered_once_or_dead(
     )
 
 
+def deliver_at_once(direct: Door, times: int) -> None:
+    """Try what waits, without the pauses in between."""
+    for _ in range(times):
+        direct.database.execute("update observability_internal.notifications set next_attempt_at = now()")
+        deliver_notifications(direct.service(), "worker-1", notifier=notifier())
+
+
+def test_an_e_mail_that_was_put_off_arrives_once(direct: Door) -> None:
+    service = Clockwork(direct.service())
+    with MailServer("451 try again later", "421 too busy", "250 OK") as server:
+        service.channel(server.url, kind="apprise")
+        service.rule("spend", "0", channels=[1])
+        service.record(call(0))
+        service.evaluate(10)
+        deliver_at_once(direct, 5)
+    (row,) = service.alerts()["outbox"]
+    assert (row["state"], row["attempts"], len(server.messages)) == ("sent", 3, 1)
+    assert server.messages[0]["Subject"] == "! spend above 0"
+
+
+def test_an_e_mail_that_is_refused_again_and_again_is_dead_until_somebody_sends_it_again(direct: Door) -> None:
+    service = Clockwork(direct.service())
+    with MailServer(*["554 no"] * 15, "250 OK") as server:
+        service.channel(server.url, kind="apprise")
+        service.rule("spend", "0", channels=[1])
+        service.record(call(0))
+        service.evaluate(10)
+        deliver_at_once(direct, 16)
+        (row,) = service.alerts()["outbox"]
+        assert (row["state"], row["attempts"], row["can_resend"], server.messages) == ("dead", 15, True, [])
+        assert "did not take it" in row["last_error"]
+        assert service.database.call("resend_notification", notification_id=row["notification_id"]) is True
+        deliver_at_once(direct, 1)
+    assert service.outbox() == [("firing", "sent")]
+    assert len(server.messages) == 1
+
+
 def test_a_message_is_delivered_through_each_door(service: Clockwork) -> None:
     with WebhookServer() as receiver:
         service.channel(receiver.url)
         service.rule("spend", "0", channels=[1])
         service.record(call(0))
         service.evaluate(10)
-        assert deliver_notifications(service.database, "worker-1", allow_private=True) == 1
+        assert deliver_notifications(service.database, "worker-1", notifier=notifier()) == 1
     assert service.outbox() == [("firing", "sent")]
     assert receiver.deliveries[0].document["alert"]["value"] == "1"
 
@@ -189,7 +230,7 @@ def test_a_receiver_that_is_down_gets_the_message_later(service: Clockwork) -> N
     service.rule("spend", "0", channels=[1])
     service.record(call(0))
     service.evaluate(10)
-    deliver_notifications(service.database, "worker-1", allow_private=True)
+    deliver_notifications(service.database, "worker-1", notifier=notifier())
     (row,) = service.alerts()["outbox"]
     assert (row["state"], row["attempts"]) == ("pending", 1)
     assert row["last_error"].startswith("no connection")
@@ -201,6 +242,6 @@ def test_a_private_address_is_refused_unless_allowed(service: Clockwork) -> None
         service.rule("spend", "0", channels=[1])
         service.record(call(0))
         service.evaluate(10)
-        deliver_notifications(service.database, "worker-1")
+        deliver_notifications(service.database, "worker-1", notifier=ChannelNotifier(box=BOX))
     assert service.outbox() == [("firing", "dead")]
     assert receiver.deliveries == []

@@ -16,6 +16,7 @@ from ingest.archive.restore import restore_month
 from ingest.errors import ArchiveError, DatabaseError
 from tests.db.archive.conftest import RETENTION_DAYS
 from tests.support.events import NOON, condense_all, roll_up_all, usage_event
+from tests.support.traces import traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,25 +29,6 @@ if TYPE_CHECKING:
     from tests.support.servers import TestDatabase
 
     Fill = Callable[[Database], None]
-
-
-def traces(database: TestDatabase, needle: str) -> list[str]:
-    """Every table of ours with a row whose text holds the needle."""
-    found = []
-    with psycopg.connect(database.superuser_url) as connection:
-        tables = connection.execute(
-            "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
-            " where n.nspname in ('observability', 'observability_internal') and c.relkind in ('r', 'm')"
-        ).fetchall()
-        for schema, table in tables:
-            query = sql.SQL("select count(*) from {}.{} as t where t::text like %s").format(
-                sql.Identifier(schema), sql.Identifier(table)
-            )
-            row = connection.execute(query, [f"%{needle}%"]).fetchone()
-            assert row is not None
-            if row[0]:
-                found.append(f"{schema}.{table}")
-    return found
 
 
 def keys_left(database: TestDatabase, user_key: int) -> list[str]:

@@ -54,7 +54,7 @@ def test_every_command_and_option_is_documented(command: str) -> None:
 
 
 def test_no_command_is_documented_that_does_not_exist() -> None:
-    documented = re.findall(r"^## `(treering(?: [a-z]+)+)", DOCUMENTATION, re.MULTILINE)
+    documented = re.findall(r"^## `(treering(?: [a-z-]+)+)", DOCUMENTATION, re.MULTILINE)
     assert set(documented) == set(commands())
 
 

@@ -38,6 +38,8 @@ def test_without_anything_the_defaults_hold() -> None:
         "region": None,
         "update_prices": False,
         "hash_salt": None,
+        "secret_key": None,
+        "dashboard_url": None,
         "allow_private_webhooks": False,
         "openai_admin_key": None,
         "openai_admin_url": "https://api.openai.com/v1",
