@@ -1,0 +1,108 @@
+"""What an hour of the day or of the week usually is, and how well that has predicted so far."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+SeasonName = Literal["hour_of_day", "hour_of_week"]
+
+# A quiet hour is taken for at least this share of the usual level, so that one call at night is no sensation.
+_QUIETEST = 0.05
+
+
+class Memory:
+    """The latest numbers, up to a length.
+
+    Args:
+        length: How many are kept.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._room: npt.NDArray[np.float64] = np.empty(length)
+        self._count = 0
+        self._next = 0
+        self.least = math.inf
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def values(self) -> npt.NDArray[np.float64]:
+        """What is remembered, in no order."""
+        return self._room[: self._count]
+
+    def add(self, value: float) -> None:
+        """Remember a number and forget the oldest where there is no room."""
+        self._room[self._next] = value
+        self._next = (self._next + 1) % len(self._room)
+        self._count = min(self._count + 1, len(self._room))
+        self.least = min(self.least, value)
+
+
+class SeasonalMedian:
+    """Predicts a value as the median of the values at the same hour before.
+
+    Args:
+        name: Which hours are the same.
+        fewest: How many values an hour needs before it predicts.
+        most: How many an hour keeps.
+        remembered: How many errors are kept.
+        proof: How many predictions must have been made before they count.
+    """
+
+    def __init__(self, name: SeasonName, fewest: int, most: int, remembered: int, proof: int) -> None:
+        self.name: SeasonName = name
+        self.relative_errors = Memory(remembered)
+        self._errors = Memory(remembered)
+        self._fewest = fewest
+        self._most = most
+        self._proof = proof
+        self._values: dict[int, deque[float]] = {}
+
+    def predict(self, slot: int) -> float | None:
+        """What is usual for an hour; None while too little is known of it."""
+        values = self._values.get(slot, ())
+        return quantile(np.fromiter(values, float), 0.5) if len(values) >= self._fewest else None
+
+    def learn(self, value: float, slot: int, median: float) -> None:
+        """Remember a value and how far the prediction for it was off.
+
+        Args:
+            value: The value that came.
+            slot: Its hour.
+            median: The plain median so far, which says how large the metric is.
+        """
+        predicted = self.predict(slot)
+        if predicted is not None:
+            self._errors.add(abs(value - predicted))
+            unit = spread_unit(predicted, median)
+            if unit > 0:
+                self.relative_errors.add((value - predicted) / unit)
+        self._values.setdefault(slot, deque(maxlen=self._most)).append(value)
+
+    def median_error(self) -> float | None:
+        """The median error of the predictions; None while they are too few to count."""
+        has_proof = min(len(self._errors), len(self.relative_errors)) >= self._proof
+        return quantile(self._errors.values, 0.5) if has_proof else None
+
+
+def spread_unit(usual: float, median: float) -> float:
+    """By what the spread at a level is measured: it grows with the level's square root, as that of a count does."""
+    level = abs(median) or abs(usual)
+    return math.sqrt(max(abs(usual), _QUIETEST * level) * level)
+
+
+def quantile(values: npt.NDArray[np.float64], share: float) -> float:
+    """A quantile (0 to 1), interpolated between neighbours; much faster than numpy's own on short arrays."""
+    position = share * (len(values) - 1)
+    lower = int(position)
+    upper = min(lower + 1, len(values) - 1)
+    ordered = np.partition(values, (lower, upper))
+    return float(ordered[lower] + (position - lower) * (ordered[upper] - ordered[lower]))
