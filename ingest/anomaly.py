@@ -55,7 +55,7 @@ class Sensitivity:
     """
 
     point_quantile: float = 0.999
-    point_margin: float = 1.5
+    point_margin: float = 1.25
     lasting_quantile: float = 0.95
     lasting_margin: float = 2.5
     lasting_s: int = 3 * _HOUR_S

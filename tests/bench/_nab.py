@@ -112,7 +112,7 @@ def score_alarms(alarms: Sequence[datetime], windows: Sequence[tuple[datetime, d
 def fixed_threshold(series: Series) -> npt.NDArray[np.bool_]:
     """Above the learning part's mean by more than five of its standard deviations."""
     learned = series.values[: series.learning]
-    return series.values > learned.mean() + 5 * learned.std()
+    return np.asarray(series.values > learned.mean() + 5 * learned.std())
 
 
 def rolling_z(series: Series) -> npt.NDArray[np.bool_]:
@@ -121,7 +121,7 @@ def rolling_z(series: Series) -> npt.NDArray[np.bool_]:
 
 
 def seasonal_naive(series: Series) -> npt.NDArray[np.bool_]:
-    """A change from the day before that is more than six standard deviations of such changes in the five days before."""
+    """A change from the day before, beyond six standard deviations of such changes in the five days before."""
     change = np.concatenate([np.full(_DAY, np.nan), series.values[_DAY:] - series.values[:-_DAY]])
     return _beyond(change, series.values, 5 * _DAY, 6.0)
 
