@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal  # noqa: TC003
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 
 class _Document(BaseModel):
@@ -197,88 +197,3 @@ class Performance(Page):
     by_feature: tuple[SpeedRow, ...] = ()
     errors_by_type: tuple[ErrorRow, ...] = ()
     routes: Routes = Routes()
-
-
-class AlertRule(_Document):
-    """A threshold on one metric over a sliding window."""
-
-    rule_id: int
-    name: str
-    metric: str
-    window_s: int
-    threshold: Decimal
-    scope: dict[str, list[str]] = Field(default_factory=dict)
-    for_s: int = 0
-    minimum_sample: int = 1
-    severity: str = "warning"
-    channels: tuple[int, ...] = ()
-    is_enabled: bool = True
-
-
-class Alert(_Document):
-    """One breach, firing or resolved, with the figure that caused it."""
-
-    alert_id: int
-    rule_id: int | None = None
-    rule_name: str
-    metric: str
-    state: str
-    value: Decimal | None = None
-    threshold: Decimal | None = None
-    sample_count: int | None = None
-    severity: str = "warning"
-    window_start: datetime | None = None
-    window_end: datetime | None = None
-    started_at: datetime
-    resolved_at: datetime | None = None
-
-
-class Notification(_Document):
-    """One message in the outbox."""
-
-    notification_id: int
-    alert_id: int | None = None
-    channel_name: str | None = None
-    event: str
-    state: str
-    attempts: int = 0
-    last_error: str | None = None
-    created_at: datetime
-    sent_at: datetime | None = None
-
-
-class Alerts(_Document):
-    """Document of `get_alerts`."""
-
-    firing: tuple[Alert, ...] = ()
-    history: tuple[Alert, ...] = ()
-    outbox: tuple[Notification, ...] = ()
-    rules: tuple[AlertRule, ...] = ()
-
-
-class Member(_Document):
-    """A person with a role: member, analyst or ops."""
-
-    user_id: str
-    role: str
-    added_at: datetime | None = None
-    added_by: str | None = None
-
-
-class Channel(_Document):
-    """Where messages go. The address itself is write-only; only its host comes back."""
-
-    channel_id: int
-    name: str
-    kind: str = "webhook"
-    target_hint: str | None = None
-    is_enabled: bool = True
-
-
-class Configuration(_Document):
-    """Document of `get_settings`. For anybody but ops only `access` is filled."""
-
-    access: str
-    members: tuple[Member, ...] = ()
-    rules: tuple[AlertRule, ...] = ()
-    channels: tuple[Channel, ...] = ()

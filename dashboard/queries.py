@@ -11,23 +11,30 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import streamlit as st
 from pydantic import ValidationError
 
-from dashboard import documents
+from dashboard import alert_documents, documents
 from dashboard.identity import Viewer
 from ingest.database import Database, JsonValue, open_viewer_database
 from ingest.errors import DatabaseError, DatabaseUnavailableError
+from ingest.sealing import SecretBox
 from ingest.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from pydantic import BaseModel
 
     from dashboard.filters import Window
+    from ingest.channels import ChannelTarget
 
 __all__ = [
+    "acknowledge_alert",
     "add_member",
+    "backtest_rule",
     "delete_alert_rule",
+    "delete_budget",
     "delete_notification_channel",
+    "end_silence",
     "get_alerts",
     "get_configuration",
     "get_costs",
@@ -36,8 +43,12 @@ __all__ = [
     "get_usage",
     "remove_member",
     "reporting_zone",
+    "resend_notification",
     "save_alert_rule",
+    "save_budget",
     "save_notification_channel",
+    "send_test_notification",
+    "silence_alerts",
 ]
 
 # Long enough to serve the reruns of one click from memory, short enough for "live".
@@ -68,14 +79,14 @@ def get_performance(viewer: Viewer, window: Window) -> documents.Performance:
     return _parse(documents.Performance, _read(viewer, "get_performance", window))
 
 
-def get_alerts(viewer: Viewer, window: Window) -> documents.Alerts:
+def get_alerts(viewer: Viewer, window: Window) -> alert_documents.Alerts:
     """Read the document of the Alerts page."""
-    return _parse(documents.Alerts, _read(viewer, "get_alerts", window))
+    return _parse(alert_documents.Alerts, _read(viewer, "get_alerts", window))
 
 
-def get_configuration(viewer: Viewer) -> documents.Configuration:
+def get_configuration(viewer: Viewer) -> alert_documents.Configuration:
     """Read members, rules and channels; everybody but ops gets their own access alone. Never cached."""
-    return _parse(documents.Configuration, _call(viewer, "get_settings", {}))
+    return _parse(alert_documents.Configuration, _call(viewer, "get_settings", {}))
 
 
 def save_alert_rule(viewer: Viewer, rule: Mapping[str, JsonValue]) -> None:
@@ -88,15 +99,68 @@ def delete_alert_rule(viewer: Viewer, rule_id: int) -> None:
     _call(viewer, "delete_alert_rule", {"rule_id": rule_id})
 
 
-def save_notification_channel(viewer: Viewer, channel: Mapping[str, JsonValue]) -> str | None:
+def backtest_rule(viewer: Viewer, rule: Mapping[str, JsonValue], days: int = 30) -> alert_documents.Backtest:
+    """Ask when a drafted rule would have fired; nothing is saved."""
+    return _parse(alert_documents.Backtest, _call(viewer, "backtest_rule", {"rule": dict(rule), "days": days}))
+
+
+def save_budget(viewer: Viewer, budget: Mapping[str, JsonValue]) -> None:
+    """Store a new budget with its rules, or a changed one when it carries its `budget_id`."""
+    _call(viewer, "save_budget", {"budget": dict(budget)})
+
+
+def delete_budget(viewer: Viewer, budget_id: int) -> None:
+    """Remove a budget with its rules."""
+    _call(viewer, "delete_budget", {"budget_id": budget_id})
+
+
+def acknowledge_alert(viewer: Viewer, alert_id: int, note: str) -> None:
+    """Say that the viewer looks after an alert."""
+    _change_alerts(viewer, "acknowledge_alert", {"alert_id": alert_id, "note": note})
+
+
+def silence_alerts(viewer: Viewer, rule_id: int, group_key: str | None, ends_at: datetime, note: str) -> None:
+    """Keep a rule, or one group of it, from sending until a moment."""
+    silence: dict[str, JsonValue] = {"rule_id": rule_id, "group_key": group_key, "note": note}
+    _change_alerts(viewer, "silence_alerts", {**silence, "ends_at": ends_at.isoformat()})
+
+
+def end_silence(viewer: Viewer, silence_id: int) -> None:
+    """End a silence now."""
+    _change_alerts(viewer, "end_silence", {"silence_id": silence_id})
+
+
+def resend_notification(viewer: Viewer, notification_id: int) -> None:
+    """Put a dead message back into the outbox."""
+    _change_alerts(viewer, "resend_notification", {"notification_id": notification_id})
+
+
+def send_test_notification(viewer: Viewer, channel_id: int) -> None:
+    """Write a message marked as a test for a channel."""
+    _change_alerts(viewer, "send_test_notification", {"channel_id": channel_id})
+
+
+def save_notification_channel(
+    viewer: Viewer, channel: Mapping[str, JsonValue], target: ChannelTarget | None = None
+) -> None:
     """Store a new channel, or a changed one when it carries its `channel_id`.
 
-    Returns:
-        The signing secret that the database made for a new channel and shows this once, else None.
+    The address leaves this process sealed with `TREERING_SECRET_KEY`; without that key the database takes it only where
+    Supabase Vault keeps it.
+
+    Args:
+        viewer: Who changes it.
+        channel: What is not secret.
+        target: The address with its secret; None keeps the one that is stored.
+
+    Raises:
+        ConfigurationError: `TREERING_SECRET_KEY` is no key.
     """
-    saved = _call(viewer, "save_notification_channel", {"channel": dict(channel)})
-    secret = saved.get("signing_secret") if isinstance(saved, dict) else None
-    return secret if isinstance(secret, str) else None
+    secrets: dict[str, JsonValue] = {}
+    if target is not None:
+        key = load_settings().secret_key
+        secrets = target.seal(SecretBox(key)) if key else target.reveal()
+    _call(viewer, "save_notification_channel", {"channel": {**channel, **secrets}})
 
 
 def delete_notification_channel(viewer: Viewer, channel_id: int) -> None:
@@ -149,6 +213,11 @@ def _read(viewer: Viewer, function: str, window: Window) -> JsonValue:
         "filters": filters,
     }
     return _call(viewer, function, arguments)
+
+
+def _change_alerts(viewer: Viewer, function: str, arguments: dict[str, JsonValue]) -> None:
+    _call(viewer, function, arguments)
+    _read.clear()  # the page that follows shows the change
 
 
 def _parse(model: type[D], document: JsonValue) -> D:

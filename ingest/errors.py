@@ -2,6 +2,7 @@
 
 * TreeringError
     - ConfigurationError
+    - ProviderError
     - DatabaseError
         · PermissionDeniedError
         · InvalidArgumentError
@@ -23,6 +24,10 @@ class TreeringError(Exception):
 
 class ConfigurationError(TreeringError):
     """A setting is missing or wrong; the message names its environment variable."""
+
+
+class ProviderError(TreeringError):
+    """A provider's billing API refused, failed, or answered in a form that is not its own."""
 
 
 class DatabaseError(TreeringError):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from pydantic import BaseModel, ConfigDict, JsonValue, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, SecretStr
+
+
+def _none_to_empty(value: object) -> object:
+    return "" if value is None else value
 
 
 class Notification(BaseModel):
@@ -15,9 +19,11 @@ class Notification(BaseModel):
         notification_id: Its number in the outbox.
         idempotency_key: The same in every attempt, so that a receiver can recognise a repeat.
         attempt: Counts from 1.
-        event: `firing` or `resolved`.
+        event: `firing`, `escalated`, `reminder`, `resolved`, `test` or `report`.
         channel_name: Name of the channel, for logs.
-        target_url: Address to send to.
+        kind: `webhook` or `apprise`.
+        sealed: Address and secret, encrypted with `TREERING_SECRET_KEY`; None where they came readable.
+        target_url: Address to send to; empty while sealed.
         signing_secret: Key of the signature.
         payload: The message itself; its `schema` names its version.
     """
@@ -29,8 +35,10 @@ class Notification(BaseModel):
     attempt: int
     event: str
     channel_name: str
-    target_url: SecretStr
-    signing_secret: SecretStr
+    kind: str = "webhook"
+    sealed: SecretStr | None = None
+    target_url: Annotated[SecretStr, BeforeValidator(_none_to_empty)] = SecretStr("")
+    signing_secret: Annotated[SecretStr, BeforeValidator(_none_to_empty)] = SecretStr("")
     payload: dict[str, JsonValue]
 
 

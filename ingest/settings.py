@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from pathlib import Path  # noqa: TC003 -- pydantic reads the annotation at run time
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -25,6 +26,19 @@ def _check_url(value: str | None) -> str | None:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("it must be an address like https://<project>.supabase.co")
+    return value.rstrip("/")
+
+
+def _check_dashboard_url(value: str | None) -> str | None:
+    if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+        raise ValueError("it must be an address like https://chat.example.com/dashboard/observability")
+    return None if value is None else value.rstrip("/")
+
+
+def _check_api_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("it must be an address like https://api.openai.com/v1")
     return value.rstrip("/")
 
 
@@ -68,8 +82,18 @@ class Settings(BaseSettings):
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
+        secret_key: Key, or several separated by commas, that seals addresses and secrets of channels
+            (`TREERING_SECRET_KEY`).
+        dashboard_url: Address of the dashboard, for links in messages (`TREERING_DASHBOARD_URL`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
+        openai_admin_key: Admin key that may read the organization's costs and usage (`OPENAI_ADMIN_KEY`).
+        openai_admin_url: Address of the API that is read with it. Not `OPENAI_BASE_URL`: that may be a gateway, which
+            must not see the admin key (`TREERING_OPENAI_ADMIN_URL`).
+        openai_projects: OpenAI projects whose costs are compared, separated by commas; None for the whole organization
+            (`TREERING_OPENAI_PROJECTS`).
+        drift_threshold: Difference between bill and record, as a fraction of the bill, above which `treering reconcile`
+            reports it by its exit code (`TREERING_DRIFT_THRESHOLD`).
     """
 
     # Only the aliases are read: by its bare name the field `home` would be filled from the shell's $HOME.
@@ -97,7 +121,19 @@ class Settings(BaseSettings):
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
     fallback_model: OptionalText = Field(default="gpt-4o", validation_alias="TREERING_FALLBACK_MODEL")
+    secret_key: OptionalSecret = Field(default=None, validation_alias="TREERING_SECRET_KEY")
+    dashboard_url: Annotated[OptionalText, AfterValidator(_check_dashboard_url)] = Field(
+        default=None, validation_alias="TREERING_DASHBOARD_URL"
+    )
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
+    openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")
+    openai_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
+        default="https://api.openai.com/v1", validation_alias="TREERING_OPENAI_ADMIN_URL"
+    )
+    openai_projects: OptionalText = Field(default=None, validation_alias="TREERING_OPENAI_PROJECTS")
+    drift_threshold: Decimal = Field(
+        default=Decimal("0.05"), ge=0, le=1000, validation_alias="TREERING_DRIFT_THRESHOLD"
+    )
 
 
 def load_settings(**overrides: Any) -> Settings:

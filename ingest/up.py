@@ -91,7 +91,7 @@ def run_up(options: UpOptions, stop: threading.Event, say: Callable[[str], None]
             database.call("add_member", user_id=VIEWER_ID, role="ops")
             supervisor = Supervisor(home / "logs")
             stack.callback(_stop, supervisor, say)
-            env = _child_environment(os.environ, home)
+            env = _child_environment(os.environ, home, options.address)
             supervisor.start("worker", [sys.executable, "-m", "ingest.cli", "worker"], env=env)
             supervisor.start(
                 "dashboard",
@@ -250,6 +250,19 @@ def _dashboard_command(script: Path, port: int) -> list[str]:
     ]  # fmt: skip
 
 
-def _child_environment(environ: Mapping[str, str], home: Path) -> dict[str, str]:
+def _child_environment(environ: Mapping[str, str], home: Path, address: str) -> dict[str, str]:
     kept = {name: value for name, value in environ.items() if name not in _FOREIGN_VARIABLES}
-    return kept | {"TREERING_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+    own = {"TREERING_DASHBOARD_URL": address, "TREERING_SECRET_KEY": _secret_key(home)}
+    return own | kept | {"TREERING_HOME": str(home), "PYTHONUNBUFFERED": "1"}
+
+
+def _secret_key(home: Path) -> str:
+    """Read the key that seals channels' addresses; at the first start it is made, readable for its owner alone."""
+    from ingest.sealing import make_key
+
+    path = home / "secret.key"
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(make_key())
+    return path.read_text(encoding="ascii")

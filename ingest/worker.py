@@ -32,8 +32,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LEASE_NAME = "worker"
-LEASE_TTL_S = 15
-RENEWAL_PERIOD_S = 5.0
+# A leader that is killed is missed for at most the sum of both, and alerts with it.
+LEASE_TTL_S = 8
+RENEWAL_PERIOD_S = 2.0
 
 # A clock that steps back by more than this makes `schedule`, which goes by the wall clock, wait for the old time.
 CLOCK_STEP_S = 2.0
@@ -51,11 +52,13 @@ class Job:
         name: Name in logs and in the heartbeat.
         period_s: Seconds between the end of a run and the next start.
         run: Does it; True asks for another turn at once because work is left.
+        retry_s: Seconds to wait after a run that failed, at most the period.
     """
 
     name: str
     period_s: int
     run: Callable[[], bool]
+    retry_s: float = _LONGEST_BACKOFF_S
 
 
 class Lease:
@@ -205,7 +208,7 @@ class Lane:
             self._counts.add_failure(job.name, error)
             logger.warning("%s: the database is out of reach: %s", job.name, error)
         except Exception as error:
-            self._retry_in_s[job.name] = min(job.period_s, _LONGEST_BACKOFF_S)
+            self._retry_in_s[job.name] = min(job.period_s, job.retry_s)
             self._counts.add_failure(job.name, error)
             logger.exception("%s failed; the other jobs go on", job.name)
         else:
@@ -325,12 +328,14 @@ def standard_lanes(
     database: Database,
     *,
     deliver: Callable[[], bool],
+    reconcile: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
     Args:
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
+        reconcile: Reads the provider's costs; None where there is no key for them.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -345,9 +350,13 @@ def standard_lanes(
         # Busy means that another worker's increment is at work: asking again at once would only spin.
         return isinstance(result, Mapping) and not result.get("is_busy") and bool(result.get("pending_batches"))
 
+    # A key that is refused stays refused for a while: the provider is not asked again within the hour.
+    daily = [] if reconcile is None else [[Job("reconcile", 24 * 60 * 60, reconcile, retry_s=60 * 60)]]
     return [
+        *daily,
         [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
         [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
-        [Job("evaluate_alerts", 10, call("evaluate_alerts")), Job("deliver_notifications", 10, deliver)],
+        [Job("evaluate_alerts", 10, call("evaluate_alerts"))],
+        [Job("deliver_notifications", 1, deliver)],
     ]

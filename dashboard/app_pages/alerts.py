@@ -28,18 +28,24 @@ def body() -> None:
     except TreeringError as error:
         draw_error("alerts", error)
         return
+    can_change = document.access == "ops"
+    incidents.draw_failing(document.rules, zone)
     if not document.firing and not document.history and not document.outbox:
         watched = sum(1 for rule in document.rules if rule.is_enabled)
         rules = "1 rule watches." if watched == 1 else f"{watched} rules watch."
         text = rules if watched else "No rule watches yet: add one in Settings."
         draw_state("alerts_empty", ":material/notifications_off:", "No alert in this period", text)
+        incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
         return
     count = len(document.firing)
     firing = "1 alert is firing" if count == 1 else f"{count} alerts are firing" if count else "Nothing is firing"
     st.html(f'<div class="tr-scope">{firing} · times in {html.escape(zone.key)}</div>')
-    incidents.draw_firing(document.firing, zone)
+    incidents.draw_times(document.times, count)
+    incidents.draw_firing(viewer, document.firing, zone, can_change=can_change)
+    incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
     incidents.draw_history(document.history, zone)
-    incidents.draw_outbox(document.outbox, zone)
+    incidents.draw_outbox(viewer, document.outbox, zone, can_change=can_change)
+    incidents.draw_transitions(document.transitions, zone)
 
 
 body()

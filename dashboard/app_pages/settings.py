@@ -1,4 +1,4 @@
-"""Settings: members, alert rules and channels, for ops; everybody sees their own access."""
+"""Settings: members, alert rules, budgets and channels, for ops; everybody sees their own access."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import html
 import streamlit as st
 
 from dashboard import queries
+from dashboard.budget_forms import draw_budgets
+from dashboard.changes import clear_saved_fields
 from dashboard.identity import require_viewer
 from dashboard.page import draw_error, draw_header, draw_state
-from dashboard.settings_forms import ROLES, clear_saved_fields, draw_channels, draw_members, draw_rules
+from dashboard.rule_forms import draw_rules
+from dashboard.settings_forms import ROLES, draw_channels, draw_members
 from ingest.errors import TreeringError
 
 
@@ -33,9 +36,11 @@ def body() -> None:
         )
         return
     clear_saved_fields()
-    rules, channels, members = st.tabs(["Alert rules", "Channels", "Members"], key="settings_tabs")
+    rules, budgets, channels, members = st.tabs(["Alert rules", "Budgets", "Channels", "Members"], key="settings_tabs")
     with rules:
         draw_rules(viewer, configuration)
+    with budgets:
+        draw_budgets(viewer, configuration)
     with channels:
         draw_channels(viewer, configuration.channels)
     with members:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 def worker(*, home: HomeOption = None) -> None:
     """Run the background jobs: roll-ups, refreshes, partitions, alerts; several may run, one of them leads."""
     import ingest
-    from ingest.alerts import MAX_COUNT, deliver_notifications
+    from ingest.alerts import MAX_COUNT, ChannelNotifier, deliver_notifications
     from ingest.database import open_database
+    from ingest.reconcile import daily_reconciliation
     from ingest.settings import load_settings
     from ingest.signals import stop_on_signals
     from ingest.worker import Worker, default_name, standard_lanes
@@ -34,12 +35,12 @@ def worker(*, home: HomeOption = None) -> None:
     # A running recorder takes over the journals of processes on this machine that ended without sending them.
     ingest.configure(home=settings.home)
     with contextlib.closing(open_database(settings)) as database:
+        notifier = ChannelNotifier.from_settings(settings)
 
         def deliver() -> bool:
-            tried = deliver_notifications(database, name, allow_private=settings.allow_private_webhooks)
-            return tried >= MAX_COUNT
+            return deliver_notifications(database, name, notifier=notifier) >= MAX_COUNT
 
-        lanes = standard_lanes(database, deliver=deliver)
+        lanes = standard_lanes(database, deliver=deliver, reconcile=daily_reconciliation(settings, database))
         one = Worker(database, lanes, name=name, describe=_describe_journal)
         with stop_on_signals(one.stop_requested):
             one.run()

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
 # What a signed-in person may call; what it returns or changes depends on who that is.
 FOR_EVERYBODY_SIGNED_IN = {
-    "add_member", "delete_alert_rule", "delete_notification_channel", "get_alerts", "get_cost_aggregates", "get_costs",
-    "get_events", "get_overview", "get_performance", "get_settings", "get_status", "get_usage", "list_members",
-    "remove_member", "save_alert_rule", "save_notification_channel",
+    "add_member", "delete_alert_rule", "delete_notification_channel", "get_alerts", "get_cost_aggregates",
+    "get_costs", "get_events", "get_overview", "get_performance", "get_reconciliation", "get_savings_evidence",
+    "get_settings", "get_status", "get_usage", "list_members", "remove_member", "save_alert_rule",
+    "save_notification_channel",
 }  # fmt: skip
 
 PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")
@@ -41,6 +42,8 @@ def filled(direct: Door) -> TestDatabase:
     service.call("refresh_aggregates")
     service.call("add_member", user_id="user_ana", role="analyst")
     service.call("record_heartbeat", worker="w1", details={})
+    line = {"day": "2026-05-04", "source": "api", "kind": "cost", "amount": "1", "currency": "usd"}
+    service.call("record_provider_costs", rows=[line])
     return direct.database
 
 

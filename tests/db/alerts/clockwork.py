@@ -6,9 +6,17 @@ import datetime as dt
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
+from ingest.alerts import ChannelNotifier
+from ingest.channels import ChannelTarget
+from ingest.sealing import SecretBox
+
 if TYPE_CHECKING:
     from ingest.database import Database
 
+KEY = "dGVzdC1rZXktb2YtMzItYnl0ZXMtZm9yLXRlc3RzISE="
+BOX = SecretBox(SecretStr(KEY))
 NOON = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
 DAY = {"from_time": NOON - dt.timedelta(days=1), "to_time": NOON + dt.timedelta(days=1)}
 
@@ -48,8 +56,11 @@ class Clockwork:
         rule = {"name": f"{metric} above {threshold}", "metric": metric, "threshold": threshold, "window_s": 300}
         return self.ask("save_alert_rule", rule={**rule, **fields})
 
-    def channel(self, url: str, **fields: Any) -> dict[str, Any]:
-        return self.ask("save_notification_channel", channel={"name": "pager", "target_url": url, **fields})
+    def channel(self, url: str, *, kind: Any = "webhook", **fields: Any) -> dict[str, Any]:
+        """Save a channel as the app does: its address leaves this process sealed."""
+        secret = {"signing_secret": fields.pop("signing_secret")} if "signing_secret" in fields else {}
+        target = ChannelTarget(kind=kind, url=url, **secret)
+        return self.ask("save_notification_channel", channel={"name": "pager", **target.seal(BOX), **fields})
 
     def evaluate(self, seconds: float) -> dict[str, int]:
         """Evaluate all rules; returns how many came to each end, without the zeros."""
@@ -86,3 +97,15 @@ def fire(clockwork: Clockwork) -> int:
     clockwork.record(call(0))
     clockwork.evaluate(10)
     return 1
+
+
+def opened(message: dict[str, Any]) -> dict[str, str]:
+    """The address and the secret of a claimed message."""
+    document = BOX.open(message["sealed"])
+    assert document is not None
+    return document
+
+
+def notifier(**options: Any) -> ChannelNotifier:
+    """What the worker sends with, here to loopback as well."""
+    return ChannelNotifier(box=BOX, allow_private=True, **options)

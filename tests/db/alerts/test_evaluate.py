@@ -233,6 +233,15 @@ def test_a_rule_under_evaluation_cannot_be_disabled_in_between(direct: Door) -> 
             )
 
 
+RULE = """
+create function pg_temp.rule(window_s integer, metric text) returns observability.alert_rules language sql as $$
+  select observability_internal.read_rule(
+    jsonb_build_object('window_s', window_s, 'metric', metric, 'scope', '{"model": ["o3"]}'::jsonb), null
+  );
+$$;
+"""
+
+
 def test_a_window_measures_exactly_the_calls_inside_it(direct: Door) -> None:
     chance = random.Random(7)  # seeded: the same calls in every run
     service = Clockwork(direct.service())
@@ -247,15 +256,18 @@ def test_a_window_measures_exactly_the_calls_inside_it(direct: Door) -> None:
     ]
     service.record(*calls)
     with psycopg.connect(direct.database.superuser_url) as connection:
+        connection.execute(RULE)
         for _ in range(40):
             as_of, window_s = at(chance.randint(-3600, 3600)), 60 * chance.choice([1, 5, 59, 60, 61, 150, 240])
             rows = connection.execute(
                 "select spend.value, errors.value, spend.sample_count"
-                " from observability_internal.measure_alert_metric('spend', %(scope)s, %(window)s, %(as_of)s) as spend"
-                " inner join"
-                " observability_internal.measure_alert_metric('error_rate', %(scope)s, %(window)s, %(as_of)s) as errors"
-                " using (window_start) order by window_start desc",
-                {"scope": '{"model": ["o3"]}', "window": window_s, "as_of": as_of},
+                " from observability_internal.alert_windows(pg_temp.rule(%(window)s, 'spend'), %(as_of)s) as w"
+                " left join lateral observability_internal.measure_calls("
+                "pg_temp.rule(%(window)s, 'spend'), w.window_start, w.window_end) as spend on true"
+                " left join lateral observability_internal.measure_calls("
+                "pg_temp.rule(%(window)s, 'error_rate'), w.window_start, w.window_end) as errors on true"
+                " order by w.window_start desc",
+                {"window": window_s, "as_of": as_of},
             ).fetchall()
             minute = as_of.replace(second=0)
             for end, (spend, error_rate, sample) in zip([minute + dt.timedelta(minutes=1), minute], rows, strict=True):
@@ -266,6 +278,9 @@ def test_a_window_measures_exactly_the_calls_inside_it(direct: Door) -> None:
                     and end - dt.timedelta(seconds=window_s) <= dt.datetime.fromisoformat(c["created_at"]) < end
                 ]
                 errors = sum(c["status"] == "error" for c in inside)
+                if not inside:
+                    assert (spend, error_rate, sample) == (None, None, None)
+                    continue
                 assert sample == len(inside)
                 assert spend == sum(Decimal(c["estimated_cost"]) for c in inside)
-                assert error_rate == (pytest.approx(Decimal(errors) / len(inside)) if inside else None)
+                assert error_rate == pytest.approx(Decimal(errors) / len(inside))

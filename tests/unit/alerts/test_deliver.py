@@ -4,23 +4,32 @@ import logging
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from ingest.alerts import deliver_notifications
+from ingest.alerts import ChannelNotifier, deliver_notifications
 from ingest.errors import DatabaseUnavailableError
 from ingest.notify import Notification, Outcome
+from ingest.sealing import SecretBox, make_key
+
+TEST = {"schema": "treering.alert/1", "event": "test"}
 
 
 class Outbox:
     """A database that hands out messages and keeps how they ended."""
 
     def __init__(
-        self, count: int, *, failing: int | None = None, target_url: str = "https://example.com/hidden-path"
+        self,
+        count: int,
+        *,
+        failing: int | None = None,
+        target_url: str | None = "https://example.com/hidden-path",
+        **fields: Any,
     ) -> None:
         self.claims: list[dict[str, Any]] = []
         self.finished: dict[int, dict[str, Any]] = {}
         self._count = count
         self._failing = failing
-        self._target_url = target_url
+        self._fields = {"target_url": None if "sealed" in fields else target_url, **fields}
 
     def call(self, function: str, /, **arguments: Any) -> Any:
         if function == "claim_notifications":
@@ -43,9 +52,9 @@ class Outbox:
             "event": "firing",
             "channel_name": "pager",
             "kind": "webhook",
-            "target_url": self._target_url,
             "signing_secret": "hidden-secret-of-the-channel",
             "payload": {"schema": "treering.alert/1"},
+            **self._fields,
         }
 
 
@@ -74,13 +83,13 @@ def test_every_outcome_is_recorded_as_it_was() -> None:
 
 
 def test_an_empty_outbox_needs_no_sender() -> None:
-    assert deliver_notifications(Outbox(0), "worker-1") == 0
+    assert deliver_notifications(Outbox(0), "worker-1", notifier=Script({})) == 0
 
 
 def test_the_lease_outlasts_the_attempt() -> None:
     outbox = Outbox(0)
-    deliver_notifications(outbox, "worker-1", timeout_s=10, max_count=7)
-    assert outbox.claims == [{"worker": "worker-1", "max_count": 7, "lease_s": 60}]
+    deliver_notifications(outbox, "worker-1", notifier=Script({}), timeout_s=10, max_count=7)
+    assert outbox.claims == [{"worker": "worker-1", "max_count": 7, "lease_s": 25}]
 
 
 def test_a_fault_in_one_message_leaves_the_others_alone() -> None:
@@ -104,7 +113,30 @@ def test_a_failure_is_logged_without_address_and_secret(caplog: pytest.LogCaptur
     assert "hidden" not in caplog.text
 
 
-def test_the_webhook_is_the_sender_by_default() -> None:
-    outbox = Outbox(1, target_url="http://127.0.0.1:9/")
-    deliver_notifications(outbox, "worker-1")
+def test_a_webhook_to_a_private_address_is_refused_by_default() -> None:
+    outbox = Outbox(1, target_url="http://127.0.0.1:9/", payload=TEST)
+    deliver_notifications(outbox, "worker-1", notifier=ChannelNotifier())
     assert outbox.finished[1]["error"] == "the name leads to a private, loopback or link-local address"
+
+
+@pytest.mark.parametrize(
+    ("box", "reason"),
+    [
+        (None, "TREERING_SECRET_KEY is not set for the worker, so the address cannot be opened"),
+        (SecretBox(SecretStr(make_key())), "TREERING_SECRET_KEY is another one than the address was sealed with"),
+    ],
+)
+def test_an_address_that_cannot_be_opened_is_tried_again_and_says_which_setting_is_missing(
+    box: SecretBox | None, reason: str
+) -> None:
+    sealed = SecretBox(SecretStr(make_key())).seal({"target_url": "https://x.example", "signing_secret": "s" * 16})
+    outbox = Outbox(1, sealed=sealed, payload=TEST)
+    deliver_notifications(outbox, "worker-1", notifier=ChannelNotifier(box=box))
+    assert (outbox.finished[1]["error"], outbox.finished[1]["is_final"]) == (reason, False)
+
+
+def test_without_apprise_the_worker_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingest.alerts.find_spec", lambda _: None)
+    outbox = Outbox(1, kind="apprise", target_url="slack://a/b/c", payload=TEST)
+    deliver_notifications(outbox, "worker-1", notifier=ChannelNotifier())
+    assert "pip install 'treering[worker]'" in outbox.finished[1]["error"]

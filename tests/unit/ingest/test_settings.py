@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("SUPABASE_", "TREERING_", "METRICS_", "ENABLE_OBSERVABILITY")):
+        if name.startswith(("SUPABASE_", "TREERING_", "METRICS_", "ENABLE_OBSERVABILITY", "OPENAI_ADMIN_KEY")):
             monkeypatch.delenv(name)
 
 
@@ -32,6 +33,10 @@ def test_without_anything_the_defaults_hold() -> None:
         "timezone": "UTC",
         "fallback_model": "gpt-4o",
         "allow_private_webhooks": False,
+        "openai_admin_key": None,
+        "openai_admin_url": "https://api.openai.com/v1",
+        "openai_projects": None,
+        "drift_threshold": Decimal("0.05"),
     }
     assert settings.home.name == "treering"
 
@@ -142,3 +147,19 @@ def test_settings_cannot_be_changed() -> None:
 
 def test_a_trailing_slash_of_the_address_goes() -> None:
     assert load_settings(supabase_url="https://abc.supabase.co/").supabase_url == "https://abc.supabase.co"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("TREERING_OPENAI_ADMIN_URL", "api.openai.com"),
+        ("TREERING_DRIFT_THRESHOLD", "-0.1"),
+        ("TREERING_DRIFT_THRESHOLD", "5%"),
+    ],
+)
+def test_a_wrong_setting_of_the_reconciliation_names_its_variable(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError, match=variable):
+        load_settings()

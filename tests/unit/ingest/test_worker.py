@@ -251,7 +251,7 @@ def test_a_goodbye_that_fails_is_only_logged(caplog: pytest.LogCaptureFixture) -
     worker = Worker(database, [])
     worker.stop_requested.set()
     worker.run()
-    assert "expires within 15 s" in caplog.text
+    assert "expires within 8 s" in caplog.text
 
 
 def job_named(database: ScriptedDatabase, name: str) -> Job:
@@ -284,6 +284,18 @@ def test_each_job_calls_its_function_in_its_period(name: str, period_s: int) -> 
     assert not job.run()
     assert job.period_s == period_s
     assert database.called == [name]
+
+
+def test_the_reconciliation_runs_daily_and_asks_a_provider_that_failed_once_an_hour() -> None:
+    lanes = standard_lanes(ScriptedDatabase(), deliver=done, reconcile=broken)
+    (job,) = next(lane for lane in lanes if lane[0].name == "reconcile")
+    lane = Lane([job], may_lead=lambda: True, stop=threading.Event(), counts=JobCounts(), monotonic=FakeClock())
+    lane.run_due()
+    (planned,) = lane.scheduler.get_jobs("reconcile")
+    assert planned.next_run is not None
+    assert 3500 < (planned.next_run - dt.datetime.now()).total_seconds() <= 3600  # noqa: DTZ005 -- as `schedule` does
+    assert job.period_s == 86_400
+    assert all(job.name != "reconcile" for lane in standard_lanes(ScriptedDatabase(), deliver=done) for job in lane)
 
 
 def test_notifications_go_out_even_where_rules_cannot_be_evaluated() -> None:

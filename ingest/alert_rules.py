@@ -1,0 +1,198 @@
+"""Alert rules and budgets as people write them, checked before the database checks them again."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Final, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+Metric = Literal[
+    "spend", "tokens", "requests", "error_rate", "p50_latency_ms", "p90_latency_ms", "p99_latency_ms",
+    "p50_time_to_first_token_ms", "p90_time_to_first_token_ms", "p99_time_to_first_token_ms", "route_requests",
+    "route_error_rate", "p50_route_latency_ms", "p90_route_latency_ms", "p99_route_latency_ms",
+    "p50_route_time_to_first_byte_ms", "p90_route_time_to_first_byte_ms", "p99_route_time_to_first_byte_ms",
+    "unpriced_share", "estimated_share", "provider_drift", "pipeline_lag_s", "budget_used", "budget_forecast",
+    "anomaly",
+]  # fmt: skip
+SHARES: Final = frozenset({"error_rate", "route_error_rate", "unpriced_share", "estimated_share"})
+ROUTE_SCOPE: Final = frozenset({"route", "method", "environment"})
+CALL_SCOPE: Final = frozenset({"provider", "model", "feature", "environment", "operation", "status", "user_id"})
+
+_MONTH_S = 31 * 24 * 3600
+_QUARTER_S = 15 * 60
+
+Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=50)]
+Threshold = Annotated[Decimal, Field(ge=0, lt=Decimal("1e15"), allow_inf_nan=False)]
+Step = Annotated[Decimal, Field(gt=0, le=10)]
+
+
+def _check_zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise ValueError("it must be an IANA time zone like UTC or Europe/Berlin") from error
+    return value
+
+
+def _check_steps(value: list[Decimal]) -> list[Decimal]:
+    if value != sorted(set(value)):
+        raise ValueError("steps ascend and differ")
+    return value
+
+
+Zone = Annotated[str, AfterValidator(_check_zone)]
+Steps = Annotated[list[Step], Field(min_length=1, max_length=10), AfterValidator(_check_steps)]
+
+
+class AlertRule(BaseModel):
+    """A threshold on one metric, as `save_alert_rule` takes it.
+
+    Attributes:
+        name: Unique name.
+        metric: What is measured.
+        window_s: Length of the sliding window: whole minutes up to 31 days, quarters of an hour by user.
+        period: A calendar day, week or month instead of the sliding window.
+        timezone: IANA zone in which the calendar window begins.
+        comparator: Whether values above or below the threshold breach.
+        threshold: US dollars, tokens, calls, milliseconds, seconds or a fraction, as the metric says.
+        critical_threshold: From here on the alert is critical.
+        resolve_threshold: The value must come back past this one before the alert ends.
+        for_s: How long the breach lasts before it fires.
+        minimum_sample: Calls or requests needed before a breach counts.
+        scope: Names by dimension; only what matches all of them is measured.
+        group_by: One alert for each of its values, at most `group_limit` at once.
+        group_limit: Most groups that fire at once.
+        no_data: What becomes of the rule where there is nothing to measure.
+        renotify_s: Reminds after so long, until somebody acknowledges; None never.
+        severity: Of the first threshold.
+        channels: Numbers of the channels.
+        budget_id: The budget of `budget_used` and `budget_forecast`.
+        is_enabled: Whether it is evaluated.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=120)
+    metric: Metric
+    window_s: int = Field(default=300, ge=60, le=_MONTH_S, multiple_of=60)
+    period: Literal["day", "week", "month"] | None = None
+    timezone: Zone = "UTC"
+    comparator: Literal["above", "below"] = "above"
+    threshold: Threshold
+    critical_threshold: Threshold | None = None
+    resolve_threshold: Threshold | None = None
+    for_s: int = Field(default=0, ge=0, le=86_400)
+    minimum_sample: int = Field(default=1, ge=0, le=1_000_000_000)
+    scope: dict[str, Names] = Field(default_factory=dict)
+    group_by: Literal["user_id", "feature", "model", "provider", "environment", "route"] | None = None
+    group_limit: int = Field(default=50, ge=1, le=500)
+    no_data: Literal["ok", "firing", "keep"] = "ok"
+    renotify_s: int | None = Field(default=None, ge=60, le=_MONTH_S)
+    severity: Literal["warning", "critical"] = "warning"
+    channels: list[int] = Field(default_factory=list)
+    budget_id: int | None = None
+    is_enabled: bool = True
+
+    @model_validator(mode="after")
+    def _check_thresholds(self) -> Self:
+        sign = 1 if self.comparator == "above" else -1
+        highest = max(self.threshold, self.critical_threshold or self.threshold)
+        if self.metric in SHARES and highest > 1:
+            raise ValueError("a rate or share is a fraction from 0 to 1")
+        if self.critical_threshold is not None and sign * (self.critical_threshold - self.threshold) <= 0:
+            raise ValueError("a critical threshold lies beyond the threshold")
+        if self.resolve_threshold is not None and sign * (self.resolve_threshold - self.threshold) > 0:
+            raise ValueError("a resolve threshold lies on the safe side of the threshold")
+        return self
+
+    @model_validator(mode="after")
+    def _check_what_is_measured(self) -> Self:
+        is_route = "route_" in self.metric
+        allowed = frozenset() if self.metric == "pipeline_lag_s" else ROUTE_SCOPE if is_route else CALL_SCOPE
+        if wrong := sorted(self.scope.keys() - allowed):
+            raise ValueError(f"{self.metric} has no scope {', '.join(wrong)}")
+        if is_route and self.group_by not in (None, "route", "environment"):
+            raise ValueError("routes are grouped by route or environment")
+        if not is_route and self.group_by == "route":
+            raise ValueError("calls are not grouped by route")
+        if self.metric in ("pipeline_lag_s", "budget_used", "budget_forecast") and self.group_by:
+            raise ValueError(f"{self.metric} has no groups")
+        if (self.metric in ("budget_used", "budget_forecast")) != (self.budget_id is not None):
+            raise ValueError("a budget's metric has a budget, others none")
+        by_user = self.group_by == "user_id" or "user_id" in self.scope
+        if by_user and self.period is None and self.window_s % _QUARTER_S:
+            raise ValueError("users are counted by quarters of an hour: choose a window of 15 minutes or a multiple")
+        return self
+
+    @model_validator(mode="after")
+    def _check_behaviour(self) -> Self:
+        if self.period is not None and self.comparator == "below":
+            raise ValueError("a calendar window has no lower limit: it begins empty")
+        if self.no_data == "firing" and self.group_by:
+            raise ValueError("a rule by group does not fire on missing data")
+        return self
+
+
+class Budget(BaseModel):
+    """An amount per calendar period, as `save_budget` takes it.
+
+    Attributes:
+        name: Unique name.
+        amount: US dollars per period.
+        period: Calendar day, week or month.
+        timezone: IANA zone in which it begins.
+        scope: Names by dimension of calls.
+        steps: Fractions of the amount; each that is reached tells once.
+        forecast_step: Tells when this fraction is expected by the end of the period; None never.
+        channels: Numbers of the channels.
+        is_enabled: Whether it is watched.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=100)
+    amount: Decimal = Field(gt=0, lt=Decimal("1e12"), allow_inf_nan=False)
+    period: Literal["day", "week", "month"] = "month"
+    timezone: Zone = "UTC"
+    scope: dict[str, Names] = Field(default_factory=dict)
+    steps: Steps = Field(default_factory=lambda: [Decimal("0.5"), Decimal("0.8"), Decimal("0.9"), Decimal(1)])
+    forecast_step: Step | None = Decimal(1)
+    channels: list[int] = Field(default_factory=list)
+    is_enabled: bool = True
+
+    @model_validator(mode="after")
+    def _check_scope(self) -> Self:
+        if wrong := sorted(self.scope.keys() - CALL_SCOPE):
+            raise ValueError(f"a budget has no scope {', '.join(wrong)}")
+        return self
+
+
+def ready_made_rules(timezone: str = "UTC", channels: list[int] | None = None) -> list[AlertRule]:
+    """Rules that make sense for most products, to start from.
+
+    Args:
+        timezone: IANA zone of calendar days.
+        channels: Channels that all of them send to.
+    """
+    hour, production = 3600, {"environment": ["production"]}
+    chosen: list[dict[str, object]] = [
+        {"name": "Many errors", "metric": "error_rate", "window_s": 300, "threshold": "0.1", "scope": production,
+         "critical_threshold": "0.3", "resolve_threshold": "0.05", "minimum_sample": 20, "for_s": 60},
+        {"name": "Slow answers", "metric": "p99_latency_ms", "window_s": 900, "threshold": "30000",
+         "resolve_threshold": "20000", "minimum_sample": 20, "scope": production, "for_s": 300},
+        {"name": "Slow first tokens", "metric": "p90_time_to_first_token_ms", "window_s": 900, "threshold": "5000",
+         "resolve_threshold": "3500", "minimum_sample": 20, "scope": production, "for_s": 300},
+        {"name": "Spend of the day", "metric": "spend", "period": "day", "window_s": 24 * hour, "threshold": "100",
+         "critical_threshold": "250", "renotify_s": 6 * hour},
+        {"name": "A user spends much", "metric": "spend", "window_s": 24 * hour, "threshold": "20",
+         "critical_threshold": "100", "group_by": "user_id", "group_limit": 20},
+        {"name": "Calls without a price", "metric": "unpriced_share", "window_s": hour, "threshold": "0.05",
+         "minimum_sample": 20},
+        {"name": "Estimated token counts", "metric": "estimated_share", "window_s": 24 * hour, "threshold": "0.2",
+         "minimum_sample": 50},
+        {"name": "Figures lag behind", "metric": "pipeline_lag_s", "window_s": 60, "threshold": "120",
+         "critical_threshold": "900", "for_s": 60},
+    ]  # fmt: skip
+    return [AlertRule.model_validate({**rule, "timezone": timezone, "channels": channels or []}) for rule in chosen]

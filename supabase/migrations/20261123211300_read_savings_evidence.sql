@@ -1,0 +1,103 @@
+-- Purpose: what suggestions to save money are computed from: tokens and cost by model and feature, repeated prefixes.
+-- Locks: none.
+
+create function observability_internal.repeated_prefixes(
+  from_time timestamptz, to_time timestamptz, filters jsonb
+) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  with calls as (
+    select m.provider, m.model, m.feature, m.prefix_hash, m.created_at, m.cached_tokens
+    from observability.ai_usage_metrics as m
+    where m.created_at >= repeated_prefixes.from_time and m.created_at < repeated_prefixes.to_time
+      -- Providers cache no prompt that is shorter, and a call that failed shows nothing.
+      and m.prefix_hash is not null and m.prompt_tokens >= 1024 and m.status <> 'error'
+      and (m.provider = any (observability_internal.filter_values(filters, 'provider'))) is not false
+      and (m.model = any (observability_internal.filter_values(filters, 'model'))) is not false
+      and (coalesce(m.feature, '') = any (observability_internal.filter_values(filters, 'feature'))) is not false
+      and (m.environment = any (observability_internal.filter_values(filters, 'environment'))) is not false
+      and (m.operation = any (observability_internal.filter_values(filters, 'operation'))) is not false
+      and (m.status = any (observability_internal.filter_values(filters, 'status'))) is not false
+      and (m.user_id = any (observability_internal.filter_values(filters, 'user_id'))) is not false
+    order by m.created_at desc
+    limit 200000
+  ),
+  spaced as (
+    select
+      c.*,
+      c.created_at - lag(c.created_at) over (partition by c.provider, c.model, c.prefix_hash order by c.created_at) as gap
+    from calls as c
+  ),
+  -- A call that comes within five minutes finds the prefix in the cache, unless it comes before that was written.
+  counted as (
+    select
+      s.provider, s.model, coalesce(s.feature, '') as feature, count(*) as requests,
+      count(*) filter (where s.gap between interval '2 seconds' and interval '5 minutes') as repeats,
+      count(*) filter (where s.gap between interval '2 seconds' and interval '5 minutes' and s.cached_tokens = 0) as missed,
+      count(distinct s.prefix_hash) as prefixes, min(s.created_at) as first_at, max(s.created_at) as last_at
+    from spaced as s
+    group by 1, 2, 3
+  )
+  select coalesce(jsonb_agg(to_jsonb(c) order by c.missed desc, c.provider, c.model, c.feature), '[]')
+  from counted as c;
+$$;
+
+comment on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), and those of them that read nothing from the cache (missed); the newest 200,000 at most.';
+
+create function observability.get_savings_evidence(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set statement_timeout = '8s'
+set jit = off
+set timezone = 'UTC'
+as $$
+declare
+  v_access constant text := observability_internal.require_access('{analyst,ops,service}');
+  v_scope constant observability_internal.read_scope := observability_internal.make_scope(
+    get_savings_evidence.from_time, get_savings_evidence.to_time, filters || '{"bucket": "day", "timezone": "UTC"}'
+  );
+  v_sample_from constant timestamptz := greatest(
+    v_scope.from_time, least(v_scope.to_time, clock_timestamp()) - interval '7 days'
+  );
+begin
+  return jsonb_build_object(
+    'access', case when v_access = 'service' then 'ops' else v_access end, 'from_time', v_scope.from_time,
+    'to_time', v_scope.to_time, 'sample_from_time', v_sample_from,
+    'sample_to_time', least(v_scope.to_time, clock_timestamp()), 'generated_at', clock_timestamp(),
+    'groups', (
+      select coalesce(jsonb_agg(to_jsonb(g) || jsonb_build_object('cost', g.cost::text) order by g.cost desc), '[]')
+      from (
+        select
+          d.provider, d.model, d.feature, sum((c.cell).requests) as requests,
+          sum((c.cell).prompt_tokens) as prompt_tokens, sum((c.cell).completion_tokens) as completion_tokens,
+          sum((c.cell).cached_tokens) as cached_tokens, sum((c.cell).cache_write_tokens) as cache_write_tokens,
+          sum((c.cell).reasoning_tokens) as reasoning_tokens, sum((c.cell).audio_input_tokens) as audio_input_tokens,
+          sum((c.cell).audio_output_tokens) as audio_output_tokens, sum((c.cell).cost) as cost,
+          sum((c.cell).unpriced_requests) as unpriced_requests, sum((c.cell).fallback_requests) as fallback_requests,
+          sum((c.cell).estimated_requests) as estimated_requests, count(distinct c.bucket_start) as days,
+          max((c.cell).bucket) as last_bucket
+        from observability_internal.usage_cells(v_scope, v_scope.from_time, v_scope.to_time) as c
+        inner join observability_internal.dimensions as d on (c.cell).dim_id = d.dim_id
+        where d.status <> 'error'
+        group by d.provider, d.model, d.feature
+        order by sum((c.cell).cost) desc, d.provider, d.model, d.feature
+        limit 1000
+      ) as g
+    ),
+    'prefixes', case when v_sample_from < v_scope.to_time
+      then observability_internal.repeated_prefixes(v_sample_from, v_scope.to_time, filters) else '[]'::jsonb end
+  );
+end;
+$$;
+
+comment on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: how often they repeat and are not read from the cache, of the last 7 days at most}. Analysts and ops.';
+
+grant execute on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+
+grant execute on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) to authenticated, service_role;

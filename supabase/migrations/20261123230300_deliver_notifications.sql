@@ -1,0 +1,337 @@
+-- Purpose: hand out messages at a channel's rate, with its sealed secrets; send again what is dead; send tests.
+-- Locks: row locks on the messages taken; waits for nobody.
+
+create function observability_internal.has_vault() returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select exists (
+    select from pg_catalog.pg_class as c
+    inner join pg_catalog.pg_namespace as n on c.relnamespace = n.oid
+    where n.nspname = 'vault' and c.relname = 'decrypted_secrets'
+  );
+$$;
+
+comment on function observability_internal.has_vault() is 'Whether Supabase Vault is present.';
+
+-- Security definer: the worker's role may not read Vault everywhere; this gives it the channels' own secrets only.
+create function observability_internal.read_channel_vault(vault_id uuid) returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+as $$
+declare
+  v_secret text;
+begin
+  if not observability_internal.has_vault() or not exists (
+    select from observability_internal.channel_secrets as s where s.vault_id = read_channel_vault.vault_id
+  ) then
+    return null;
+  end if;
+  execute 'select s.decrypted_secret from vault.decrypted_secrets as s where s.id = $1' into v_secret using vault_id;
+  return v_secret::jsonb;
+end;
+$$;
+
+comment on function observability_internal.read_channel_vault(uuid) is 'Address and signing secret of a channel from Supabase Vault; null where there is none.';
+
+create or replace function observability.claim_notifications(
+  worker text, max_count integer default 20, lease_s integer default 60, as_of timestamptz default null
+) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now constant timestamptz := coalesce(claim_notifications.as_of, clock_timestamp());
+  v_claimed jsonb;
+begin
+  if coalesce(claim_notifications.worker, '') = '' then
+    raise exception 'a worker has a name' using errcode = '22023';
+  end if;
+  if max_count is null or max_count not between 1 and 1000 or lease_s is null or lease_s not between 1 and 3600 then
+    raise exception 'max_count is from 1 to 1000 and lease_s from 1 to 3600' using errcode = '22023';
+  end if;
+
+  -- What can never be sent must not wait for ever: its last lease ran out, or its channel is gone or switched off.
+  with hopeless as (
+    select
+      n.notification_id,
+      case
+        when n.channel_id is null then 'the channel was deleted'
+        when not c.is_enabled then 'the channel is switched off'
+        when s.channel_id is null then 'the channel has no address'
+        else 'the worker vanished during the last attempt'
+      end as reason
+    from observability_internal.notifications as n
+    left join observability.notification_channels as c on n.channel_id = c.channel_id
+    left join observability_internal.channel_secrets as s on n.channel_id = s.channel_id
+    where n.state = 'pending' and coalesce(n.leased_until, '-infinity') <= v_now
+      and (
+        c.channel_id is null or not c.is_enabled or s.channel_id is null
+        or n.attempts >= observability_internal.max_notification_attempts()
+      )
+    for update of n skip locked
+  )
+  update observability_internal.notifications as n
+  set state = 'dead', last_error = h.reason, leased_by = null, leased_until = null
+  from hopeless as h
+  where n.notification_id = h.notification_id;
+
+  with due as materialized (
+    select n.notification_id, n.channel_id, n.next_attempt_at
+    from observability_internal.notifications as n
+    where n.state = 'pending' and n.next_attempt_at <= v_now and coalesce(n.leased_until, '-infinity') <= v_now
+      -- A channel hears of an alert in the order in which it happened.
+      and not exists (
+        select from observability_internal.notifications as earlier
+        where earlier.alert_id = n.alert_id and earlier.channel_id = n.channel_id
+          and earlier.sequence < n.sequence and earlier.state = 'pending'
+      )
+  ),
+  spent as (
+    select n.channel_id, count(*) as attempts
+    from observability_internal.notifications as n
+    where n.last_attempt_at > v_now - interval '1 minute' and n.channel_id in (select d.channel_id from due as d)
+    group by n.channel_id
+  ),
+  -- Only the leader sends, so its own count is enough: two workers at once might pass the rate for a moment.
+  allowed as (
+    select d.notification_id
+    from (
+      select
+        due.*, row_number() over (partition by due.channel_id order by due.next_attempt_at, due.notification_id) as place
+      from due
+    ) as d
+    inner join observability.notification_channels as c on d.channel_id = c.channel_id
+    left join spent as s on d.channel_id = s.channel_id
+    where d.place <= c.max_per_minute - coalesce(s.attempts, 0)
+  ),
+  taken as (
+    select n.notification_id
+    from observability_internal.notifications as n
+    where n.notification_id in (select a.notification_id from allowed as a)
+      and n.state = 'pending' and coalesce(n.leased_until, '-infinity') <= v_now
+    order by n.next_attempt_at, n.notification_id
+    limit claim_notifications.max_count
+    for update of n skip locked
+  ),
+  claimed as (
+    update observability_internal.notifications as n
+    set
+      attempts = n.attempts + 1, leased_by = claim_notifications.worker, last_attempt_at = v_now,
+      leased_until = v_now + make_interval(secs => claim_notifications.lease_s)
+    from taken as t
+    where n.notification_id = t.notification_id
+    returning n.*
+  )
+  select
+    coalesce(
+      jsonb_agg(
+        jsonb_build_object(
+          'notification_id', n.notification_id, 'idempotency_key', n.idempotency_key, 'attempt', n.attempts,
+          'event', n.event, 'channel_name', n.channel_name, 'kind', c.kind, 'payload', n.payload, 'sealed', s.sealed,
+          'target_url', coalesce(s.target_url, v.secret ->> 'target_url'),
+          'signing_secret', coalesce(s.signing_secret, v.secret ->> 'signing_secret')
+        )
+        order by n.next_attempt_at, n.notification_id
+      ), '[]'
+    )
+  into v_claimed
+  from claimed as n
+  inner join observability.notification_channels as c on n.channel_id = c.channel_id
+  inner join observability_internal.channel_secrets as s on n.channel_id = s.channel_id
+  cross join lateral (select observability_internal.read_channel_vault(s.vault_id) as secret) as v;
+  return v_claimed;
+end;
+$$;
+
+comment on function observability.claim_notifications(text, integer, integer, timestamptz) is 'Leases due messages to a worker at each channel''s rate, with the sealed or readable address: [{notification_id, idempotency_key, attempt, event, channel_name, kind, payload, sealed, target_url, signing_secret}].';
+
+-- Security definer: ops may send a dead message again without a right to write the outbox.
+create function observability.resend_notification(notification_id bigint) returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform observability_internal.require_access('{ops,service}');
+  update observability_internal.notifications as n
+  set state = 'pending', attempts = 0, next_attempt_at = clock_timestamp(), leased_by = null, leased_until = null
+  where n.notification_id = resend_notification.notification_id and n.state = 'dead' and n.channel_id is not null;
+  return found;
+end;
+$$;
+
+comment on function observability.resend_notification(bigint) is 'Puts a dead message back into the outbox, with the same idempotency key. Ops only. False where none was dead.';
+
+-- Security definer: ops may try a channel without a right to write the outbox.
+create function observability.send_test_notification(channel_id bigint default null, rule_id bigint default null)
+returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule observability.alert_rules;
+  v_sent jsonb;
+begin
+  perform observability_internal.require_access('{ops,service}');
+  if num_nonnulls(send_test_notification.channel_id, send_test_notification.rule_id) <> 1 then
+    raise exception 'a test is of a channel or of a rule' using errcode = '22023';
+  end if;
+  if send_test_notification.rule_id is not null then
+    select * into v_rule from observability.alert_rules as r where r.rule_id = send_test_notification.rule_id;
+    if not found then
+      raise exception 'there is no rule %', send_test_notification.rule_id using errcode = '22023';
+    end if;
+  end if;
+  with targets as (
+    select c.*
+    from observability.notification_channels as c
+    where c.channel_id = send_test_notification.channel_id or exists (
+      select from observability.alert_rule_channels as rc
+      where rc.rule_id = send_test_notification.rule_id and rc.channel_id = c.channel_id
+    )
+  ),
+  written as (
+    insert into observability_internal.notifications as n
+    (channel_id, channel_name, event, payload, next_attempt_at, created_at)
+    select
+      t.channel_id, t.name, 'test',
+      jsonb_build_object(
+        'schema', 'treering.alert/1', 'event', 'test', 'occurred_at', clock_timestamp(), 'channel', t.name,
+        'rule', case when v_rule.rule_id is not null then observability_internal.describe_rule(v_rule) end
+      ),
+      clock_timestamp(), clock_timestamp()
+    from targets as t
+    returning n.notification_id, n.channel_name
+  )
+  select coalesce(jsonb_agg(to_jsonb(w) order by w.notification_id), '[]') into v_sent from written as w;
+  return v_sent;
+end;
+$$;
+
+comment on function observability.send_test_notification(bigint, bigint) is 'Writes a marked test message for a channel, or for every channel of a rule: [{notification_id, channel_name}]. Ops only.';
+
+create function observability.get_notification_states(notification_ids bigint[]) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object(
+    'notification_id', n.notification_id, 'channel_name', n.channel_name, 'state', n.state, 'attempts', n.attempts,
+    'last_error', n.last_error
+  ) order by n.notification_id), '[]')
+  from observability_internal.notifications as n
+  where n.notification_id = any (notification_ids);
+$$;
+
+comment on function observability.get_notification_states(bigint[]) is 'What became of messages: [{notification_id, channel_name, state, attempts, last_error}].';
+
+-- Security definer: an alert is written by the evaluation alone, but ops may say that they look after it.
+create function observability.acknowledge_alert(alert_id bigint, note text default null) returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_actor constant text := coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role');
+  v_alert observability.alerts;
+begin
+  perform observability_internal.require_access('{ops,service}');
+  update observability.alerts as a
+  set acknowledged_at = clock_timestamp(), acknowledged_by = v_actor, acknowledge_note = nullif(trim(acknowledge_alert.note), '')
+  where a.alert_id = acknowledge_alert.alert_id and a.state = 'firing'
+  returning a.* into v_alert;
+  if not found then
+    raise exception 'no alert % is firing', acknowledge_alert.alert_id using errcode = '22023';
+  end if;
+  insert into observability.alert_transitions (
+    rule_id, rule_name, alert_id, group_key, occurred_at, from_state, to_state, threshold, severity, actor, note
+  )
+  values (
+    v_alert.rule_id, v_alert.rule_name, v_alert.alert_id, v_alert.group_key, v_alert.acknowledged_at, 'firing',
+    'acknowledged', v_alert.threshold, v_alert.severity, v_actor, v_alert.acknowledge_note
+  );
+  return observability_internal.describe_alert(v_alert);
+end;
+$$;
+
+comment on function observability.acknowledge_alert(bigint, text) is 'Notes who looks after a firing alert; reminders end. Ops only. Returns the alert.';
+
+-- Security definer: so that who silenced it is written here and not by the caller.
+create function observability.silence_alerts(
+  rule_id bigint, ends_at timestamptz, group_key text default null, note text default null
+) returns jsonb
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_silence observability.alert_silences;
+begin
+  perform observability_internal.require_access('{ops,service}');
+  if silence_alerts.ends_at is null or silence_alerts.ends_at <= clock_timestamp() then
+    raise exception 'a silence ends in the future' using errcode = '22023';
+  end if;
+  insert into observability.alert_silences as s (rule_id, group_key, ends_at, note, created_by)
+  values (
+    silence_alerts.rule_id, silence_alerts.group_key, silence_alerts.ends_at, nullif(trim(silence_alerts.note), ''),
+    coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role')
+  )
+  returning s.* into v_silence;
+  return to_jsonb(v_silence);
+end;
+$$;
+
+comment on function observability.silence_alerts(bigint, timestamptz, text, text) is 'Keeps a rule, or one group of it, from sending until a moment; what still fires then is told. Ops only.';
+
+-- Security definer: as silence_alerts.
+create function observability.end_silence(silence_id bigint) returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  perform observability_internal.require_access('{ops,service}');
+  update observability.alert_silences as s
+  set ends_at = clock_timestamp()
+  where s.silence_id = end_silence.silence_id and s.ends_at > clock_timestamp();
+  return found;
+end;
+$$;
+
+comment on function observability.end_silence(bigint) is 'Ends a silence now. Ops only. False where none was running.';
+
+grant execute on function observability_internal.has_vault() to authenticated, service_role;
+
+grant execute on function observability_internal.read_channel_vault(uuid) to service_role;
+
+grant execute on function observability.resend_notification(bigint) to authenticated, service_role;
+
+grant execute on function observability.send_test_notification(bigint, bigint) to authenticated, service_role;
+
+grant execute on function observability.get_notification_states(bigint[]) to authenticated, service_role;
+
+grant execute on function observability.acknowledge_alert(bigint, text) to authenticated, service_role;
+
+grant execute on function observability.silence_alerts(bigint, timestamptz, text, text) to authenticated, service_role;
+
+grant execute on function observability.end_silence(bigint) to authenticated, service_role;
