@@ -329,6 +329,8 @@ def standard_lanes(
     *,
     deliver: Callable[[], bool],
     reconcile: Callable[[], bool] | None = None,
+    measure: Callable[[], bool] | None = None,
+    publish: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
@@ -336,6 +338,8 @@ def standard_lanes(
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
         reconcile: Reads the provider's costs; None where there is no key for them.
+        measure: Computes the metrics of rules that the database cannot: anomalies and forecasts.
+        publish: Writes the reports that are due into the outbox.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -352,8 +356,13 @@ def standard_lanes(
 
     # A key that is refused stays refused for a while: the provider is not asked again within the hour.
     daily = [] if reconcile is None else [[Job("reconcile", 24 * 60 * 60, reconcile, retry_s=60 * 60)]]
+    # Apart too: judging the history of many groups takes seconds.
+    computed = [] if measure is None else [[Job("measure_outside", 5 * 60, measure)]]
+    reports = [] if publish is None else [[Job("publish_reports", 60, publish)]]
     return [
         *daily,
+        *computed,
+        *reports,
         [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
         [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 import os
 import time
@@ -19,7 +20,9 @@ def worker(*, home: HomeOption = None) -> None:
     import ingest
     from ingest.alerts import MAX_COUNT, ChannelNotifier, deliver_notifications
     from ingest.database import open_database
+    from ingest.outside_metrics import write_outside_metrics
     from ingest.reconcile import daily_reconciliation
+    from ingest.report_job import publish_due_reports
     from ingest.settings import load_settings
     from ingest.signals import stop_on_signals
     from ingest.worker import Worker, default_name, standard_lanes
@@ -40,7 +43,21 @@ def worker(*, home: HomeOption = None) -> None:
         def deliver() -> bool:
             return deliver_notifications(database, name, notifier=notifier) >= MAX_COUNT
 
-        lanes = standard_lanes(database, deliver=deliver, reconcile=daily_reconciliation(settings, database))
+        def measure() -> bool:
+            write_outside_metrics(database, now=dt.datetime.now(dt.UTC))
+            return False
+
+        def publish() -> bool:
+            publish_due_reports(database, name, dashboard_url=settings.dashboard_url)
+            return False
+
+        lanes = standard_lanes(
+            database,
+            deliver=deliver,
+            reconcile=daily_reconciliation(settings, database),
+            measure=measure,
+            publish=publish,
+        )
         one = Worker(database, lanes, name=name, describe=_describe_journal)
         with stop_on_signals(one.stop_requested):
             one.run()
