@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from ingest.seasonal import Memory, SeasonalMedian, quantile, spread_unit
+from ingest.seasonal import Memory, SeasonalMedian, quantile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -157,7 +157,8 @@ class Detector:
         local = at.astimezone(self._timezone)
         slots = (local.hour, local.weekday() * 24 + local.hour)
         verdicts = [look.judge(at, value, slots, is_ready=is_ready) for look in self._looks]
-        return max(verdicts, key=lambda verdict: verdict.score)
+        # What a single point shows is easier to check than a mean, so it is told first.
+        return next((one for one in verdicts if one.is_unusual), max(verdicts, key=lambda one: one.score))
 
 
 def judge(
@@ -249,17 +250,17 @@ class _Look:
         return verdict
 
     def _band(self, median: float, slots: tuple[int, int]) -> _Band:
-        usual, spread = median, self._values.values - median
-        name: Season = "recent"
-        if self._chosen is not None:
-            season, slot = self._seasons[self._chosen], slots[self._chosen]
-            if (predicted := season.predict(slot)) is not None:
-                usual, name = predicted, season.name
-                spread = season.relative_errors.values * spread_unit(predicted, median)
+        season = None if self._chosen is None else self._seasons[self._chosen]
+        predicted = None if season is None else season.predict(slots[self._chosen or 0])
+        if season is not None and predicted is not None:
+            usual = predicted
+            below, above = season.spread(usual, median, self._quantile)
+        else:
+            season, usual = None, median
+            below = median - quantile(self._values.values, 1 - self._quantile)
+            above = quantile(self._values.values, self._quantile) - median
         narrowest = self._sensitivity.floor * max(abs(median), abs(usual))
-        above = max(quantile(spread, self._quantile), narrowest)
-        below = max(-quantile(spread, 1 - self._quantile), narrowest)
-        return _Band(usual, below, above, name)
+        return _Band(usual, max(below, narrowest), max(above, narrowest), "recent" if season is None else season.name)
 
     def _compare(self, at: datetime, mean: float, band: _Band) -> Verdict:
         distance = mean - band.usual

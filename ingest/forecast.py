@@ -37,6 +37,9 @@ _COSTLY_DEVIATIONS = 4.0
 _FEWEST_BACK_TESTS = 10
 _BACK_TEST_DAYS = 91
 
+# Back-tests of a month overlap, so they vary less than months do: this share of them stands for `CONFIDENCE`.
+_BACK_TEST_SHARE = 0.9
+
 # The error where the history is too short to measure it: of the rest of the month, in either direction.
 _UNMEASURED_ERROR = 0.5
 
@@ -171,5 +174,5 @@ def _error_range(history: Days, ahead: int) -> tuple[float, float]:
     ]
     if len(ratios) < _FEWEST_BACK_TESTS:
         return 1 - _UNMEASURED_ERROR, 1 + _UNMEASURED_ERROR
-    low, high = np.quantile(ratios, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(ratios, [(1 - _BACK_TEST_SHARE) / 2, (1 + _BACK_TEST_SHARE) / 2])
     return min(float(low), 1.0), max(float(high), 1.0)

@@ -59,7 +59,8 @@ class SeasonalMedian:
 
     def __init__(self, name: SeasonName, fewest: int, most: int, remembered: int, proof: int) -> None:
         self.name: SeasonName = name
-        self.relative_errors = Memory(remembered)
+        # Relative to the level, as where demand itself varies, and to its root, as where independent calls add up.
+        self._relative_errors = {1.0: Memory(remembered), 0.5: Memory(remembered)}
         self._errors = Memory(remembered)
         self._fewest = fewest
         self._most = most
@@ -82,21 +83,38 @@ class SeasonalMedian:
         predicted = self.predict(slot)
         if predicted is not None:
             self._errors.add(abs(value - predicted))
-            unit = spread_unit(predicted, median)
-            if unit > 0:
-                self.relative_errors.add((value - predicted) / unit)
+            for power, errors in self._relative_errors.items():
+                if (unit := _spread_unit(predicted, median, power)) > 0:
+                    errors.add((value - predicted) / unit)
         self._values.setdefault(slot, deque(maxlen=self._most)).append(value)
 
     def median_error(self) -> float | None:
         """The median error of the predictions; None while they are too few to count."""
-        has_proof = min(len(self._errors), len(self.relative_errors)) >= self._proof
+        has_proof = min(len(errors) for errors in (self._errors, *self._relative_errors.values())) >= self._proof
         return quantile(self._errors.values, 0.5) if has_proof else None
 
+    def spread(self, usual: float, median: float, share: float) -> tuple[float, float]:
+        """How far values lay below and above the prediction at such a level.
 
-def spread_unit(usual: float, median: float) -> float:
-    """By what the spread at a level is measured: it grows with the level's square root, as that of a count does."""
+        Args:
+            usual: The prediction.
+            median: The plain median so far.
+            share: The share of the values on each side that lie nearer.
+
+        Returns:
+            The distance below and the one above; of the two ways in which spread may grow with the level the wider.
+        """
+        units = {power: _spread_unit(usual, median, power) for power in self._relative_errors}
+        below = [-quantile(errors.values, 1 - share) * units[power] for power, errors in self._relative_errors.items()]
+        above = [quantile(errors.values, share) * units[power] for power, errors in self._relative_errors.items()]
+        return max(below), max(above)
+
+
+def _spread_unit(usual: float, median: float, power: float) -> float:
     level = abs(median) or abs(usual)
-    return math.sqrt(max(abs(usual), _QUIETEST * level) * level)
+    if level == 0:
+        return 0.0
+    return level * float(max(abs(usual) / level, _QUIETEST) ** power)
 
 
 def quantile(values: npt.NDArray[np.float64], share: float) -> float:
