@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from ingest.errors import DatabaseUnavailableError
 from ingest.report_chart import draw_trend, trend_chart
 from ingest.report_job import make_message, publish_due_reports
@@ -18,6 +16,8 @@ from tests.unit.forecasts.figures import END, FORECAST, figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pytest
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
@@ -93,7 +93,7 @@ def test_a_forecast_of_a_short_history_says_so() -> None:
 
 
 def test_many_alerts_are_counted() -> None:
-    alert = OpenAlert("Spend", "spend", Decimal("7"), "warning", "2026-11-22 10:00")
+    alert = OpenAlert("Spend", "spend", Decimal(7), "warning", "2026-11-22 10:00")
     report = write_report(figures(alerts=[alert] * 13))
     assert report.text.count("Spend: $7.00") == 10
     assert "and 3 more" in report.text
@@ -170,7 +170,7 @@ def service() -> ScriptedDatabase:
 
 def test_the_job_writes_what_is_due_from_the_databases_figures() -> None:
     database = service()
-    assert publish_due_reports(database, "worker-1", now=NOW, savings=lambda: [Saving("Cache it", Decimal("4"))]) == 2
+    assert publish_due_reports(database, "worker-1", now=NOW, savings=lambda: [Saving("Cache it", Decimal(4))]) == 2
     (published,) = database.arguments_of("publish_report")
     message: Any = published.pop("message")
     assert published == {
