@@ -4,7 +4,7 @@ A detector reads a series point by point and judges each by the points before it
 compete: lately (the median of the memory), this hour of the day, this hour of the week; a seasonal one is believed only
 after it has predicted a whole week better than the plain median did. The band around it comes from quantiles, not
 from a mean and a variance, and what was judged unusual enters the memory only up to the edge of the band: an outlier
-does not teach the detector to expect outliers, while a level that stays is learned.
+does not teach the detector to expect outliers. A level that has stayed for a day is the usual from then on.
 
 Each point is looked at twice: alone, against the widest the metric has been, and as the mean of the last hours, against
 a narrower band, which finds a modest change that lasts. How the numbers below were chosen, and what else was measured:
@@ -52,6 +52,7 @@ class Sensitivity:
         proof_s: A season must have predicted for so long, in seconds, before it is believed.
         advantage: ... and its median error must be at most this share of the plain median's.
         cycles: An hour of the day or of the week must have been seen so many times before it predicts.
+        settled: A day of which at least this share was unusual is no outlier but a new level: it is learned.
     """
 
     point_quantile: float = 0.999
@@ -65,6 +66,7 @@ class Sensitivity:
     proof_s: int = 7 * _DAY_S
     advantage: float = 0.8
     cycles: int = 3
+    settled: float = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,7 @@ class _Look:
         self._chosen: int | None = None
         self._steps_a_day = max(1, round(_DAY_S / step_s))
         self._until_choice = self._steps_a_day
+        self._day: deque[Verdict] = deque(maxlen=self._steps_a_day)
 
     def judge(self, at: datetime, value: float, slots: tuple[int, int], *, is_ready: bool) -> Verdict:
         """Judge a point, then learn from it."""
@@ -247,6 +250,9 @@ class _Look:
         self._until_choice -= 1
         if self._until_choice == 0:
             self._choose()
+        self._day.append(verdict)
+        if sum(one.is_unusual for one in self._day) >= self._sensitivity.settled * self._steps_a_day:
+            self._settle()
         return verdict
 
     def _band(self, median: float, slots: tuple[int, int]) -> _Band:
@@ -270,6 +276,16 @@ class _Look:
         if self._values.least >= 0:  # a metric that was never negative is not expected to be
             low = max(low, 0.0)
         return Verdict(at, mean, state, score, band.usual, low, high, band.season, self._span_s)
+
+    def _settle(self) -> None:
+        """Take the last day for the new level: start the memory with it and move the seasons there."""
+        values = [one.value for one in self._day]
+        expected = math.fsum(one.value if one.usual is None else one.usual for one in self._day)
+        self._values.replace(values)
+        ratio = math.fsum(values) / expected if expected else 0.0
+        for season in self._seasons:
+            season.scale(ratio)
+        self._day.clear()
 
     def _choose(self) -> None:
         self._until_choice = self._steps_a_day

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
 SeasonName = Literal["hour_of_day", "hour_of_week"]
@@ -44,6 +46,13 @@ class Memory:
         self._next = (self._next + 1) % len(self._room)
         self._count = min(self._count + 1, len(self._room))
         self.least = min(self.least, value)
+
+
+    def replace(self, values: Sequence[float]) -> None:
+        """Forget everything and remember these instead, the latest as far as there is room."""
+        self._count = self._next = 0
+        for value in values[-len(self._room) :]:
+            self.add(value)
 
 
 class SeasonalMedian:
@@ -87,6 +96,11 @@ class SeasonalMedian:
                 if (unit := _spread_unit(predicted, median, power)) > 0:
                     errors.add((value - predicted) / unit)
         self._values.setdefault(slot, deque(maxlen=self._most)).append(value)
+
+    def scale(self, ratio: float) -> None:
+        """Expect so many times as much at every hour from now on."""
+        for slot, values in self._values.items():
+            self._values[slot] = deque((ratio * value for value in values), self._most)
 
     def median_error(self) -> float | None:
         """The median error of the predictions; None while they are too few to count."""
