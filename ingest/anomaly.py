@@ -1,10 +1,11 @@
 """Says which points of a metric are unusual, and why.
 
-A detector reads a series point by point and judges each by the points before it alone. Three answers to "what is usual"
-compete: lately (the median of the memory), this hour of the day, this hour of the week; a seasonal one is believed only
-after it has predicted a whole week better than the plain median did. The band around it comes from quantiles, not
-from a mean and a variance, and what was judged unusual enters the memory only up to the edge of the band: an outlier
-does not teach the detector to expect outliers. A level that has stayed for a day is the usual from then on.
+A detector reads a series point by point and judges each by the points before it alone. Three answers to "what is
+usual" compete: lately (the median of the memory), this hour of the day, this hour of the week; a seasonal one is
+believed only after it has predicted a whole week with less than half of the error of the plain median. The band
+around it comes from quantiles, not from a mean and a variance, and what was judged unusual enters the memory only up
+to the edge of the band: an outlier does not teach the detector to expect outliers. A level that has stayed for a day
+is the usual from then on.
 
 Each point is looked at twice: alone, against the widest the metric has been, and as the mean of the last hours, against
 a narrower band, which finds a modest change that lasts. How the numbers below were chosen, and what else was measured:
@@ -42,15 +43,15 @@ class Sensitivity:
 
     Attributes:
         point_quantile: The band of a single point holds this share of what was seen above the usual (and below it).
-        point_margin: A single point is unusual beyond so many widths of its band.
+        point_margin: A single point is unusual beyond so many widths of its band; infinite: points are not looked at.
         lasting_quantile: The same for the mean of the last hours.
-        lasting_margin: The same for the mean of the last hours.
+        lasting_margin: The same for the mean of the last hours; infinite: it is not looked at.
         lasting_s: How many seconds count as the last hours.
         floor: A band is at least this share of the usual wide, so that a constant may tremble.
         memory_s: How many seconds are remembered for the spread and for what is usual lately.
         learning_s: No verdict before the series is so old, in seconds.
         proof_s: A season must have predicted for so long, in seconds, before it is believed.
-        advantage: ... and its median error must be at most this share of the plain median's.
+        advantage: ... and its mean error must be at most this share of the plain median's.
         cycles: An hour of the day or of the week must have been seen so many times before it predicts.
         settled: A day of which at least this share was unusual is no outlier but a new level: it is learned.
     """
@@ -64,7 +65,7 @@ class Sensitivity:
     memory_s: int = 28 * _DAY_S
     learning_s: int = 2 * _DAY_S
     proof_s: int = 7 * _DAY_S
-    advantage: float = 0.8
+    advantage: float = 0.4
     cycles: int = 3
     settled: float = 0.75
 
@@ -140,10 +141,11 @@ class Detector:
         self._timezone = timezone
         self._sensitivity = chosen = sensitivity or Sensitivity()
         self._first_at: datetime | None = None
-        self._looks = [
-            _Look(chosen, step_s, step_s, chosen.point_quantile, chosen.point_margin),
-            _Look(chosen, step_s, chosen.lasting_s, chosen.lasting_quantile, chosen.lasting_margin),
-        ]
+        looks = (
+            (step_s, chosen.point_quantile, chosen.point_margin),
+            (chosen.lasting_s, chosen.lasting_quantile, chosen.lasting_margin),
+        )
+        self._looks = [_Look(chosen, step_s, *look) for look in looks if math.isfinite(look[-1])]
 
     def update(self, at: datetime, value: float) -> Verdict:
         """Judge the next point, then learn from it.
@@ -238,8 +240,12 @@ class _Look:
         if len(self._values) >= _FEWEST_VALUES:
             median = quantile(self._values.values, 0.5)
             band = self._band(median, slots)
-            if is_ready and band.above > 0 and band.below > 0:
-                verdict = self._compare(at, mean, band)
+            # Of a side on which nothing ever lay there is nothing to say.
+            width = (
+                band.above if mean > band.usual else band.below if mean < band.usual else max(band.below, band.above)
+            )
+            if is_ready and width > 0:
+                verdict = self._compare(at, mean, band, width)
                 mean = min(max(mean, band.usual - self._margin * band.below), band.usual + self._margin * band.above)
             self._errors.add(abs(mean - median))
         else:
@@ -258,9 +264,11 @@ class _Look:
     def _band(self, median: float, slots: tuple[int, int]) -> _Band:
         season = None if self._chosen is None else self._seasons[self._chosen]
         predicted = None if season is None else season.predict(slots[self._chosen or 0])
+        spread = (0.0, 0.0)
         if season is not None and predicted is not None:
-            usual = predicted
-            below, above = season.spread(usual, median, self._quantile)
+            spread = season.spread(predicted, median, self._quantile)
+        if season is not None and predicted is not None and max(spread) > 0:
+            usual, (below, above) = predicted, spread
         else:
             season, usual = None, median
             below = median - quantile(self._values.values, 1 - self._quantile)
@@ -268,9 +276,9 @@ class _Look:
         narrowest = self._sensitivity.floor * max(abs(median), abs(usual))
         return _Band(usual, max(below, narrowest), max(above, narrowest), "recent" if season is None else season.name)
 
-    def _compare(self, at: datetime, mean: float, band: _Band) -> Verdict:
+    def _compare(self, at: datetime, mean: float, band: _Band, width: float) -> Verdict:
         distance = mean - band.usual
-        score = abs(distance) / (self._margin * (band.above if distance > 0 else band.below))
+        score = abs(distance) / (self._margin * width)
         state: State = "usual" if score <= 1 else "above" if distance > 0 else "below"
         low, high = band.usual - band.below, band.usual + band.above
         if self._values.least >= 0:  # a metric that was never negative is not expected to be
@@ -290,9 +298,9 @@ class _Look:
     def _choose(self) -> None:
         self._until_choice = self._steps_a_day
         self._chosen = None
-        best = quantile(self._errors.values, 0.5) if len(self._errors) else math.inf
+        best = float(self._errors.values.mean()) if len(self._errors) else math.inf
         for number, season in enumerate(self._seasons):
-            error = season.median_error()
+            error = season.mean_error()
             if error is not None and error <= self._sensitivity.advantage * best:
                 self._chosen, best = number, error
 

@@ -144,7 +144,7 @@ def _weekday_factors(history: Days) -> Days:
     # Weekdays are counted from the day after the history; medians, so that one costly day makes no costly weekday.
     position = (np.arange(len(history)) - len(history)) % 7
     typical = float(np.median(history[-28:]))
-    if typical <= 0:
+    if typical <= 1e-9 * float(history.max()):  # next to nothing on most days: no weekday says anything
         return np.ones(7)
     medians = np.array([np.median(history[position == number]) for number in range(7)]) / typical
     medians = np.maximum(medians, 0.01)

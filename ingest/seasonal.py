@@ -47,7 +47,6 @@ class Memory:
         self._count = min(self._count + 1, len(self._room))
         self.least = min(self.least, value)
 
-
     def replace(self, values: Sequence[float]) -> None:
         """Forget everything and remember these instead, the latest as far as there is room."""
         self._count = self._next = 0
@@ -102,10 +101,13 @@ class SeasonalMedian:
         for slot, values in self._values.items():
             self._values[slot] = deque((ratio * value for value in values), self._most)
 
-    def median_error(self) -> float | None:
-        """The median error of the predictions; None while they are too few to count."""
+    def mean_error(self) -> float | None:
+        """The mean error of the predictions; None while they are too few to count.
+
+        Not the median, which says nothing of the busy hours where most hours are quiet.
+        """
         has_proof = min(len(errors) for errors in (self._errors, *self._relative_errors.values())) >= self._proof
-        return quantile(self._errors.values, 0.5) if has_proof else None
+        return float(self._errors.values.mean()) if has_proof else None
 
     def spread(self, usual: float, median: float, share: float) -> tuple[float, float]:
         """How far values lay below and above the prediction at such a level.

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    Count = Callable[["Sequence[datetime]", "Sequence[tuple[datetime, datetime]]", float], "Score"]
+
 FOLDER = Path(__file__).parents[3] / "shared/data/nab"
 STEP_S = 300
 SAME_ALARM = timedelta(hours=6)
@@ -85,12 +87,12 @@ def load() -> list[Series]:
     return [_read(path, windows[path.name]) for path in sorted(FOLDER.glob("*.csv"))]
 
 
-def score(series: Series, alarms: Iterable[datetime]) -> Score:
-    """Count the alarms after the learning part."""
+def score(series: Series, alarms: Iterable[datetime], count: Count | None = None) -> Score:
+    """Count the alarms after the learning part, as `score_alarms` does unless told otherwise."""
     begin = series.starts[series.learning]
     windows = [window for window in series.windows if window[1] >= begin]
     counted = [at for at in alarms if at >= begin]
-    return score_alarms(counted, windows, (series.starts[-1] - begin).total_seconds() / WEEK_S)
+    return (count or score_alarms)(counted, windows, (series.starts[-1] - begin).total_seconds() / WEEK_S)
 
 
 def score_alarms(alarms: Sequence[datetime], windows: Sequence[tuple[datetime, datetime]], weeks: float) -> Score:
@@ -107,6 +109,20 @@ def score_alarms(alarms: Sequence[datetime], windows: Sequence[tuple[datetime, d
 
     hits = sum(any(start <= at <= end for at in alarms) for start, end in windows)
     return Score(hits, len(windows), sum(not touches(group) for group in groups), weeks)
+
+
+def score_blocks(alarms: Sequence[datetime], windows: Sequence[tuple[datetime, datetime]], weeks: float) -> Score:
+    """Count as a person does who is told again every six hours while an alarm goes on."""
+    told: list[datetime] = []
+    for at in alarms:
+        if not told or at - told[-1] >= SAME_ALARM:
+            told.append(at)
+
+    def is_inside(at: datetime) -> bool:
+        return any(start <= at <= end for start, end in windows)
+
+    hits = sum(any(start <= at <= end for at in told) for start, end in windows)
+    return Score(hits, len(windows), sum(not is_inside(at) for at in told), weeks)
 
 
 def fixed_threshold(series: Series) -> npt.NDArray[np.bool_]:

@@ -121,12 +121,24 @@ def test_an_outlier_does_not_hide_the_next_one() -> None:
     assert found[second].state == "above"
 
 
-def test_a_new_level_is_learned_in_time() -> None:
+def test_a_level_that_has_stayed_for_a_day_is_the_usual() -> None:
     rng = random.Random(5)
-    values = [rng.lognormvariate(0, 0.1) * (1.0 if hour < 28 * 24 else 3.0) for hour in range(70 * 24)]
+    values = [rng.lognormvariate(0, 0.1) * (1.0 if hour < 28 * 24 else 3.0) for hour in range(42 * 24)]
     found = verdicts(hourly(values))
-    assert found[28 * 24].state == "above"
-    assert not any(verdict.is_unusual for verdict in found[-14 * 24 :])
+    assert all(verdict.state == "above" for verdict in found[28 * 24 : 28 * 24 + 18])
+    assert not any(verdict.is_unusual for verdict in found[30 * 24 :])
+    assert found[-1].usual == pytest.approx(3.0, rel=0.1)
+
+
+def test_a_week_whose_level_moved_keeps_its_shape() -> None:
+    values = [(1.0 if hour < 8 * 168 else 4.0) * value for hour, value in enumerate(week_shaped(10))]
+    night = 9 * 168 + 3  # Monday 03:00, where 0.8 is the usual now
+    values[night] = 6.0
+    found = verdicts(hourly(values))
+    assert found[8 * 168 + 10].state == "above"
+    assert (found[night].state, found[night].season) == ("above", "hour_of_week")
+    others = found[8 * 168 + 72 : night] + found[night + 4 :]
+    assert sum(verdict.is_unusual for verdict in others) <= 2
 
 
 def test_a_modest_rise_that_lasts_is_found() -> None:
@@ -155,6 +167,28 @@ def test_a_young_series_gets_no_verdict() -> None:
 
 def test_after_nothing_but_zeros_there_is_no_usual() -> None:
     assert verdicts(hourly([0.0] * 100 + [5.0]))[-1].state == "learning"
+
+
+def test_spend_where_mostly_nothing_is_spent_is_judged_from_above() -> None:
+    rng = random.Random(5)
+    values = [rng.choice([0.0, 0.0, 0.0, 1.0, 2.0]) for _ in range(28 * 24)] + [0.0, 40.0]
+    found = verdicts(hourly(values))
+    assert (found[-2].state, found[-1].state) == ("usual", "above")
+    assert found[-1].explain("$").startswith("40.00 where 0.00 is the usual")
+    assert not any(verdict.state == "below" for verdict in found)
+
+
+def test_an_office_that_is_quiet_most_hours_has_its_season() -> None:
+    rng = random.Random(5)
+    busy = [9 <= hour % 24 < 18 and hour // 24 % 7 < 5 for hour in range(8 * 168)]
+    values = [(2.0 if one else 0.2) * rng.lognormvariate(0, 0.1) for one in busy]
+    assert {verdict.season for verdict in verdicts(hourly(values))[6 * 168 :]} == {"hour_of_week"}
+
+
+def test_an_hour_that_is_always_the_same_is_judged_by_the_whole() -> None:
+    values = [0.0 if hour % 24 < 12 else 1.0 + hour % 5 for hour in range(8 * 168)]
+    values[-24 + 3] = 50.0  # at night, where nothing ever was
+    assert verdicts(hourly(values))[-24 + 3].state == "above"
 
 
 def test_a_gap_is_neither_judged_nor_learned() -> None:
