@@ -2,8 +2,8 @@
 
 What was spent so far is known. Each day that is left is expected to cost the level of late times what its weekday
 usually costs, plus the share of rare costly days; half of the recent trend is carried on. The interval comes from the
-history itself: the same forecast is made as of many earlier days for as many days ahead, and its errors are the
-quantiles. How the numbers below were chosen: docs/adr/0091-forecast.md.
+history itself: the same forecast is made as of many earlier days for as many days ahead, and its errors, with
+Student's allowance for how few of them are independent, are the width. How the numbers below were chosen: docs/adr/0091-forecast.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import calendar
 import math
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -37,13 +38,11 @@ _COSTLY_DEVIATIONS = 4.0
 _FEWEST_BACK_TESTS = 10
 _BACK_TEST_DAYS = 91
 
-# Back-tests of a month overlap, so they vary less than months do: this share of them stands for `CONFIDENCE`.
-_BACK_TEST_SHARE = 0.9
-
 # The error where the history is too short to measure it: of the rest of the month, in either direction.
 _UNMEASURED_ERROR = 0.5
 
 _MAD_TO_SIGMA = 1.4826
+_NORMAL = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,13 +165,21 @@ def _daily_growth(calm: Days) -> float:
 def _error_range(history: Days, ahead: int) -> tuple[float, float]:
     """What the rest of the month may come to, as shares of what is forecast for it."""
     earliest = max(FEWEST_DAYS, len(history) - _BACK_TEST_DAYS)
-    origins = range(earliest, len(history) - ahead + 1)
-    ratios = [
-        float(history[origin : origin + ahead].sum()) / forecast
-        for origin in origins
-        if (forecast := float(next_days(history[:origin], ahead).sum())) > 0
-    ]
-    if len(ratios) < _FEWEST_BACK_TESTS:
+    errors = []
+    for origin in range(earliest, len(history) - ahead + 1):
+        came, forecast = float(history[origin : origin + ahead].sum()), float(next_days(history[:origin], ahead).sum())
+        if came > 0 and forecast > 0:
+            errors.append(math.log(came / forecast))
+    if len(errors) < _FEWEST_BACK_TESTS:
         return 1 - _UNMEASURED_ERROR, 1 + _UNMEASURED_ERROR
-    low, high = np.quantile(ratios, [(1 - _BACK_TEST_SHARE) / 2, (1 + _BACK_TEST_SHARE) / 2])
-    return min(float(low), 1.0), max(float(high), 1.0)
+    # Back-tests overlap: no more of them are independent than fit into the history one after the other.
+    width = _student(max(1.0, (len(history) - earliest) / ahead)) * math.sqrt(float(np.mean(np.square(errors))))
+    return math.exp(-width), math.exp(width)
+
+
+def _student(freedom: float) -> float:
+    """Student's t that `CONFIDENCE` lies within on both sides (Fisher's expansion about the normal distribution)."""
+    z = _NORMAL
+    first = (z**3 + z) / 4
+    second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
+    return z + first / freedom + second / freedom**2
