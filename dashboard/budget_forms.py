@@ -29,11 +29,11 @@ def draw_budgets(viewer: Viewer, configuration: Configuration) -> None:
             draw_facts(budget.name, describe_budget(budget))
             if budget.used is not None:
                 st.badge(
-                    f"{format_share(budget.used, 0)} used",
+                    f"{format_share(budget.used, 1)} used",
                     color="red" if budget.used >= 1 else "orange" if budget.used >= Decimal("0.8") else "green",
                 )
             if budget.forecast is not None:
-                st.badge(f"{format_share(budget.forecast, 0)} expected", color="red" if budget.forecast > 1 else "gray")
+                st.badge(f"{format_share(budget.forecast, 1)} expected", color="red" if budget.forecast > 1 else "gray")
             if not budget.is_enabled:
                 st.badge("Off", color="gray")
             with st.popover("Edit", type="tertiary", key=f"settings_budget_edit_{budget.budget_id}"):

@@ -87,6 +87,18 @@ def cost_note(totals: Totals) -> str:
     return "All priced, all reported" if totals.requests else ""
 
 
+def priced_card(totals: Totals) -> Card:
+    """Return the card of the share of requests that have a price; it says 100% only when all have one."""
+    priced = totals.requests - totals.unpriced_requests
+    share = format_share(priced, totals.requests)
+    return Card(
+        "Requests with a price",
+        ">99.9%" if totals.unpriced_requests and share == "100.0%" else share,
+        note=f"{totals.unpriced_requests:,} unpriced" if totals.unpriced_requests else "none unpriced",
+        help=f"{priced:,} of {totals.requests:,} requests. What unpriced requests cost is in no sum.",
+    )
+
+
 def requests_card(totals: Totals, previous: Totals) -> Card:
     """Return the card of the number of calls."""
     return Card(

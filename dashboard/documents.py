@@ -6,7 +6,7 @@ are ignored, so that an older app goes on working.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
+from datetime import date, datetime  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal  # noqa: TC003
 
 from pydantic import BaseModel, ConfigDict
@@ -197,3 +197,34 @@ class Performance(Page):
     by_feature: tuple[SpeedRow, ...] = ()
     errors_by_type: tuple[ErrorRow, ...] = ()
     routes: Routes = Routes()
+
+
+class BillTotals(_Document):
+    """Bill and record over the days that have a bill. `drift` is the bill less the record, US dollars."""
+
+    days: int = 0
+    days_without_bill: int = 0
+    billed_cost: Decimal | None = None
+    recorded_cost: Decimal | None = None
+    drift: Decimal | None = None
+    drift_fraction: Decimal | None = None
+    fetched_at: datetime | None = None
+
+
+class DriftCause(_Document):
+    """What could explain a part of the drift. `amount` is that part in US dollars, None where it cannot be told."""
+
+    cause: str
+    requests: int | None = None
+    amount: Decimal | None = None
+    details: object = None
+
+
+class Reconciliation(_Document):
+    """Document of `get_reconciliation`: the provider's bill beside what was recorded."""
+
+    provider: str
+    from_day: date
+    to_day: date
+    totals: BillTotals = BillTotals()
+    explanations: tuple[DriftCause, ...] = ()

@@ -229,14 +229,15 @@ def _facts(alert: Alert, zone: ZoneInfo) -> str:
 def _draw_actions(viewer: Viewer, alert: Alert) -> None:
     if alert.acknowledged_at is None:
         with st.popover("Acknowledge", icon=":material/visibility:", key=f"alerts_acknowledge_{alert.alert_id}"):
-            note = st.text_input("Note", key=f"alerts_note_{alert.alert_id}", max_chars=500)
+            note = f"alerts_note_{alert.alert_id}"
+            st.text_input("Note", key=note, max_chars=500)
             st.button(
                 "I look after it",
                 key=f"alerts_acknowledge_save_{alert.alert_id}",
                 type="primary",
                 on_click=change,
                 args=(
-                    lambda: queries.acknowledge_alert(viewer, alert.alert_id, note or ""),
+                    lambda: queries.acknowledge_alert(viewer, alert.alert_id, _typed(note)),
                     f"{alert.rule_name} acknowledged",
                 ),
             )
@@ -245,23 +246,28 @@ def _draw_actions(viewer: Viewer, alert: Alert) -> None:
     rule_id = alert.rule_id
     with st.popover("Silence", icon=":material/notifications_paused:", key=f"alerts_silence_{alert.alert_id}"):
         length = st.selectbox("For", list(SILENCES), key=f"alerts_silence_for_{alert.alert_id}")
-        is_one = bool(alert.group_key) and st.toggle(
-            f"Only {alert.group_key}", value=True, key=f"alerts_silence_one_{alert.alert_id}"
-        )
-        reason = st.text_input("Reason", key=f"alerts_silence_note_{alert.alert_id}", max_chars=500)
-        group = alert.group_key if is_one else None
+        if alert.group_key:
+            st.toggle(f"Only {alert.group_key}", value=True, key=f"alerts_silence_one_{alert.alert_id}")
+        st.text_input("Reason", key=f"alerts_silence_note_{alert.alert_id}", max_chars=500)
         st.button(
             "Send nothing",
             key=f"alerts_silence_save_{alert.alert_id}",
             type="primary",
             on_click=change,
-            args=(
-                lambda: queries.silence_alerts(
-                    viewer, rule_id, group, datetime.now(UTC) + SILENCES[length], reason or ""
-                ),
-                f"{alert.rule_name} is silenced for {length}",
-            ),
+            args=(lambda: _silence(viewer, alert, rule_id), f"{alert.rule_name} is silenced for {length}"),
         )
+
+
+def _silence(viewer: Viewer, alert: Alert, rule_id: int) -> None:
+    length = SILENCES[st.session_state[f"alerts_silence_for_{alert.alert_id}"]]
+    group = alert.group_key if st.session_state.get(f"alerts_silence_one_{alert.alert_id}") else None
+    reason = _typed(f"alerts_silence_note_{alert.alert_id}")
+    queries.silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
+
+
+def _typed(key: str) -> str:
+    # A callback looks at the widget itself: what was typed just before the click is not in the last drawing yet.
+    return str(st.session_state.get(key) or "")
 
 
 def _draw_panel(title: str, name: str, rows: Sequence[BaseModel], frame: pd.DataFrame) -> None:

@@ -5,6 +5,7 @@ Cached answers are shared by all sessions of the server: the viewer is the first
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -13,13 +14,16 @@ from pydantic import ValidationError
 
 from dashboard import alert_documents, documents
 from dashboard.identity import Viewer
+from dashboard.repricing import PAGE_ROWS, Preview, preview
+from dashboard.suggestions import Suggestion, cost_optimization_suggestions
 from ingest.database import Database, JsonValue, open_viewer_database
 from ingest.errors import DatabaseError, DatabaseUnavailableError
 from ingest.sealing import SecretBox
 from ingest.settings import load_settings
+from pricing import PriceBook, parse_customer_prices
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pydantic import BaseModel
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "acknowledge_alert",
     "add_member",
+    "add_price",
     "backtest_rule",
     "delete_alert_rule",
     "delete_budget",
@@ -40,7 +45,11 @@ __all__ = [
     "get_costs",
     "get_overview",
     "get_performance",
+    "get_prices",
+    "get_reconciliation",
+    "get_savings",
     "get_usage",
+    "preview_reprice",
     "remove_member",
     "reporting_zone",
     "resend_notification",
@@ -53,6 +62,8 @@ __all__ = [
 
 # Long enough to serve the reruns of one click from memory, short enough for "live".
 READ_TTL: Final = timedelta(seconds=5)
+# Savings are of a month: they need no newer answer, and the evidence is the dearest read of the app.
+SAVINGS_TTL: Final = timedelta(minutes=10)
 # A minted token lives an hour; a connection is renewed well before.
 CONNECTION_TTL: Final = timedelta(minutes=30)
 
@@ -72,6 +83,75 @@ def get_usage(viewer: Viewer, window: Window) -> documents.Usage:
 def get_costs(viewer: Viewer, window: Window) -> documents.Costs:
     """Read the document of the Costs page."""
     return _parse(documents.Costs, _read(viewer, "get_costs", window))
+
+
+def get_reconciliation(viewer: Viewer, window: Window) -> documents.Reconciliation:
+    """Read a provider's bill beside what was recorded. Analysts and ops."""
+    return _parse(documents.Reconciliation, _read(viewer, "get_reconciliation", window))
+
+
+def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Sequence[Suggestion]:
+    """Return what would have saved money in the last 30 days. Analysts and ops.
+
+    Args:
+        viewer: Who is looking.
+        filters: Pairs of a dimension and the values that it is restricted to.
+    """
+    return _read_savings(viewer, filters)
+
+
+def get_prices(viewer: Viewer) -> tuple[PriceBook, list[Mapping[str, JsonValue]], bool]:
+    """Return the price book, the customer's rows as stored, and whether the worker has fetched a catalogue.
+
+    The book has this release's catalogue: the fetched one is the service's alone. Analysts and ops. Never cached.
+    """
+    settings = load_settings()
+    document = _call(viewer, "get_prices", {})
+    prices = document.get("prices") if isinstance(document, dict) else None
+    own: list[Mapping[str, JsonValue]] = (
+        [price for price in prices if isinstance(price, dict)] if isinstance(prices, list) else []
+    )
+    rows, _ = parse_customer_prices(own)
+    book = PriceBook(rows, deployments=settings.deployments, region=settings.region)
+    return book, own, isinstance(document, dict) and document.get("catalogue") is not None
+
+
+def add_price(viewer: Viewer, price: Mapping[str, JsonValue]) -> None:
+    """Append a price. Ops only."""
+    _call(viewer, "add_price", {"price": dict(price)})
+
+
+def preview_reprice(
+    viewer: Viewer, book: PriceBook, from_time: datetime, to_time: datetime, model: str, provider: str
+) -> Preview:
+    """Tell what pricing calls again would change, of a bounded number of calls. Ops only.
+
+    Args:
+        viewer: Who is looking.
+        book: Prices, with the customer's own.
+        from_time: Beginning, included.
+        to_time: End, excluded.
+        model: Only this one, as recorded; empty for all.
+        provider: Only this one, as recorded; empty for all.
+    """
+    filters: dict[str, JsonValue] = {
+        name: [value] for name, value in (("model", model), ("provider", provider)) if value
+    }
+
+    def read_page(place: Mapping[str, JsonValue] | None) -> Mapping[str, JsonValue]:
+        after = place or {}
+        arguments: dict[str, JsonValue] = {
+            "from_time": from_time.isoformat(),
+            "to_time": to_time.isoformat(),
+            "filters": filters,
+            "after_created_at": after.get("created_at"),
+            "after_event_id": after.get("event_id"),
+            "max_rows": PAGE_ROWS,
+        }
+        page = _call(viewer, "get_rows_to_reprice", arguments)
+        return page if isinstance(page, dict) else {}
+
+    return preview(read_page, book, load_settings().fallback_model)
 
 
 def get_performance(viewer: Viewer, window: Window) -> documents.Performance:
@@ -193,9 +273,15 @@ def _connect(user_id: str, access_token: str | None) -> Database:
 
 
 def _call(viewer: Viewer, function: str, arguments: dict[str, JsonValue]) -> JsonValue:
+    with _connected(viewer) as database:
+        return database.call(function, **arguments)
+
+
+@contextmanager
+def _connected(viewer: Viewer) -> Iterator[Database]:
     database = _connect(viewer.user_id, viewer.access_token)
     try:
-        return database.call(function, **arguments)
+        yield database
     except DatabaseUnavailableError:
         # The database may come back at another address: the next call looks again.
         _connect.clear(viewer.user_id, viewer.access_token)
@@ -220,9 +306,25 @@ def _change_alerts(viewer: Viewer, function: str, arguments: dict[str, JsonValue
     _read.clear()  # the page that follows shows the change
 
 
+@st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+def _read_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Suggestion]:
+    book, _, _ = get_prices(viewer)
+    with _connected(viewer) as database:
+        try:
+            return cost_optimization_suggestions(
+                database, filters={name: list(values) for name, values in filters}, book=book
+            )
+        except ValidationError as error:
+            raise _unknown_form(error) from error
+
+
 def _parse(model: type[D], document: JsonValue) -> D:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        fields = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)[:3])
-        raise DatabaseError(f"the database answered in a form this app does not know ({fields})") from error
+        raise _unknown_form(error) from error
+
+
+def _unknown_form(error: ValidationError) -> DatabaseError:
+    fields = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)[:3])
+    return DatabaseError(f"the database answered in a form this app does not know ({fields})")

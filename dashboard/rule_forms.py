@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from dashboard.identity import Viewer
 
 _DEFAULTS = {"spend": "50", "tokens": "1000000", "requests": "1000", "route_requests": "1000", "pipeline_lag_s": "120"}
+# A bill has whole days: the database takes no shorter window.
+_SHORTEST_DRIFT_WINDOW_S = 172_800
 _NO_DATA = {"ok": "It is fine", "firing": "It fires", "keep": "Nothing changes"}
 
 
@@ -86,9 +88,12 @@ def draw_backtest(metric: str, result: Backtest) -> None:
         )
     if result.series:
         values = pd.DataFrame(
-            {"": [point.moment for point in result.series], "value": [float(point.value) for point in result.series]}
+            {
+                "time": [point.moment for point in result.series],
+                "value": [float(point.value) for point in result.series],
+            }
         )
-        st.line_chart(values, x="", y="value", height=140)
+        st.line_chart(values, x="time", y="value", x_label="", y_label=METRICS[metric], height=160)
     if result.firings:
         st.dataframe(
             pd.DataFrame(
@@ -149,8 +154,12 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
 
 
 def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
-    current = rule.window_s if rule else 86_400 if metric == "provider_drift" else 3600
-    windows: list[int | str] = [*sorted({*WINDOWS, current}), *PERIODS]
+    current = rule.window_s if rule else 604_800 if metric == "provider_drift" else 3600
+    shortest = _SHORTEST_DRIFT_WINDOW_S if metric == "provider_drift" else 60
+    windows: list[int | str] = [seconds for seconds in sorted({*WINDOWS, current}) if seconds >= shortest]
+    if metric not in ("provider_drift", "pipeline_lag_s"):
+        windows += PERIODS
+    chosen_window: int | str = (rule.period or current) if rule else current
     delays = sorted({*DELAYS, rule.for_s if rule else 0})
     groups = [name for name in GROUPS if _can_group(metric, name)]
     channels = {channel.channel_id: channel.name for channel in configuration.channels}
@@ -172,9 +181,9 @@ def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | 
     window = left.selectbox(
         "Window",
         windows,
-        index=windows.index((rule.period or current) if rule else current),
+        index=windows.index(chosen_window) if chosen_window in windows else 0,
         format_func=lambda choice: length_in_words(choice) if isinstance(choice, int) else PERIODS[choice].capitalize(),
-        key=f"{key}_window",
+        key=f"{key}_window_{shortest}",
     )
     critical = right.text_input(
         "Critical threshold",

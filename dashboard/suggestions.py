@@ -158,7 +158,7 @@ def cost_optimization_suggestions(
         database: Opened as an analyst, ops, or the service.
         from_time: First moment looked at; default 30 days before `to_time`.
         to_time: First moment after; default now.
-        filters: As for the pages: provider, model, feature, environment, operation, status, user_id.
+        filters: As for the pages: provider, model, feature, environment, operation, status.
         book: Prices, with the customer's own; default the built-in ones.
 
     Raises:

@@ -1,14 +1,18 @@
 """Records what a product's LLM calls cost and how fast they are, without slowing them down.
 
-`configure` once at the start, then `record_usage` for each call of a model.
+`configure` once at the start, then `track` the client that calls models, or `record_usage` for each call.
 """
 
+from ingest.asgi import PerformanceMiddleware
 from ingest.capture import aflush, configure, flush, record_performance, record_usage, shutdown, stats
+from ingest.context import usage_context
 from ingest.errors import ConfigurationError, DatabaseError, TreeringError
+from ingest.tracking import stream_sse, track, track_stream
 
 __all__ = [
     "ConfigurationError",
     "DatabaseError",
+    "PerformanceMiddleware",
     "TreeringError",
     "aflush",
     "configure",
@@ -17,4 +21,8 @@ __all__ = [
     "record_usage",
     "shutdown",
     "stats",
+    "stream_sse",
+    "track",
+    "track_stream",
+    "usage_context",
 ]

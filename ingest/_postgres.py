@@ -19,7 +19,8 @@ from ingest._sqlstate import database_error, function_not_found
 from ingest.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+    from datetime import date
 
     from ingest.database import Argument, JsonValue
 
@@ -84,6 +85,28 @@ class PostgresDatabase:
             raise failure from error
         except UnicodeEncodeError as error:
             raise InvalidArgumentError(f"an argument is not valid Unicode: {error.reason}", sqlstate="22P05") from error
+
+    def copy_rows(self, function: str, /, **arguments: date | datetime | str | int | None) -> Iterator[bytes]:
+        """Stream the rows of `observability_internal.<function>` as CSV without a header, in one transaction.
+
+        Raises:
+            DatabaseError: As `call`.
+        """
+        query = sql.SQL("copy (select * from observability_internal.{}({})) to stdout (format csv)").format(
+            sql.Identifier(function),
+            sql.SQL(", ").join(
+                sql.SQL("{} => {}").format(sql.Identifier(name), sql.Literal(value))
+                for name, value in arguments.items()
+            ),
+        )
+        pool = self._ready_pool()
+        try:
+            with pool.connection() as connection, connection.transaction():
+                connection.execute(_IMPERSONATE, self._identity)
+                with connection.cursor().copy(query) as copy:
+                    yield from map(bytes, copy)
+        except psycopg.Error as error:
+            raise translate(error, function, arguments) from error
 
     def close(self) -> None:
         """Close all connections; further calls are refused."""

@@ -104,7 +104,6 @@ class _Connection:
 
     def __init__(self, url: str, key: str) -> None:
         import httpx
-
         from supabase import ClientOptions, create_client
 
         self.pid = os.getpid()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
@@ -256,8 +257,10 @@ def flush(timeout_s: float = 5.0) -> bool:
     Returns:
         False where that took longer; the events are then still in the journal.
     """
+    deadline = time.monotonic() + timeout_s
+    _process.settle(timeout_s)
     recorder = _process.recorder
-    return recorder.flush(timeout_s) if recorder is not None else True
+    return recorder.flush(max(0.0, deadline - time.monotonic())) if recorder is not None else True
 
 
 async def aflush(timeout_s: float = 5.0) -> bool:
@@ -276,7 +279,9 @@ def shutdown(timeout_s: float = 5.0) -> bool:
     Returns:
         Whether everything recorded so far was settled; what was not is delivered by the next process.
     """
-    return _process.stop(timeout_s, is_patient=True)
+    deadline = time.monotonic() + timeout_s
+    _process.settle(timeout_s)
+    return _process.stop(max(0.0, deadline - time.monotonic()), is_patient=True)
 
 
 def stats() -> Stats:
@@ -285,6 +290,22 @@ def stats() -> Stats:
 
     recorder = _process.recorder
     return recorder.stats() if recorder is not None else Stats()
+
+
+def is_on() -> bool:
+    """Say whether events are recorded; starts recording where it has not started."""
+    return not _process.is_off and (_process.recorder or _process.start()) is not None
+
+
+def hash_salt() -> bytes | None:
+    """Return the key of all hashes; None where recording is off."""
+    recorder = _process.recorder or _process.start()
+    return recorder.salt if recorder is not None else None
+
+
+def add_source(settle: Callable[[float], None]) -> None:
+    """Register what holds calls that are not events yet; `settle` records them all in the seconds given."""
+    _process.sources.append(settle)
 
 
 def _record(

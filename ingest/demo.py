@@ -8,8 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ingest.costing import Costing
-from ingest.demo_traffic import DEFAULT_SEED, ENVIRONMENT, SELF_HOSTED, route_events, usage_events
+from ingest.demo_traffic import DEFAULT_SEED, ENVIRONMENT, route_events, usage_events
 from ingest.notices import Notices
+from ingest.prices import Prices
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +65,10 @@ def load_demo(
     """
     start = now - timedelta(days=days)
     resumed = _newest_demo_call(database, start, now)
-    costing = Costing(fallback_model, Notices())
+    notices = Notices()
+    prices = Prices(notices)
+    prices.refresh_if_due(database)
+    costing = Costing(fallback_model, notices, lambda: prices.book)
     stored = {"record_usage": 0, "record_performance": 0}
     sent = 0
     # Requests first: the newest call then tells that everything before it is there, requests included.
@@ -76,11 +80,7 @@ def load_demo(
                 return DemoTotals(stored["record_usage"], stored["record_performance"], is_complete=False)
             if function == "record_usage":
                 for event in batch:
-                    # A price of gpt-4o for a model on one's own machine would be absurd: its cost stays unknown.
-                    if event["provider"] == SELF_HOSTED.provider:
-                        event["cost_source"] = "unpriced"
-                    else:
-                        costing.apply(event)
+                    costing.apply(event)
             count = database.call(function, events=batch)
             assert isinstance(count, int)
             stored[function] += count

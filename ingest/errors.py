@@ -1,6 +1,7 @@
 """What can go wrong, as one tree.
 
 * TreeringError
+    - ArchiveError
     - ConfigurationError
     - ProviderError
     - DatabaseError
@@ -20,6 +21,10 @@ from __future__ import annotations
 
 class TreeringError(Exception):
     """Base of every error that Treering raises on purpose."""
+
+
+class ArchiveError(TreeringError):
+    """The archive is incomplete, damaged or at odds with the database; nothing was deleted because of it."""
 
 
 class ConfigurationError(TreeringError):

@@ -5,13 +5,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ingest.errors import DatabaseUnavailableError
+from ingest.sender import Sender
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from ingest.database import Database
     from ingest.delivery import Batch, Delivery
@@ -22,6 +24,8 @@ MAINTENANCE_INTERVAL_S = 30.0
 FIRST_BACKOFF_S = 0.25
 # A database that is back should be noticed soon: a call of each process every few seconds is no burden to it.
 MAX_BACKOFF_S = 5.0
+# Most batches of one look into the journal; between looks there is time for its maintenance.
+BATCHES_PER_READ = 8
 
 
 class Backoff:
@@ -82,7 +86,10 @@ class Flusher:
         self._clock = clock
         self.delivery: Delivery | None = None
         self._database: Database | None = None
+        self._records: Iterator[tuple[bytes, int]] = iter(())
         self._batch: Batch | None = None
+        self._next: Batch | None = None
+        self._sender = Sender()
         # A SimpleQueue may be put to from a finalizer that runs in the middle of another put; an Event may not.
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._progress = threading.Condition()
@@ -140,6 +147,7 @@ class Flusher:
                 delay_s = self._fail(error)
             if delay_s > 0:
                 self._wait(delay_s)
+        self._sender.stop()
         self._close_database()
 
     def step(self) -> float:
@@ -178,17 +186,33 @@ class Flusher:
         if self._database is None:
             self._database = self._open_database()
         if self._batch is None:
-            self._batch = self.delivery.prepare(self._journal.read(self._batch_size))
-        if self._batch is not None:
-            self.delivery.send(self._batch, self._database)
-            self._journal.acknowledge(self._batch.offset, self._batch.count)
-            self._batch = None
+            self.delivery.refresh(self._database)
+            self._records = self._journal.read(self._batch_size * BATCHES_PER_READ)
+            self._batch = self._prepare(self.delivery)
+        while self._batch is not None and not self._is_stopping:
+            self._deliver(self._batch, self.delivery, self._database)
+            self._batch, self._next = self._next, None
+            self._backoff.reset()
+            self.last_error = None
+            with self._progress:
+                self._progress.notify_all()
         self._is_lingering = False
-        self._backoff.reset()
-        self.last_error = None
-        with self._progress:
-            self._progress.notify_all()
         return 0.0
+
+    def _prepare(self, delivery: Delivery) -> Batch | None:
+        return delivery.prepare(islice(self._records, self._batch_size))
+
+    def _deliver(self, batch: Batch, delivery: Delivery, database: Database) -> None:
+        """Send a batch and forget it; where another full one waits, that is prepared meanwhile."""
+        if self._next is not None or self._journal.pending < batch.count + self._batch_size:
+            delivery.send(batch, database)
+        else:
+            self._sender.start(lambda: delivery.send(batch, database))
+            try:
+                self._next = self._prepare(delivery)
+            finally:
+                self._sender.wait()
+        self._journal.acknowledge(batch.offset, batch.count)
 
     def _fail(self, error: Exception) -> float:
         self.failed_calls += 1

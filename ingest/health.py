@@ -52,6 +52,8 @@ WORKER_LIMITS = _Limits(timedelta(seconds=30), timedelta(minutes=2))
 BACKLOG_LIMITS = _Limits(timedelta(minutes=1), timedelta(minutes=15))
 # The aggregates are refreshed every 5 minutes.
 REFRESH_LIMITS = _Limits(timedelta(minutes=15), timedelta(hours=1))
+# The rollups are compared with the raw rows every day.
+VERIFICATION_LIMITS = _Limits(timedelta(hours=36), timedelta(days=7))
 # A rejected event is a fault in some client; it stays a warning for as long.
 REJECTION_SHOWN_FOR = timedelta(hours=24)
 
@@ -65,6 +67,7 @@ def judge_status(status: Mapping[str, JsonValue]) -> list[Finding]:
         _judge_worker(status, now),
         _judge_backlog(status, now),
         _judge_refresh(status, now),
+        _judge_rollups(status, now),
         _judge_rejections(status, now),
         _describe_data(status, now),
     ]
@@ -105,6 +108,24 @@ def _judge_refresh(status: Mapping[str, JsonValue], now: datetime) -> Finding:
         return Finding("aggregates", Level.WARNING, "never refreshed")
     age = now - refreshed_at
     return Finding("aggregates", REFRESH_LIMITS.judge(age), f"refreshed {describe_age(age)} ago")
+
+
+def _judge_rollups(status: Mapping[str, JsonValue], now: datetime) -> Finding:
+    last = status.get("verification")
+    waiting = f", {status['stale_hours']} hours wait to be condensed" if status.get("stale_hours") else ""
+    if not isinstance(last, Mapping):
+        return Finding("rollups", Level.OK, f"not yet compared with the raw rows{waiting}")
+    checked_at = _time(last["checked_at"])
+    assert checked_at is not None
+    age = now - checked_at
+    if not last["is_exact"]:
+        message = (
+            f"{last['difference_count']} differences from the raw rows, found {describe_age(age)} ago{waiting}: "
+            "rebuild_rollups computes the days anew"
+        )
+        return Finding("rollups", Level.CRITICAL, message)
+    message = f"equal to {last['requests']} raw calls {describe_age(age)} ago{waiting}"
+    return Finding("rollups", VERIFICATION_LIMITS.judge(age), message)
 
 
 def _judge_rejections(status: Mapping[str, JsonValue], now: datetime) -> Finding:

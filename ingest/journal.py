@@ -111,15 +111,15 @@ class Journal:
                 self._drop(head)
 
     def acknowledge(self, offset: int, count: int) -> None:
-        """Forget the `count` records last read, up to `offset`."""
+        """Forget the first `count` records of the last read that are not forgotten yet, up to `offset`."""
         with self._lock:
             head = self._reading
             assert head is not None
             head.acknowledge(offset, count)
             if head not in self._foreign:
                 self.settled += count
-            self._reading = None
             if head is not self._active and not head.pending_count:
+                self._reading = None
                 self._remove(head)
 
     def maintain(self) -> None:

@@ -28,7 +28,7 @@ METRIC_NAMES: Final = {
     "route_error_rate": "Error rate of routes",
     "unpriced_share": "Share of calls without a price",
     "estimated_share": "Share of calls with estimated tokens",
-    "provider_drift": "Difference to the provider's bill",
+    "provider_drift": "Difference from the bill",
     "pipeline_lag_s": "Lag of the pipeline",
     "budget_used": "Budget used",
     "budget_forecast": "Budget expected by the end",

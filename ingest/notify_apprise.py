@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from ingest.channels import REFUSED_SCHEMES
 from ingest.notify import Outcome
 from ingest.notify_webhook import TIMEOUT_S, is_public
-from ingest.reports import IMAGE_NAME
+from ingest.report_text import IMAGE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable

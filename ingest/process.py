@@ -26,11 +26,13 @@ class Process:
     Attributes:
         recorder: The running recorder; None before the first event, after `stop`, and where recording is off.
         is_off: Whether `ENABLE_OBSERVABILITY` is false.
+        sources: What holds calls that are not events yet; each records them in the seconds given.
     """
 
     def __init__(self) -> None:
         self.recorder: Recorder | None = None
         self.is_off = False
+        self.sources: list[Callable[[float], None]] = []
         self._make: Callable[[], Recorder | None] = make_from_environment
         self._lock = threading.RLock()
         self._has_hooks = False
@@ -62,12 +64,21 @@ class Process:
             recorder, self.recorder = self.recorder, None
         return recorder is None or recorder.shutdown(timeout_s, is_patient=is_patient)
 
+    def settle(self, timeout_s: float) -> None:
+        """Have everything recorded that is not an event yet."""
+        for settle in self.sources:
+            settle(timeout_s)
+
+    def _stop_at_exit(self) -> None:
+        self.settle(_EXIT_TIMEOUT_S)
+        self.stop(_EXIT_TIMEOUT_S, is_patient=False)
+
     def _install_hooks(self) -> None:
         if self._has_hooks:
             return
         self._has_hooks = True
         # A process should not hang at its end because the database is away: the next one delivers.
-        atexit.register(self.stop, _EXIT_TIMEOUT_S, is_patient=False)
+        atexit.register(self._stop_at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
                 before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._after_fork_in_child
@@ -116,7 +127,7 @@ def make_recorder(
     """Make a recorder; None where the settings turn recording off.
 
     Args:
-        settings: Home, fallback model, and the database where none is given.
+        settings: Home, what prices depend on, and the database where none is given.
         database: A database that stays open afterwards, or a function that opens one.
         limits: Sizes and times.
     """
@@ -134,4 +145,12 @@ def make_recorder(
         def open_database() -> Database:
             return borrowed
 
-    return Recorder(settings.home, open_database, fallback_model=settings.fallback_model, limits=limits)
+    return Recorder(
+        settings.home,
+        open_database,
+        fallback_model=settings.fallback_model,
+        deployments=settings.deployments,
+        region=settings.region,
+        hash_salt=settings.hash_salt.get_secret_value() if settings.hash_salt is not None else None,
+        limits=limits,
+    )

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
@@ -20,7 +21,7 @@ from ingest.notices import Notices
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pydantic import JsonValue
@@ -94,6 +95,9 @@ class Recorder:
         home: `TREERING_HOME`.
         open_database: Opens the database; raises a `TreeringError` while there is none.
         fallback_model: See `Settings`.
+        deployments: See `Settings`.
+        region: See `Settings`.
+        hash_salt: See `Settings`.
         limits: Sizes and times.
         clock: Monotonic seconds.
     """
@@ -104,11 +108,17 @@ class Recorder:
         open_database: Callable[[], Database],
         *,
         fallback_model: str | None = None,
+        deployments: Mapping[str, str] | None = None,
+        region: str | None = None,
+        hash_salt: str | None = None,
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._home = home
         self._fallback_model = fallback_model
+        self._deployments = deployments
+        self._region = region
+        self._hash_salt = hash_salt
         self._batch_size = limits.batch_size
         self._notices = Notices(clock)
         self._lost = 0
@@ -126,6 +136,13 @@ class Recorder:
             clock=clock,
         )
         self._thread: threading.Thread | None = None
+
+    @cached_property
+    def salt(self) -> bytes:
+        """The key of all hashes."""
+        from ingest.tracking.hashing import load_salt
+
+        return load_salt(self._home, self._hash_salt)
 
     def start(self) -> None:
         """Start the background thread; an interpreter that is shutting down refuses, and the journal keeps all."""
@@ -211,9 +228,12 @@ class Recorder:
             from ingest.costing import Costing
             from ingest.dead_letter import DeadLetters
             from ingest.delivery import Delivery
+            from ingest.prices import Prices
 
-        costing = Costing(self._fallback_model, self._notices)
-        return Delivery(costing.apply, DeadLetters(self._home / "dead-letter.jsonl"), self._notices)
+        prices = Prices(self._notices, deployments=self._deployments, region=self._region)
+        costing = Costing(self._fallback_model, self._notices, lambda: prices.book)
+        dead_letters = DeadLetters(self._home / "dead-letter.jsonl")
+        return Delivery(costing.apply, dead_letters, self._notices, prices.refresh_if_due)
 
     def _report_disk_trouble(self, error: OSError) -> None:
         self._notices.warn(

@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from ingest.outside_metrics import read_forecast, read_series, spend_by_day
 from ingest.report_chart import TREND_DAYS, draw_trend
-from ingest.reports import Figures, Kind, Mover, OpenAlert, Saving, find_movers, write_report
+from ingest.report_text import Figures, Kind, Mover, OpenAlert, Saving, find_movers, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

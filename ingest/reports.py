@@ -1,244 +1,200 @@
-"""What the daily and the weekly report say: pure, from figures to a title, plain text and HTML."""
+"""What a backend or a script asks of the figures, with exact decimals: a user's cost by day, a breakdown of a range.
+
+Both read the rollups with the rights of whoever opened the database: people see their own calls, analysts all.
+"""
 
 from __future__ import annotations
 
-import html
-from dataclasses import dataclass, field
-from datetime import date, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from datetime import date, datetime  # noqa: TC003 -- pydantic reads the annotations at run time
+from decimal import Decimal  # noqa: TC003 -- as above
+from typing import TYPE_CHECKING, TypeVar
 
-from ingest.forecast import CONFIDENCE
-from ingest.messages import format_value
+from pydantic import BaseModel, ValidationError
+
+from ingest.errors import DatabaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from ingest.forecast import MonthForecast
+    from pydantic import JsonValue
 
-Kind = Literal["daily", "weekly"]
+    from ingest.database import Argument, Database
 
-# The picture travels beside the text; the HTML names it so.
-IMAGE_NAME = "treering-trend.png"
+__all__ = ["CostBreakdown", "CostRow", "CostTotals", "DailyCost", "DayCost", "get_cost_breakdown", "get_daily_cost"]
 
-MOST_MOVERS = 5
-_MOST_ALERTS = 10
-_MOST_SAVINGS = 3
-
-# A change below a cent is nobody's news.
-_SMALLEST_MOVE = Decimal("0.01")
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Mover:
-    """A model, feature or user whose spend changed.
+class DayCost:
+    """What one day cost a user.
 
     Attributes:
-        dimension: model, feature or user.
-        key: Which one.
-        cost: US dollars in the period.
-        previous_cost: US dollars in the period before.
+        day: Day of the time zone asked for.
+        cost: US dollars; None when no call of the day has a known price.
+        requests: Calls.
+        prompt_tokens: Input tokens.
+        completion_tokens: Output tokens.
+        fallback_cost: Part of `cost` priced as the fallback model.
+        unpriced_requests: Calls without a known price, which `cost` leaves out.
     """
 
-    dimension: str
-    key: str
-    cost: Decimal
-    previous_cost: Decimal
-
-    @property
-    def change(self) -> Decimal:
-        """How much more it cost, in US dollars."""
-        return self.cost - self.previous_cost
+    day: date
+    cost: Decimal | None
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    fallback_cost: Decimal
+    unpriced_requests: int
 
 
-@dataclass(frozen=True, slots=True)
-class Saving:
-    """Something to change, and what it would save.
+class DailyCost(BaseModel, frozen=True):
+    """A user's cost by day.
 
     Attributes:
-        text: What to do, in a sentence.
-        saved_per_month: US dollars.
+        user_id: Whose.
+        from_time: Beginning of the range.
+        to_time: End of the range, excluded.
+        timezone: Whose days these are.
+        cost: US dollars of the whole range; None when nothing has a known price.
+        requests: Calls of the whole range.
+        unpriced_requests: Calls without a known price.
+        days: The days with calls, oldest first.
     """
 
-    text: str
-    saved_per_month: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAlert:
-    """An alert that fires now.
-
-    Attributes:
-        name: Name of the rule, with the group it is about.
-        metric: What is measured.
-        value: Its value when it fired.
-        severity: warning or critical.
-        since: When it began, written in the report's zone.
-    """
-
-    name: str
-    metric: str
-    value: Decimal | None
-    severity: str
-    since: str
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a report is made of.
-
-    Attributes:
-        kind: daily or weekly.
-        period_start: First day of the period.
-        period_end: First day after it.
-        timezone: IANA zone whose days these are.
-        cost: US dollars in the period; None where nothing has a price.
-        previous_cost: The same of the period before.
-        requests: Calls in the period.
-        previous_requests: Calls in the period before.
-        errors: Failed calls in the period.
-        unpriced_requests: Calls whose cost is not known.
-        movers: Who changed most, see `find_movers`.
-        forecast: Of the running month; None without any spend.
-        savings: What could be saved, the most first.
-        alerts: What fires now.
-        spend: US dollars by local day, for the trend.
-    """
-
-    kind: Kind
-    period_start: date
-    period_end: date
+    user_id: str
+    from_time: datetime
+    to_time: datetime
     timezone: str
     cost: Decimal | None
-    previous_cost: Decimal | None
     requests: int
-    previous_requests: int
-    errors: int = 0
-    unpriced_requests: int = 0
-    movers: Sequence[Mover] = ()
-    forecast: MonthForecast | None = None
-    savings: Sequence[Saving] = ()
-    alerts: Sequence[OpenAlert] = ()
-    spend: Mapping[date, float] = field(default_factory=dict)
+    unpriced_requests: int
+    days: list[DayCost]
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A report as it is sent.
+class CostRow:
+    """What one model, feature, user, … cost.
 
     Attributes:
-        title: One line.
-        text: Plain text.
-        html: HTML; names the picture as `cid:` + `IMAGE_NAME` where there is one.
+        key: Its name; None for the row of all others.
+        is_other: Whether this is the row of all others.
+        cost: US dollars; None when no call has a known price.
+        requests: Calls.
+        prompt_tokens: Input tokens.
+        completion_tokens: Output tokens.
+        cached_tokens: Input tokens read from the cache.
+        unpriced_requests: Calls without a known price.
+        errors: Calls that failed.
+        previous_cost: US dollars of the period of the same length just before.
     """
 
-    title: str
-    text: str
-    html: str
+    key: str | None
+    is_other: bool
+    cost: Decimal | None
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int
+    unpriced_requests: int
+    errors: int
+    previous_cost: Decimal | None
 
 
-def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:
-    """Choose whose spend changed most, of all dimensions, the largest change first."""
-    moved = [mover for movers in rows.values() for mover in movers if abs(mover.change) >= _SMALLEST_MOVE]
-    return sorted(moved, key=lambda mover: (-abs(mover.change), mover.dimension, mover.key))[:MOST_MOVERS]
+class CostTotals(BaseModel, frozen=True):
+    """Totals of a breakdown.
+
+    Attributes:
+        cost: US dollars; None when nothing has a known price.
+        requests: Calls.
+        fallback_cost: Part of `cost` priced as the fallback model.
+        provider_reported_cost: Part of `cost` that providers reported.
+        unpriced_requests: Calls without a known price.
+        estimated_requests: Calls whose tokens were counted by us.
+    """
+
+    cost: Decimal | None
+    requests: int
+    fallback_cost: Decimal
+    provider_reported_cost: Decimal
+    unpriced_requests: int
+    estimated_requests: int
 
 
-def write_report(figures: Figures, *, link: str | None = None, has_image: bool = False) -> Report:
-    """Write a report.
+class CostBreakdown(BaseModel, frozen=True):
+    """The cost of a range by one dimension.
+
+    Attributes:
+        from_time: Beginning, outward to the minute (by user: to the quarter of an hour).
+        to_time: End, excluded, outward likewise.
+        timezone: Time zone of the answer.
+        group_by: The dimension.
+        totals: Of the whole range; the rows add up to them.
+        rows: Costliest first; where there are more than the limit, the last one stands for the others.
+    """
+
+    from_time: datetime
+    to_time: datetime
+    timezone: str
+    group_by: str
+    totals: CostTotals
+    rows: list[CostRow]
+
+
+def get_daily_cost(
+    database: Database,
+    user_id: str | None = None,
+    *,
+    from_time: datetime | None = None,
+    to_time: datetime | None = None,
+    timezone: str = "UTC",
+) -> DailyCost:
+    """Read what a user cost, day by day.
 
     Args:
-        figures: What it is made of.
-        link: Address of the dashboard; None where it is not known.
-        has_image: Whether the picture of the trend travels with it.
+        database: Opened by `open_database`, or by `open_viewer_database` for one person.
+        user_id: Whose cost; None is the person who asks.
+        from_time: Beginning; default: 30 days before the end.
+        to_time: End, excluded; default: the end of today.
+        timezone: IANA zone whose days count.
+
+    Raises:
+        PermissionDeniedError: The cost is somebody else's, and the caller is no analyst.
+        InvalidArgumentError: The range or the time zone is wrong, or nobody is named.
     """
-    name = "Yesterday" if figures.kind == "daily" else "Last week"
-    title = f"{name} cost {format_value('spend', figures.cost)}{_change(figures.cost, figures.previous_cost)}"
-    days = _days(figures)
-    sections = [(heading, lines) for heading, lines in _sections(figures) if lines]
-    text = [title, days, ""]
-    for heading, lines in sections:
-        text += [heading, *(f"  {line}" for line in lines), ""]
-    if link:
-        text.append(link)
-    return Report(title, "\n".join(text).rstrip() + "\n", _write_html(title, days, sections, link, has_image=has_image))
+    arguments: dict[str, Argument] = {"user_id": user_id, "from_time": from_time, "to_time": to_time}
+    return _parse(DailyCost, database.call("get_daily_cost", **arguments, timezone=timezone))
 
 
-def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
-    before = "the day before" if figures.kind == "daily" else "the week before"
-    spend = [
-        f"{format_value('spend', figures.cost)}, {before} {format_value('spend', figures.previous_cost)}",
-        f"{figures.requests:,} calls, {before} {figures.previous_requests:,}",
-    ]
-    if figures.errors:
-        spend.append(f"{figures.errors:,} calls failed ({figures.errors / max(figures.requests, 1):.1%})")
-    if figures.unpriced_requests:
-        spend.append(f"{figures.unpriced_requests:,} calls have no price: their cost is not in these sums")
-    movers = [
-        f"{mover.dimension} {mover.key}: {_signed(mover.change)}, now {format_value('spend', mover.cost)}"
-        for mover in figures.movers
-    ]
-    savings = [
-        f"{saving.text} (about {format_value('spend', saving.saved_per_month)} a month)"
-        for saving in figures.savings[:_MOST_SAVINGS]
-    ]
-    alerts = [
-        f"{alert.name}: {format_value(alert.metric, alert.value)} ({alert.severity}, since {alert.since})"
-        for alert in figures.alerts[:_MOST_ALERTS]
-    ]
-    if len(figures.alerts) > _MOST_ALERTS:
-        alerts.append(f"and {len(figures.alerts) - _MOST_ALERTS} more")
-    return [
-        ("Spend", spend),
-        ("What changed most", movers),
-        ("This month", _forecast_lines(figures.forecast)),
-        ("What could be saved", savings),
-        ("Open alerts", alerts or ["none"]),
-    ]
+def get_cost_breakdown(
+    database: Database,
+    from_time: datetime,
+    to_time: datetime,
+    *,
+    group_by: str = "model",
+    filters: Mapping[str, Argument] | None = None,
+) -> CostBreakdown:
+    """Read the cost of a range by model, feature, provider, environment, operation, status or user_id.
+
+    Args:
+        database: As for `get_daily_cost`.
+        from_time: Beginning, included.
+        to_time: End, excluded; at most 400 days later.
+        group_by: The dimension.
+        filters: As for the pages: model, feature, …, user_id (a text or a list of texts), timezone, limit (10).
+
+    Raises:
+        InvalidArgumentError: The range, the dimension or a filter is wrong.
+    """
+    document = database.call(
+        "get_cost_breakdown", from_time=from_time, to_time=to_time, group_by=group_by, filters=dict(filters or {})
+    )
+    return _parse(CostBreakdown, document)
 
 
-def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
-    if forecast is None:
-        return []
-    month = f"{forecast.month:%B}"
-    spent = f"${forecast.spent:,.2f} spent so far in {month}"
-    if forecast.basis == "run_rate":
-        return [spent, f"${forecast.expected:,.2f} by its end at this pace; the history is too short for more"]
-    return [
-        spent,
-        (
-            f"${forecast.expected:,.2f} expected by its end, "
-            f"{forecast.low:,.2f} to {forecast.high:,.2f} $ with {CONFIDENCE:.0%} confidence"
-        ),
-    ]
-
-
-def _days(figures: Figures) -> str:
-    last = figures.period_end - timedelta(days=1)
-    if figures.kind == "daily":
-        return f"{last:%A, %Y-%m-%d} ({figures.timezone})"
-    return f"{figures.period_start:%Y-%m-%d} to {last:%Y-%m-%d} ({figures.timezone})"
-
-
-def _change(cost: Decimal | None, previous: Decimal | None) -> str:
-    if cost is None or not previous:
-        return ""
-    share = float(cost / previous) - 1
-    return ", as much as before" if abs(share) < 0.005 else f", {share:+.0%}"
-
-
-def _signed(amount: Decimal) -> str:
-    return f"{'+' if amount > 0 else '-'}{format_value('spend', abs(amount))}"
-
-
-def _write_html(
-    title: str, days: str, sections: Sequence[tuple[str, Sequence[str]]], link: str | None, *, has_image: bool
-) -> str:
-    parts = [f"<h2>{html.escape(title)}</h2>", f'<p style="color:#666">{html.escape(days)}</p>']
-    if has_image:
-        parts.append(f'<p><img src="cid:{IMAGE_NAME}" width="600" alt="Spend by day"></p>')
-    for heading, lines in sections:
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-        parts.append(f"<h3>{html.escape(heading)}</h3><ul>{items}</ul>")
-    if link:
-        parts.append(f'<p><a href="{html.escape(link)}">Open the dashboard</a></p>')
-    return "".join(parts)
+def _parse(model: type[M], document: JsonValue) -> M:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise DatabaseError(f"the database answered in a form this version does not know: {model.__name__}") from error

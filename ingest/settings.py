@@ -10,8 +10,17 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import platformdirs
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.errors import ConfigurationError
 
@@ -57,6 +66,29 @@ def _check_timezone(value: str) -> str:
     return value
 
 
+def _read_deployments(value: object) -> object:
+    """Read "name=model, name=model" as it stands in the environment."""
+    if not isinstance(value, str):
+        return value
+    deployments = {}
+    for entry in filter(None, (part.strip() for part in value.split(","))):
+        name, equals, model = (part.strip() for part in entry.partition("="))
+        if not name or not equals or not model:
+            raise ValueError("it must be a list like azure/chat-prod=gpt-4o,azure/small=gpt-4o-mini")
+        deployments[name] = model
+    return deployments
+
+
+def _check_region(value: str | None) -> str | None:
+    if value is None:
+        return None
+    from pricing.book import known_regions  # the price book is needed where a region is set alone
+
+    if value not in known_regions():
+        raise ValueError(f"it must be one of {', '.join(sorted(known_regions()))}")
+    return value
+
+
 def _default_home() -> Path:
     return platformdirs.user_data_path("treering", appauthor=False)
 
@@ -79,12 +111,21 @@ class Settings(BaseSettings):
         home: Folder of the embedded database and of the journal (`TREERING_HOME`).
         enable_observability: False turns recording off altogether (`ENABLE_OBSERVABILITY`).
         metrics_retention_days: Age in days after which raw rows are archived (`METRICS_RETENTION_DAYS`).
+        rollup_retention_days: Age in days after which rollups are deleted too; None keeps them for ever
+            (`TREERING_ROLLUP_RETENTION_DAYS`). Not below `metrics_retention_days`.
+        archive_url: Folder or fsspec address of the archive (`TREERING_ARCHIVE_URL`). Without one the embedded
+            database archives to its home, and no other database lets go of any row.
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).
         secret_key: Key, or several separated by commas, that seals addresses and secrets of channels
             (`TREERING_SECRET_KEY`).
         dashboard_url: Address of the dashboard, for links in messages (`TREERING_DASHBOARD_URL`).
+        deployments: Names of the customer's own (Azure deployments, gateway routes) to model names
+            (`TREERING_DEPLOYMENTS`, "azure/chat-prod=gpt-4o,…").
+        region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
+        update_prices: Whether the worker fetches the published price catalogue (`TREERING_UPDATE_PRICES`).
+        hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
         openai_admin_key: Admin key that may read the organization's costs and usage (`OPENAI_ADMIN_KEY`).
@@ -117,6 +158,10 @@ class Settings(BaseSettings):
     )
     enable_observability: bool = Field(default=True, validation_alias="ENABLE_OBSERVABILITY")
     metrics_retention_days: int = Field(default=90, ge=1, le=36_500, validation_alias="METRICS_RETENTION_DAYS")
+    rollup_retention_days: int | None = Field(
+        default=None, ge=1, le=36_500, validation_alias="TREERING_ROLLUP_RETENTION_DAYS"
+    )
+    archive_url: OptionalText = Field(default=None, validation_alias="TREERING_ARCHIVE_URL")
     timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )
@@ -125,6 +170,15 @@ class Settings(BaseSettings):
     dashboard_url: Annotated[OptionalText, AfterValidator(_check_dashboard_url)] = Field(
         default=None, validation_alias="TREERING_DASHBOARD_URL"
     )
+    # NoDecode: the value is our own short form, not JSON.
+    deployments: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_deployments)] = Field(
+        default_factory=dict, validation_alias="TREERING_DEPLOYMENTS"
+    )
+    region: Annotated[OptionalText, AfterValidator(_check_region)] = Field(
+        default=None, validation_alias="TREERING_REGION"
+    )
+    update_prices: bool = Field(default=False, validation_alias="TREERING_UPDATE_PRICES")
+    hash_salt: OptionalSecret = Field(default=None, validation_alias="TREERING_HASH_SALT")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
     openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")
     openai_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
@@ -134,6 +188,13 @@ class Settings(BaseSettings):
     drift_threshold: Decimal = Field(
         default=Decimal("0.05"), ge=0, le=1000, validation_alias="TREERING_DRIFT_THRESHOLD"
     )
+
+    @field_validator("rollup_retention_days")
+    @classmethod
+    def _outlive_raw_rows(cls, days: int | None, info: ValidationInfo) -> int | None:
+        if days is not None and days < info.data.get("metrics_retention_days", 1):
+            raise ValueError("it must not be below METRICS_RETENTION_DAYS: rollups outlive raw rows")
+        return days
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -1,4 +1,4 @@
-"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts.
+"""The background worker: rolls up, refreshes, makes partitions, evaluates alerts, archives.
 
 Several workers may run; one of them leads. The leader holds a lease in the database and renews it from a thread of its
 own, so that a long job does not cost the lease. Jobs run in lanes, one thread each: a refresh of minutes or a webhook
@@ -36,12 +36,16 @@ LEASE_NAME = "worker"
 LEASE_TTL_S = 8
 RENEWAL_PERIOD_S = 2.0
 
+# A breach is to be seen within 10 s. It counts from the end of a run: a slow run or increment fits in.
+EVALUATION_PERIOD_S = 5
+
 # A clock that steps back by more than this makes `schedule`, which goes by the wall clock, wait for the old time.
 CLOCK_STEP_S = 2.0
 
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 30.0
 _IDLE_S = 1.0
+_DAY_S = 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +333,8 @@ def standard_lanes(
     *,
     deliver: Callable[[], bool],
     reconcile: Callable[[], bool] | None = None,
+    update_prices: Callable[[], bool] | None = None,
+    archive: Callable[[], bool] | None = None,
     measure: Callable[[], bool] | None = None,
     publish: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
@@ -338,6 +344,8 @@ def standard_lanes(
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
         reconcile: Reads the provider's costs; None where there is no key for them.
+        update_prices: Fetches the price catalogue; None where that is switched off.
+        archive: Takes months past retention out of the database; None where no archive is set.
         measure: Computes the metrics of rules that the database cannot: anomalies and forecasts.
         publish: Writes the reports that are due into the outbox.
     """
@@ -354,18 +362,31 @@ def standard_lanes(
         # Busy means that another worker's increment is at work: asking again at once would only spin.
         return isinstance(result, Mapping) and not result.get("is_busy") and bool(result.get("pending_batches"))
 
-    # A key that is refused stays refused for a while: the provider is not asked again within the hour.
-    daily = [] if reconcile is None else [[Job("reconcile", 24 * 60 * 60, reconcile, retry_s=60 * 60)]]
-    # Apart too: judging the history of many groups takes seconds.
-    computed = [] if measure is None else [[Job("measure_outside", 5 * 60, measure)]]
-    reports = [] if publish is None else [[Job("publish_reports", 60, publish)]]
-    return [
-        *daily,
-        *computed,
-        *reports,
-        [Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")), Job("roll_up", 1, roll_up)],
-        [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates"))],
+    def condense() -> bool:
+        # Few hours a call: the increments wait for the same lock.
+        result = database.call("condense_rollups", max_hours=8)
+        return isinstance(result, Mapping) and not result.get("is_busy") and not result.get("is_done")
+
+    lanes = [
+        [
+            Job("ensure_partitions", _DAY_S, call("ensure_partitions")),
+            Job("roll_up", 1, roll_up),
+            Job("condense_rollups", 60, condense),
+        ],
+        [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates")), Job("verify_rollups", _DAY_S, call("verify_rollups"))],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
-        [Job("evaluate_alerts", 10, call("evaluate_alerts"))],
+        [Job("evaluate_alerts", EVALUATION_PERIOD_S, call("evaluate_alerts"))],
         [Job("deliver_notifications", 1, deliver)],
     ]
+    # Each apart, since it may take long: a provider's answer, the history of many groups, a month of rows.
+    if reconcile is not None:
+        # A key that is refused stays refused for a while: the provider is not asked again within the hour.
+        lanes.append([Job("reconcile", _DAY_S, reconcile, retry_s=60 * 60)])
+    others = (
+        ("measure_outside", 5 * 60, measure),
+        ("publish_reports", 60, publish),
+        ("update_prices", _DAY_S, update_prices),
+        ("archive", _DAY_S, archive),
+    )
+    lanes += [[Job(name, period_s, run)] for name, period_s, run in others if run is not None]
+    return lanes

@@ -2,6 +2,7 @@
 
 from pricing.book import PriceBook
 from pricing.cost import calculate_cost
+from pricing.customer import parse_customer_prices
 from pricing.errors import PartsExceedWholeError, PriceBookError, PricingError, UnknownModelError, UsageError
 from pricing.rates import Rates, TokenParts, split_tokens
 from pricing.results import Cost, Explanation
@@ -20,6 +21,7 @@ __all__ = [
     "UnknownModelError",
     "UsageError",
     "calculate_cost",
+    "parse_customer_prices",
     "parse_price_row",
     "split_tokens",
 ]

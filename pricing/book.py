@@ -73,9 +73,8 @@ class PriceBook:
             raise PriceBookError("a deployment and its model both need a name")
         self._region = region
         own_rows, uplifts = _overlay()
-        regions = {name for uplift in uplifts for name in uplift.regions}
-        if region is not None and region not in regions:
-            raise PriceBookError(f"region {region!r} has no uplift; known are {sorted(regions)}")
+        if region is not None and region not in known_regions():
+            raise PriceBookError(f"region {region!r} has no uplift; known are {sorted(known_regions())}")
         self._uplifts = tuple(uplift for uplift in uplifts if region in uplift.regions)
         refuse_ambiguous_rows((*self._customer_rows, *own_rows))
         self._rows: defaultdict[tuple[str, str], list[PriceRow]] = defaultdict(list)
@@ -100,6 +99,10 @@ class PriceBook:
             catalogue=self._catalogue,
         )
 
+    def with_catalogue(self, catalogue: Catalogue) -> PriceBook:
+        """Return a book over another base layer."""
+        return PriceBook(self._customer_rows, deployments=self._deployments, region=self._region, catalogue=catalogue)
+
     def with_deployments(self, deployments: Mapping[str, str]) -> PriceBook:
         """Return a book that knows these names of the customer's own too."""
         merged = {**self._deployments, **deployments}
@@ -118,6 +121,7 @@ class PriceBook:
         audio_input_tokens: int = 0,
         audio_output_tokens: int = 0,
         service_tier: str | None = None,
+        duration_ms: Decimal | float | None = None,
         at: datetime | None = None,
     ) -> Cost:
         """Price one request; see `calculate_cost`."""
@@ -140,7 +144,7 @@ class PriceBook:
             compiled = next(plan.in_force(at), None)
             if compiled is None:
                 return Cost(None, _NO_PARTS, None, "unpriced")
-        total, parts = compiled.bands[compiled.band_index(input_tokens)].charge(tokens)
+        total, parts = compiled.bands[compiled.band_index(input_tokens)].charge(tokens, duration_ms)
         return Cost(total, parts, compiled.price_id, "unpriced" if total is None else "priced")
 
     def explain(
@@ -259,6 +263,11 @@ class PriceBook:
             rows += self._catalogue.rows(*found, tier)
         distinct = {id(row): row for row in rows}.values()
         return [uplifted(row, self._uplifts) for row in distinct]
+
+
+def known_regions() -> frozenset[str]:
+    """Return the regions that have an uplift."""
+    return frozenset(name for uplift in _overlay()[1] for name in uplift.regions)
 
 
 @cache

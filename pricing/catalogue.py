@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from itertools import pairwise
@@ -18,6 +19,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
+from pricing.errors import PriceBookError
 from pricing.rates import EXACT, Rates
 from pricing.rows import DEFAULT_TIER, PriceRow
 
@@ -62,6 +64,21 @@ class Catalogue:
 
     def __init__(self, providers: Sequence[Provider] | None = None) -> None:
         self._providers = list(get_snapshot().providers if providers is None else providers)
+
+    @classmethod
+    def from_json(cls, content: str) -> Catalogue:
+        """Read a catalogue as genai-prices publishes it.
+
+        Raises:
+            PriceBookError: It is not one, or of a form that this release of genai-prices does not know.
+        """
+        # What `genai_prices.UpdatePrices.fetch` does with the answer; there is no public name for it.
+        from genai_prices.types import _providers_from_raw
+
+        try:
+            return cls(_providers_from_raw(json.loads(content)))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise PriceBookError(f"the catalogue cannot be read: {type(error).__name__}") from error
 
     def provider_id(self, provider: str) -> str | None:
         """Return the catalogue's id for a provider's name, None when it has no such provider."""

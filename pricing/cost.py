@@ -8,6 +8,7 @@ from pricing.book import DEFAULT_PROVIDER, PriceBook
 
 if TYPE_CHECKING:
     from datetime import datetime
+    from decimal import Decimal
 
     from pricing.results import Cost
 
@@ -24,6 +25,7 @@ def calculate_cost(
     audio_input_tokens: int = 0,
     audio_output_tokens: int = 0,
     service_tier: str | None = None,
+    duration_ms: Decimal | float | None = None,
     at: datetime | None = None,
     book: PriceBook | None = None,
 ) -> Cost:
@@ -40,6 +42,7 @@ def calculate_cost(
         audio_input_tokens: Part of the input that is audio.
         audio_output_tokens: Part of the output that is audio.
         service_tier: Tier that was served ("default", "batch", "flex", "priority"); None is the default one.
+        duration_ms: How long the request took, for models that are paid by the hour; None is unknown.
         at: Instant of the request (aware); None is now.
         book: Price book; None is `PriceBook.default()`.
 
@@ -50,7 +53,7 @@ def calculate_cost(
     Raises:
         UnknownModelError: No layer of the book knows the model.
         PartsExceedWholeError: Parts exceed the count they belong to.
-        UsageError: A count is negative or not whole, or `at` has no time zone.
+        UsageError: A count is negative or not whole, the duration is negative, or `at` has no time zone.
     """
     return (book or PriceBook.default()).price(
         model,
@@ -63,5 +66,6 @@ def calculate_cost(
         audio_input_tokens=audio_input_tokens,
         audio_output_tokens=audio_output_tokens,
         service_tier=service_tier,
+        duration_ms=duration_ms,
         at=at,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from decimal import Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, Inexact, InvalidOperation, Overflow
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 EXACT = Context(prec=60, traps=[DivisionByZero, Inexact, InvalidOperation, Overflow])
 _TOKENS_PER_MTOK_EXPONENT = -6
 _ZERO = Decimal(0)
+_MS_PER_HOUR = Decimal(3_600_000)
+# An hour is 2^7 x 3^2 x 5^5 milliseconds: a ninth has no last digit, so time alone is rounded, far below any bill.
+_TIME_STEP = Decimal("1e-15")
+_TIME_CONTEXT = Context(prec=60, rounding=ROUND_HALF_EVEN, traps=[InvalidOperation, Overflow])
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Rates:
         reasoning: Reasoning output; None means billed as `output`.
         audio_output: Audio output; None as for `audio_input`, against `output`.
         request_fee: US dollars per request.
+        per_hour: US dollars per hour that a request takes (a server of one's own); None means that time is free.
     """
 
     above_tokens: int = 0
@@ -43,6 +48,7 @@ class Rates:
     reasoning: Decimal | None = None
     audio_output: Decimal | None = None
     request_fee: Decimal = _ZERO
+    per_hour: Decimal | None = None
 
     def priced(self) -> dict[str, Decimal]:
         """Return the figures that are set, by name, the band's start left out."""
@@ -130,9 +136,12 @@ class Band:
     above_tokens: int
     per_token: tuple[Decimal | None, ...]
     request_fee: Decimal
+    per_hour: Decimal | None = None
 
-    def charge(self, tokens: TokenParts) -> tuple[Decimal | None, Mapping[str, Decimal]]:
-        """Return the exact sum and its parts in US dollars; (None, {}) when a part that was used has no rate."""
+    def charge(
+        self, tokens: TokenParts, duration_ms: Decimal | float | None = None
+    ) -> tuple[Decimal | None, Mapping[str, Decimal]]:
+        """Return the exact sum and its parts in US dollars; (None, {}) when something that was used has no rate."""
         multiply = EXACT.multiply
         add = EXACT.add
         total = self.request_fee
@@ -144,10 +153,29 @@ class Band:
                 amount = multiply(rate, count)
                 parts[name] = amount
                 total = add(total, amount)
+        if self.per_hour is not None:
+            if duration_ms is None:
+                return None, _NOTHING
+            parts["duration"] = amount = charge_time(self.per_hour, duration_ms)
+            total = add(total, amount)
         return total, MappingProxyType(parts)
 
 
 _NOTHING: Mapping[str, Decimal] = MappingProxyType({})
+
+
+def charge_time(per_hour: Decimal, duration_ms: Decimal | float) -> Decimal:
+    """Return what a duration costs, rounded half to even at 1e-15 US dollars, the only figure that is rounded.
+
+    Raises:
+        UsageError: The duration is negative or not a finite number.
+    """
+    # The shortest text of a float is what its owner measured and what JSON carries.
+    milliseconds = Decimal(str(duration_ms))
+    if not milliseconds.is_finite() or milliseconds < 0:
+        raise UsageError("a duration must be 0 ms or more")
+    amount = _TIME_CONTEXT.divide(_TIME_CONTEXT.multiply(per_hour, milliseconds), _MS_PER_HOUR)
+    return _TIME_CONTEXT.quantize(amount, _TIME_STEP).normalize(_TIME_CONTEXT)
 
 
 def compile_band(rates: Rates, *, audio_priced_apart: bool) -> Band:
@@ -167,4 +195,4 @@ def compile_band(rates: Rates, *, audio_priced_apart: bool) -> Band:
         audio_output,
     )
     per_token = tuple(None if rate is None else EXACT.scaleb(rate, _TOKENS_PER_MTOK_EXPONENT) for rate in in_order)
-    return Band(rates.above_tokens, per_token, rates.request_fee)
+    return Band(rates.above_tokens, per_token, rates.request_fee, rates.per_hour)

@@ -20,7 +20,7 @@ class Cost:
     Attributes:
         total: Exact US dollars; None when the book knows the model but not what this request used.
         parts: US dollars by part (`uncached_input`, `cached_input`, `cache_write`, `audio_input`, `text_output`,
-            `reasoning`, `audio_output`, `request_fee`), only those used; they add up to `total`.
+            `reasoning`, `audio_output`, `request_fee`, `duration`), only those used; they add up to `total`.
         price_id: The row that was used, None when no row was in force.
         source: "priced", or "unpriced" when `total` is None.
     """

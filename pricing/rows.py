@@ -21,7 +21,7 @@ LAYERS: Final[tuple[Layer, ...]] = ("customer", "treering", "genai")
 DEFAULT_TIER: Final = "default"
 
 _RATE_KEYS = frozenset(field.name for field in fields(Rates)) - {"above_tokens"}
-_PER_MTOK_KEYS = _RATE_KEYS - {"request_fee"}
+_PER_MTOK_KEYS = _RATE_KEYS - {"request_fee", "per_hour"}
 _ROW_KEYS = frozenset(
     {
         *("provider", "models", "service_tier", "valid_from", "valid_to", "rates", "long_context"),
@@ -97,9 +97,10 @@ def parse_price_row(entry: Mapping[str, object], *, layer: Layer = "customer") -
 
     Args:
         entry: `provider`, `models` (list of names), `rates` (US dollars per million tokens, as text: input,
-            cached_input, cache_write, audio_input, output, reasoning, audio_output; and request_fee in US dollars), and
-            optionally `service_tier`, `valid_from`, `valid_to` (dates are midnight UTC), `long_context` (list of rates,
-            each with `above`), `audio_priced_apart`, `price_id`, `source_url`, `checked`, `note`.
+            cached_input, cache_write, audio_input, output, reasoning, audio_output; request_fee and per_hour in US
+            dollars; without any rate for tokens, tokens cost nothing), and optionally `service_tier`, `valid_from`,
+            `valid_to` (dates are midnight UTC), `long_context` (list of rates, each with `above`),
+            `audio_priced_apart`, `price_id`, `source_url`, `checked`, `note`.
         layer: Layer that the row belongs to.
 
     Raises:
@@ -152,7 +153,9 @@ def _parse_bands(entry: Mapping[str, object], name: str) -> tuple[Rates, ...]:
 def _rates(above_tokens: int, figures: Mapping[str, Decimal]) -> Rates:
     fee = figures.get("request_fee", Decimal(0))
     per_mtok = {name: figures.get(name) for name in _PER_MTOK_KEYS}
-    return Rates(above_tokens=above_tokens, request_fee=fee, **per_mtok)
+    if not _PER_MTOK_KEYS & figures.keys():
+        per_mtok["input"] = per_mtok["output"] = Decimal(0)  # paid by the request or by the hour alone
+    return Rates(above_tokens=above_tokens, request_fee=fee, per_hour=figures.get("per_hour"), **per_mtok)
 
 
 def _parse_rates(value: object, name: str) -> dict[str, Decimal]:

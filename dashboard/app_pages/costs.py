@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cards, charts, frames, queries, tables
+from dashboard import cards, charts, checks, frames, queries, tables
 from dashboard.filter_bar import draw_group
-from dashboard.money import format_change, format_count, format_share, format_usd
+from dashboard.money import format_change, format_usd
 from dashboard.page import View, open_page
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ def draw_figures(view: View[Costs], document: Costs) -> None:
     per_call = now.cost / now.requests if now.cost is not None and now.requests else None
     per_call_before = before.cost / before.requests if before.cost is not None and before.requests else None
     per_million = now.cost / now.total_tokens * 1_000_000 if now.cost is not None and now.total_tokens else None
-    certain = None if now.cost is None else now.cost - (now.fallback_cost or 0)
     draw = [
         cards.spend_card("Spend", now, before),
         cards.Card(
@@ -32,16 +31,7 @@ def draw_figures(view: View[Costs], document: Costs) -> None:
             colour="inverse",
         ),
         cards.Card("Cost per million tokens", format_usd(per_million), note="prompt and completion together"),
-        cards.Card(
-            "Priced with certainty",
-            format_share(certain, now.cost),
-            note=(
-                f"{format_usd(now.provider_reported_cost)} as the provider reports"
-                if now.provider_reported_cost
-                else f"{format_count(now.unpriced_requests)} requests unpriced"
-            ),
-            help="Share of the spend that is not priced as the fallback model. Unpriced requests are in no sum.",
-        ),
+        cards.priced_card(now),
     ]
     cards.draw_cards(view.key, draw, view.selection.short)
 
@@ -89,6 +79,7 @@ def body() -> None:
     if document is not None:
         draw_figures(view, document)
         draw_trend(view, document)
+        checks.draw_checks(view.viewer, view.selection, document)
         draw_table(document)
 
 

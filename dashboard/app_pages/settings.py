@@ -1,4 +1,4 @@
-"""Settings: members, alert rules, budgets and channels, for ops; everybody sees their own access."""
+"""Settings: members, alert rules, budgets, channels and prices, for ops; everybody sees their own access."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dashboard.budget_forms import draw_budgets
 from dashboard.changes import clear_saved_fields
 from dashboard.identity import require_viewer
 from dashboard.page import draw_error, draw_header, draw_state
+from dashboard.prices import draw_prices
 from dashboard.rule_forms import draw_rules
 from dashboard.settings_forms import ROLES, draw_channels, draw_members
 from ingest.errors import TreeringError
@@ -31,12 +32,14 @@ def body() -> None:
             "settings_locked",
             ":material/lock:",
             "Settings are for ops",
-            "Members, alert rules and channels are changed by people with the role ops. "
+            "Members, alert rules, channels and prices are changed by people with the role ops. "
             "Ask one of them, or add yourself with the service key: treering members add.",
         )
         return
     clear_saved_fields()
-    rules, budgets, channels, members = st.tabs(["Alert rules", "Budgets", "Channels", "Members"], key="settings_tabs")
+    rules, budgets, channels, members, prices = st.tabs(
+        ["Alert rules", "Budgets", "Channels", "Members", "Prices"], key="settings_tabs"
+    )
     with rules:
         draw_rules(viewer, configuration)
     with budgets:
@@ -45,6 +48,8 @@ def body() -> None:
         draw_channels(viewer, configuration.channels)
     with members:
         draw_members(viewer, configuration.members)
+    with prices:
+        draw_prices(viewer)
 
 
 draw_header("Settings")

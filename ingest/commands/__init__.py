@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from ingest.commands import alerts, doctor, export, members, migrate, reconcile, replay, status, up, worker
+from ingest.commands import (
+    alerts,
+    archive,
+    doctor,
+    export,
+    members,
+    migrate,
+    reconcile,
+    replay,
+    reprice,
+    status,
+    up,
+    worker,
+)
 
 __all__ = ["app"]
 
@@ -19,10 +32,13 @@ app.command("up", short_help="Run everything on this machine.")(up.up)
 app.command("migrate", short_help="Bring a database up to date.")(migrate.migrate)
 app.command("worker", short_help="Run the background jobs.")(worker.worker)
 app.command("replay", short_help="Load a recorded trace.")(replay.replay)
+app.command("reprice", short_help="Price recorded calls again and correct them.")(reprice.reprice)
 app.command("status", short_help="Show the health of every part.")(status.status)
 app.command("doctor", short_help="Check a deployment and say what to do.")(doctor.doctor)
 app.command("reconcile", short_help="Compare the bill with the record.")(reconcile.reconcile)
 app.command("export", short_help="Write raw calls to a file.")(export.export)
 app.command("secret-key", short_help="Make a key that seals channels' addresses.")(alerts.secret_key)
 app.add_typer(alerts.app, name="alerts", short_help="Try alert rules.")
+app.command("forget", short_help="Erase a person everywhere.")(archive.forget)
+app.add_typer(archive.app, name="archive", short_help="Keep old months as Parquet.")
 app.add_typer(members.app, name="members", short_help="Say who may see and change what.")

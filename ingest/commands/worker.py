@@ -7,18 +7,27 @@ import datetime as dt
 import logging
 import os
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pydantic import JsonValue
+
+    from ingest.database import Database
+    from ingest.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 
 def worker(*, home: HomeOption = None) -> None:
-    """Run the background jobs: roll-ups, refreshes, partitions, alerts; several may run, one of them leads."""
+    """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive; several may run, one of them leads."""
     import ingest
     from ingest.alerts import MAX_COUNT, ChannelNotifier, deliver_notifications
+    from ingest.catalogue import update_catalogue
     from ingest.database import open_database
     from ingest.outside_metrics import write_outside_metrics
     from ingest.reconcile import daily_reconciliation
@@ -51,10 +60,17 @@ def worker(*, home: HomeOption = None) -> None:
             publish_due_reports(database, name, dashboard_url=settings.dashboard_url)
             return False
 
+        def update_prices() -> bool:
+            if update_catalogue(database):
+                logger.info("a new price catalogue is in force")
+            return False
+
         lanes = standard_lanes(
             database,
             deliver=deliver,
+            archive=_archive_job(database, settings),
             reconcile=daily_reconciliation(settings, database),
+            update_prices=update_prices if settings.update_prices else None,
             measure=measure,
             publish=publish,
         )
@@ -62,6 +78,24 @@ def worker(*, home: HomeOption = None) -> None:
         with stop_on_signals(one.stop_requested):
             one.run()
     ingest.shutdown()
+
+
+def _archive_job(database: Database, settings: Settings) -> Callable[[], bool] | None:
+    """The daily job; None, with a line that says why, where rows stay for ever."""
+    if find_spec("pyarrow") is None or find_spec("fsspec") is None:
+        logger.warning("nothing is archived and raw rows stay: pip install 'treering[archive]'")
+        return None
+    from ingest.archive.service import archive_url, run_retention
+
+    if archive_url(settings) is None:
+        logger.warning("nothing is archived and raw rows stay: TREERING_ARCHIVE_URL is not set")
+        return None
+
+    def archive() -> bool:
+        run_retention(database, settings)
+        return False
+
+    return archive
 
 
 def _describe_journal() -> dict[str, JsonValue]:

@@ -47,36 +47,58 @@ $$;
 
 comment on function observability_internal.billed_lines(text, date, date) is 'The lines that count: of whole days, and an imported invoice instead of the API''s amounts.';
 
+create type observability_internal.recorded_day as (
+  day date,
+  family text,
+  requests bigint,
+  prompt_tokens bigint,
+  completion_tokens bigint,
+  cost numeric,
+  fallback_cost numeric,
+  unpriced_requests bigint,
+  fallback_requests bigint,
+  estimated_requests bigint
+);
+
+comment on type observability_internal.recorded_day is 'What was recorded of one model family on one UTC day. A document reads the rollups once and hands this on.';
+
 create function observability_internal.recorded_usage(
   provider text, from_day date, to_day date, environments text[]
-) returns table (
-  day date, family text, requests bigint, prompt_tokens bigint, completion_tokens bigint, cost numeric,
-  fallback_cost numeric, unpriced_requests bigint, fallback_requests bigint, estimated_requests bigint
-)
+) returns observability_internal.recorded_day[]
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  select
-    (r.bucket at time zone 'UTC')::date, observability_internal.model_family(d.model),
-    -- A provider counts no request that failed.
-    coalesce(sum(r.requests) filter (where d.status <> 'error'), 0)::bigint, sum(r.prompt_tokens)::bigint,
-    sum(r.completion_tokens)::bigint, sum(r.cost), sum(r.fallback_cost),
-    coalesce(sum(r.unpriced_requests) filter (where d.status <> 'error'), 0)::bigint,
-    coalesce(sum(r.fallback_requests) filter (where d.status <> 'error'), 0)::bigint, sum(r.estimated_requests)::bigint
-  from observability_internal.usage_by_hour as r
-  inner join observability_internal.dimensions as d using (dim_id)
-  where r.bucket >= recorded_usage.from_day::timestamp at time zone 'UTC'
-    and r.bucket < recorded_usage.to_day::timestamp at time zone 'UTC' and d.provider = recorded_usage.provider
-    and case when environments is null then d.environment <> 'demo' else d.environment = any (environments) end
-  group by 1, 2;
+  select array(
+    with dims as materialized (
+      select d.dim_id, d.status, observability_internal.model_family(d.model) as family
+      from observability_internal.dimensions as d
+      where d.provider = recorded_usage.provider
+        and case when environments is null then d.environment <> 'demo' else d.environment = any (environments) end
+    )
+    select
+      row(
+        (r.bucket at time zone 'UTC')::date, d.family,
+        -- A provider counts no request that failed.
+        coalesce(sum(r.requests) filter (where d.status <> 'error'), 0), sum(r.prompt_tokens),
+        sum(r.completion_tokens), sum(r.cost), sum(r.fallback_cost),
+        coalesce(sum(r.unpriced_requests) filter (where d.status <> 'error'), 0),
+        coalesce(sum(r.fallback_requests) filter (where d.status <> 'error'), 0), sum(r.estimated_requests)
+      )::observability_internal.recorded_day
+    from observability_internal.alert_cells(
+      array(select d.dim_id from dims as d), recorded_usage.from_day::timestamp at time zone 'UTC',
+      recorded_usage.to_day::timestamp at time zone 'UTC'
+    ) as r
+    inner join dims as d using (dim_id)
+    group by (r.bucket at time zone 'UTC')::date, d.family
+  );
 $$;
 
 comment on function observability_internal.recorded_usage(text, date, date, text[]) is 'What was recorded, by UTC day and model family. Without environments everything but demo data.';
 
 create function observability_internal.reconcile_days(
-  provider text, from_day date, to_day date, environments text[]
+  provider text, from_day date, to_day date, recorded observability_internal.recorded_day[]
 ) returns table (
   day date, source text, fetched_at timestamptz, billed_cost numeric, billed_requests bigint,
   other_currency_lines bigint, recorded_cost numeric, recorded_requests bigint, unpriced_requests bigint,
@@ -97,13 +119,11 @@ as $$
     ) as b
     group by b.day
   ),
-  recorded as (
+  recorded_days as (
     select
       r.day, sum(r.cost) as cost, sum(r.requests)::bigint as requests, sum(r.unpriced_requests)::bigint as unpriced,
       sum(r.fallback_requests)::bigint as fallback, sum(r.estimated_requests)::bigint as estimated
-    from observability_internal.recorded_usage(
-      reconcile_days.provider, reconcile_days.from_day, reconcile_days.to_day, environments
-    ) as r
+    from unnest(reconcile_days.recorded) as r
     group by r.day
   )
   select
@@ -111,14 +131,16 @@ as $$
     coalesce(b.other_currency_lines, 0), coalesce(r.cost, 0), coalesce(r.requests, 0), coalesce(r.unpriced, 0),
     coalesce(r.fallback, 0), coalesce(r.estimated, 0)
   from billed as b
-  full join recorded as r on b.day = r.day;
+  full join recorded_days as r on b.day = r.day;
 $$;
 
-comment on function observability_internal.reconcile_days(text, date, date, text[]) is 'Bill and record of each UTC day that has either. A null billed_cost is unknown: such a day is not compared.';
+comment on function observability_internal.reconcile_days(text, date, date, observability_internal.recorded_day[]) is 'Bill and record of each UTC day that has either. A null billed_cost is unknown: such a day is not compared.';
 
-create function observability_internal.reconcile_models(provider text, days date[], environments text[])
+create function observability_internal.reconcile_models(
+  provider text, days date[], recorded observability_internal.recorded_day[]
+)
 returns table (
-  family text, billed_cost numeric, line_count bigint, billed_requests bigint, billed_input_tokens bigint,
+  family text, billed_cost numeric, billed_requests bigint, billed_input_tokens bigint,
   billed_output_tokens bigint, other_tier_requests bigint, recorded_cost numeric, recorded_requests bigint,
   recorded_input_tokens bigint, recorded_output_tokens bigint, fallback_cost numeric, unpriced_requests bigint,
   fallback_requests bigint, estimated_requests bigint
@@ -128,46 +150,49 @@ stable
 security invoker
 set search_path = ''
 as $$
-  with billed as (
+  with by_name as materialized (
     select
-      case when b.model <> '' then observability_internal.model_family(b.model) end as family,
-      sum(b.amount) filter (where b.currency = 'usd') as cost, count(*) filter (where b.kind = 'cost') as line_count,
-      sum(b.requests)::bigint as requests, sum(b.input_tokens)::bigint as input_tokens,
-      sum(b.output_tokens)::bigint as output_tokens,
-      (sum(b.requests) filter (where b.is_batch or b.service_tier not in ('', 'default', 'auto')))::bigint as other_tier
+      b.model, sum(b.amount) filter (where b.currency = 'usd') as cost, sum(b.requests) as requests,
+      sum(b.input_tokens) as input_tokens, sum(b.output_tokens) as output_tokens,
+      sum(b.requests) filter (where b.is_batch or b.service_tier not in ('', 'default', 'auto')) as other_tier
     from observability_internal.billed_lines(
       reconcile_models.provider, (select min(d.day) from unnest(days) as d (day)),
       (select max(d.day) + 1 from unnest(days) as d (day))
     ) as b
     where b.day = any (days)
+    group by b.model
+  ),
+  billed as (
+    select
+      case when n.model <> '' then observability_internal.model_family(n.model) end as family, sum(n.cost) as cost,
+      sum(n.requests)::bigint as requests, sum(n.input_tokens)::bigint as input_tokens,
+      sum(n.output_tokens)::bigint as output_tokens, sum(n.other_tier)::bigint as other_tier
+    from by_name as n
     group by 1
   ),
-  recorded as (
+  recorded_models as (
     select
       r.family, sum(r.cost) as cost, sum(r.requests)::bigint as requests, sum(r.prompt_tokens)::bigint as input_tokens,
       sum(r.completion_tokens)::bigint as output_tokens, sum(r.fallback_cost) as fallback_cost,
       sum(r.unpriced_requests)::bigint as unpriced, sum(r.fallback_requests)::bigint as fallback,
       sum(r.estimated_requests)::bigint as estimated
-    from observability_internal.recorded_usage(
-      reconcile_models.provider, (select min(d.day) from unnest(days) as d (day)),
-      (select max(d.day) + 1 from unnest(days) as d (day)), environments
-    ) as r
+    from unnest(reconcile_models.recorded) as r
     where r.day = any (days)
     group by r.family
   )
   select
-    coalesce(b.family, r.family), b.cost, coalesce(b.line_count, 0), b.requests, b.input_tokens, b.output_tokens,
+    coalesce(b.family, r.family), b.cost, b.requests, b.input_tokens, b.output_tokens,
     coalesce(b.other_tier, 0), r.cost, coalesce(r.requests, 0), coalesce(r.input_tokens, 0),
     coalesce(r.output_tokens, 0), coalesce(r.fallback_cost, 0), coalesce(r.unpriced, 0), coalesce(r.fallback, 0),
     coalesce(r.estimated, 0)
   from billed as b
-  full join recorded as r on b.family = r.family;
+  full join recorded_models as r on b.family = r.family;
 $$;
 
-comment on function observability_internal.reconcile_models(text, date[], text[]) is 'Bill and record of some days by model family; lines that name no model have a null family, a null side is absent.';
+comment on function observability_internal.reconcile_models(text, date[], observability_internal.recorded_day[]) is 'Bill and record of some days by model family; lines that name no model have a null family, a null side is absent.';
 
 create function observability_internal.explain_drift(
-  provider text, days date[], environments text[], drift numeric
+  provider text, days date[], recorded observability_internal.recorded_day[], drift numeric
 ) returns jsonb
 language sql
 stable
@@ -179,7 +204,7 @@ as $$
       m.*,
       -- Usage is known when the provider told of any request at all; an invoice has amounts alone.
       coalesce(m.billed_requests, case when sum(m.billed_requests) over () is not null then 0 end) as counted_requests
-    from observability_internal.reconcile_models(explain_drift.provider, days, environments) as m
+    from observability_internal.reconcile_models(explain_drift.provider, days, recorded) as m
   ),
   shares as (
     select
@@ -188,19 +213,24 @@ as $$
       m.billed_cost / nullif(greatest(m.recorded_requests, m.counted_requests), 0) as billed_per_request
     from models as m
   ),
-  lines as (
-    select b.line_item, sum(b.amount) as amount, count(*) as line_count
+  items as materialized (
+    select
+      b.line_item, case when b.model <> '' then observability_internal.model_family(b.model) end as family,
+      sum(b.amount) as amount
     from observability_internal.billed_lines(
       explain_drift.provider, (select min(d.day) from unnest(days) as d (day)),
       (select max(d.day) + 1 from unnest(days) as d (day))
     ) as b
     where b.day = any (days) and b.kind = 'cost' and b.currency = 'usd' and b.line_item <> ''
-      and not exists (
-        select from models as m
-        where b.model <> '' and m.family = observability_internal.model_family(b.model)
-          and (m.recorded_requests > 0 or m.counted_requests > 0)
-      )
-    group by b.line_item
+    group by b.line_item, b.model
+  ),
+  lines as (
+    select i.line_item, sum(i.amount) as amount
+    from items as i
+    where not exists (
+      select from models as m where m.family = i.family and (m.recorded_requests > 0 or m.counted_requests > 0)
+    )
+    group by i.line_item
   ),
   causes (position, cause, requests, amount, details) as (
     select 1, 'calls_not_recorded', sum(s.missing), sum(s.missing * s.billed_per_request), null::jsonb from shares as s
@@ -248,7 +278,7 @@ as $$
   from causes as c;
 $$;
 
-comment on function observability_internal.explain_drift(text, date[], text[], numeric) is 'What could explain a drift: [{cause, requests, amount, details}]; amounts are shares of the drift in US dollars, estimated by request.';
+comment on function observability_internal.explain_drift(text, date[], observability_internal.recorded_day[], numeric) is 'What could explain a drift: [{cause, requests, amount, details}]; amounts are shares of the drift in US dollars, estimated by request.';
 
 create function observability.get_reconciliation(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -268,6 +298,7 @@ declare
   v_to_day date;
   v_compared date[];
   v_unsplit text;
+  v_usage observability_internal.recorded_day[];
   v_days jsonb;
   v_totals jsonb;
   v_billed numeric;
@@ -286,6 +317,7 @@ begin
   end if;
   v_from_day := date_trunc('day', get_reconciliation.from_time)::date;
   v_to_day := (date_trunc('day', get_reconciliation.to_time - interval '1 microsecond') + interval '1 day')::date;
+  v_usage := observability_internal.recorded_usage(v_providers[1], v_from_day, v_to_day, v_environments);
   select
     coalesce(jsonb_agg(jsonb_build_object(
       'day', d.day, 'source', d.source, 'billed_cost', d.billed_cost::text, 'recorded_cost', d.recorded_cost::text,
@@ -305,7 +337,7 @@ begin
       'other_currency_lines', coalesce(sum(d.other_currency_lines), 0), 'fetched_at', max(d.fetched_at)
     )
   into v_days, v_compared, v_billed, v_recorded, v_totals
-  from observability_internal.reconcile_days(v_providers[1], v_from_day, v_to_day, v_environments) as d;
+  from observability_internal.reconcile_days(v_providers[1], v_from_day, v_to_day, v_usage) as d;
   return jsonb_build_object(
     'access', case when v_access = 'service' then 'ops' else v_access end, 'provider', v_providers[1],
     'currency', 'usd', 'from_day', v_from_day, 'to_day', v_to_day, 'generated_at', clock_timestamp(),
@@ -322,16 +354,19 @@ begin
         'billed_input_tokens', m.billed_input_tokens, 'recorded_input_tokens', m.recorded_input_tokens,
         'billed_output_tokens', m.billed_output_tokens, 'recorded_output_tokens', m.recorded_output_tokens
       ) order by abs(coalesce(m.billed_cost, 0) - coalesce(m.recorded_cost, 0)) desc, m.family), '[]')
-      from observability_internal.reconcile_models(v_providers[1], v_compared, v_environments) as m
+      from observability_internal.reconcile_models(v_providers[1], v_compared, v_usage) as m
     ),
     'explanations', case when cardinality(v_compared) > 0 then observability_internal.explain_drift(
-      v_providers[1], v_compared, v_environments, v_billed - v_recorded
+      v_providers[1], v_compared, v_usage, v_billed - v_recorded
     ) else '[]'::jsonb end
   );
 end;
 $$;
 
 comment on function observability.get_reconciliation(timestamptz, timestamptz, jsonb) is 'The provider''s bill beside what was recorded: {totals, days, by_model, explanations}, whole UTC days around the range. Filters: provider, environment. Analysts and ops.';
+
+-- Security invoker, over rows that only analysts see.
+grant execute on function observability_internal.alert_cells(integer[], timestamptz, timestamptz) to authenticated;
 
 do $$
 declare

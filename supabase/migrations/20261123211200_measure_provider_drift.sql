@@ -28,13 +28,18 @@ security invoker
 set search_path = ''
 set timezone = 'UTC'
 as $$
-  select
-    abs(observability_internal.drift_fraction(sum(d.billed_cost), sum(d.recorded_cost))), count(*)
-  from observability_internal.reconcile_days(
-    coalesce((observability_internal.filter_values(scope, 'provider'))[1], 'openai'),
-    (date_trunc('day', measure_provider_drift.window_start + interval '1 day' - interval '1 microsecond'))::date,
-    date_trunc('day', measure_provider_drift.window_end)::date,
-    observability_internal.filter_values(scope, 'environment')
+  with days as (
+    select
+      coalesce((observability_internal.filter_values(scope, 'provider'))[1], 'openai') as provider,
+      (date_trunc('day', measure_provider_drift.window_start + interval '1 day' - interval '1 microsecond'))::date as from_day,
+      date_trunc('day', measure_provider_drift.window_end)::date as to_day,
+      observability_internal.filter_values(scope, 'environment') as environments
+  )
+  select abs(observability_internal.drift_fraction(sum(d.billed_cost), sum(d.recorded_cost))), count(*)
+  from days as w
+  cross join lateral observability_internal.reconcile_days(
+    w.provider, w.from_day, w.to_day,
+    observability_internal.recorded_usage(w.provider, w.from_day, w.to_day, w.environments)
   ) as d
   where d.billed_cost is not null;
 $$;
@@ -91,6 +96,8 @@ begin
       inner join observability_internal.dimensions as d on c.dim_id = d.dim_id;
     end if;
     return next;
+    -- A bill has days, not minutes: the second window would hold the same ones.
+    exit when measure_alert_metric.metric = 'provider_drift';
   end loop;
 end;
 $$;

@@ -21,7 +21,6 @@ as $$
       and (m.environment = any (observability_internal.filter_values(filters, 'environment'))) is not false
       and (m.operation = any (observability_internal.filter_values(filters, 'operation'))) is not false
       and (m.status = any (observability_internal.filter_values(filters, 'status'))) is not false
-      and (m.user_id = any (observability_internal.filter_values(filters, 'user_id'))) is not false
     order by m.created_at desc
     limit 200000
   ),
@@ -45,7 +44,7 @@ as $$
   from counted as c;
 $$;
 
-comment on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), and those of them that read nothing from the cache (missed); the newest 200,000 at most.';
+comment on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), those of them that read nothing from the cache (missed).';
 
 create function observability.get_savings_evidence(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -59,44 +58,46 @@ set timezone = 'UTC'
 as $$
 declare
   v_access constant text := observability_internal.require_access('{analyst,ops,service}');
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(
-    get_savings_evidence.from_time, get_savings_evidence.to_time, filters || '{"bucket": "day", "timezone": "UTC"}'
-  );
-  v_sample_from constant timestamptz := greatest(
-    v_scope.from_time, least(v_scope.to_time, clock_timestamp()) - interval '7 days'
-  );
+  v_from constant timestamptz := date_trunc('minute', get_savings_evidence.from_time);
+  v_to constant timestamptz := date_trunc('minute', get_savings_evidence.to_time + interval '1 minute' - interval '1 microsecond');
+  v_until constant timestamptz := least(v_to, clock_timestamp());
+  v_sample_from constant timestamptz := greatest(v_from, v_until - interval '7 days');
+  v_dims integer[];
 begin
+  perform observability_internal.check_filters(get_savings_evidence.from_time, get_savings_evidence.to_time, filters);
+  if observability_internal.filter_values(filters, 'user_id') is not null then
+    raise exception 'what one user uses is too little to conclude savings from' using errcode = '22023';
+  end if;
+  v_dims := observability_internal.resolve_dimensions(filters);
   return jsonb_build_object(
-    'access', case when v_access = 'service' then 'ops' else v_access end, 'from_time', v_scope.from_time,
-    'to_time', v_scope.to_time, 'sample_from_time', v_sample_from,
-    'sample_to_time', least(v_scope.to_time, clock_timestamp()), 'generated_at', clock_timestamp(),
+    'access', case when v_access = 'service' then 'ops' else v_access end, 'from_time', v_from, 'to_time', v_to,
+    'sample_from_time', v_sample_from, 'sample_to_time', v_until, 'generated_at', clock_timestamp(),
     'groups', (
       select coalesce(jsonb_agg(to_jsonb(g) || jsonb_build_object('cost', g.cost::text) order by g.cost desc), '[]')
       from (
         select
-          d.provider, d.model, d.feature, sum((c.cell).requests) as requests,
-          sum((c.cell).prompt_tokens) as prompt_tokens, sum((c.cell).completion_tokens) as completion_tokens,
-          sum((c.cell).cached_tokens) as cached_tokens, sum((c.cell).cache_write_tokens) as cache_write_tokens,
-          sum((c.cell).reasoning_tokens) as reasoning_tokens, sum((c.cell).audio_input_tokens) as audio_input_tokens,
-          sum((c.cell).audio_output_tokens) as audio_output_tokens, sum((c.cell).cost) as cost,
-          sum((c.cell).unpriced_requests) as unpriced_requests, sum((c.cell).fallback_requests) as fallback_requests,
-          sum((c.cell).estimated_requests) as estimated_requests, count(distinct c.bucket_start) as days,
-          max((c.cell).bucket) as last_bucket
-        from observability_internal.usage_cells(v_scope, v_scope.from_time, v_scope.to_time) as c
-        inner join observability_internal.dimensions as d on (c.cell).dim_id = d.dim_id
+          d.provider, d.model, d.feature, sum(c.requests) as requests, sum(c.prompt_tokens) as prompt_tokens,
+          sum(c.completion_tokens) as completion_tokens, sum(c.cached_tokens) as cached_tokens,
+          sum(c.cache_write_tokens) as cache_write_tokens, sum(c.reasoning_tokens) as reasoning_tokens,
+          sum(c.audio_input_tokens) as audio_input_tokens, sum(c.audio_output_tokens) as audio_output_tokens,
+          sum(c.cost) as cost, sum(c.unpriced_requests) as unpriced_requests,
+          sum(c.fallback_requests) as fallback_requests, sum(c.estimated_requests) as estimated_requests,
+          count(distinct (c.bucket at time zone 'UTC')::date) as days
+        from observability_internal.alert_cells(v_dims, v_from, v_to) as c
+        inner join observability_internal.dimensions as d on c.dim_id = d.dim_id
         where d.status <> 'error'
         group by d.provider, d.model, d.feature
-        order by sum((c.cell).cost) desc, d.provider, d.model, d.feature
+        order by sum(c.cost) desc, d.provider, d.model, d.feature
         limit 1000
       ) as g
     ),
-    'prefixes', case when v_sample_from < v_scope.to_time
-      then observability_internal.repeated_prefixes(v_sample_from, v_scope.to_time, filters) else '[]'::jsonb end
+    'prefixes', case when v_sample_from < v_to
+      then observability_internal.repeated_prefixes(v_sample_from, v_to, filters) else '[]'::jsonb end
   );
 end;
 $$;
 
-comment on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: how often they repeat and are not read from the cache, of the last 7 days at most}. Analysts and ops.';
+comment on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: repeats and misses of the last 7 days at most}. Analysts and ops.';
 
 grant execute on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) to authenticated, service_role;
 

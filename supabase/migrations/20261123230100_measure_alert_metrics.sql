@@ -12,36 +12,6 @@ create type observability_internal.alert_figure as (
 
 comment on type observability_internal.alert_figure is 'What a metric came to over one window for one group; a null value is unknown.';
 
-create or replace function observability_internal.alert_cells(dims integer[], window_start timestamptz, window_end timestamptz)
-returns setof observability_internal.usage_by_minute
-language plpgsql
-stable
-security invoker
-set search_path = ''
-set timezone = 'UTC'
-as $$
-declare
-  v_split constant observability_internal.range_split := observability_internal.split_range(
-    alert_cells.window_start, alert_cells.window_end, '{}', 'day'
-  );
-begin
-  return query
-  select r.* from observability_internal.usage_by_day as r
-  where r.bucket = any (v_split.days) and (dims is null or r.dim_id = any (dims));
-  return query
-  select r.* from observability_internal.usage_by_hour as r
-  where r.bucket = any (v_split.hours) and (dims is null or r.dim_id = any (dims));
-  return query
-  select r.*
-  from unnest(v_split.partial_hours) as p (hour)
-  inner join observability_internal.usage_by_minute as r on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
-  where r.bucket >= alert_cells.window_start and r.bucket < alert_cells.window_end
-    and (dims is null or r.dim_id = any (dims));
-end;
-$$;
-
-comment on function observability_internal.alert_cells(integer[], timestamptz, timestamptz) is 'The rollup rows of a window of whole minutes, from the coarsest levels that hold it; null dims mean all.';
-
 create function observability_internal.route_alert_cells(window_start timestamptz, window_end timestamptz)
 returns setof observability_internal.performance_by_minute
 language plpgsql
@@ -52,19 +22,20 @@ set timezone = 'UTC'
 as $$
 declare
   v_split constant observability_internal.range_split := observability_internal.split_range(
-    route_alert_cells.window_start, route_alert_cells.window_end, '{}', 'day'
+    route_alert_cells.window_start, route_alert_cells.window_end, '{}',
+    case
+      when route_alert_cells.window_end - route_alert_cells.window_start < interval '1 hour' then 'minute'
+      when route_alert_cells.window_end - route_alert_cells.window_start < interval '1 day' then 'hour'
+      else 'day'
+    end
   );
 begin
   return query
-  select r.* from observability_internal.performance_by_day as r where r.bucket = any (v_split.days);
-  return query
-  select r.* from observability_internal.performance_by_hour as r where r.bucket = any (v_split.hours);
-  return query
-  select r.*
-  from unnest(v_split.partial_hours) as p (hour)
-  inner join observability_internal.performance_by_minute as r
-    on r.bucket >= p.hour and r.bucket < p.hour + interval '1 hour'
-  where r.bucket >= route_alert_cells.window_start and r.bucket < route_alert_cells.window_end;
+  select r.* from observability_internal.performance_by_day as r where r.bucket = any (v_split.days)
+  union all
+  select r.* from observability_internal.performance_by_hour as r where r.bucket = any (v_split.hours)
+  union all
+  select r.* from observability_internal.performance_by_minute as r where r.bucket = any (v_split.minutes);
 end;
 $$;
 
@@ -125,8 +96,9 @@ begin
     where not v_by_user
     union all
     select
-      r.dim_id, r.user_key, r.requests, r.prompt_tokens + r.completion_tokens, r.cost, r.unpriced_requests,
-      r.estimated_requests, case when v_metric like '%first\_token%' then r.time_to_first_token else r.latency end
+      r.dim_id, r.user_key, r.requests, r.prompt_tokens + r.completion_tokens, r.cost,
+      coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
+      case when v_metric like '%first\_token%' then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_user as r
     where v_by_user and r.bucket >= measure_calls.window_start and r.bucket < measure_calls.window_end
       and (v_dims is null or r.dim_id = any (v_dims)) and (v_user_keys is null or r.user_key = any (v_user_keys))
@@ -141,6 +113,8 @@ begin
     from cells as c
     inner join observability_internal.dimensions as d using (dim_id)
     left join observability_internal.users as u on v_group_by = 'user_id' and c.user_key = u.user_key
+    -- What forgotten people left behind is nobody's.
+    where u.user_id is distinct from observability_internal.forgotten_user()
   ),
   sums as (
     select
@@ -323,7 +297,8 @@ as $$
     (date_bin(s.step, as_of, '2000-01-01 00:00:00+00'), false)
   ) as ends (tick, is_running)
   where case
-    when rule.period is not null then ends.is_running
+    -- A bill has days, not minutes: the second window would hold the same ones.
+    when rule.period is not null or rule.metric = 'provider_drift' then ends.is_running
     when rule.comparator = 'below' then not ends.is_running
     else true
   end;
@@ -410,7 +385,7 @@ begin
   for v_function in
     select p.oid from pg_catalog.pg_proc as p
     where p.pronamespace = 'observability_internal'::regnamespace and p.proname in (
-      'alert_cells', 'route_alert_cells', 'is_by_user', 'metric_quantile', 'measure_calls', 'measure_routes',
+      'route_alert_cells', 'is_by_user', 'metric_quantile', 'measure_calls', 'measure_routes',
       'period_start', 'measure_budget', 'measure_outside', 'alert_windows', 'measure_window', 'measure_alert',
       'measure_provider_drift', 'split_range'
     )

@@ -324,7 +324,7 @@ begin
 end;
 $$;
 
-comment on function observability_internal.move_alert_state(observability.alert_rules, observability_internal.alert_states, observability_internal.alert_figure, timestamptz) is 'Moves one group of a rule and writes what follows: alert, transition, messages. Returns ok, pending, fired, firing or resolved.';
+comment on function observability_internal.move_alert_state(observability.alert_rules, observability_internal.alert_states, observability_internal.alert_figure, timestamptz) is 'Moves one group of a rule and writes what follows; returns ok, pending, fired, firing or resolved.';
 
 create function observability_internal.evaluate_alert_rule(rule_id bigint, as_of timestamptz) returns jsonb
 language plpgsql
@@ -336,7 +336,7 @@ as $$
 declare
   v_rule observability.alert_rules;
   v_candidate record;
-  v_counts jsonb := '{}';
+  v_counts jsonb := '{}'::jsonb;
   v_outcome text;
   v_over_limit integer := 0;
 begin
@@ -346,7 +346,7 @@ begin
   where r.rule_id = evaluate_alert_rule.rule_id and r.is_enabled
   for share;
   if not found then
-    return '{}';
+    return '{}'::jsonb;
   end if;
   insert into observability_internal.alert_states (rule_id) values (v_rule.rule_id) on conflict do nothing;
   perform from observability_internal.alert_states as s where s.rule_id = v_rule.rule_id order by s.group_key for update;
@@ -439,7 +439,7 @@ begin
       v_outcomes := observability_internal.evaluate_alert_rule(v_rule_id, v_as_of);
     exception
       when others then
-        v_outcomes := '{"failed": 1}';
+        v_outcomes := '{"failed": 1}'::jsonb;
         insert into observability_internal.alert_states as s (rule_id, last_error, last_error_at)
         select r.rule_id, left(sqlstate || ': ' || sqlerrm, 500), v_as_of
         from observability.alert_rules as r

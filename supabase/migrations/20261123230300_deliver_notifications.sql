@@ -31,7 +31,7 @@ begin
   ) then
     return null;
   end if;
-  execute 'select s.decrypted_secret from vault.decrypted_secrets as s where s.id = $1' into v_secret using vault_id;
+  execute format('select s.decrypted_secret from %I.decrypted_secrets as s where s.id = $1', 'vault') into v_secret using vault_id;
   return v_secret::jsonb;
 end;
 $$;
@@ -151,7 +151,7 @@ begin
 end;
 $$;
 
-comment on function observability.claim_notifications(text, integer, integer, timestamptz) is 'Leases due messages to a worker at each channel''s rate, with the sealed or readable address: [{notification_id, idempotency_key, attempt, event, channel_name, kind, payload, sealed, target_url, signing_secret}].';
+comment on function observability.claim_notifications(text, integer, integer, timestamptz) is 'Leases due messages to a worker at each channel''s rate: [{notification_id, idempotency_key, attempt, event, channel_name, kind, payload, sealed, target_url, signing_secret}].';
 
 -- Security definer: ops may send a dead message again without a right to write the outbox.
 create function observability.resend_notification(notification_id bigint) returns boolean
@@ -223,7 +223,7 @@ $$;
 
 comment on function observability.send_test_notification(bigint, bigint) is 'Writes a marked test message for a channel, or for every channel of a rule: [{notification_id, channel_name}]. Ops only.';
 
-create function observability.get_notification_states(notification_ids bigint[]) returns jsonb
+create function observability.get_notification_states(notification_ids jsonb) returns jsonb
 language sql
 stable
 security invoker
@@ -234,10 +234,10 @@ as $$
     'last_error', n.last_error
   ) order by n.notification_id), '[]')
   from observability_internal.notifications as n
-  where n.notification_id = any (notification_ids);
+  where n.notification_id in (select e.number::bigint from jsonb_array_elements_text(notification_ids) as e (number));
 $$;
 
-comment on function observability.get_notification_states(bigint[]) is 'What became of messages: [{notification_id, channel_name, state, attempts, last_error}].';
+comment on function observability.get_notification_states(jsonb) is 'What became of messages: [{notification_id, channel_name, state, attempts, last_error}].';
 
 -- Security definer: an alert is written by the evaluation alone, but ops may say that they look after it.
 create function observability.acknowledge_alert(alert_id bigint, note text default null) returns jsonb
@@ -328,7 +328,7 @@ grant execute on function observability.resend_notification(bigint) to authentic
 
 grant execute on function observability.send_test_notification(bigint, bigint) to authenticated, service_role;
 
-grant execute on function observability.get_notification_states(bigint[]) to authenticated, service_role;
+grant execute on function observability.get_notification_states(jsonb) to authenticated, service_role;
 
 grant execute on function observability.acknowledge_alert(bigint, text) to authenticated, service_role;
 

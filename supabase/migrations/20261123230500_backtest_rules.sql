@@ -37,18 +37,21 @@ begin
   return query
   with cells as (
     select r.bucket, r.dim_id, null::integer as user_key, r.requests::numeric as requests, r.prompt_tokens + r.completion_tokens as tokens,
-      r.cost, r.unpriced_requests, r.estimated_requests, case when v_is_first then r.time_to_first_token else r.latency end as histogram
+      r.cost, coalesce(r.unpriced_requests, 0) as unpriced_requests, coalesce(r.estimated_requests, 0) as estimated_requests,
+      case when v_is_first then r.time_to_first_token else r.latency end as histogram
     from observability_internal.usage_by_minute as r
     where not v_is_route and not v_by_user and r.bucket >= backtest_cells.from_time and r.bucket < backtest_cells.to_time
       and (v_dims is null or r.dim_id = any (v_dims)) and date_trunc('hour', r.bucket) <> all (v_hours)
     union all
     select r.bucket, r.dim_id, null, r.requests, r.prompt_tokens + r.completion_tokens,
-      r.cost, r.unpriced_requests, r.estimated_requests, case when v_is_first then r.time_to_first_token else r.latency end
+      r.cost, coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
+      case when v_is_first then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_hour as r
     where not v_is_route and not v_by_user and r.bucket = any (v_hours) and (v_dims is null or r.dim_id = any (v_dims))
     union all
     select r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens + r.completion_tokens,
-      r.cost, r.unpriced_requests, r.estimated_requests, case when v_is_first then r.time_to_first_token else r.latency end
+      r.cost, coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
+      case when v_is_first then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_user as r
     inner join observability_internal.users as u on r.user_key = u.user_key
     where v_by_user and r.bucket >= backtest_cells.from_time and r.bucket < backtest_cells.to_time
@@ -248,11 +251,11 @@ declare
   v_group text;
   v_pending_since timestamptz;
   v_firing jsonb;
-  v_firings jsonb := '[]';
+  v_firings jsonb := '[]'::jsonb;
   v_count integer := 0;
   v_firing_s numeric := 0;
   v_points integer := 0;
-  v_series jsonb := '[]';
+  v_series jsonb := '[]'::jsonb;
   v_level record;
 begin
   perform observability_internal.require_access('{ops,service}');

@@ -10,6 +10,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from tests.app.price_documents import PriceAnswers
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,7 +67,7 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase:
+class FakeDatabase(PriceAnswers):
     """Answers the read functions; remembers every call; refuses when told to."""
 
     access: str = "ops"
@@ -360,6 +362,8 @@ class FakeDatabase:
                 "last_error": error,
                 "created_at": (now - timedelta(hours=index)).isoformat(),
                 "sent_at": None if state != "sent" else (now - timedelta(hours=index)).isoformat(),
+                "rule_name": "Spend spike",
+                "can_resend": state == "dead",
             }
             for index, (event, state, attempts, error) in enumerate(
                 [
@@ -370,7 +374,38 @@ class FakeDatabase:
                 ]
             )
         ]
-        return {"firing": firing, "history": alerts, "outbox": outbox, "rules": [self._rule(1)]}
+        transitions = [
+            {
+                "transition_id": 1,
+                "occurred_at": (now - timedelta(minutes=12)).isoformat(),
+                "rule_name": "Spend spike",
+                "from_state": "pending",
+                "to_state": "firing",
+                "value": "61.204118",
+                "threshold": "50",
+                "severity": "critical",
+                "sample_count": 1204,
+            }
+        ]
+        silence = {"silence_id": 5, "rule_id": 3, "rule_name": "Slow answers", "group_key": "gpt-4o", "note": "known"}
+        silence |= {"ends_at": (now + timedelta(hours=2)).isoformat(), "created_by": "local-ops"}
+        failing = {"last_error": "22023: the filter model takes a text", "last_error_at": now.isoformat()}
+        return {
+            "access": self.access,
+            "firing": firing,
+            "history": alerts,
+            "times": {
+                "alerts": 4,
+                "acknowledged": 2,
+                "recovered": 3,
+                "mean_time_to_acknowledge_s": 252.0,
+                "mean_time_to_resolve_s": 2490.0,
+            },
+            "transitions": transitions,
+            "silences": [silence],
+            "outbox": outbox,
+            "rules": [self._rule(1) | {"groups_over_limit": 3}, self._rule(2) | failing],
+        }
 
     def _alert(
         self,
@@ -398,6 +433,12 @@ class FakeDatabase:
             "window_end": started.isoformat(),
             "started_at": started.isoformat(),
             "resolved_at": resolved,
+            "resolution": "recovered" if resolved else None,
+            "group_by": "user_id" if alert_id == 3 else None,
+            "group_key": "user_9xq33tom" if alert_id == 3 else "",
+            "acknowledged_at": started.isoformat() if alert_id == 2 else None,
+            "acknowledged_by": "user_2kf81maria" if alert_id == 2 else None,
+            "acknowledge_note": "a slow model" if alert_id == 2 else None,
         }
 
     def _rule(self, rule_id: int) -> Json:
@@ -421,8 +462,24 @@ class FakeDatabase:
             "is_enabled": is_enabled,
         }
 
-    def _save_notification_channel(self, channel: Json) -> Json:
-        return {"channel_id": 3, "name": channel["name"], "signing_secret": "whsec_c2lnbmluZy1zZWNyZXQ="}
+    def _backtest_rule(self, rule: Json, days: int) -> Json:
+        now = datetime.now(UTC)
+        started = now - timedelta(days=4)
+        firing = {"group_key": "", "started_at": started.isoformat(), "value": "71.5", "threshold": rule["threshold"]}
+        return {
+            "from_time": (now - timedelta(days=days)).isoformat(),
+            "to_time": now.isoformat(),
+            "step_s": 60,
+            "firing_count": 0 if self.is_empty else 1,
+            "firing_s": 0 if self.is_empty else 3000,
+            "firings": []
+            if self.is_empty
+            else [firing | {"resolved_at": (started + timedelta(minutes=50)).isoformat(), "sample_count": 90}],
+            "series": [
+                {"moment": (now - timedelta(hours=12 * index)).isoformat(), "value": str(20 + index % 7)}
+                for index in range(2 * days)
+            ],
+        }
 
     def _get_settings(self) -> Json:
         if self.access != "ops":
@@ -436,6 +493,24 @@ class FakeDatabase:
                 {"user_id": "user_9xq33tom", "role": "analyst", **added},
             ],
             "rules": [] if self.is_empty else [self._rule(1), self._rule(2), self._rule(3)],
+            "budgets": []
+            if self.is_empty
+            else [
+                {
+                    "budget_id": 1,
+                    "name": "Everything",
+                    "amount": "1000",
+                    "period": "month",
+                    "timezone": "Europe/Berlin",
+                    "scope": {"environment": ["production"]},
+                    "steps": ["0.5", "0.8", "0.9", "1"],
+                    "forecast_step": "1",
+                    "channels": [1],
+                    "used": "0.83",
+                    "forecast": "1.12",
+                }
+            ],
+            "dimensions": {"model": list(MODELS), "feature": list(FEATURES), "environment": list(ENVIRONMENTS)},
             "channels": []
             if self.is_empty
             else [

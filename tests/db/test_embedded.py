@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from ingest.database import open_database, open_viewer_database
 from ingest.embedded import EmbeddedPostgres, find_binaries
 from ingest.errors import DatabaseUnavailableError, EmbeddedServerError, MigrationError
 from ingest.settings import load_settings
+from tests.support.leftovers import make_folder
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
@@ -23,9 +25,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder outside pytest's, which every pytest that starts closes to the server's account again."""
+    folder = make_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home") / "treering"
+def home() -> Iterator[Path]:
+    folder = make_folder()
+    yield folder / "treering"
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 # What a signed-in person may call; what it returns or changes depends on who that is.
 FOR_EVERYBODY_SIGNED_IN = {
-    "add_member", "delete_alert_rule", "delete_notification_channel", "get_alerts", "get_cost_aggregates",
-    "get_costs", "get_events", "get_overview", "get_performance", "get_reconciliation", "get_savings_evidence",
-    "get_settings", "get_status", "get_usage", "list_members", "remove_member", "save_alert_rule",
-    "save_notification_channel",
+    "acknowledge_alert", "add_member", "add_price", "backtest_rule", "delete_alert_rule", "delete_budget",
+    "delete_notification_channel", "end_silence", "get_alerts", "get_cost_aggregates", "get_cost_breakdown",
+    "get_cost_corrections", "get_costs", "get_daily_cost", "get_events", "get_notification_states", "get_overview",
+    "get_performance", "get_prices", "get_reconciliation", "get_reprice_runs", "get_rows_to_reprice",
+    "get_savings_evidence", "get_settings", "get_status", "get_usage", "list_members", "remove_member",
+    "resend_notification", "save_alert_rule", "save_budget", "save_notification_channel", "send_test_notification",
+    "silence_alerts",
 }  # fmt: skip
 
 PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")
@@ -39,7 +42,9 @@ def filled(direct: Door) -> TestDatabase:
         service.call("record_usage", events=[usage_event(user_id=user), rejected])
         service.call("record_performance", events=[performance_event(user_id=user)])
     roll_up_all(service)
+    service.call("condense_rollups")
     service.call("refresh_aggregates")
+    service.call("verify_rollups")
     service.call("add_member", user_id="user_ana", role="analyst")
     service.call("record_heartbeat", worker="w1", details={})
     line = {"day": "2026-05-04", "source": "api", "kind": "cost", "amount": "1", "currency": "usd"}
@@ -149,8 +154,10 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
             " and p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
         ).fetchall()
     assert {name for (name,) in definers} == {
-        "access_level", "close_alerts_of_rule", "current_user_key", "ensure_partition", "get_cost_aggregates",
-        "get_status", "pending_rows", "refresh_aggregates", "set_channel_target",
+        "access_level", "acknowledge_alert", "close_alerts_of_rule", "current_catalogue", "current_user_key",
+        "drop_archived_partition", "end_silence", "ensure_partition", "forget_in_alerts", "forget_in_rules",
+        "forget_names", "get_cost_aggregates", "get_status", "pending_rows", "read_channel_vault",
+        "refresh_aggregates", "resend_notification", "send_test_notification", "set_channel_target", "silence_alerts",
     }  # fmt: skip
 
 

@@ -7,14 +7,14 @@ import threading
 from collections import Counter
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.events import NOON, performance_event, roll_up_all, store, usage_event
+from tests.support.events import NOON, condense_all, performance_event, roll_up_all, store, usage_event
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from tests.support.servers import TestDatabase
 
 SUMS = """
-select sum(requests), sum(prompt_tokens), sum(completion_tokens), sum(cached_tokens), sum(cost)::text,
-  sum(unpriced_requests), sum(estimated_requests)
+select sum(requests), sum(prompt_tokens), sum(completion_tokens), coalesce(sum(cached_tokens), 0), sum(cost)::text,
+  coalesce(sum(unpriced_requests), 0), coalesce(sum(estimated_requests), 0)
 from observability_internal.{}
 """
 
-LEVELS = ("usage_by_minute", "usage_by_hour", "usage_by_user")
+LEVELS = ("usage_by_minute", "usage_by_user", "usage_by_hour", "usage_by_day")
 
 
 def sums(database: TestDatabase, level: str) -> tuple[object, ...]:
@@ -44,7 +44,9 @@ def test_a_late_row_is_added_to_its_old_bucket(direct: Door) -> None:
     service = direct.service()
     store(service, usage_event())
     store(service, usage_event(created_at=NOON + timedelta(days=1)))
+    condense_all(service)
     store(service, usage_event())
+    condense_all(service)
     for level in LEVELS:
         assert sums(direct.database, level) == (3, 450, 150, 0, "0.002625", 0, 0)
 
@@ -62,6 +64,7 @@ def test_rows_count_once_with_many_writers_and_several_workers(direct: Door) -> 
         service = direct.service()
         for _ in range(20):
             service.call("roll_up", max_rows=50)
+            service.call("condense_rollups")
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
     threads += [threading.Thread(target=work) for _ in range(3)]
@@ -70,6 +73,7 @@ def test_rows_count_once_with_many_writers_and_several_workers(direct: Door) -> 
     for thread in threads:
         thread.join()
     roll_up_all(direct.service())
+    condense_all(direct.service())
     calls = writers * batches * 20
     expected = (calls, calls * 150, calls * 50, 0, str(calls * Decimal("0.000875")), 0, 0)
     for level in LEVELS:
@@ -120,8 +124,9 @@ _EVENT = st.fixed_dictionaries(
 def test_every_level_equals_the_sum_of_the_events(direct: Door, batches: list[list[dict[str, object]]]) -> None:
     direct.database.execute(
         "truncate observability.ai_usage_metrics, observability_internal.usage_by_minute,"
-        " observability_internal.usage_by_hour, observability_internal.usage_by_user,"
-        " observability_internal.users_by_period, observability_internal.user_counts"
+        " observability_internal.usage_by_hour, observability_internal.usage_by_day,"
+        " observability_internal.usage_by_user, observability_internal.usage_by_user_day,"
+        " observability_internal.user_counts"
     )
     service = direct.service()
     expected: Counter[str] = Counter()
@@ -148,6 +153,7 @@ def test_every_level_equals_the_sum_of_the_events(direct: Door, batches: list[li
                 )
             )
         store(service, *events)
+    condense_all(service)
     for level in LEVELS:
         row = sums(direct.database, level)
         found = [0 if value is None else value for value in row]
@@ -238,3 +244,69 @@ def test_cost_aggregates_count_distinct_users_of_each_period(direct: Door, perio
     assert rows[0]["user_count"] == 2
     assert sum(Decimal(str(row["total_cost"])) for row in rows) == 4 * Decimal("0.000875")
     assert sum(int(str(row["request_count"])) for row in rows) == 4
+
+
+_REQUEST = st.tuples(st.floats(0.0, 1e6), st.integers(1, 40))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=st.lists(_REQUEST, min_size=1, max_size=25), is_condensed=st.booleans())
+def test_weighted_percentiles_are_those_of_the_requests_they_stand_for(
+    direct: Door, requests: list[tuple[float, int]], is_condensed: bool
+) -> None:
+    direct.database.execute(
+        "truncate observability.performance_metrics, observability_internal.performance_by_minute,"
+        " observability_internal.performance_by_hour, observability_internal.performance_by_day"
+    )
+    service = direct.service()
+    events = [performance_event(latency_ms=latency, sample_weight=weight) for latency, weight in requests]
+    service.call("record_performance", events=events)
+    roll_up_all(service)
+    if is_condensed:
+        condense_all(service)
+    with psycopg.connect(direct.database.superuser_url) as connection:
+        exact = connection.execute(
+            "select percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(latency_ms, 0.001))"
+            " from observability.performance_metrics cross join generate_series(1, sample_weight::integer)"
+        ).fetchone()
+    assert exact is not None
+    document = service.call(
+        "get_performance", from_time=NOON, to_time=NOON + timedelta(days=1), filters={"bucket": "hour"}
+    )
+    assert isinstance(document, dict)
+    routes: Any = document["routes"]
+    expected = pytest.approx(exact[0], rel=0.0101)
+    for found in (routes["latency_ms"], *routes["series"], *routes["by_route"]):
+        names = ("p50", "p90", "p99") if "p50" in found else ("latency_p50_ms", "latency_p90_ms", "latency_p99_ms")
+        assert [found[name] for name in names] == expected
+    assert routes["latency_ms"]["count"] == sum(weight for _, weight in requests)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    latencies=st.lists(st.floats(0.001, 1e8) | st.sampled_from([1.0, 1e3]), min_size=1, max_size=40),
+    is_condensed=st.booleans(),
+)
+def test_percentiles_of_calls_are_within_one_percent(direct: Door, latencies: list[float], is_condensed: bool) -> None:
+    direct.database.execute(
+        "truncate observability.ai_usage_metrics, observability_internal.usage_by_minute,"
+        " observability_internal.usage_by_user"
+    )
+    service = direct.service()
+    store(service, *[usage_event(latency_ms=value, time_to_first_token_ms=value / 2) for value in latencies])
+    if is_condensed:
+        condense_all(service)
+    with psycopg.connect(direct.database.superuser_url) as connection:
+        exact = connection.execute(
+            "select percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(latency_ms, 0.001)),"
+            " percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(time_to_first_token_ms, 0.001))"
+            " from observability.ai_usage_metrics"
+        ).fetchone()
+    assert exact is not None
+    for filters in ({}, {"model": "gpt-4o"}, {"status": "ok"}, {"user_id": "user_a"}):
+        document = service.call("get_performance", from_time=NOON, to_time=NOON + timedelta(days=1), filters=filters)
+        assert isinstance(document, dict)
+        totals: Any = document["totals"]
+        for measure, expected in zip(("latency_ms", "time_to_first_token_ms"), exact, strict=True):
+            found = [totals[measure][name] for name in ("p50", "p90", "p99")]
+            assert found == pytest.approx(expected, rel=0.0101)

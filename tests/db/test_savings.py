@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashboard.suggestions import cost_optimization_suggestions
-from ingest.errors import PermissionDeniedError
+from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from tests.support.events import NOON, store, usage_event
 
 if TYPE_CHECKING:
@@ -76,13 +76,17 @@ def test_a_prefix_repeats_when_it_comes_again_within_five_minutes(service_db: Da
         ({"model": "o3"}, 0),
         ({"feature": ["chat", "x"]}, 1),
         ({"environment": "staging"}, 0),
-        ({"user_id": "user_a"}, 1),
     ],
 )
 def test_filters_hold_for_prefixes_too(direct: Door, filters: dict[str, Any], requests: int) -> None:
     service = direct.service()
     store(service, usage_event(prefix_hash="p", prompt_tokens=2000))
     assert sum(row["requests"] for row in read(service, **filters)["prefixes"]) == requests
+
+
+def test_one_users_calls_are_too_little(direct: Door) -> None:
+    with pytest.raises(InvalidArgumentError, match="too little"):
+        read(direct.service(), user_id="user_a")
 
 
 def test_prefixes_are_looked_for_in_the_last_seven_days(direct: Door) -> None:

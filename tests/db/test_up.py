@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 
 from ingest.database import open_viewer_database
 from ingest.settings import load_settings
+from tests.support.leftovers import make_folder
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
@@ -25,10 +27,12 @@ UP = [sys.executable, "-m", "ingest.cli", "up"]
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     # What a shell may hold of another project must not matter.
     monkeypatch.setenv("SUPABASE_URL", "https://elsewhere.supabase.co")
-    return tmp_path / "home"
+    folder = make_folder()  # pytest's own are closed to the account that Postgres runs as
+    yield folder / "home"
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

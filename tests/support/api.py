@@ -8,17 +8,19 @@ import queue
 import shutil
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 import jwt
 
 from tests.support import toolchain
+from tests.support.leftovers import make_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 JWT_SECRET = "only-for-tests-and-at-least-32-characters-long"
 PUBLISHABLE_KEY = "sb_publishable_for_tests"
@@ -68,7 +70,7 @@ class Api:
     connections: int = 0
 
     def start(self, database: Served) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="treering-api-"))
+        self._folder = make_folder()
         self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock")
         self._gateway = _Gateway(("127.0.0.1", 0), _Handler)
         self._gateway.api = self
@@ -103,6 +105,7 @@ def _start_postgrest(database: Served, address: Path) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [toolchain.postgrest()], env={**os.environ, **settings}, stdout=output, stderr=output, text=True
         )
+    address.with_suffix(".pid").write_text(str(process.pid))
     deadline = time.monotonic() + _STARTUP_TIMEOUT_S
     while "Schema cache loaded" not in log.read_text():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -61,3 +61,13 @@ def roll_up_all(database: Database) -> None:
         assert isinstance(answer, dict)
         if answer["pending_batches"] == 0:
             return
+
+
+def condense_all(database: Database) -> None:
+    """Compute the coarse levels of everything, the open hour, day, week and month included."""
+    while True:
+        answer = database.call("condense_rollups", max_hours=1000)
+        assert isinstance(answer, dict)
+        if answer["is_done"]:
+            break
+    database.call("refresh_aggregates")

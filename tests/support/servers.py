@@ -5,9 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import socket
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
@@ -15,9 +13,11 @@ from psycopg import sql
 
 from ingest._cluster import PostgresCluster
 from ingest.migrate import apply_migrations
+from tests.support.leftovers import make_folder, remove_leftovers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _TEMPLATE = "migrated"
 _PASSWORD = "only-for-tests"
@@ -45,8 +45,8 @@ class Server:
 
     @classmethod
     def start(cls, binaries: Path) -> Server:
-        # Not pytest's own temporary folder, whose name is too long for a socket.
-        folder = Path(tempfile.mkdtemp(prefix="treering-test-"))
+        remove_leftovers()
+        folder = make_folder()
         cluster = PostgresCluster(binaries, folder / "data", _PASSWORD, port=free_port())
         try:
             cluster.create()

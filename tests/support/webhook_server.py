@@ -6,7 +6,7 @@ import json
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +52,7 @@ class WebhookServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/hook?key=hidden-in-the-address"
 
-    def __enter__(self) -> WebhookServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -63,6 +63,10 @@ class WebhookServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def wait(self, seconds: float) -> None:
+        """Let the senders work, at most until the end."""
+        self._is_over.wait(seconds)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         receiver = self

@@ -9,6 +9,7 @@ import pytest
 from ingest.alerts import ChannelNotifier, deliver_notifications
 from ingest.notify_webhook import sign
 from tests.db.alerts.clockwork import BOX, NOON, Clockwork, at, call, fire, notifier, opened
+from tests.support.mail_server import MailServer
 from tests.support.servers import free_port
 from tests.support.webhook_server import WebhookServer
 
@@ -174,6 +175,43 @@ def test_whatever_the_receiver_does_each_message_ends_delivered_once_or_dead(
     assert last.headers["webhook-signature"] == sign(
         secret, last.headers["webhook-id"], int(last.headers["webhook-timestamp"]), last.body
     )
+
+
+def deliver_at_once(direct: Door, times: int) -> None:
+    """Try what waits, without the pauses in between."""
+    for _ in range(times):
+        direct.database.execute("update observability_internal.notifications set next_attempt_at = now()")
+        deliver_notifications(direct.service(), "worker-1", notifier=notifier())
+
+
+def test_an_e_mail_that_was_put_off_arrives_once(direct: Door) -> None:
+    service = Clockwork(direct.service())
+    with MailServer("451 try again later", "421 too busy", "250 OK") as server:
+        service.channel(server.url, kind="apprise")
+        service.rule("spend", "0", channels=[1])
+        service.record(call(0))
+        service.evaluate(10)
+        deliver_at_once(direct, 5)
+    (row,) = service.alerts()["outbox"]
+    assert (row["state"], row["attempts"], len(server.messages)) == ("sent", 3, 1)
+    assert server.messages[0]["Subject"] == "! spend above 0"
+
+
+def test_an_e_mail_that_is_refused_again_and_again_is_dead_until_somebody_sends_it_again(direct: Door) -> None:
+    service = Clockwork(direct.service())
+    with MailServer(*["554 no"] * 15, "250 OK") as server:
+        service.channel(server.url, kind="apprise")
+        service.rule("spend", "0", channels=[1])
+        service.record(call(0))
+        service.evaluate(10)
+        deliver_at_once(direct, 16)
+        (row,) = service.alerts()["outbox"]
+        assert (row["state"], row["attempts"], row["can_resend"], server.messages) == ("dead", 15, True, [])
+        assert "did not take it" in row["last_error"]
+        assert service.database.call("resend_notification", notification_id=row["notification_id"]) is True
+        deliver_at_once(direct, 1)
+    assert service.outbox() == [("firing", "sent")]
+    assert len(server.messages) == 1
 
 
 def test_a_message_is_delivered_through_each_door(service: Clockwork) -> None:

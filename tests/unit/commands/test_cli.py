@@ -54,14 +54,14 @@ def test_every_command_and_option_is_documented(command: str) -> None:
 
 
 def test_no_command_is_documented_that_does_not_exist() -> None:
-    documented = re.findall(r"^## `(treering(?: [a-z]+)+)", DOCUMENTATION, re.MULTILINE)
+    documented = re.findall(r"^## `(treering(?: [a-z-]+)+)", DOCUMENTATION, re.MULTILINE)
     assert set(documented) == set(commands())
 
 
 def test_help_lists_all_commands() -> None:
     result = run_cli("--help")
     assert result.exit_code == 0
-    for name in ("up", "migrate", "worker", "replay", "status", "doctor", "export", "members"):
+    for name in ("up", "migrate", "worker", "replay", "reprice", "status", "doctor", "export", "members"):
         assert re.search(rf"^  {name} +\S", result.stdout, re.MULTILINE)
 
 

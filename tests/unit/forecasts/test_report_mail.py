@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from ingest.alerts import ChannelNotifier
 from ingest.notify import Notification
 from ingest.report_job import make_message
-from ingest.reports import IMAGE_NAME
+from ingest.report_text import IMAGE_NAME
 from tests.unit.forecasts.figures import figures
 
 if TYPE_CHECKING:

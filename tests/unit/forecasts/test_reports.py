@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ingest.errors import DatabaseUnavailableError
 from ingest.report_chart import draw_trend, trend_chart
 from ingest.report_job import make_message, publish_due_reports
-from ingest.reports import IMAGE_NAME, Mover, OpenAlert, Saving, find_movers, write_report
+from ingest.report_text import IMAGE_NAME, Mover, OpenAlert, Saving, find_movers, write_report
 from tests.support.scripted_database import ScriptedDatabase
 from tests.unit.forecasts.figures import END, FORECAST, figures
 

@@ -78,6 +78,6 @@ def test_a_fault_of_the_price_book_costs_no_event(
     def fail(*_: object, **__: object) -> None:
         raise ArithmeticError("too precise")
 
-    monkeypatch.setattr("ingest.costing.calculate_cost", fail)
+    monkeypatch.setattr("pricing.PriceBook.price", fail)
     assert charge()["cost_source"] == "unpriced"
     assert "too precise" in caplog.text

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
@@ -209,6 +209,7 @@ FIELDS = [
 ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), ANYTHING))
 def test_anything_becomes_an_event_that_the_database_takes(fields: dict[str, object]) -> None:
     record = encode(USAGE, {**fields, "event_id": EVENT_ID.replace("-", "")})
@@ -229,12 +230,14 @@ def test_anything_becomes_an_event_that_the_database_takes(fields: dict[str, obj
     assert all(len(value) <= 200 for value in event.values() if isinstance(value, str))
 
 
+@settings(deadline=None)
 @given(fields=st.dictionaries(st.sampled_from(FIELDS), ANYTHING))
 def test_putting_right_twice_changes_nothing_more(fields: dict[str, object]) -> None:
     _, event = decode(encode(USAGE, {**fields, "event_id": EVENT_ID}))
     assert normalise_usage(event) == event
 
 
+@settings(deadline=None)
 @given(
     fields=st.dictionaries(st.sampled_from(["route", "method", "status_code", "latency_ms", "sample_weight"]), ANYTHING)
 )

@@ -18,10 +18,11 @@ from ingest.notices import Notices
 from tests.unit.ingest.fakes import FakeClock, FakeDatabase
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from ingest.database import Database
+    from ingest.database import Argument, Database, JsonValue
+    from ingest.delivery import Batch
 
 INTERVAL_S = 2.0
 
@@ -81,9 +82,41 @@ def test_a_few_events_wait_for_more_and_then_go_together(bench: Bench) -> None:
 
 def test_a_full_batch_goes_at_once(bench: Bench) -> None:
     bench.record(25)
-    assert [bench.flusher.step(), bench.flusher.step()] == [0, 0]
+    assert bench.flusher.step() == 0
     assert bench.database.calls == [("record_usage", 10), ("record_usage", 10)]
     assert bench.flusher.step() == INTERVAL_S
+
+
+def test_the_next_batch_is_prepared_while_one_is_sent(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.record(30)
+    prepared = threading.Semaphore(0)
+    prepare, call = Delivery.prepare, bench.database.call
+
+    def prepare_and_tell(delivery: Delivery, records: Iterable[tuple[bytes, int]]) -> Batch | None:
+        batch = prepare(delivery, records)
+        prepared.release()
+        return batch
+
+    def call_once_the_next_is_there(function: str, /, **arguments: Argument) -> JsonValue:
+        # Its own batch and, but for the last, the one after it.
+        needed = 2 if not bench.database.calls else 1 if len(bench.database.calls) == 1 else 0
+        assert all(prepared.acquire(timeout=10) for _ in range(needed))
+        return call(function, **arguments)
+
+    monkeypatch.setattr(Delivery, "prepare", prepare_and_tell)
+    monkeypatch.setattr(bench.database, "call", call_once_the_next_is_there)
+    assert bench.flusher.step() == 0
+    assert bench.database.calls == [("record_usage", 10)] * 3
+    assert len(bench.database.usage) == 30
+
+
+def test_what_was_prepared_meanwhile_is_kept_when_sending_fails(bench: Bench) -> None:
+    bench.record(30)
+    bench.fail(DatabaseUnavailableError("away"))
+    while bench.journal.pending:
+        bench.clock.now += max(bench.flusher.step(), 0.001)
+    assert bench.database.calls == [("record_usage", 10)] * 4
+    assert len(bench.database.usage) == 30
 
 
 def test_a_failed_batch_is_sent_again_after_a_pause_that_grows(bench: Bench) -> None:

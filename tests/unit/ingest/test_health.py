@@ -23,6 +23,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "oldest_pending_at": None,
         "pending_rows": 0,
         "refreshed_at": ago(minutes=3),
+        "verification": {"checked_at": ago(hours=3), "is_exact": True, "requests": 10, "difference_count": 0},
+        "stale_hours": 0,
         "last_rejection": None,
         "rejected_events": 0,
         "newest_event_at": ago(minutes=3),
@@ -105,3 +107,22 @@ def test_an_empty_database_says_that_there_is_no_call_yet() -> None:
 )
 def test_ages_are_told_in_their_largest_unit(age: timedelta, text: str) -> None:
     assert describe_age(age) == text
+
+
+@pytest.mark.parametrize(
+    ("hours", "level"), [(36, Level.OK), (37, Level.WARNING), (7 * 24, Level.WARNING), (7 * 24 + 1, Level.CRITICAL)]
+)
+def test_rollups_want_to_be_compared_with_the_raw_rows_now_and_then(hours: int, level: Level) -> None:
+    last = {"checked_at": ago(hours=hours), "is_exact": True, "requests": 10, "difference_count": 0}
+    assert judged("rollups", verification=last)[0] is level
+
+
+def test_rollups_that_differ_from_the_raw_rows_are_critical() -> None:
+    last = {"checked_at": ago(hours=1), "is_exact": False, "requests": 10, "difference_count": 2}
+    level, message = judged("rollups", verification=last, stale_hours=4)
+    assert level is Level.CRITICAL
+    assert message.startswith("2 differences from the raw rows, found 60 min ago, 4 hours wait to be condensed")
+
+
+def test_rollups_that_were_never_compared_say_so() -> None:
+    assert judged("rollups", verification=None) == (Level.OK, "not yet compared with the raw rows")

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.segment import HEADER_BYTES, RECORD_HEADER, Segment
@@ -71,6 +71,7 @@ def test_a_file_that_is_no_journal_is_not_adopted(tmp_path: Path, content: bytes
     assert Segment.adopt(tmp_path / "a") is None
 
 
+@settings(deadline=None)
 @given(records=st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=20), data=st.data())
 def test_whatever_is_cut_off_the_end_the_records_before_it_are_found(
     tmp_path_factory: pytest.TempPathFactory, records: list[bytes], data: st.DataObject
@@ -91,6 +92,7 @@ def test_whatever_is_cut_off_the_end_the_records_before_it_are_found(
     assert len(found) >= sum(end <= cut for end in ends)
 
 
+@settings(deadline=None)
 @given(position=st.integers(min_value=0, max_value=2), bit=st.integers(min_value=0, max_value=7))
 def test_a_damaged_record_is_passed_over_and_the_next_ones_are_found(
     tmp_path_factory: pytest.TempPathFactory, position: int, bit: int

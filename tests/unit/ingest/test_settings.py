@@ -31,7 +31,15 @@ def test_without_anything_the_defaults_hold() -> None:
         "enable_observability": True,
         "metrics_retention_days": 90,
         "timezone": "UTC",
+        "rollup_retention_days": None,
+        "archive_url": None,
         "fallback_model": "gpt-4o",
+        "deployments": {},
+        "region": None,
+        "update_prices": False,
+        "hash_salt": None,
+        "secret_key": None,
+        "dashboard_url": None,
         "allow_private_webhooks": False,
         "openai_admin_key": None,
         "openai_admin_url": "https://api.openai.com/v1",
@@ -162,4 +170,25 @@ def test_a_wrong_setting_of_the_reconciliation_names_its_variable(
 ) -> None:
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=variable):
+        load_settings()
+
+
+def test_deployments_are_a_list_of_names_and_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREERING_DEPLOYMENTS", " azure/chat-prod = gpt-4o, small=gpt-4o-mini ,")
+    assert load_settings().deployments == {"azure/chat-prod": "gpt-4o", "small": "gpt-4o-mini"}
+    assert load_settings(deployments={"a": "b"}).deployments == {"a": "b"}
+
+
+@pytest.mark.parametrize("value", ["gpt-4o", "=gpt-4o", "name="])
+def test_a_deployment_without_name_or_model_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("TREERING_DEPLOYMENTS", value)
+    with pytest.raises(ConfigurationError, match="TREERING_DEPLOYMENTS: it must be a list like"):
+        load_settings()
+
+
+def test_a_region_is_one_that_has_an_uplift(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TREERING_REGION", "eu")
+    assert load_settings().region == "eu"
+    monkeypatch.setenv("TREERING_REGION", "moon")
+    with pytest.raises(ConfigurationError, match="TREERING_REGION: it must be one of eu, us"):
         load_settings()

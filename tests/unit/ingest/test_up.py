@@ -3,15 +3,17 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import stat
 import threading
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pydantic import SecretStr
 
 from ingest import demo, up
 from ingest.errors import EmbeddedServerError
+from ingest.sealing import SecretBox
 from ingest.settings import load_settings
 from ingest.supervisor import Supervisor
 from ingest.up import UpError, UpOptions, run_up
@@ -21,6 +23,7 @@ from tests.support.servers import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 
 def test_it_says_each_step_and_ends_when_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,9 +121,23 @@ def test_without_streamlit_the_missing_extra_is_named(monkeypatch: pytest.Monkey
         up._dashboard_script()
 
 
-def test_children_do_not_see_another_database() -> None:
-    env = up._child_environment({"SUPABASE_DB_URL": "x", "SUPABASE_ANON_KEY": "y", "PATH": "p"}, Path("/h"))
-    assert env == {"PATH": "p", "TREERING_HOME": "/h", "PYTHONUNBUFFERED": "1"}
+def test_children_do_not_see_another_database(tmp_path: Path) -> None:
+    env = up._child_environment({"SUPABASE_DB_URL": "x", "SUPABASE_ANON_KEY": "y", "PATH": "p"}, tmp_path, "http://d")
+    assert env.pop("TREERING_SECRET_KEY") == (tmp_path / "secret.key").read_text()
+    assert env == {
+        "PATH": "p", "TREERING_HOME": str(tmp_path), "PYTHONUNBUFFERED": "1", "TREERING_DASHBOARD_URL": "http://d"
+    }  # fmt: skip
+
+
+def test_the_key_of_channels_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
+    key = up._secret_key(tmp_path)
+    assert (up._secret_key(tmp_path), stat.S_IMODE((tmp_path / "secret.key").stat().st_mode)) == (key, 0o600)
+    assert SecretBox(SecretStr(key)).open(SecretBox(SecretStr(key)).seal({"a": "b"})) == {"a": "b"}
+
+
+def test_a_key_of_the_shell_goes_before_the_one_of_the_folder(tmp_path: Path) -> None:
+    env = up._child_environment({"TREERING_SECRET_KEY": "own"}, tmp_path, "http://d")
+    assert env["TREERING_SECRET_KEY"] == "own"
 
 
 @pytest.mark.parametrize(("is_stopping", "code"), [(True, 130), (False, 1)])

@@ -275,8 +275,28 @@ def test_the_roll_up_goes_on_while_batches_wait_unless_another_is_at_it(
 
 
 @pytest.mark.parametrize(
+    ("result", "has_more"),
+    [
+        ({"is_busy": False, "is_done": False}, True),
+        ({"is_busy": False, "is_done": True}, False),
+        ({"is_busy": True, "is_done": False}, False),
+    ],
+)
+def test_condensing_goes_on_until_it_is_done_unless_another_is_at_it(result: dict[str, bool], has_more: bool) -> None:
+    database = ScriptedDatabase(condense_rollups=[dict(result)])
+    assert job_named(database, "condense_rollups").run() is has_more
+
+
+@pytest.mark.parametrize(
     ("name", "period_s"),
-    [("ensure_partitions", 86_400), ("roll_up", 1), ("refresh_aggregates", 300), ("evaluate_alerts", 10)],
+    [
+        ("ensure_partitions", 86_400),
+        ("roll_up", 1),
+        ("condense_rollups", 60),
+        ("refresh_aggregates", 300),
+        ("verify_rollups", 86_400),
+        ("evaluate_alerts", 5),
+    ],
 )
 def test_each_job_calls_its_function_in_its_period(name: str, period_s: int) -> None:
     database = ScriptedDatabase()

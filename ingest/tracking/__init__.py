@@ -1,0 +1,6 @@
+"""Records the calls of models that a client library makes: `track`, `track_stream`, `stream_sse`."""
+
+from ingest.tracking.client import track
+from ingest.tracking.sse import stream_sse, track_stream
+
+__all__ = ["stream_sse", "track", "track_stream"]

@@ -1,0 +1,232 @@
+"""What is known of an answer so far, chunk by chunk: counts, model, tier, why it ended, the text to be counted."""
+
+from __future__ import annotations
+
+import re
+from time import perf_counter
+from typing import Any
+
+from ingest.tracking.usage import extras, plain, view
+
+_KIND = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
+# Where choices ended for different reasons, the one that says most about waste.
+_REASONS = ("error", "length", "content_filter", "tool_calls", "function_call")
+_TEXTS = ("content", "refusal", "reasoning_content", "reasoning")
+_LAST_EVENTS = {"response.completed": "ok", "response.incomplete": "ok", "response.failed": "error"}
+_INCOMPLETE = {"max_output_tokens": "length", "max_tokens": "length"}
+
+
+class Answer:
+    """Collects what a provider says; the text is held for counting only and never recorded.
+
+    Attributes:
+        usage: The last usage object that was not null.
+        model: Model that answered.
+        response_id: The provider's id of the answer.
+        service_tier: Tier that served it.
+        finish_reasons: Why each choice ended.
+        texts: What was delivered.
+        has_other_parts: Whether something was delivered that is no text.
+        error_type: Kind of error that came inside the answer.
+        is_complete: Whether the provider said that the answer ended.
+        is_cancelled: Whether the provider said that it was cancelled.
+        first_token_at: When the first token came (`perf_counter`).
+        last_at: When the last chunk came.
+    """
+
+    __slots__ = (
+        "error_type",
+        "finish_reasons",
+        "first_token_at",
+        "has_other_parts",
+        "is_cancelled",
+        "is_complete",
+        "last_at",
+        "model",
+        "response_id",
+        "service_tier",
+        "texts",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.usage: Any = None
+        self.model: str | None = None
+        self.response_id: str | None = None
+        self.service_tier: str | None = None
+        self.finish_reasons: list[str] = []
+        self.texts: list[str] = []
+        self.has_other_parts = False
+        self.error_type: str | None = None
+        self.is_complete = False
+        self.is_cancelled = False
+        self.first_token_at: float | None = None
+        self.last_at: float | None = None
+
+    @property
+    def finish_reason(self) -> str | None:
+        """The reason that stands for all choices."""
+        reasons = self.finish_reasons
+        return next((reason for reason in _REASONS if reason in reasons), reasons[-1] if reasons else None)
+
+    def add_chunk(self, chunk: Any) -> bool:
+        """Take a chunk of any stream; says whether it carries usage and nothing for the reader."""
+        self.last_at = perf_counter()
+        seen = chunk if type(chunk) is dict else view(chunk)
+        if "choices" in seen:
+            return self._add_chat_chunk(chunk, seen)
+        kind = seen.get("type")
+        if kind is not None:
+            self._add_event(str(kind), chunk, seen)
+        else:
+            self._add_error(chunk, seen)
+            if seen.get("usage") is not None:
+                self.usage = seen["usage"]
+        return False
+
+    def add_whole(self, answer: Any) -> None:
+        """Take an answer that was not streamed."""
+        seen = view(answer)
+        self._add_head(seen)
+        if seen.get("usage") is not None:
+            self.usage = seen["usage"]
+        self._add_error(answer, seen)
+        if "output" in seen and seen.get("object") == "response":
+            self._add_response(seen)
+            return
+        for choice in seen.get("choices") or ():
+            parts = view(choice)
+            if parts.get("finish_reason"):
+                self.finish_reasons.append(str(parts["finish_reason"]))
+            self._add_delta(parts.get("message"))
+        self.is_complete = self.error_type is None
+
+    def _add_chat_chunk(self, chunk: Any, seen: Any) -> bool:
+        if not self.model or not self.response_id:
+            self._add_head(seen)
+        usage = seen.get("usage")
+        tier = seen.get("service_tier")
+        if tier is not None:
+            self.service_tier = str(tier)
+        rest = seen if seen is chunk else chunk.__pydantic_extra__ if hasattr(chunk, "__pydantic_extra__") else None
+        if rest:
+            if usage is None and "x_groq" in rest:
+                usage = plain(rest["x_groq"]).get("usage")
+            if rest.get("error"):
+                self._add_error(chunk, seen)
+        if usage is not None:
+            self.usage = usage
+        choices = seen["choices"]
+        if not choices:
+            return usage is not None and not self.error_type
+        for choice in choices:
+            self._add_choice(choice if type(choice) is dict else view(choice))
+        return False
+
+    def _add_choice(self, parts: Any) -> None:
+        reason = parts.get("finish_reason")
+        if reason is not None:
+            self.finish_reasons.append(str(reason))
+            self.is_complete = True
+        delta = parts.get("delta")
+        if delta is None:
+            return
+        text = (delta if type(delta) is dict else view(delta)).get("content")
+        if type(text) is str and text:
+            self.texts.append(text)
+        elif not self._add_delta(delta):
+            return
+        if self.first_token_at is None:
+            self.first_token_at = self.last_at
+
+    def _add_delta(self, delta: Any) -> bool:
+        """Take a message or a part of one; says whether it delivered anything."""
+        parts = {**view(delta), **extras(delta)}
+        texts = [parts.get(name) for name in _TEXTS[:3]]
+        if not texts[2]:
+            texts[2] = parts.get("reasoning")
+        functions = [view(tool).get("function") for tool in parts.get("tool_calls") or ()]
+        for function in (*functions, parts.get("function_call")):
+            called = view(function) if function is not None else {}
+            texts += [called.get("name"), called.get("arguments")]
+        found = [text for text in texts if isinstance(text, str) and text]
+        self.texts += found
+        if parts.get("audio"):
+            self.has_other_parts = True
+            return True
+        return bool(found)
+
+    def _add_head(self, seen: Any) -> None:
+        for name, field in (("model", "model"), ("id", "response_id"), ("service_tier", "service_tier")):
+            value = seen.get(name)
+            if isinstance(value, str) and value:
+                setattr(self, field, value)
+
+    def _add_event(self, kind: str, chunk: Any, seen: Any) -> None:
+        """Take an event of the Responses API."""
+        if kind.endswith(".delta"):
+            text = seen.get("delta")
+            if isinstance(text, str) and text:
+                if "audio" in kind:
+                    self.has_other_parts = True
+                else:
+                    self.texts.append(text)
+                if self.first_token_at is None:
+                    self.first_token_at = self.last_at
+            return
+        if kind == "error":
+            self._add_error({"error": plain(chunk)}, {})
+            return
+        response = seen.get("response")
+        if response is not None:
+            parts = view(response)
+            self._add_head(parts)
+            if parts.get("usage") is not None:
+                self.usage = parts["usage"]
+            if kind in _LAST_EVENTS or kind == "response.cancelled":
+                self.texts = self.texts or []
+                self._add_response(parts, is_streamed=True)
+
+    def _add_response(self, parts: Any, *, is_streamed: bool = False) -> None:
+        status = parts.get("status")
+        kinds = set()
+        for item in parts.get("output") or ():
+            entry = view(item)
+            kinds.add(str(entry.get("type")))
+            if not is_streamed:
+                self._add_item(entry)
+        if status == "failed":
+            self._add_error(parts, parts)
+            self.error_type = self.error_type or "response_failed"
+        elif status == "cancelled":
+            self.is_cancelled = True
+        elif status == "incomplete":
+            details = parts.get("incomplete_details")
+            reason = str(view(details).get("reason") if details is not None else "incomplete")
+            self.finish_reasons.append(_INCOMPLETE.get(reason, reason))
+        elif status == "completed":
+            is_call = any(kind.endswith("_call") and kind.startswith(("function", "custom")) for kind in kinds)
+            self.finish_reasons.append("tool_calls" if is_call else "stop")
+        self.is_complete = self.error_type is None
+
+    def _add_item(self, entry: Any) -> None:
+        texts = [entry.get("name"), entry.get("arguments")]
+        texts += [view(part).get("text") for part in entry.get("content") or ()]
+        self.texts += [text for text in texts if isinstance(text, str)]
+
+    def _add_error(self, chunk: Any, seen: Any) -> None:
+        error = seen.get("error") or extras(chunk).get("error")
+        if error is not None and error is not False:
+            self.error_type = error_kind(error) or "provider_error"
+
+
+def error_kind(error: Any) -> str | None:
+    """The name of a provider's error, where it is a name; its message is never kept."""
+    parts = plain(error) if not isinstance(error, str) else {}
+    for name in ("code", "type"):
+        value = parts.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return f"http_{value}"
+        if isinstance(value, str) and _KIND.fullmatch(value):
+            return value
+    return None

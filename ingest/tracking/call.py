@@ -1,0 +1,274 @@
+"""One call of a model from its start to the one event that is recorded of it."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from ingest import capture
+from ingest.context import current_fields, merge
+from ingest.notices import Notices
+from ingest.tracking.answer import Answer
+from ingest.tracking.usage import read_usage
+
+if TYPE_CHECKING:
+    from ingest.tracking.frames import Frames
+    from ingest.tracking.request import Asked
+
+_NOTICES = Notices()
+
+
+class Call:
+    """A call that is under way; `finish` records it, once however often it is called.
+
+    Args:
+        operation: chat, responses or embeddings.
+        provider: Who is called.
+        asked: What was asked.
+        is_streamed: Whether the answer comes in chunks.
+        fields: What the product says of this call, over its context.
+
+    Attributes:
+        answer: What is known of the answer.
+        attempt: Which attempt of the client this is.
+        hides_usage: Whether the chunk that carries usage alone was not asked for by the caller.
+        is_inside: Whether the client library is at work, which may close its response itself.
+        is_left: Whether the caller's loop over the answer was left.
+        is_seen: Whether the whole answer was taken.
+    """
+
+    __slots__ = (
+        "_fields",
+        "_frames",
+        "_group",
+        "_is_open",
+        "_process_id",
+        "answer",
+        "asked",
+        "attempt",
+        "created_at",
+        "hides_usage",
+        "is_inside",
+        "is_left",
+        "is_seen",
+        "is_streamed",
+        "operation",
+        "provider",
+        "started_at",
+    )
+
+    def __init__(
+        self, operation: str, provider: str, asked: Asked, *, is_streamed: bool, fields: dict[str, Any] | None = None
+    ) -> None:
+        self.operation = operation
+        self.provider = provider
+        self.asked = asked
+        self.is_streamed = is_streamed
+        self.answer = Answer()
+        self.attempt = 1
+        self.hides_usage = False
+        self.is_inside = False
+        self.is_left = False
+        self.is_seen = False
+        self.created_at = datetime.now(UTC)
+        self.started_at = perf_counter()
+        self._group: str | None = None
+        self._frames: Frames | None = None
+        self._fields = merge(current_fields(), fields or {})
+        self._is_open = [True]
+        self._process_id = os.getpid()
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the event was recorded."""
+        return not self._is_open
+
+    def add_defaults(self, fields: dict[str, Any]) -> None:
+        """Take what holds for every call of a client."""
+        if fields:
+            self._fields = merge(fields, self._fields)
+
+    def add_fields(self, fields: dict[str, Any]) -> None:
+        """Take what the product says later."""
+        self._fields = merge(self._fields, fields)
+
+    def mute(self) -> Call:
+        """Record nothing of this call."""
+        self._is_open.clear()
+        return self
+
+    def see(self, chunk: Any) -> bool:
+        """Take a chunk; says whether it carries usage alone. Never raises."""
+        try:
+            if type(chunk) is bytes or type(chunk) is str:
+                return self._see_piece(chunk)
+            return self.answer.add_chunk(chunk)
+        except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
+            report(error)
+            return False
+
+    def add_chunk(self, chunk: Any) -> bool:
+        """Take a chunk on its way to the caller; says whether the caller shall not see it. Never raises."""
+        carries_usage_alone = self.see(chunk)
+        if not self.hides_usage:
+            return False
+        if not carries_usage_alone:
+            # Asked for usage, OpenAI sends `usage: null` with every other chunk: as if it were not there.
+            named = getattr(chunk, "__pydantic_fields_set__", None)
+            if named is not None and getattr(chunk, "usage", None) is None:
+                named.discard("usage")
+        return carries_usage_alone
+
+    def _see_piece(self, piece: bytes | str) -> bool:
+        from ingest.tracking.frames import Frames
+
+        if self._frames is None:
+            self._frames = Frames(self, hides_usage=False)
+        for _ in self._frames.feed(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")):
+            pass
+        return False
+
+    def finish(self, status: str = "ok", error_type: str | None = None, *, was_delivered: bool = True) -> None:
+        """Record the call; the first one counts. Never raises.
+
+        Args:
+            status: ok, error or cancelled, unless the answer itself said otherwise.
+            error_type: Kind of error.
+            was_delivered: Whether the request reached a model, so that its tokens are billed.
+        """
+        try:
+            self._is_open.pop()
+        except IndexError:
+            return
+        if os.getpid() != self._process_id:
+            return  # a fork's copy: the parent records it
+        try:
+            self._record(status, error_type, was_delivered=was_delivered)
+        except Exception as error:  # noqa: BLE001 -- as above
+            report(error)
+
+    def end_of_stream(self) -> None:
+        """Record a stream that came to its end, as a failed one where the provider did not say that it was the end."""
+        answer = self.answer
+        if answer.is_complete or answer.usage is not None or answer.error_type or answer.is_cancelled:
+            self.finish()
+        else:
+            self.finish("error", "stream_ended_early")
+
+    def stop_by_caller(self) -> None:
+        """Record that the caller wants no more; what was complete by then is no cancelled call."""
+        self.finish("ok" if self.answer.is_complete else "cancelled")
+
+    def fail(self, error: BaseException) -> None:
+        """Record that `error` ended the call."""
+        if not isinstance(error, Exception):
+            self.finish("cancelled")  # KeyboardInterrupt, CancelledError, GeneratorExit
+            return
+        self.finish("error", self.answer.error_type or name_of(error), was_delivered=self._may_be_billed(error))
+
+    def record_lost_attempt(self, error: BaseException) -> None:
+        """Record an attempt whose answer the client did not wait for: the provider bills it. Then the next begins."""
+        if _reached_a_model(error) and not self.is_finished:
+            self._group = self._group or _new_group()
+            try:
+                self._record("error", name_of(error), was_delivered=True)
+            except Exception as fault:  # noqa: BLE001 -- as above
+                report(fault)
+        self.attempt += 1
+        self._group = self._group or _new_group()
+        self.created_at = datetime.now(UTC)
+
+    def _may_be_billed(self, error: BaseException) -> bool:
+        return bool(self.answer.texts) or self.answer.usage is not None or _reached_a_model(error)
+
+    def _record(self, status: str, error_type: str | None, *, was_delivered: bool) -> None:
+        answer = self.answer
+        if status == "ok" and (answer.error_type or "error" in answer.finish_reasons):
+            status, error_type = "error", answer.error_type or "provider_error"
+        elif status == "ok" and answer.is_cancelled:
+            status = "cancelled"
+        fields = self._measured(status, error_type)
+        reported = read_usage(answer.usage) if answer.usage is not None else None
+        if reported is not None and "prompt_tokens" in reported:
+            if answer.texts and not reported["prompt_tokens"] and not reported["completion_tokens"]:
+                reported["flags"].append("usage:zero_beside_text")
+            _record(fields, reported, self._fields)
+        elif not was_delivered or (status == "error" and self.is_streamed and not answer.texts and answer.error_type):
+            _record(fields, {"prompt_tokens": 0, "completion_tokens": 0}, self._fields)
+        else:
+            from ingest.tracking.counting import Job, submit
+
+            submit(Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported))
+
+    def _measured(self, status: str, error_type: str | None) -> dict[str, Any]:
+        answer, asked = self.answer, self.asked
+        now = perf_counter()
+        end = answer.last_at if self.is_streamed and answer.last_at is not None and status != "error" else now
+        first = answer.first_token_at
+        fields: dict[str, Any] = {
+            "user_id": None,
+            "model": answer.model or asked.model,
+            "provider": self.provider,
+            "operation": self.operation,
+            "streamed": self.is_streamed,
+            "status": status,
+            "error_type": error_type,
+            "finish_reason": answer.finish_reason,
+            "latency_ms": round((end - self.started_at) * 1000, 3),
+            "time_to_first_token_ms": None if first is None else round((first - self.started_at) * 1000, 3),
+            "request_group_id": self._group,
+            "attempt": self.attempt,
+            "prompt_hash": asked.prompt_hash,
+            "prefix_hash": asked.prefix_hash,
+            "max_output_tokens": asked.max_output_tokens,
+            "service_tier": answer.service_tier,
+            "response_id": answer.response_id,
+            "created_at": self.created_at,
+        }
+        if self.operation == "embeddings":
+            fields["feature"] = "embeddings"
+        return fields
+
+
+def _record(fields: dict[str, Any], counted: dict[str, Any], said: dict[str, Any]) -> None:
+    """Record measured fields and counts, under what the product itself said."""
+    counts = {name: value for name, value in counted.items() if name not in ("flags", "total_tokens")}
+    known = {name: value for name, value in said.items() if value is not None}
+    if "attempt" in known and fields["attempt"] > 1:
+        known["attempt"] += fields["attempt"] - 1
+    flags = counted.get("flags")
+    if flags:
+        known["metadata"] = {**known.get("metadata", {}), "treering_flags": flags}
+    capture.record_usage(**{**fields, **counts, **known})
+
+
+record_counted = _record
+
+
+def report(error: BaseException) -> None:
+    """Log a fault of ours, without its message: that may hold what a user wrote."""
+    _NOTICES.warn("tracking", f"a call could not be tracked in full ({type(error).__name__})")
+
+
+def name_of(error: BaseException) -> str:
+    """The kind of an error: what the provider called it inside a stream, else its class."""
+    from ingest.tracking.answer import error_kind
+
+    body = getattr(error, "body", None)
+    if type(error).__name__ == "APIError" and body is not None:
+        return error_kind(body) or "APIError"
+    return type(error).__name__
+
+
+def _reached_a_model(error: BaseException) -> bool:
+    """Whether the request was on its way when the connection ended: then the provider has answered, and billed."""
+    names = {type(cause).__name__ for cause in (error, error.__cause__) if cause is not None}
+    return bool(names & {"ReadTimeout", "ReadError", "RemoteProtocolError"})
+
+
+def _new_group() -> str:
+    from uuid_utils.compat import uuid7
+
+    return uuid7().hex

@@ -1,0 +1,269 @@
+"""`track`: records every call that an OpenAI client makes, and changes nothing else about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ingest import capture
+from ingest.context import check_fields
+from ingest.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from ingest.tracking.call import Call
+
+_Client = TypeVar("_Client")
+
+_OPERATIONS = {"/chat/completions": "chat", "/responses": "responses", "/embeddings": "embeddings"}
+_MARK = "_treering"
+# It refuses what it does not know, and reports usage without being asked.
+_NEVER_ASKED = {"mistral"}
+_REFUSALS = {400, 422}
+
+_CURRENT: ContextVar[Call | None] = ContextVar("treering_call", default=None)
+
+
+def track(client: _Client, **fields: Any) -> _Client:
+    """Record every chat completion, response and embedding that `client` makes from now on.
+
+    The client itself is returned, as are its answers and streams: same types, attributes and exceptions. Clients made
+    of it by `copy()` or `with_options()` are tracked too. Tracking twice is harmless.
+
+    Args:
+        client: `OpenAI`, `AsyncOpenAI`, `AzureOpenAI` or `AsyncAzureOpenAI`, with any base URL.
+        **fields: Arguments of `record_usage` for every call of this client, under those of `usage_context`.
+
+    Returns:
+        `client`.
+
+    Raises:
+        ConfigurationError: The openai package is not installed.
+        TypeError: `client` is no client of the openai package, or a field is no argument of `record_usage`.
+    """
+    check_fields(fields)
+    try:
+        import openai
+    except ImportError as error:
+        raise ConfigurationError("track needs the openai package: pip install 'treering[openai]'") from error
+    if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
+        raise TypeError(f"track takes a client of the openai package, not {type(client).__name__}")
+    if getattr(client, _MARK, None) is None:
+        tracker = _Tracker(client, fields)
+        setattr(client, _MARK, tracker)
+        tracker.install(is_async=isinstance(client, openai.AsyncOpenAI))
+    return client
+
+
+class _Tracker:
+    """The hooks of one client.
+
+    Every method of every resource ends in the client's `request`; so that is the one place to watch.
+    """
+
+    def __init__(self, client: Any, fields: dict[str, Any]) -> None:
+        self._client = client
+        self._fields = fields
+        self._request = client.request
+        self._may_ask_for_usage = True
+
+    def install(self, *, is_async: bool) -> None:
+        client = self._client
+        client.request = self.request_async if is_async else self.request
+        if hasattr(client, "_sleep_for_retry"):
+            sleep = client._sleep_for_retry  # noqa: SLF001 -- nothing else tells one attempt from the next
+
+            def sleep_for_retry(**arguments: Any) -> Any:
+                _note_retry()
+                return sleep(**arguments)
+
+            client._sleep_for_retry = sleep_for_retry  # noqa: SLF001
+        copy = client.copy
+
+        def copy_tracked(*arguments: Any, **options: Any) -> Any:
+            return track(copy(*arguments, **options), **self._fields)
+
+        client.copy = client.with_options = copy_tracked
+
+    def request(self, cast_to: Any, options: Any, **arguments: Any) -> Any:
+        """Stand in for `OpenAI.request`."""
+        call = self._begin(options, is_streamed=bool(arguments.get("stream")))
+        if call is None:
+            return self._request(cast_to, options, **arguments)
+        token = _CURRENT.set(call)
+        try:
+            try:
+                result = self._request(cast_to, options, **arguments)
+            except Exception as error:
+                if not self._is_refusal(error, call):
+                    raise
+                _ask_no_more(options, call)
+                result = self._request(cast_to, options, **arguments)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        finally:
+            _CURRENT.reset(token)
+        _settle(call, result)
+        return result
+
+    async def request_async(self, cast_to: Any, options: Any, **arguments: Any) -> Any:
+        """Stand in for `AsyncOpenAI.request`."""
+        call = self._begin(options, is_streamed=bool(arguments.get("stream")))
+        if call is None:
+            return await self._request(cast_to, options, **arguments)
+        token = _CURRENT.set(call)
+        try:
+            try:
+                result = await self._request(cast_to, options, **arguments)
+            except Exception as error:
+                if not self._is_refusal(error, call):
+                    raise
+                _ask_no_more(options, call)
+                result = await self._request(cast_to, options, **arguments)
+        except BaseException as error:
+            call.fail(error)
+            raise
+        finally:
+            _CURRENT.reset(token)
+        _settle(call, result)
+        return result
+
+    def _begin(self, options: Any, *, is_streamed: bool) -> Call | None:
+        """Prepare the record of a call; None where there is nothing to record, or by a fault of ours."""
+        try:
+            operation = _OPERATIONS.get(options.url) if options.method.lower() == "post" else None
+            if operation is None or not capture.is_on():
+                return None
+            from ingest.tracking.call import Call
+            from ingest.tracking.provider import provider_of
+
+            is_azure = hasattr(self._client, "_api_version")
+            provider = "azure" if is_azure else provider_of(str(self._client.base_url))
+            body = _body_of(options)
+            call = Call(operation, provider, _read(body), is_streamed=is_streamed, fields=None)
+            call.add_defaults(self._fields)
+            if operation == "chat" and is_streamed and self._may_ask_for_usage and provider not in _NEVER_ASKED:
+                _ask_for_usage(options, body, call)
+            _watch_parser(options, call)
+            return call
+        except Exception as error:  # noqa: BLE001 -- a fault of ours falls back to the plain call
+            from ingest.tracking.call import report
+
+            report(error)
+            return None
+
+    def _is_refusal(self, error: Exception, call: Call) -> bool:
+        """Whether the server refuses `stream_options`, which the caller never asked for."""
+        if not call.hides_usage or getattr(error, "status_code", None) not in _REFUSALS:
+            return False
+        if "stream_options" not in str(error) and "include_usage" not in str(error):
+            return False
+        self._may_ask_for_usage = False
+        return True
+
+
+def _body_of(options: Any) -> Mapping[str, Any]:
+    body = options.json_data if isinstance(options.json_data, Mapping) else {}
+    extra = options.extra_json
+    return {**body, **extra} if extra else body
+
+
+def _read(body: Mapping[str, Any]) -> Any:
+    from ingest.tracking.request import Asked, read_request
+
+    try:
+        return read_request(body, capture.hash_salt() or b"")
+    except Exception as error:  # noqa: BLE001 -- lone surrogates, circles: the request itself will say so
+        from ingest.tracking.call import report
+
+        report(error)
+        return Asked(model=str(body.get("model") or "unknown"))
+
+
+def _ask_for_usage(options: Any, body: Mapping[str, Any], call: Call) -> None:
+    given = body.get("stream_options")
+    if given is not None and (not isinstance(given, Mapping) or "include_usage" in given):
+        return
+    asked = {**(given or {}), "include_usage": True}
+    if options.extra_json and "stream_options" in options.extra_json:
+        options.extra_json = {**options.extra_json, "stream_options": asked}
+    elif isinstance(options.json_data, Mapping):
+        options.json_data = {**options.json_data, "stream_options": asked}
+    else:
+        return
+    call.hides_usage = True
+
+
+def _ask_no_more(options: Any, call: Call) -> None:
+    for name in ("json_data", "extra_json"):
+        body = getattr(options, name)
+        if isinstance(body, Mapping) and "stream_options" in body:
+            kept = {key: value for key, value in body["stream_options"].items() if key != "include_usage"}
+            rest = {key: value for key, value in body.items() if key != "stream_options"}
+            setattr(options, name, {**rest, "stream_options": kept} if kept else rest)
+    call.hides_usage = False
+
+
+def _watch_parser(options: Any, call: Call) -> None:
+    """See the answer before `.parse()` reads it, which may raise: it is billed all the same."""
+    parser = options.post_parser
+    if not callable(parser):
+        return
+
+    def parse(answer: Any) -> Any:
+        _see_whole(call, answer)
+        return parser(answer)
+
+    options.post_parser = parse
+
+
+def _see_whole(call: Call, answer: Any) -> None:
+    from ingest.tracking.call import report
+
+    try:
+        if not call.is_seen:
+            call.is_seen = True
+            call.answer.add_whole(answer)
+    except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
+        report(error)
+
+
+def _note_retry() -> None:
+    import sys
+
+    call = _CURRENT.get()
+    error = sys.exc_info()[1]
+    if call is not None and error is not None:
+        call.record_lost_attempt(error)
+
+
+def _settle(call: Call, result: Any) -> None:
+    """Record the answer, or watch what it will be read from."""
+    from ingest.tracking import streams
+    from ingest.tracking.call import report
+
+    try:
+        if streams.is_library_stream(result):
+            streams.watch_stream(result, call)
+        elif hasattr(result, "http_response") or hasattr(result, "iter_bytes"):
+            _settle_raw(call, result)
+        else:
+            _see_whole(call, result)
+            call.finish()
+    except Exception as error:  # noqa: BLE001 -- as above
+        report(error)
+        call.finish()
+
+
+def _settle_raw(call: Call, result: Any) -> None:
+    response = getattr(result, "http_response", result)
+    if not response.is_stream_consumed and not response.is_closed:
+        from ingest.tracking.raw import watch_response
+
+        watch_response(response, call)
+        return
+    import json
+
+    _see_whole(call, json.loads(response.content))
+    call.finish()

@@ -1,0 +1,98 @@
+"""Watches answers that the caller reads as bytes or lines: `.with_raw_response` and `.with_streaming_response`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from ingest.tracking import abandoned
+from ingest.tracking.call import report
+from ingest.tracking.frames import Frames
+from ingest.tracking.streams import watch_close
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from ingest.tracking.call import Call
+
+_MAX_KEPT_BYTES = 64 * 1024 * 1024
+
+
+def watch_response(response: Any, call: Call) -> None:
+    """Watch the body of an HTTP response that nobody has read yet, however it will be read."""
+    body = _Body(call, is_events="event-stream" in response.headers.get("content-type", ""))
+    watch_close(response, call)
+    abandoned.watch(response, call)
+    if hasattr(response, "aiter_bytes"):
+        aiter_bytes = response.aiter_bytes
+
+        async def read_async(chunk_size: int | None = None) -> AsyncIterator[bytes]:
+            call.is_inside = True
+            try:
+                async for piece in aiter_bytes(chunk_size):
+                    for passed in body.feed(piece):
+                        yield passed
+                for passed in body.close():
+                    yield passed
+            except BaseException as error:
+                body.stop(error)
+                raise
+            finally:
+                call.is_inside = False
+
+        response.aiter_bytes = read_async
+    if hasattr(response, "iter_bytes"):
+        iter_bytes = response.iter_bytes
+
+        def read(chunk_size: int | None = None) -> Iterator[bytes]:
+            call.is_inside = True
+            try:
+                for piece in iter_bytes(chunk_size):
+                    yield from body.feed(piece)
+                yield from body.close()
+            except BaseException as error:
+                body.stop(error)
+                raise
+            finally:
+                call.is_inside = False
+
+        response.iter_bytes = read
+
+
+class _Body:
+    """The bytes of one answer."""
+
+    def __init__(self, call: Call, *, is_events: bool) -> None:
+        self._call = call
+        self._frames = Frames(call, hides_usage=call.hides_usage) if is_events else None
+        self._kept = bytearray()
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        """Take a piece; yields what the caller shall see."""
+        if self._frames is not None:
+            yield from self._frames.feed(piece)
+            return
+        if len(self._kept) < _MAX_KEPT_BYTES:
+            self._kept += piece
+        yield piece
+
+    def close(self) -> Iterator[bytes]:
+        """Record the call; yields the rest."""
+        if self._frames is not None:
+            rest = self._frames.close()
+            self._call.end_of_stream()
+            if rest:
+                yield rest
+            return
+        try:
+            self._call.answer.add_whole(json.loads(bytes(self._kept)))
+        except Exception as error:  # noqa: BLE001 -- a fault of ours, or a body that is no JSON
+            report(error)
+        self._call.finish()
+
+    def stop(self, error: BaseException) -> None:
+        """Record that reading ended before its time."""
+        if isinstance(error, GeneratorExit) or not isinstance(error, Exception):
+            self._call.stop_by_caller()
+        else:
+            self._call.fail(error)

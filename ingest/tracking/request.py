@@ -1,0 +1,62 @@
+"""What is kept of a request: hashes, limits, and the prompt as JSON until its tokens are counted or reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from ingest.tracking.hashing import hash_text
+
+_LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+_LEADING_ROLES = ("system", "developer")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request as far as it matters here.
+
+    Attributes:
+        model: Model that was asked for.
+        prompt: The prompt as JSON, for counting; never recorded.
+        prompt_hash: Salted hash of tools, instructions and messages.
+        prefix_hash: Salted hash of what comes before the conversation: tools, instructions and the leading system
+            messages, else the first message. The provider's cache works on beginnings.
+        max_output_tokens: Limit that was set.
+    """
+
+    model: str = "unknown"
+    prompt: bytes = b""
+    prompt_hash: str | None = None
+    prefix_hash: str | None = None
+    max_output_tokens: int | None = None
+
+
+def read_request(body: Mapping[str, Any], salt: bytes) -> Asked:
+    """Read the body of a request."""
+    head = [body.get("tools"), body.get("functions"), body.get("instructions")]
+    messages = next((body[name] for name in ("messages", "input") if name in body), None)
+    parts = list(messages) if isinstance(messages, list | tuple) else [messages]
+    leading = next((index for index, part in enumerate(parts) if not _is_leading(part)), len(parts))
+    has_head = leading > 0 or any(head)
+    prefix = _dump([*head, *parts[: leading if has_head else 1]])
+    prompt = _dump([*head, *parts])
+    limit = next((body[name] for name in _LIMITS if isinstance(body.get(name), int)), None)
+    return Asked(
+        model=str(body.get("model") or "unknown"),
+        prompt=prompt,
+        prompt_hash=hash_text(salt, prompt),
+        prefix_hash=hash_text(salt, prefix),
+        max_output_tokens=limit,
+    )
+
+
+def _is_leading(part: Any) -> bool:
+    return isinstance(part, Mapping) and part.get("role") in _LEADING_ROLES
+
+
+def _dump(value: Any) -> bytes:
+    dumped: bytes = to_json(value, fallback=lambda item: f"<{type(item).__name__}>")
+    return dumped

@@ -1,0 +1,154 @@
+"""What the database in memory answers about prices, bills and savings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+Json = dict[str, Any]
+
+PRICES: list[Json] = [
+    {
+        "price_id": number,
+        "provider": provider,
+        "model": model,
+        "service_tier": tier,
+        "valid_from": begins,
+        "valid_to": ends,
+        "rates": rates,
+        "long_context": None,
+        "source": "contract 2026-11, annex 2",
+        "note": None,
+        "created_at": "2026-11-02T09:00:00+00:00",
+        "created_by": "local-ops",
+        "is_superseded": is_superseded,
+    }
+    for number, (provider, model, tier, begins, ends, rates, is_superseded) in enumerate(
+        [
+            ("openai", "gpt-4o", "default", "2026-11-01T00:00:00+00:00", None, {"input": "9", "output": "9"}, True),
+            (
+                *("openai", "gpt-4o", "default", "2026-11-01T00:00:00+00:00", None),
+                *({"input": "2.00", "cached_input": "1.00", "output": "8.00"}, False),
+            ),
+            ("self-hosted", "qwen3-32b", None, "2026-01-01T00:00:00+00:00", None, {"per_hour": "0.30"}, False),
+            (
+                *("openai", "o3", "flex", "2025-01-01T00:00:00+00:00", "2026-01-01T00:00:00+00:00"),
+                *({"input": "1", "output": "4"}, False),
+            ),
+            ("openai", "gpt-4o", "batch", "2099-01-01T00:00:00+00:00", None, {"input": "1", "output": "4"}, False),
+        ],
+        start=1,
+    )
+]
+
+# gpt-4o-2024-05-13 costs twice what gpt-4o does; gpt-4o caches nothing here, though half of its prompts repeat.
+_GROUPS = (
+    ("gpt-4o-2024-05-13", "chat", 21_000, 1_500, 320, 0, "258.30"),
+    ("gpt-4o", "chat", 64_000, 2_400, 250, 0, "544.00"),
+    ("gpt-4o-mini", "search", 90_000, 900, 120, 200, "18.63"),
+)
+
+
+@dataclass
+class PriceAnswers:
+    """Answers of the functions about prices, as a part of `FakeDatabase`."""
+
+    has_bill: bool = True
+    has_savings: bool = True
+    prices: list[Json] = field(default_factory=lambda: list(PRICES))
+    rows_to_reprice: int = 300
+    catalogue: Json | None = None
+
+    def _get_reconciliation(self, from_time: str, to_time: str, filters: Json) -> Json:
+        totals: Json = {"days": 0, "days_without_bill": 7, "fetched_at": None}
+        explanations: list[Json] = []
+        if self.has_bill:
+            totals |= {"days": 6, "days_without_bill": 1, "billed_cost": "412.53", "recorded_cost": "396.904512"}
+            totals |= {"drift": "15.625488", "drift_fraction": "0.037877"}
+            explanations = [
+                {"cause": "calls_not_recorded", "requests": 3_104, "amount": "9.81", "details": None},
+                {"cause": "unpriced_models", "requests": 547, "amount": "1.74", "details": None},
+                {"cause": "other_services", "requests": None, "amount": "3.2", "details": ["web search"]},
+                {"cause": "estimated_usage", "requests": 2_870, "amount": None, "details": None},
+                {"cause": "rounding", "requests": None, "amount": "0.12", "details": {"is_bound": True}},
+                {"cause": "unexplained", "requests": None, "amount": "0.875488", "details": None},
+            ]
+        return {
+            "access": "ops",
+            "provider": filters["provider"][0],
+            "currency": "usd",
+            "from_day": from_time[:10],
+            "to_day": to_time[:10],
+            "generated_at": datetime.now(UTC).isoformat(),
+            "totals": totals,
+            "days": [],
+            "by_model": [],
+            "explanations": explanations,
+        }
+
+    def _get_savings_evidence(self, from_time: datetime, to_time: datetime, filters: Json) -> Json:
+        del filters
+        groups = [
+            {
+                "provider": "openai",
+                "model": model,
+                "feature": feature,
+                "requests": requests,
+                "prompt_tokens": requests * prompt,
+                "completion_tokens": requests * completion,
+                "cached_tokens": requests * cached,
+                "cache_write_tokens": 0,
+                "reasoning_tokens": 0,
+                "audio_input_tokens": 0,
+                "audio_output_tokens": 0,
+                "cost": cost,
+                "unpriced_requests": 0,
+                "fallback_requests": 0,
+                "estimated_requests": 0,
+                "days": 30,
+            }
+            for model, feature, requests, prompt, completion, cached, cost in _GROUPS
+        ]
+        return {
+            "access": "ops",
+            "from_time": from_time.isoformat(),
+            "to_time": to_time.isoformat(),
+            "sample_from_time": (to_time - timedelta(days=7)).isoformat(),
+            "sample_to_time": to_time.isoformat(),
+            "groups": groups if self.has_savings else [],
+            "prefixes": [],
+        }
+
+    def _get_prices(self) -> Json:
+        return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": self.catalogue, "prices": list(self.prices)}
+
+    def _get_rows_to_reprice(
+        self,
+        from_time: str,
+        to_time: str,
+        filters: Json,
+        after_created_at: str | None,
+        after_event_id: str | None,
+        max_rows: int,
+    ) -> Json:
+        """Give calls of gpt-4o at 2.50 and 10.00 $, one a second, and one in ten of a model without a price."""
+        del to_time, filters, after_created_at
+        first = int(after_event_id or -1) + 1
+        start = datetime.fromisoformat(from_time)
+        rows = [
+            {
+                "event_id": str(number),
+                "created_at": (start + timedelta(seconds=number)).isoformat(),
+                "provider": "openai",
+                "model": "my-model" if number % 10 == 0 else "gpt-4o",
+                "prompt_tokens": 1000,
+                "completion_tokens": 100,
+                **({} if number % 10 == 0 else {"estimated_cost": "0.0035", "price_id": "old"}),
+                "cost_source": "unpriced" if number % 10 == 0 else "priced",
+            }
+            for number in range(first, min(first + max_rows, self.rows_to_reprice))
+        ]
+        is_last = first + max_rows >= self.rows_to_reprice
+        last = rows[-1] if rows and not is_last else None
+        return {"rows": rows, "next": last and {"created_at": last["created_at"], "event_id": last["event_id"]}}

@@ -1,0 +1,141 @@
+"""The Alerts page: what ops do about an alert, and what everybody else cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from dashboard import alert_words
+from dashboard.alert_documents import AlertRule, Budget
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+    from tests.app.documents import FakeDatabase
+
+OpenApp = Callable[..., "AppTest"]
+
+
+def changes(fake: FakeDatabase) -> list[tuple[str, dict[str, Any]]]:
+    return [(name, dict(arguments)) for name, arguments in fake.calls if not name.startswith("get_")]
+
+
+def texts(app: AppTest) -> str:
+    return "".join(element.proto.body for element in app.main.get("html"))
+
+
+def test_ops_acknowledge_an_alert_with_a_note(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("alerts")
+    app.text_input(key="alerts_note_4").set_value("on it").run()
+
+    app.button(key="alerts_acknowledge_save_4").click().run()
+
+    assert changes(fake) == [("acknowledge_alert", {"alert_id": 4, "note": "on it"})]
+    assert [toast.value for toast in app.toast] == ["Spend spike acknowledged"]
+
+
+@pytest.mark.parametrize(("is_one", "group"), [(True, "user_9xq33tom"), (False, None)])
+def test_ops_silence_a_group_or_the_whole_rule(
+    open_app: OpenApp, fake: FakeDatabase, is_one: bool, group: str | None
+) -> None:
+    app = open_app("alerts")
+    app.toggle(key="alerts_silence_one_3").set_value(is_one)
+    app.selectbox(key="alerts_silence_for_3").set_value("4 hours")
+    app.text_input(key="alerts_silence_note_3").set_value("maintenance").run()
+
+    app.button(key="alerts_silence_save_3").click().run()
+
+    ((name, arguments),) = changes(fake)
+    ends_at = datetime.fromisoformat(arguments.pop("ends_at"))
+    assert (name, arguments) == ("silence_alerts", {"rule_id": 3, "group_key": group, "note": "maintenance"})
+    assert timedelta(hours=3, minutes=55) < ends_at - datetime.now(UTC) <= timedelta(hours=4)
+
+
+def test_ops_end_a_silence_and_send_a_dead_message_again(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("alerts")
+
+    app.button(key="alerts_silence_end_5").click().run()
+    app.button(key="alerts_resend_3").click().run()
+
+    assert changes(fake) == [("end_silence", {"silence_id": 5}), ("resend_notification", {"notification_id": 3})]
+
+
+def test_analysts_look_and_change_nothing(open_app: OpenApp, fake: FakeDatabase) -> None:
+    fake.access = "analyst"
+
+    app = open_app("alerts")
+
+    assert not app.exception
+    assert "2 alerts are firing" in texts(app)
+    assert not [button.key for button in app.main.button if button.key and "alerts_" in button.key]
+
+
+def test_a_rule_that_fails_is_in_sight_and_so_are_groups_over_the_limit(open_app: OpenApp) -> None:
+    app = open_app("alerts")
+
+    assert "**Error burst** could not be evaluated" in app.error[0].value
+    assert "the filter model takes a text" in app.error[0].value
+    assert "3 more groups are in breach than its limit of 50" in app.warning[0].value
+
+
+def test_times_to_acknowledge_and_resolve_are_shown(open_app: OpenApp) -> None:
+    app = open_app("alerts")
+
+    assert [metric.value for metric in app.metric] == ["2", "4", "4 min 12 s", "41 min 30 s"]
+
+
+def test_every_change_of_state_is_listed_with_its_evidence(open_app: OpenApp) -> None:
+    table = open_app("alerts").dataframe[2].value
+
+    assert list(table[["From", "To", "Value", "Threshold", "Sample"]].iloc[0]) == [
+        "pending", "firing", "61.2041", "50", "1,204"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (60, "1 minute"), (90, "90 s"), (150, "2 min 30 s"), (600, "10 minutes"), (5400, "90 minutes"),
+        (7200, "2 hours"), (4000, "1 h 6 min"), (100_000, "1 d 3 h"), (2_592_000, "30 days"),
+    ],
+)  # fmt: skip
+def test_a_length_reads_in_its_natural_units(seconds: int, words: str) -> None:
+    assert alert_words.length_in_words(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("budget_used", "0.83", "83.0%"), ("pipeline_lag_s", "90", "90.0 s"), ("p90_route_latency_ms", "900", "900 ms"),
+        ("tokens", "1234567", "1,234,567"),
+    ],
+)  # fmt: skip
+def test_a_figure_has_its_metric_s_unit(metric: str, value: str, text: str) -> None:
+    assert alert_words.format_figure(metric, Decimal(value)) == text
+
+
+def test_a_rule_says_everything_in_one_sentence() -> None:
+    rule = AlertRule(
+        rule_id=1, name="x", metric="spend", window_s=86_400, period="day", threshold=Decimal(20),
+        critical_threshold=Decimal(100), group_by="user_id", scope={"user_id": ["a"]},
+    )  # fmt: skip
+    assert alert_words.describe_rule(rule) == ("Spend over $20.00 (critical $100.00) in a calendar day by user, user a")
+    lag = rule.model_copy(update={"metric": "pipeline_lag_s", "comparator": "below", "group_by": None})
+    assert alert_words.describe_rule(lag).startswith("Lag of the pipeline under")
+
+
+def test_a_budget_says_its_steps() -> None:
+    budget = Budget(budget_id=1, name="x", amount=Decimal(1000), steps=(Decimal("0.5"), Decimal(1)))
+    assert alert_words.describe_budget(budget) == "$1,000.00 a month, tells at 50, 100 %"
+
+
+def test_a_threshold_is_typed_as_it_reads() -> None:
+    assert alert_words.to_typed("error_rate", Decimal("0.075")) == "7.5"
+    assert alert_words.to_typed("spend", None) == ""
+    assert alert_words.unit_of("pipeline_lag_s") == "s"
+    assert alert_words.moment_in_words(None, ZoneInfo("UTC")) == "—"

@@ -1,0 +1,288 @@
+"""The Prices tab of the Settings page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dashboard import price_table, repricing
+from dashboard.prices import fault_of, price_document
+from ingest.costing import Costing
+from ingest.errors import InvalidArgumentError, PermissionDeniedError
+from ingest.notices import Notices
+from pricing import PriceBook
+from tests.app.test_settings import changes
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+    from tests.app.documents import FakeDatabase
+
+OpenApp = Callable[..., "AppTest"]
+BOOK = PriceBook.default()
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+TYPED = {"provider": "openai", "model": "gpt-4o", "source": "contract", **dict.fromkeys(price_table.RATES, "")}
+
+
+def texts(app: AppTest) -> str:
+    html = [str(element.proto.body) for element in app.main.get("html")]
+    return "\n".join([*html, *(caption.value for caption in app.caption)])
+
+
+def table(app: AppTest, column: str) -> Any:
+    return next(element.value for element in app.dataframe if column in element.value.columns)
+
+
+def fill(app: AppTest, **fields: str) -> None:
+    for name, value in fields.items():
+        app.text_input(key=f"settings_price_{name}").set_value(value)
+
+
+def test_the_prices_in_force_can_be_searched(open_app: OpenApp) -> None:
+    app = open_app("settings")
+    assert len(table(app, "layer")) > 100
+
+    app.text_input(key="settings_prices_search").set_value("GPT-4o-mini").run()
+
+    found = table(app, "layer").set_index("model")
+    assert not app.exception
+    assert all("gpt-4o-mini" in name for name in found.index)
+    # OpenAI's list price of gpt-4o-mini: 0.15 $ and 0.60 $ a million.
+    assert (found.loc["gpt-4o-mini", "input"], found.loc["gpt-4o-mini", "output"]) == (0.15, 0.6)
+    assert found.loc["gpt-4o-mini", "layer"] == "Catalogue"
+    app.text_input(key="settings_prices_search").set_value("no such model").run()
+    assert "No model of this name has a price" in texts(app)
+
+
+def test_the_customers_own_price_is_the_one_in_force(open_app: OpenApp) -> None:
+    app = open_app("settings")
+    row = table(app, "layer").set_index("model").loc["gpt-4o"]
+    assert (row["input"], row["cached_input"], row["output"]) == (2.0, 1.0, 8.0)
+    assert (row["layer"], row["from"], row["to"]) == ("Yours", "2026-11-01", "—")
+    assert list(table(app, "state")["state"]) == ["Later", "Ended", "Begun", "Begun", "Corrected"]
+
+    app.selectbox(key="settings_prices_provider").set_value("self-hosted").run()
+
+    assert table(app, "layer").loc[0, "per_hour"] == 0.3
+
+
+def test_without_prices_of_their_own_list_prices_count(open_app: OpenApp, fake: FakeDatabase) -> None:
+    fake.prices = []
+    app = open_app("settings")
+    assert "None: list prices count." in texts(app)
+
+
+def test_a_catalogue_that_the_worker_fetched_is_told(open_app: OpenApp, fake: FakeDatabase) -> None:
+    assert "The worker has fetched a catalogue" not in texts(open_app("settings"))
+    fake.catalogue = {"sha256": "ab", "reader_version": "99.0"}
+    assert "The worker has fetched a catalogue" in texts(open_app("settings"))
+
+
+def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
+    app = open_app("settings")
+
+    app.text_input(key="settings_explain_model").set_value("openai/gpt-4o").run()
+
+    shown = texts(app)
+    assert "input 2.00 · cached input 1.00 · output 8.00" in shown
+    assert "Provider prefix &#x27;openai&#x27; taken off." in shown
+    assert "The row in force is of the layer Yours." in shown
+    assert "from 01 Nov 2026 00:00 UTC with no end: customer:2." in shown
+    assert "Its figures stand in: contract 2026-11, annex 2." in shown
+    assert "Passed over: genai:" in shown
+    app.date_input(key="settings_explain_day").set_value(date(2026, 10, 31)).run()
+    assert "The row in force is of the layer Catalogue." in texts(app)
+
+
+def test_a_model_that_nobody_knows_is_said(open_app: OpenApp) -> None:
+    app = open_app("settings")
+    app.text_input(key="settings_explain_model").set_value("my-model").run()
+    assert "No layer knows this model" in texts(app)
+
+
+def test_a_tier_without_a_row_leaves_the_cost_unknown(open_app: OpenApp) -> None:
+    app = open_app("settings")
+
+    app.text_input(key="settings_explain_model").set_value("text-embedding-3-small")
+    app.selectbox(key="settings_explain_tier").set_value("flex").run()
+
+    assert "So the cost of such a call stays unknown." in texts(app)
+
+
+def test_a_price_is_added_as_typed(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+    fill(app, model=" GPT-4o ", input="2.00", output="8.00", source="contract 7")
+    app.date_input(key="settings_price_from").set_value(date(2026, 12, 1))
+
+    app.button(key="settings_price_save").click().run()
+
+    assert not app.exception
+    price = {
+        "provider": "openai",
+        "model": "gpt-4o",
+        "service_tier": "default",
+        "valid_from": "2026-12-01T00:00:00+00:00",
+        "valid_to": None,
+        "rates": {"input": "2.00", "output": "8.00"},
+        "source": "contract 7",
+    }
+    assert changes(fake) == [("add_price", {"price": price})]
+    assert app.text_input(key="settings_price_model").value == ""
+    assert app.toast[0].value.startswith("gpt-4o has a new price.")
+
+
+@pytest.mark.parametrize(
+    ("fields", "fault"),
+    [
+        ({"model": " "}, "Enter the provider and the model as recorded."),
+        ({"source": ""}, "Enter where the figures stand: a contract, a page, a mail."),
+        ({}, "Rates are missing."),
+        ({"input": "cheap"}, "Input is not a number: 'cheap'."),
+        ({"input": "-1"}, "Input must be zero or more: '-1'."),
+        ({"input": "1"}, ""),
+    ],
+)
+def test_a_wrong_price_is_named_before_it_is_sent(fields: dict[str, str], fault: str) -> None:
+    assert fault_of(price_document({**TYPED, **fields}, "any", date(2026, 11, 1), date(2026, 12, 1))) == fault
+
+
+def test_a_price_that_ends_before_it_begins_is_refused_in_the_form(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+    fill(app, model="gpt-4o", input="2", source="x")
+    app.date_input(key="settings_price_from").set_value(date(2026, 12, 1))
+    app.date_input(key="settings_price_to").set_value(date(2026, 11, 1))
+
+    app.button(key="settings_price_save").click().run()
+
+    assert app.error[0].value == "Valid_from must be before valid_to."
+    assert changes(fake) == []
+
+
+def test_the_databases_refusal_of_a_price_is_said(open_app: OpenApp, fake: FakeDatabase) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionDeniedError("only ops may do this", sqlstate="42501")
+
+    fake._add_price = refuse  # type: ignore[attr-defined]
+    app = open_app("settings")
+    fill(app, model="gpt-4o", input="2", source="x")
+
+    app.button(key="settings_price_save").click().run()
+
+    assert app.error[0].value == "Not added: only ops may do this"
+    assert app.text_input(key="settings_price_model").value == "gpt-4o"
+
+
+def test_prices_that_cannot_be_read_leave_the_other_tabs(open_app: OpenApp, fake: FakeDatabase) -> None:
+    def fail() -> None:
+        raise InvalidArgumentError("broken")
+
+    fake._get_prices = fail  # type: ignore[method-assign,assignment]
+
+    app = open_app("settings")
+
+    assert app.error[0].value == "The prices could not be read: broken"
+    assert app.text_input(key="settings_member_user")
+
+
+def test_the_preview_shows_the_difference_and_the_command_and_changes_nothing(
+    open_app: OpenApp, fake: FakeDatabase
+) -> None:
+    app = open_app("settings")
+    app.date_input(key="settings_reprice_from").set_value(date(2026, 11, 2))
+    app.date_input(key="settings_reprice_last").set_value(date(2026, 11, 3))
+    app.text_input(key="settings_reprice_model").set_value("gpt 4o")
+
+    app.button(key="settings_reprice_run").click().run()
+
+    assert not app.exception
+    lines = table(app, "difference").set_index("model")
+    # 270 calls of 1,000 + 100 tokens: from 0.0035 $ to (1,000 x 2 + 100 x 8) / 1e6 = 0.0028 $ each.
+    assert lines.loc["openai/gpt-4o", "new"] == pytest.approx(0.756)
+    assert lines.loc["openai/gpt-4o", "difference"] == pytest.approx(-0.189)
+    assert "300 of 300 calls would change" in texts(app)
+    assert app.code[-1].value == (
+        "treering reprice --from 2026-11-02 --to 2026-11-04 --model 'gpt 4o' --apply --by local-ops --reason \"why\""
+    )
+    assert changes(fake) == []
+
+
+def test_a_long_range_is_cut_and_said_so(open_app: OpenApp, fake: FakeDatabase) -> None:
+    fake.rows_to_reprice = 30_000
+    app = open_app("settings")
+
+    app.button(key="settings_reprice_run").click().run()
+
+    assert app.warning[0].value.startswith("Cut: only the first 20,000 calls were read")
+    assert sum(name == "get_rows_to_reprice" for name, _ in fake.calls) == 4
+
+
+def test_nothing_to_reprice_is_said(open_app: OpenApp, fake: FakeDatabase) -> None:
+    fake.rows_to_reprice = 0
+    app = open_app("settings")
+    app.button(key="settings_reprice_run").click().run()
+    assert "No call of these days can be repriced." in texts(app)
+
+
+def test_a_preview_needs_days_in_order_and_says_what_the_database_refuses(
+    open_app: OpenApp, fake: FakeDatabase
+) -> None:
+    def fail(**_: object) -> None:
+        raise InvalidArgumentError("too long")
+
+    fake._get_rows_to_reprice = fail  # type: ignore[method-assign,assignment]
+    app = open_app("settings")
+    app.button(key="settings_reprice_run").click().run()
+    assert app.error[0].value == "No preview: too long"
+
+    app.date_input(key="settings_reprice_last").set_value(date(2020, 1, 1))
+    app.button(key="settings_reprice_run").click().run()
+
+    assert app.error[0].value == "The first day must not be after the last."
+
+
+ROW: dict[str, Any] = {
+    "event_id": "1", "created_at": "2026-11-20T10:00:00+00:00", "provider": "openai", "model": "gpt-4o",
+    "prompt_tokens": 1000, "completion_tokens": 100, "cost_source": "priced",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"cached_tokens": 600, "reasoning_tokens": 40, "service_tier": "batch"},
+        {"cached_tokens": 5000, "cache_write_tokens": 5, "audio_input_tokens": 9, "audio_output_tokens": 9},
+        {"request_fees": "0.01", "latency_ms": 12.5},
+        {"model": "who-knows"},
+        {"model": "who-knows", "provider": "vllm"},
+        {"model": "text-embedding-3-small", "service_tier": "flex"},
+        {"prompt_tokens": -1},
+        {"created_at": "2020-01-01T00:00:00+00:00"},
+    ],
+)
+@pytest.mark.parametrize("fallback", ["gpt-4o-mini", "nothing-known", None])
+def test_the_preview_prices_as_the_command_line_does(fields: dict[str, Any], fallback: str | None) -> None:
+    event = {key: value for key, value in {**ROW, **fields}.items() if key != "cost_source"}
+    Costing(fallback, Notices()).apply(event)
+
+    cost, source, price_id = repricing.reprice_call({**ROW, **fields}, BOOK, fallback)
+
+    assert (None if cost is None else format(cost, "f")) == event.get("estimated_cost")
+    assert (source, price_id) == (event["cost_source"], event.get("price_id"))
+
+
+def test_a_call_that_loses_its_cost_is_counted() -> None:
+    rows = [{**ROW, "model": "who-knows", "estimated_cost": "0.5"}]
+    found = repricing.preview(lambda _: {"rows": [*rows, "nonsense"], "next": None}, BOOK, None)
+    one = found.by_model["openai", "who-knows"]
+    assert (one.rows, one.changed, one.newly_unpriced, one.difference) == (1, 1, 1, Decimal("-0.5"))
+    assert repricing.preview(lambda _: {}, BOOK, None).rows == 0
+
+
+def test_rows_in_an_unknown_form_are_shown_as_dashes() -> None:
+    frame = price_table.own_prices([{"model": "x", "rates": None, "valid_from": None}], NOW)
+    assert list(frame.iloc[0][["rates", "from", "by", "state"]]) == ["—", "—", "—", "Begun"]

@@ -1,0 +1,66 @@
+"""`treering up` with a database of its own, and a browser to look at it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+from tests.support.leftovers import make_folder
+from tests.support.servers import free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+TREERING = [sys.executable, "-m", "ingest.cli"]
+TIMEOUT_MS = 60_000
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    for name in os.environ:
+        if name.startswith(("SUPABASE_", "TREERING_")):
+            monkeypatch.delenv(name)
+    folder = make_folder()  # pytest's own are closed to the account that Postgres runs as
+    yield folder / "home"
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def address(home: Path) -> Iterator[str]:
+    """Everything running on this machine, with an empty database."""
+    port = free_port()
+    with subprocess.Popen(
+        [*TREERING, "up", "--home", str(home), "--port", str(port)], stdout=subprocess.PIPE, text=True
+    ) as up:
+        assert up.stdout is not None
+        said = ""
+        for line in up.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        found = re.search(r"http://\S+", said)
+        assert found is not None, said
+        yield found.group()
+        up.send_signal(signal.SIGINT)
+        assert up.wait(timeout=60) == 0
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1440, "height": 900}, timezone_id="UTC")
+        page.set_default_timeout(TIMEOUT_MS)
+        yield page
+        browser.close()

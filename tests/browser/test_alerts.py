@@ -1,0 +1,84 @@
+"""The whole way of an alert in a real browser: a rule is made, it fires, its message arrives, somebody acknowledges."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+import ingest
+from tests.browser.conftest import TIMEOUT_MS
+from tests.support.webhook_server import WebhookServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Page
+
+
+@pytest.fixture
+def receiver(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebhookServer]:
+    assert home  # the fixture clears the environment first
+    monkeypatch.setenv("TREERING_ALLOW_PRIVATE_WEBHOOKS", "true")
+    with WebhookServer() as server:
+        yield server
+
+
+@pytest.fixture
+def product(home: Path, receiver: WebhookServer, address: str) -> Iterator[str]:
+    """A product that records into the database of `treering up`, with its receiver; the dashboard's address."""
+    assert receiver
+    ingest.configure(home=home, flush_interval_s=0.1)
+    yield address
+    ingest.shutdown(30)
+
+
+def open_tab(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name).click()
+
+
+def wait_for_delivery(receiver: WebhookServer, event: str) -> None:
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while not any(one.document["event"] == event for one in receiver.deliveries):
+        assert time.monotonic() < deadline, f"no message says {event}"
+        receiver.wait(0.2)
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_a_rule_is_made_fires_is_told_and_is_acknowledged(product: str, receiver: WebhookServer, page: Page) -> None:
+    page.goto(f"{product}/settings")
+    open_tab(page, "Channels")
+    page.get_by_label("Name", exact=True).locator("visible=true").fill("pager")
+    page.get_by_label("Address", exact=True).fill(receiver.url)
+    page.get_by_role("button", name="Save").locator("visible=true").click()
+    expect(page.get_by_text("Signing secret of the channel")).to_be_visible()
+    page.get_by_role("button", name="Test", exact=True).click()
+    wait_for_delivery(receiver, "test")
+
+    open_tab(page, "Alert rules")
+    page.get_by_label("Name", exact=True).locator("visible=true").fill("Dear day")
+    page.get_by_label("Threshold (US$)").fill("0.5")
+    page.get_by_test_id("stMultiSelect").get_by_role("combobox").locator("visible=true").first.click()
+    page.get_by_role("option", name="pager").click()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Save").locator("visible=true").click()
+    expect(page.get_by_text("Spend over $0.50 in 1 hour")).to_be_visible()
+
+    ingest.record_usage(user_id="user_1", model="gpt-4o", prompt_tokens=400_000, completion_tokens=1, feature="chat")
+    assert ingest.flush(30)
+    wait_for_delivery(receiver, "firing")
+    told = next(one.document for one in receiver.deliveries if one.document["event"] == "firing")
+    assert (told["alert"]["rule_name"], told["alert"]["value"]) == ("Dear day", "1.00001")
+    assert told["link"].startswith(f"{product}/costs?")
+
+    page.goto(f"{product}/alerts")
+    expect(page.get_by_text("1 alert is firing")).to_be_visible()
+    page.get_by_role("button", name="Acknowledge").click()
+    page.get_by_label("Note").fill("a batch that is known")
+    page.get_by_role("button", name="I look after it").click()
+    expect(page.get_by_text("Acknowledged by local-ops")).to_be_visible()
+    expect(page.get_by_text("a batch that is known").first).to_be_visible()

