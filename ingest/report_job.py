@@ -4,30 +4,47 @@ from __future__ import annotations
 
 import base64
 import logging
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
+from ingest.notices import Notices
 from ingest.outside_metrics import read_forecast, read_series, spend_by_day
+from ingest.prices import Prices
 from ingest.report_chart import TREND_DAYS, draw_trend
-from ingest.report_text import Figures, Kind, Mover, OpenAlert, Saving, find_movers, write_report
+from ingest.report_text import IMAGE_NAME, Figures, Kind, Mover, OpenAlert, Saving, find_movers, write_report
+from pricing.savings import Evidence, headline, suggest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pydantic import JsonValue
 
     from ingest.database import Database
+    from ingest.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-_DIMENSIONS = {"model": "by_model", "feature": "by_feature", "user": "by_user"}
+# No people: what a mailbox keeps, nobody can erase on their demand.
+_DIMENSIONS = {"model": "by_model", "feature": "by_feature"}
+_SAVINGS_HISTORY = timedelta(days=30)
 
 
-class _DueReport(BaseModel):
+class Period(BaseModel):
+    """The days that a report is about.
+
+    Attributes:
+        kind: daily or weekly.
+        timezone: IANA zone whose days these are.
+        period_start: First day.
+        period_end: First day after.
+        from_time: When the first day begins.
+        to_time: When the last day ends.
+    """
+
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     kind: Kind
@@ -36,6 +53,25 @@ class _DueReport(BaseModel):
     period_end: date
     from_time: AwareDatetime
     to_time: AwareDatetime
+
+    @classmethod
+    def latest(cls, kind: Kind, timezone: str, now: datetime) -> Period:
+        """The last whole day, or the last week from Monday to Sunday, before `now` in a zone."""
+        today = now.astimezone(ZoneInfo(timezone)).date()
+        end = today if kind == "daily" else today - timedelta(days=today.weekday())
+        start = end - timedelta(days=1 if kind == "daily" else 7)
+
+        def begin(day: date) -> datetime:
+            return datetime.combine(day, time.min, ZoneInfo(timezone))
+
+        return cls(
+            kind=kind,
+            timezone=timezone,
+            period_start=start,
+            period_end=end,
+            from_time=begin(start),
+            to_time=begin(end),
+        )
 
 
 class _Totals(BaseModel):
@@ -62,7 +98,6 @@ class _Costs(BaseModel):
     previous: _Totals
     by_model: list[_Row] = Field(default_factory=list)
     by_feature: list[_Row] = Field(default_factory=list)
-    by_user: list[_Row] = Field(default_factory=list)
 
 
 class _Alert(BaseModel):
@@ -72,11 +107,12 @@ class _Alert(BaseModel):
     metric: str
     severity: str
     value: Decimal | None = None
+    group_by: str | None = None
     group_key: str = ""
     started_at: AwareDatetime
 
 
-_due_reports = TypeAdapter(list[_DueReport])
+_periods = TypeAdapter(list[Period])
 
 
 def publish_due_reports(
@@ -101,14 +137,14 @@ def publish_due_reports(
     """
     moment = now or datetime.now(UTC)
     messages = 0
-    for due in _due_reports.validate_python(database.call("get_due_reports", as_of=moment.isoformat())):
+    for due in _periods.validate_python(database.call("get_due_reports", as_of=moment.isoformat())):
         count = database.call(
             "publish_report",
             kind=due.kind,
             period_start=due.period_start.isoformat(),
             period_end=due.period_end.isoformat(),
             message=make_message(
-                read_figures(database, due, now=moment, savings=_find_savings(savings)), dashboard_url=dashboard_url
+                read_figures(database, due, now=moment, savings=_attempt(savings)), dashboard_url=dashboard_url
             ),
             worker=worker,
         )
@@ -133,7 +169,15 @@ def make_message(figures: Figures, *, dashboard_url: str | None = None) -> dict[
     }
 
 
-def read_figures(database: Database, due: _DueReport, *, now: datetime, savings: Sequence[Saving]) -> Figures:
+def preview_page(message: Mapping[str, JsonValue]) -> str:
+    """The HTML of a message as a page that needs no mail to show its picture."""
+    page = str(message["html"])
+    if message["image"]:
+        page = page.replace(f"cid:{IMAGE_NAME}", f"data:image/png;base64,{message['image']}")
+    return page
+
+
+def read_figures(database: Database, due: Period, *, now: datetime, savings: Sequence[Saving]) -> Figures:
     """Read what a report is made of."""
     zone = ZoneInfo(due.timezone)
     period = {"from_time": due.from_time.isoformat(), "to_time": due.to_time.isoformat()}
@@ -169,12 +213,28 @@ def _movers(dimension: str, rows: Sequence[_Row]) -> list[Mover]:
 
 
 def _open_alert(alert: _Alert, zone: ZoneInfo) -> OpenAlert:
-    name = f"{alert.rule_name} [{alert.group_key}]" if alert.group_key else alert.rule_name
+    group = "a user" if alert.group_by == "user_id" else alert.group_key
+    name = f"{alert.rule_name} [{group}]" if group else alert.rule_name
     since = f"{alert.started_at.astimezone(zone):%Y-%m-%d %H:%M}"
     return OpenAlert(name, alert.metric, alert.value, alert.severity, since)
 
 
-def _find_savings(savings: Callable[[], Sequence[Saving]]) -> Sequence[Saving]:
+def find_savings(database: Database, settings: Settings, now: datetime) -> list[Saving]:
+    """What the last 30 days say could be saved, at the prices in force.
+
+    Args:
+        database: Opened as service_role.
+        settings: Say which model a deployment is of.
+        now: End of the days looked at.
+    """
+    prices = Prices(Notices(), deployments=settings.deployments, region=settings.region)
+    prices.refresh(database)
+    evidence = database.call("get_savings_evidence", from_time=now - _SAVINGS_HISTORY, to_time=now, filters={})
+    found = suggest(Evidence.model_validate(evidence), prices.book)
+    return [Saving(headline(suggestion), suggestion.saved_per_month) for suggestion in found]
+
+
+def _attempt(savings: Callable[[], Sequence[Saving]]) -> Sequence[Saving]:
     try:
         return savings()
     except Exception as error:  # noqa: BLE001 -- a report without suggestions is better than none

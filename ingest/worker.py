@@ -373,7 +373,10 @@ def standard_lanes(
             Job("roll_up", 1, roll_up),
             Job("condense_rollups", 60, condense),
         ],
-        [Job("refresh_aggregates", 5 * 60, call("refresh_aggregates")), Job("verify_rollups", _DAY_S, call("verify_rollups"))],
+        [
+            Job("refresh_aggregates", 5 * 60, call("refresh_aggregates")),
+            Job("verify_rollups", _DAY_S, call("verify_rollups")),
+        ],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
         [Job("evaluate_alerts", EVALUATION_PERIOD_S, call("evaluate_alerts"))],
         [Job("deliver_notifications", 1, deliver)],

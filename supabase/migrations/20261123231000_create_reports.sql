@@ -1,4 +1,4 @@
--- Purpose: series for the worker's forecasts; reports: when they are due, and written once into the outbox.
+-- Purpose: series for forecasts, of the worker and of the pages; reports: when they are due, and written once into the outbox.
 -- Locks: none on existing objects.
 
 create function observability.get_series(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
@@ -67,7 +67,6 @@ create table observability_internal.reports (
   period_start date not null,
   period_end date not null,
   timezone text not null,
-  message jsonb not null,
   created_at timestamptz not null default now(),
   created_by text not null,
   constraint reports_pkey primary key (kind, period_start),
@@ -75,7 +74,7 @@ create table observability_internal.reports (
   constraint "a report's period ends after its start" check (period_end > period_start)
 );
 
-comment on table observability_internal.reports is 'Reports that were written into the outbox: one of a kind and period, so that none leaves twice.';
+comment on table observability_internal.reports is 'Which reports were written into the outbox: one of a kind and period, so that none leaves twice. What they said is in the messages alone.';
 
 alter table observability.report_schedules enable row level security;
 
@@ -191,7 +190,7 @@ $$;
 comment on function observability.get_due_reports(timestamptz) is 'Reports whose hour has come and that were not written yet: [{kind, timezone, period_start, period_end, from_time, to_time}]. A worker that was away writes the latest one late.';
 
 create function observability.publish_report(
-  kind text, period_start date, period_end date, message jsonb, worker text
+  kind text, period_start date, period_end date, message jsonb, worker text, is_extra boolean default false
 ) returns integer
 language plpgsql
 volatile
@@ -211,15 +210,16 @@ begin
   if not found then
     raise exception 'a report is daily or weekly' using errcode = '22023';
   end if;
-  -- A second worker waits here for the first one's commit and then finds the report written.
-  insert into observability_internal.reports (kind, period_start, period_end, timezone, message, created_by)
-  values (
-    publish_report.kind, publish_report.period_start, publish_report.period_end, v_schedule.timezone,
-    publish_report.message, publish_report.worker
-  )
-  on conflict (kind, period_start) do nothing;
-  if not found then
-    return 0;
+  if not is_extra then
+    -- A second worker waits here for the first one's commit and then finds the report written.
+    insert into observability_internal.reports (kind, period_start, period_end, timezone, created_by)
+    values (
+      publish_report.kind, publish_report.period_start, publish_report.period_end, v_schedule.timezone, publish_report.worker
+    )
+    on conflict (kind, period_start) do nothing;
+    if not found then
+      return 0;
+    end if;
   end if;
   insert into observability_internal.notifications (channel_id, channel_name, event, payload, next_attempt_at, created_at)
   select
@@ -237,9 +237,9 @@ begin
 end;
 $$;
 
-comment on function observability.publish_report(text, date, date, jsonb, text) is 'Writes a report {title, text, html, image} into the outbox of its channels, in one transaction and once a period. Returns how many messages; 0 where it was written before.';
+comment on function observability.publish_report(text, date, date, jsonb, text, boolean) is 'Writes a report {title, text, html, image} into the outbox of its channels, in one transaction and once a period unless it is an extra one that somebody asked for. Returns how many messages; 0 where it was written before.';
 
-grant execute on function observability.get_series(timestamptz, timestamptz, jsonb) to service_role;
+grant execute on function observability.get_series(timestamptz, timestamptz, jsonb) to authenticated, service_role;
 
 grant execute on function observability.get_report_schedules() to authenticated, service_role;
 
@@ -247,4 +247,4 @@ grant execute on function observability.save_report_schedule(jsonb) to authentic
 
 grant execute on function observability.get_due_reports(timestamptz) to service_role;
 
-grant execute on function observability.publish_report(text, date, date, jsonb, text) to service_role;
+grant execute on function observability.publish_report(text, date, date, jsonb, text, boolean) to service_role;
