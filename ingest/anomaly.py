@@ -231,6 +231,7 @@ class _Look:
         self._steps_a_day = max(1, round(_DAY_S / step_s))
         self._until_choice = self._steps_a_day
         self._day: deque[Verdict] = deque(maxlen=self._steps_a_day)
+        self._unusual_of_day = 0
 
     def judge(self, at: datetime, value: float, slots: tuple[int, int], *, is_ready: bool) -> Verdict:
         """Judge a point, then learn from it."""
@@ -256,9 +257,7 @@ class _Look:
         self._until_choice -= 1
         if self._until_choice == 0:
             self._choose()
-        self._day.append(verdict)
-        if sum(one.is_unusual for one in self._day) >= self._sensitivity.settled * self._steps_a_day:
-            self._settle()
+        self._remember(verdict)
         return verdict
 
     def _band(self, median: float, slots: tuple[int, int]) -> _Band:
@@ -285,6 +284,14 @@ class _Look:
             low = max(low, 0.0)
         return Verdict(at, mean, state, score, band.usual, low, high, band.season, self._span_s)
 
+    def _remember(self, verdict: Verdict) -> None:
+        if len(self._day) == self._steps_a_day:
+            self._unusual_of_day -= self._day[0].is_unusual
+        self._day.append(verdict)
+        self._unusual_of_day += verdict.is_unusual
+        if self._unusual_of_day >= self._sensitivity.settled * self._steps_a_day:
+            self._settle()
+
     def _settle(self) -> None:
         """Take the last day for the new level: start the memory with it and move the seasons there."""
         values = [one.value for one in self._day]
@@ -294,6 +301,7 @@ class _Look:
         for season in self._seasons:
             season.scale(ratio)
         self._day.clear()
+        self._unusual_of_day = 0
 
     def _choose(self) -> None:
         self._until_choice = self._steps_a_day
