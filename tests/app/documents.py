@@ -78,7 +78,9 @@ class FakeDatabase(PriceAnswers):
     firing: int = 1
     has_routes: bool = True
     is_unpriced: bool = False
+    has_history: bool = True
     error: TreeringError | None = None
+    errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_closed: bool = False
 
@@ -86,6 +88,8 @@ class FakeDatabase(PriceAnswers):
         self.calls.append((function, arguments))
         if self.error is not None:
             raise self.error
+        if function in self.errors:
+            raise self.errors[function]
         answer = getattr(self, f"_{function}", None)
         return answer(**arguments) if answer else True
 
@@ -480,6 +484,23 @@ class FakeDatabase(PriceAnswers):
                 for index in range(2 * days)
             ],
         }
+
+    def _get_series(self, from_time: str, to_time: str, filters: Json) -> Json:
+        """Thirty dollars a weekday, a third of it at weekends."""
+        zone = ZoneInfo(filters["timezone"])
+        days = starts(datetime.fromisoformat(from_time), datetime.fromisoformat(to_time), "day", zone)
+        return {
+            "series": []
+            if self.is_empty or not self.has_history
+            else [
+                {"bucket_start": day.isoformat(), "requests": 100, "cost": "12" if day.weekday() >= 5 else "36"}
+                for day in days
+            ]
+        }
+
+    def _get_report_schedules(self) -> list[Json]:
+        weekly = {"kind": "weekly", "is_enabled": True, "local_hour": 7, "timezone": "Europe/Berlin", "channels": [1]}
+        return [{"kind": "daily"}, weekly]
 
     def _get_settings(self) -> Json:
         if self.access != "ops":
