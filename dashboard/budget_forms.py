@@ -38,6 +38,17 @@ def draw_budgets(viewer: Viewer, configuration: Configuration) -> None:
                 st.badge("Off", color="gray")
             with st.popover("Edit", type="tertiary", key=f"settings_budget_edit_{budget.budget_id}"):
                 _draw_form(viewer, configuration, budget)
+                st.button(
+                    "Delete budget",
+                    key=f"settings_budget_{budget.budget_id}_delete",
+                    type="tertiary",
+                    icon=":material/delete:",
+                    on_click=change,
+                    args=(
+                        lambda number=budget.budget_id: queries.delete_budget(viewer, number),
+                        f"{budget.name} deleted",
+                    ),
+                )
     with st.expander(
         "New budget", icon=":material/add:", expanded=not configuration.budgets, key="settings_budget_new"
     ):
@@ -100,15 +111,6 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             "is_enabled": is_enabled,
         }
         _save(viewer, budget, typed, key)
-    if budget:
-        st.button(
-            "Delete budget",
-            key=f"{key}_delete",
-            type="tertiary",
-            icon=":material/delete:",
-            on_click=change,
-            args=(lambda: queries.delete_budget(viewer, budget.budget_id), f"{budget.name} deleted"),
-        )
 
 
 def _save(viewer: Viewer, budget: Budget | None, typed: dict[str, Any], key: str) -> None:

@@ -70,6 +70,7 @@ def draw_failing(rules: Sequence[AlertRule], zone: ZoneInfo) -> None:
         if rule.last_error:
             since = moment_in_words(rule.last_error_at, zone)
             st.error(f"**{rule.name}** could not be evaluated at {since}: {rule.last_error}", icon=":material/report:")
+    for rule in rules:
         if rule.groups_over_limit:
             st.warning(
                 f"**{rule.name}**: {rule.groups_over_limit:,} more groups are in breach than its limit of "

@@ -26,6 +26,7 @@ from dashboard.alert_words import (
     to_typed,
     unit_of,
 )
+from dashboard.backtest_chart import backtest_chart
 from dashboard.changes import attempt, change, draw_facts, explain, line, start_over
 from dashboard.money import DASH
 from dashboard.scope_editor import draw_scope
@@ -74,8 +75,9 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
         _draw_rule_form(viewer, configuration, None)
 
 
-def draw_backtest(metric: str, result: Backtest) -> None:
+def draw_backtest(draft: Draft, result: Backtest) -> None:
     """Say when a rule would have fired."""
+    metric = draft.metric
     zone = ZoneInfo(queries.reporting_zone())
     days = (result.to_time - result.from_time).days
     if not result.firing_count:
@@ -87,13 +89,11 @@ def draw_backtest(metric: str, result: Backtest) -> None:
             icon=":material/history:",
         )
     if result.series:
-        values = pd.DataFrame(
-            {
-                "time": [point.moment for point in result.series],
-                "value": [float(point.value) for point in result.series],
-            }
+        st.altair_chart(
+            backtest_chart(metric, result.series, draft.threshold, draft.critical_threshold),
+            key="settings_backtest_chart",
+            alt=f"{METRICS[metric]} over the last {days} days with the threshold",
         )
-        st.line_chart(values, x="time", y="value", x_label="", y_label=METRICS[metric], height=160)
     if result.firings:
         st.dataframe(
             pd.DataFrame(
@@ -139,7 +139,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
     if (is_saved or is_tested) and (draft := _read_draft(metric, typed)):
         document = draft.model_dump(mode="json")
         if is_tested:
-            _draw_test(viewer, metric, document)
+            _draw_test(viewer, draft, document)
         else:
             _save(viewer, rule, document, key)
     if rule:
@@ -154,16 +154,21 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
 
 
 def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
+    name = st.text_input("Name", rule.name if rule else "", key=f"{key}_name", max_chars=100)
+    typed = _draw_condition(key, rule, metric) | _draw_consequence(key, configuration, rule, metric)
+    is_enabled = st.toggle("Enabled", value=rule.is_enabled if rule else True, key=f"{key}_enabled")
+    return typed | {"name": (name or "").strip(), "is_enabled": is_enabled}
+
+
+def _draw_condition(key: str, rule: AlertRule | None, metric: str) -> dict[str, Any]:
     current = rule.window_s if rule else 604_800 if metric == "provider_drift" else 3600
     shortest = _SHORTEST_DRIFT_WINDOW_S if metric == "provider_drift" else 60
     windows: list[int | str] = [seconds for seconds in sorted({*WINDOWS, current}) if seconds >= shortest]
     if metric not in ("provider_drift", "pipeline_lag_s"):
         windows += PERIODS
-    chosen_window: int | str = (rule.period or current) if rule else current
-    delays = sorted({*DELAYS, rule.for_s if rule else 0})
-    groups = [name for name in GROUPS if _can_group(metric, name)]
-    channels = {channel.channel_id: channel.name for channel in configuration.channels}
-    name = st.text_input("Name", rule.name if rule else "", key=f"{key}_name", max_chars=100)
+    chosen: int | str = (rule.period or current) if rule else current
+    is_same = rule is not None and rule.metric == metric
+    # A row each, so that on a phone what belongs together stays together.
     left, right = st.columns(2, gap="small")
     comparator = left.selectbox(
         "Fires when it is",
@@ -172,16 +177,16 @@ def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | 
         format_func=str.capitalize,
         key=f"{key}_comparator",
     )
-    is_same = rule is not None and rule.metric == metric
     threshold = right.text_input(
         f"Threshold ({unit_of(metric)})" if unit_of(metric) else "Threshold",
         to_typed(metric, rule.threshold) if rule and is_same else _default(metric),
         key=f"{key}_threshold_{metric}",
     )
+    left, right = st.columns(2, gap="small")
     window = left.selectbox(
         "Window",
         windows,
-        index=windows.index(chosen_window) if chosen_window in windows else 0,
+        index=windows.index(chosen) if chosen in windows else 0,
         format_func=lambda choice: length_in_words(choice) if isinstance(choice, int) else PERIODS[choice].capitalize(),
         key=f"{key}_window_{shortest}",
     )
@@ -191,6 +196,14 @@ def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | 
         key=f"{key}_critical_{metric}",
         placeholder="None",
     )
+    return {"comparator": comparator, "threshold": threshold, "window": window, "critical_threshold": critical}
+
+
+def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
+    delays = sorted({*DELAYS, rule.for_s if rule else 0})
+    groups = [name for name in GROUPS if _can_group(metric, name)]
+    channels = {channel.channel_id: channel.name for channel in configuration.channels}
+    left, right = st.columns(2, gap="small")
     group = left.selectbox(
         "Groups",
         groups,
@@ -205,6 +218,7 @@ def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | 
         format_func=str.capitalize,
         key=f"{key}_severity",
     )
+    left, right = st.columns(2, gap="small")
     delay = left.selectbox(
         "Fires after",
         delays,
@@ -221,29 +235,17 @@ def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | 
         key=f"{key}_channels",
         placeholder="None: shown in the app only",
     )
-    is_enabled = st.toggle("Enabled", value=rule.is_enabled if rule else True, key=f"{key}_enabled")
-    return {
-        "name": (name or "").strip(),
-        "comparator": comparator,
-        "threshold": threshold,
-        "critical_threshold": critical,
-        "window": window,
-        "group_by": group or None,
-        "severity": severity,
-        "for_s": delay,
-        "channels": list(chosen),
-        "is_enabled": is_enabled,
-    }
+    return {"group_by": group or None, "severity": severity, "for_s": delay, "channels": list(chosen)}
 
 
 def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str, Any]:
     reminders = sorted({*REMINDERS, (rule.renotify_s or 0) if rule else 0})
     left, right = st.columns(2, gap="small")
     resolve = left.text_input(
-        "Ends only past",
+        "Resolve threshold",
         to_typed(metric, rule.resolve_threshold) if rule and rule.metric == metric else "",
         key=f"{key}_resolve_{metric}",
-        placeholder="The threshold",
+        placeholder="Same as threshold",
         help="A value on the safe side of the threshold, so that an alert at its edge does not come and go.",
     )
     sample = right.number_input(
@@ -253,6 +255,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         key=f"{key}_sample",
         help="With fewer in the window the rule does not fire.",
     )
+    left, right = st.columns(2, gap="small")
     no_data = left.selectbox(
         "Without data",
         list(_NO_DATA),
@@ -309,14 +312,14 @@ def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key:
         start_over(*([] if rule else [f"{key}_name"]))
 
 
-def _draw_test(viewer: Viewer, metric: str, document: dict[str, Any]) -> None:
+def _draw_test(viewer: Viewer, draft: Draft, document: dict[str, Any]) -> None:
     try:
         with st.spinner("Looking at the last 30 days …"):
             result = queries.backtest_rule(viewer, document)
     except TreeringError as error:
         st.error(f"No back-test: {error}")
         return
-    draw_backtest(metric, result)
+    draw_backtest(draft, result)
 
 
 def _add_ready_made(viewer: Viewer, configuration: Configuration) -> None:

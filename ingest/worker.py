@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 LEASE_NAME = "worker"
 # A leader that is killed is missed for at most the sum of both, and alerts with it.
-LEASE_TTL_S = 8
-RENEWAL_PERIOD_S = 2.0
+LEASE_TTL_S = 5
+RENEWAL_PERIOD_S = 1.0
 
 # A breach is to be seen within 10 s. It counts from the end of a run: a slow run or increment fits in.
 EVALUATION_PERIOD_S = 5

@@ -15,6 +15,7 @@ from ingest.commands import (
     replay,
     report,
     reprice,
+    rollups,
     status,
     up,
     worker,
@@ -43,4 +44,5 @@ app.command("secret-key", short_help="Make a key that seals channels' addresses.
 app.add_typer(alerts.app, name="alerts", short_help="Try alert rules.")
 app.command("forget", short_help="Erase a person everywhere.")(archive.forget)
 app.add_typer(archive.app, name="archive", short_help="Keep old months as Parquet.")
+app.add_typer(rollups.app, name="rollups", short_help="Compare rollups with raw calls.")
 app.add_typer(members.app, name="members", short_help="Say who may see and change what.")

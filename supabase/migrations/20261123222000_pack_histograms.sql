@@ -193,55 +193,6 @@ alter table observability_internal.usage_by_minute set (fillfactor = 95);
 
 alter table observability_internal.performance_by_minute set (fillfactor = 95);
 
--- The alert metrics, over the new histograms.
-create or replace function observability_internal.measure_alert_metric(
-  metric text, scope jsonb, window_s integer, as_of timestamptz
-) returns table (window_start timestamptz, window_end timestamptz, value numeric, sample_count bigint)
-language plpgsql
-stable
-security invoker
-set search_path = ''
-set timezone = 'UTC'
-as $$
-#variable_conflict use_column
-declare
-  v_minute constant timestamptz := date_trunc('minute', measure_alert_metric.as_of);
-  v_dims constant integer[] := observability_internal.resolve_dimensions(measure_alert_metric.scope);
-  v_end timestamptz;
-begin
-  -- Two windows of the same length: the one that the running minute ends, and the last one of whole minutes. The
-  -- first sees a breach within seconds; the second keeps it in sight when the next minute begins almost empty.
-  foreach v_end in array array[v_minute + interval '1 minute', v_minute] loop
-    window_start := v_end - make_interval(secs => measure_alert_metric.window_s);
-    window_end := least(v_end, measure_alert_metric.as_of);
-    if measure_alert_metric.metric = 'p99_latency_ms' then
-      select
-        observability_internal.histogram_quantile(array_agg(e.entry), 0.99)::numeric,
-        observability_internal.histogram_weight(array_agg(e.entry))::bigint
-      into value, sample_count
-      from (
-        select unnest(c.latency) as entry
-        from observability_internal.alert_cells(v_dims, window_start, v_end) as c
-      ) as e;
-    else
-      select
-        case measure_alert_metric.metric
-          when 'error_rate' then
-            coalesce(sum(c.requests) filter (where d.status = 'error'), 0) / nullif(sum(c.requests), 0)
-          -- Where nothing was priced the spend is unknown, not zero.
-          when 'spend' then
-            case when coalesce(sum(c.unpriced_requests), 0) = sum(c.requests) then null else coalesce(sum(c.cost), 0) end
-        end,
-        coalesce(sum(c.requests), 0)
-      into value, sample_count
-      from observability_internal.alert_cells(v_dims, window_start, v_end) as c
-      inner join observability_internal.dimensions as d on c.dim_id = d.dim_id;
-    end if;
-    return next;
-  end loop;
-end;
-$$;
-
 grant execute on function observability_internal.merge_histogram(bigint[]) to service_role;
 
 grant execute on function observability_internal.histogram_percentiles(bigint[]) to service_role;

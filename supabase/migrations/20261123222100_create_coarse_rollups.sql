@@ -149,7 +149,7 @@ to service_role;
 
 -- Rollups that were filled before this migration have no coarse rows yet.
 insert into observability_internal.stale_rollups (level, bucket)
-select distinct l.level, date_trunc(l.level, r.bucket, 'UTC')
+select distinct l.level, date_trunc(l.level, r.bucket, 'UTC') as bucket
 from (
   select h.bucket from observability_internal.usage_by_hour as h
   union all

@@ -189,7 +189,7 @@ begin
 end;
 $$;
 
-comment on function observability.verify_rollups(timestamptz, timestamptz) is 'Compares requests, tokens, cost and histogram weights of every level with the raw rows, by whole UTC days (default: the last three). Returns and keeps {is_exact, difference_count, differences, levels, …}.';
+comment on function observability.verify_rollups(timestamptz, timestamptz) is 'Compares requests, tokens, cost and histogram weights of every level with the raw rows, by UTC days (default: the last three). Returns and keeps {is_exact, difference_count, differences, levels, …}.';
 
 create function observability.rebuild_rollups(from_time timestamptz, to_time timestamptz) returns jsonb
 language plpgsql

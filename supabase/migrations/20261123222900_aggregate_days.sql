@@ -5,7 +5,9 @@ drop materialized view observability_internal.cost_aggregates;
 
 create materialized view observability_internal.cost_aggregates as
 with stale_days as materialized (
-  select s.bucket from observability_internal.stale_rollups as s where s.level = 'day'
+  select s.bucket
+  from observability_internal.stale_rollups as s
+  where s.level = 'day'
 ),
 
 grouped as materialized (
@@ -34,8 +36,8 @@ days as materialized (
   group by r.bucket, g.group_id
   union all
   select
-    date_trunc('day', h.bucket, 'UTC'), h.group_id, sum(h.cost), sum(h.tokens)::bigint, sum(h.requests)::bigint,
-    sum(h.unpriced_requests)::bigint
+    date_trunc('day', h.bucket, 'UTC') as bucket, h.group_id, sum(h.cost) as cost, sum(h.tokens)::bigint as tokens,
+    sum(h.requests)::bigint as requests, sum(h.unpriced_requests)::bigint as unpriced_requests
   from hours as h
   inner join stale_days as s on h.bucket >= s.bucket and h.bucket < s.bucket + interval '24 hours'
   group by date_trunc('day', h.bucket, 'UTC'), h.group_id
@@ -44,11 +46,12 @@ days as materialized (
 periods as (
   select 'hour' as period, h.* from hours as h
   union all
-  select 'day', d.* from days as d
+  select 'day' as period, d.* from days as d
   union all
   select
-    p.period, date_trunc(p.period, d.bucket, 'UTC'), d.group_id, sum(d.cost), sum(d.tokens)::bigint,
-    sum(d.requests)::bigint, sum(d.unpriced_requests)::bigint
+    p.period, date_trunc(p.period, d.bucket, 'UTC') as bucket, d.group_id, sum(d.cost) as cost,
+    sum(d.tokens)::bigint as tokens, sum(d.requests)::bigint as requests,
+    sum(d.unpriced_requests)::bigint as unpriced_requests
   from days as d
   cross join (values ('week'), ('month')) as p (period)
   group by p.period, date_trunc(p.period, d.bucket, 'UTC'), d.group_id

@@ -127,7 +127,7 @@ begin
 end;
 $$;
 
--- As in the first form, over packed histograms.
+-- The metrics as they were, over packed histograms.
 create or replace function observability_internal.measure_alert_metric(
   metric text, scope jsonb, window_s integer, as_of timestamptz
 ) returns table (window_start timestamptz, window_end timestamptz, value numeric, sample_count bigint)

@@ -65,6 +65,22 @@ $$;
 
 comment on function observability_internal.metric_quantile(text) is 'The quantile (0 to 1) that a metric is; null where it is none.';
 
+-- That nothing comes is what a lower limit of a sum is there to see.
+create function observability_internal.needed_sample(rule observability.alert_rules) returns bigint
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case
+    when rule.comparator = 'below' and rule.metric in ('spend', 'tokens', 'requests', 'route_requests') then 0
+    else rule.minimum_sample
+  end;
+$$;
+
+comment on function observability_internal.needed_sample(observability.alert_rules) is 'Calls that a rule needs before a breach counts: none for a lower limit of what is counted.';
+
 create function observability_internal.measure_calls(
   rule observability.alert_rules, window_start timestamptz, window_end timestamptz
 ) returns table (group_key text, value numeric, sample_count bigint)
@@ -385,7 +401,7 @@ begin
   for v_function in
     select p.oid from pg_catalog.pg_proc as p
     where p.pronamespace = 'observability_internal'::regnamespace and p.proname in (
-      'route_alert_cells', 'is_by_user', 'metric_quantile', 'measure_calls', 'measure_routes',
+      'route_alert_cells', 'is_by_user', 'metric_quantile', 'needed_sample', 'measure_calls', 'measure_routes',
       'period_start', 'measure_budget', 'measure_outside', 'alert_windows', 'measure_window', 'measure_alert',
       'measure_provider_drift', 'split_range'
     )

@@ -250,7 +250,7 @@ begin
       else figure.value < rule.resolve_threshold
     end;
   else
-    v_is_breach := v_level.level is not null and figure.sample_count >= rule.minimum_sample;
+    v_is_breach := v_level.level is not null and figure.sample_count >= observability_internal.needed_sample(rule);
   end if;
   v_is_breach := coalesce(v_is_breach, false);
   v_pending_since := case when v_is_breach then coalesce(state.pending_since, as_of) end;
@@ -370,7 +370,7 @@ begin
       from figures as f
       order by
         f.group_key,
-        f.level is not null and (f.is_active or f.sample_count >= v_rule.minimum_sample) desc, f.level desc nulls last,
+        f.level is not null and (f.is_active or f.sample_count >= observability_internal.needed_sample(v_rule)) desc, f.level desc nulls last,
         f.sample_count > 0 desc, f.window_start desc
     )
     select
@@ -386,7 +386,7 @@ begin
       ) as place
     from best as b
     full join known as k on b.group_key = k.group_key
-    where k.rule_id is not null or b.level is not null and b.sample_count >= v_rule.minimum_sample
+    where k.rule_id is not null or b.level is not null and b.sample_count >= observability_internal.needed_sample(v_rule)
     order by place
   loop
     if v_rule.group_by is not null and v_candidate.is_new and v_candidate.place > v_rule.group_limit then

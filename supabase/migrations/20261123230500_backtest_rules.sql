@@ -287,7 +287,7 @@ begin
       v_firing_s := v_firing_s + extract(epoch from v_point.moment - (v_firing ->> 'started_at')::timestamptz);
       v_firing := null;
       v_pending_since := null;
-    elsif v_firing is null and v_point.level is not null and v_point.sample >= v_rule.minimum_sample then
+    elsif v_firing is null and v_point.level is not null and v_point.sample >= observability_internal.needed_sample(v_rule) then
       v_pending_since := coalesce(v_pending_since, v_point.moment);
       -- It fires at the next look after its duration, or in between where nothing changes until then.
       if coalesce(v_point.next_moment, v_to) - v_pending_since >= make_interval(secs => v_rule.for_s) then

@@ -383,7 +383,9 @@ def test_alerts_of_the_past_stay_visible_when_nothing_fires(open_app: OpenApp, f
     assert list(app.dataframe[1].value["State"]) == ["pending", "sent", "sent", "dead"]
 
 
-@pytest.mark.parametrize(("rules", "text"), [(1, "1 rule watches."), (0, "No rule watches yet: add one in Settings.")])
+@pytest.mark.parametrize(
+    ("rules", "text"), [(1, "1 rule watches."), (0, "No rule watches yet: Settings offers ready-made ones.")]
+)
 def test_without_an_alert_the_page_says_what_watches(
     open_app: OpenApp, fake: FakeDatabase, rules: int, text: str
 ) -> None:

@@ -251,7 +251,7 @@ def test_a_goodbye_that_fails_is_only_logged(caplog: pytest.LogCaptureFixture) -
     worker = Worker(database, [])
     worker.stop_requested.set()
     worker.run()
-    assert "expires within 8 s" in caplog.text
+    assert f"expires within {LEASE_TTL_S} s" in caplog.text
 
 
 def job_named(database: ScriptedDatabase, name: str) -> Job:

@@ -1,0 +1,114 @@
+"""`treering rollups`: compare the rollups with the raw calls, and compute them anew."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ingest.commands.options import JsonOption  # noqa: TC001 -- typer reads the annotations at run time
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from ingest.database import Database
+
+app = typer.Typer(
+    help="Compare the rollups with the raw calls, and compute them anew.", no_args_is_help=True, rich_markup_mode=None
+)
+
+# What the worker's daily check covers too.
+_CHECKED_DAYS = 3
+
+
+@app.command("verify")
+def verify(
+    *,
+    from_day: Annotated[str | None, typer.Option("--from", help="First UTC day. [default: three days ago]")] = None,
+    to_day: Annotated[str | None, typer.Option("--to", help="First UTC day not checked. [default: tomorrow]")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare requests, tokens, cost and percentiles' weights of every level with the raw calls, by UTC day.
+
+    The exit code is 1 where they differ.
+    """
+    end = _parse_day(to_day, "--to") if to_day else datetime.now(UTC).date() + timedelta(days=1)
+    start = _parse_day(from_day, "--from") if from_day else end - timedelta(days=_CHECKED_DAYS)
+    with _database() as database:
+        result: Any = database.call("verify_rollups", from_time=_midnight(start), to_time=_midnight(end))
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+    elif result["is_exact"]:
+        typer.echo(f"equal: {result['requests']:,} calls, {result['tokens']:,} tokens, {_plain(result['cost'])} $")
+    else:
+        _print_differences(result)
+    raise typer.Exit(0 if result["is_exact"] else 1)
+
+
+@app.command("rebuild")
+def rebuild(
+    *,
+    from_day: Annotated[str, typer.Option("--from", help="First UTC day.")],
+    to_day: Annotated[str, typer.Option("--to", help="First UTC day left as it is.")],
+) -> None:
+    """Compute the rollups of whole UTC days anew from the raw calls.
+
+    A day whose raw calls are archived stays as it is. Increments wait while a day is computed; pages go on.
+    """
+    start, end = _parse_day(from_day, "--from"), _parse_day(to_day, "--to")
+    if start >= end:
+        raise typer.BadParameter("must be before --to", param_hint="--from")
+    rows = skipped = 0
+    with _database() as database:
+        for number in range((end - start).days):
+            day = start + timedelta(days=number)
+            result: Any = database.call(
+                "rebuild_rollups", from_time=_midnight(day), to_time=_midnight(day + timedelta(days=1))
+            )
+            rows += result["usage_rows"] + result["performance_rows"]
+            skipped += result["skipped_days"]
+    typer.echo(
+        f"{(end - start).days - skipped} days computed anew from {rows:,} rows; hours and days follow in the worker"
+    )
+    if skipped:
+        typer.echo(f"{skipped} days have no raw rows here and stay as they are")
+
+
+def _print_differences(result: dict[str, Any]) -> None:
+    typer.echo(f"{result['difference_count']} differences; the first ones:")
+    for found in result["differences"]:
+        figures = ", ".join(
+            f"{name} {_plain(found[name])} instead of {_plain(found[f'raw_{name}'])}"
+            for name in ("requests", "tokens", "cost", "samples")
+            if found[name] is not None and found[name] != found[f"raw_{name}"]
+        )
+        typer.echo(f"{found['day'][:10]} {found['level']}: {figures}")
+    typer.echo("compute the days anew with: treering rollups rebuild --from DAY --to DAY")
+
+
+def _plain(figure: str | float) -> str:
+    return f"{Decimal(str(figure)).normalize():f}"
+
+
+def _parse_day(text: str, option: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a date such as 2026-05-31", param_hint=option) from error
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+@contextlib.contextmanager
+def _database() -> Generator[Database]:
+    from ingest.database import open_database
+    from ingest.settings import load_settings
+
+    with contextlib.closing(open_database(load_settings())) as database:
+        yield database
