@@ -5,29 +5,27 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from dashboard import queries
 from dashboard.cards import draw_title
 from dashboard.filters import DIMENSIONS, Window
+from dashboard.identity import Viewer
 from dashboard.money import format_usd
 from ingest.errors import TreeringError
-from ingest.forecast import CONFIDENCE, forecast_month
+from ingest.forecast import CONFIDENCE, MonthForecast, forecast_month
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from datetime import datetime
-    from zoneinfo import ZoneInfo
 
-    from dashboard.documents import Point
     from dashboard.filters import Selection
-    from dashboard.identity import Viewer
-    from ingest.forecast import MonthForecast
 
 # Half a year holds enough months for the interval.
 _HISTORY: Final = timedelta(days=182)
-_HOUR: Final = timedelta(hours=1)
+# What a month will cost changes by the hour, not by the second, and its back-tests take a moment.
+_TTL: Final = timedelta(minutes=5)
 
 
 def month_outlook(viewer: Viewer, selection: Selection, zone: ZoneInfo, now: datetime) -> MonthForecast | None:
@@ -39,16 +37,11 @@ def month_outlook(viewer: Viewer, selection: Selection, zone: ZoneInfo, now: dat
         zone: Whose days and months.
         now: The time, aware.
     """
-    # Whole hours: what is read again within the hour comes from the cache.
-    end = now.replace(minute=0, second=0, microsecond=0) + _HOUR
-    start = (now - _HISTORY).astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    filters: tuple[tuple[str, str | tuple[str, ...]], ...] = (("bucket", "day"), ("timezone", zone.key))
-    filters += tuple((name, getattr(selection, name)) for name in DIMENSIONS if getattr(selection, name))
+    filters = tuple((name, getattr(selection, name)) for name in DIMENSIONS if getattr(selection, name))
     try:
-        points = queries.get_spend_by_day(viewer, Window(start, end, filters))
+        return _month_outlook(viewer, filters, zone.key, now)
     except TreeringError:
         return None  # the page shows why nothing can be read, or stays without a forecast on an older database
-    return _forecast(points, now.astimezone(zone), zone)
 
 
 def draw_month(outlook: MonthForecast | None) -> None:
@@ -92,8 +85,18 @@ def basis(outlook: MonthForecast) -> str:
     )
 
 
-def _forecast(points: Sequence[Point], now: datetime, zone: ZoneInfo) -> MonthForecast | None:
-    return forecast_month({point.bucket_start.astimezone(zone).date(): float(point.cost or 0) for point in points}, now)
+@st.cache_data(ttl=_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+def _month_outlook(
+    viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...], zone_name: str, _now: datetime
+) -> MonthForecast | None:
+    zone = ZoneInfo(zone_name)
+    local = _now.astimezone(zone)
+    start = (local - _HISTORY).replace(hour=0, minute=0, second=0, microsecond=0)
+    window = Window(start, _now, (("bucket", "day"), ("timezone", zone_name), *filters))
+    points = queries.get_spend_by_day(viewer, window)
+    return forecast_month(
+        {point.bucket_start.astimezone(zone).date(): float(point.cost or 0) for point in points}, local
+    )
 
 
 def _dollars(amount: float) -> Decimal:

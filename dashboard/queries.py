@@ -67,8 +67,6 @@ __all__ = [
 READ_TTL: Final = timedelta(seconds=5)
 # Savings are of a month: they need no newer answer, and the evidence is the dearest read of the app.
 SAVINGS_TTL: Final = timedelta(minutes=10)
-# What a month will cost changes by the hour, not by the second.
-HISTORY_TTL: Final = timedelta(minutes=5)
 # A minted token lives an hour; a connection is renewed well before.
 CONNECTION_TTL: Final = timedelta(minutes=30)
 
@@ -106,13 +104,13 @@ def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def get_spend_by_day(viewer: Viewer, window: Window) -> tuple[documents.Point, ...]:
-    """Read what each day cost; a member's own calls alone.
+    """Read what each day cost; a member's own calls alone. Not cached: the forecast made of it is.
 
     Args:
         viewer: Who is looking.
         window: The days; its filters give the bucket `day` and the time zone.
     """
-    return _parse(documents.Series, _read_history(viewer, window)).series
+    return _parse(documents.Series, _ask(viewer, "get_series", window)).series
 
 
 def get_report_schedules(viewer: Viewer) -> tuple[alert_documents.ReportSchedule, ...]:
@@ -317,11 +315,6 @@ def _connected(viewer: Viewer) -> Iterator[Database]:
 @st.cache_data(ttl=READ_TTL, max_entries=400, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
 def _read(viewer: Viewer, function: str, window: Window) -> JsonValue:
     return _ask(viewer, function, window)
-
-
-@st.cache_data(ttl=HISTORY_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
-def _read_history(viewer: Viewer, window: Window) -> JsonValue:
-    return _ask(viewer, "get_series", window)
 
 
 def _ask(viewer: Viewer, function: str, window: Window) -> JsonValue:

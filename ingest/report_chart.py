@@ -61,9 +61,9 @@ def trend_chart(
                 "type": "temporal",
                 "timeUnit": "utcyearmonthdate",
                 "title": None,
-                "axis": {"format": "%b %d", "grid": False, "tickCount": 8},
+                "axis": {"format": "%-d %b", "grid": False, "tickCount": 8},
             },
-            "y": {"field": "cost", "type": "quantitative", "title": "US dollars a day"},
+            "y": {"field": "cost", "type": "quantitative", "title": "US$ a day", "axis": {"tickCount": 4}},
             "color": {
                 "field": "reported",
                 "type": "nominal",
@@ -71,5 +71,10 @@ def trend_chart(
                 "scale": {"domain": [False, True], "range": ["#b9c4bc", "#2e7d4f"]},
             },
         },
-        "config": {"font": _FONT, "view": {"stroke": None}},
+        "config": {
+            "font": _FONT,
+            "view": {"stroke": None},
+            # Large enough to be read on a phone, where the picture is half as wide.
+            "axis": {"labelFontSize": 13, "titleFontSize": 13, "titleFontWeight": "normal", "domain": False},
+        },
     }

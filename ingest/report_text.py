@@ -25,6 +25,16 @@ MOST_MOVERS = 5
 _MOST_ALERTS = 10
 _MOST_SAVINGS = 3
 
+# Mail programs know no style sheets. No colour of text or page is set, so that each shows its own, light or dark.
+_PAGE = "max-width:600px;font:15px/1.5 -apple-system,Segoe UI,Helvetica,Arial,sans-serif"
+_SUBTLE = "margin:2px 0 16px;opacity:0.65"
+_PICTURE = "display:block;width:100%;max-width:600px;height:auto;border-radius:6px"
+_HEADING = "margin:20px 0 6px;font-size:15px"
+_LIST = "margin:0;padding:0 0 0 18px"
+_BUTTON = (
+    "display:inline-block;padding:8px 16px;border-radius:6px;background:#2e7d4f;color:#ffffff;text-decoration:none"
+)
+
 # A change below a cent is nobody's news.
 _SMALLEST_MOVE = Decimal("0.01")
 
@@ -207,7 +217,7 @@ def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
         spent,
         (
             f"${forecast.expected:,.2f} expected by its end, "
-            f"{forecast.low:,.2f} to {forecast.high:,.2f} $ with {CONFIDENCE:.0%} confidence"
+            f"${forecast.low:,.2f} to ${forecast.high:,.2f} with {CONFIDENCE:.0%} confidence"
         ),
     ]
 
@@ -233,12 +243,18 @@ def _signed(amount: Decimal) -> str:
 def _write_html(
     title: str, days: str, sections: Sequence[tuple[str, Sequence[str]]], link: str | None, *, has_image: bool
 ) -> str:
-    parts = [f"<h2>{html.escape(title)}</h2>", f'<p style="color:#666">{html.escape(days)}</p>']
+    parts = [
+        f'<div style="{_PAGE}"><h2 style="margin:0;font-size:20px">{html.escape(title)}</h2>',
+        f'<p style="{_SUBTLE}">{html.escape(days)}</p>',
+    ]
     if has_image:
-        parts.append(f'<p><img src="cid:{IMAGE_NAME}" width="600" alt="Spend by day"></p>')
+        # On white, as the picture is: mail programs turn the page dark, not the picture.
+        parts.append(f'<img src="cid:{IMAGE_NAME}" width="600" alt="Spend by day" style="{_PICTURE}">')
     for heading, lines in sections:
-        items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
-        parts.append(f"<h3>{html.escape(heading)}</h3><ul>{items}</ul>")
+        items = "".join(f'<li style="margin:0 0 4px">{html.escape(line)}</li>' for line in lines)
+        parts.append(f'<h3 style="{_HEADING}">{html.escape(heading)}</h3><ul style="{_LIST}">{items}</ul>')
     if link:
-        parts.append(f'<p><a href="{html.escape(link)}">Open the dashboard</a></p>')
-    return "".join(parts)
+        parts.append(
+            f'<p style="margin:24px 0 0"><a href="{html.escape(link)}" style="{_BUTTON}">Open the dashboard</a></p>'
+        )
+    return "".join([*parts, "</div>"])

@@ -40,7 +40,7 @@ def test_a_report_says_all_in_plain_text() -> None:
         "\n"
         "This month\n"
         "  $80.00 spent so far in November\n"
-        "  $110.00 expected by its end, 100.00 to 125.50 $ with 80% confidence\n"
+        "  $110.00 expected by its end, $100.00 to $125.50 with 80% confidence\n"
         "\n"
         "What could be saved\n"
         "  Use gpt-4.1-mini for search (about $12.00 a month)\n"
@@ -55,7 +55,7 @@ def test_a_report_says_all_in_plain_text() -> None:
 def test_the_html_says_the_same_and_names_the_picture() -> None:
     report = write_report(figures(), link="https://chat.example.com/?a=1&b=2", has_image=True)
     assert f'<img src="cid:{IMAGE_NAME}"' in report.html
-    assert "<li>Errors &lt;chat&gt;: 20 % (critical, since 2026-11-22 14:05)</li>" in report.html
+    assert ">Errors &lt;chat&gt;: 20 % (critical, since 2026-11-22 14:05)</li>" in report.html
     assert 'href="https://chat.example.com/?a=1&amp;b=2"' in report.html
     assert "cid:" not in write_report(figures()).html
 
