@@ -15,6 +15,7 @@ from dashboard.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.filters import DIMENSIONS, Window
 from dashboard.money import DASH, format_count, format_share, format_usd
 from ingest.errors import FunctionNotFoundError, TreeringError
+from pricing.savings import headline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dashboard.documents import Costs, DriftCause, Reconciliation, Totals
     from dashboard.filters import Selection
     from dashboard.identity import Viewer
-    from dashboard.suggestions import Suggestion
+    from pricing.savings import Suggestion
 
 MAX_SUGGESTIONS: Final = 5
 MAX_CAUSES: Final = 4
@@ -204,14 +205,6 @@ def draw_savings(viewer: Viewer, selection: Selection) -> None:
             st.caption(
                 f"{len(found) - MAX_SUGGESTIONS} smaller ones are not shown, together {format_usd(rest)} a month."
             )
-
-
-def headline(suggestion: Suggestion) -> str:
-    """Write what to do as a sentence."""
-    where = f" in {suggestion.feature}" if suggestion.feature else ""
-    if suggestion.kind == "cheaper_snapshot":
-        return f"Use {suggestion.replacement} instead of {suggestion.model}{where}"
-    return f"Let prompts to {suggestion.model}{where} be cached"
 
 
 def _suggestion(suggestion: Suggestion) -> str:

@@ -229,3 +229,9 @@ class Reconciliation(_Document):
     to_day: date
     totals: BillTotals = BillTotals()
     explanations: tuple[DriftCause, ...] = ()
+
+
+class Series(_Document):
+    """Document of `get_series`: calls and cost by bucket."""
+
+    series: tuple[Point, ...] = ()

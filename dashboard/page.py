@@ -16,6 +16,7 @@ from dashboard.documents import Options, Page
 from dashboard.filters import PERIODS, Selection, viewer_zone
 from dashboard.frames import BUCKET_UNITS
 from dashboard.identity import Viewer, require_viewer
+from dashboard.outlook import month_outlook
 from ingest.errors import (
     ConfigurationError,
     DatabaseError,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dashboard.filters import Window
+    from ingest.forecast import MonthForecast
 
 D = TypeVar("D", bound=Page)
 
@@ -69,6 +71,10 @@ class View(Generic[D]):
             return None
         _draw_notes(document, _scope(document, self.selection))
         return document
+
+    def outlook(self) -> MonthForecast | None:
+        """Return the forecast of the viewer's month for what is selected; None without one."""
+        return month_outlook(self.viewer, self.selection, self.zone, datetime.now(UTC))
 
     def options(self) -> Options:
         """Return the values for the filters; none while the database cannot be read."""

@@ -49,7 +49,9 @@ __all__ = [
     "get_performance",
     "get_prices",
     "get_reconciliation",
+    "get_report_schedules",
     "get_savings",
+    "get_spend_by_day",
     "get_usage",
     "preview_reprice",
     "remove_member",
@@ -58,6 +60,7 @@ __all__ = [
     "save_alert_rule",
     "save_budget",
     "save_notification_channel",
+    "save_report_schedule",
     "send_test_notification",
     "silence_alerts",
 ]
@@ -100,6 +103,27 @@ def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]
         filters: Pairs of a dimension and the values that it is restricted to.
     """
     return _read_savings(viewer, filters)
+
+
+def get_spend_by_day(viewer: Viewer, window: Window) -> tuple[documents.Point, ...]:
+    """Read what each day cost; a member's own calls alone. Not cached: the forecast made of it is.
+
+    Args:
+        viewer: Who is looking.
+        window: The days; its filters give the bucket `day` and the time zone.
+    """
+    return _parse(documents.Series, _ask(viewer, "get_series", window)).series
+
+
+def get_report_schedules(viewer: Viewer) -> tuple[alert_documents.ReportSchedule, ...]:
+    """Read when and where the reports leave. Ops only, never cached."""
+    document = _call(viewer, "get_report_schedules", {})
+    return _parse(alert_documents.ReportSchedules, {"schedules": document}).schedules
+
+
+def save_report_schedule(viewer: Viewer, schedule: Mapping[str, JsonValue]) -> None:
+    """Change when and where a report leaves. Ops only."""
+    _call(viewer, "save_report_schedule", {"schedule": dict(schedule)})
 
 
 def get_prices(viewer: Viewer) -> tuple[PriceBook, list[Mapping[str, JsonValue]], bool]:
@@ -297,6 +321,10 @@ def _connected(viewer: Viewer) -> Iterator[Database]:
 
 @st.cache_data(ttl=READ_TTL, max_entries=400, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
 def _read(viewer: Viewer, function: str, window: Window) -> JsonValue:
+    return _ask(viewer, function, window)
+
+
+def _ask(viewer: Viewer, function: str, window: Window) -> JsonValue:
     arguments: dict[str, JsonValue] = {
         "from_time": window.from_time.isoformat(),
         "to_time": window.to_time.isoformat(),

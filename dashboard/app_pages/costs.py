@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cards, charts, checks, frames, queries, tables
+from dashboard import cards, charts, checks, frames, outlook, queries, tables
 from dashboard.call_links import draw_calls_link
 from dashboard.filter_bar import draw_group
 from dashboard.money import format_change, format_usd
@@ -81,6 +81,7 @@ def body() -> None:
     if document is not None:
         draw_figures(view, document)
         draw_trend(view, document)
+        outlook.draw_month(view.outlook())
         checks.draw_checks(view.viewer, view.selection, document)
         draw_table(view, document)
 

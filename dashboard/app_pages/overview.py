@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cards, charts, frames, queries
+from dashboard import cards, charts, frames, outlook, queries
 from dashboard.money import format_count, format_exact_usd, format_usd
 from dashboard.page import View, open_page
 from dashboard.rankings import draw_top
@@ -36,8 +36,8 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
         cards.Card(
             "Spend this month",
             format_usd(month.cost),
-            note=_counted(month.requests),
-            help=f"Exactly {format_exact_usd(month.cost)}, since the first",
+            note=outlook.month_note(view.outlook(), _counted(month.requests)),
+            help=f"Exactly {format_exact_usd(month.cost)}, since the first. Costs shows what the forecast rests on.",
         ),
         cards.spend_card(f"Spend, {phrase}", now, before),
         cards.requests_card(now, before),

@@ -75,7 +75,9 @@ class FakeDatabase(CallAnswers, PriceAnswers):
     firing: int = 1
     has_routes: bool = True
     is_unpriced: bool = False
+    has_history: bool = True
     error: TreeringError | None = None
+    errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_closed: bool = False
 
@@ -84,6 +86,8 @@ class FakeDatabase(CallAnswers, PriceAnswers):
         if self.error is not None:
             raise self.error
         self.refuse(arguments)
+        if function in self.errors:
+            raise self.errors[function]
         answer = getattr(self, f"_{function}", None)
         return answer(**arguments) if answer else True
 
@@ -481,6 +485,27 @@ class FakeDatabase(CallAnswers, PriceAnswers):
                 for index in range(2 * days)
             ],
         }
+
+    def _get_series(self, from_time: str, to_time: str, filters: Json) -> Json:
+        """Some 45 dollars a weekday, a third of it at weekends."""
+        zone = ZoneInfo(filters["timezone"])
+        days = starts(datetime.fromisoformat(from_time), datetime.fromisoformat(to_time), "day", zone)
+        return {
+            "series": []
+            if self.is_empty or not self.has_history
+            else [
+                {
+                    "bucket_start": day.isoformat(),
+                    "requests": 100,
+                    "cost": str((15 if day.weekday() >= 5 else 45) + day.day % 7),
+                }
+                for day in days
+            ]
+        }
+
+    def _get_report_schedules(self) -> list[Json]:
+        weekly = {"kind": "weekly", "is_enabled": True, "local_hour": 7, "timezone": "Europe/Berlin", "channels": [1]}
+        return [{"kind": "daily"}, weekly]
 
     def _get_settings(self) -> Json:
         if self.access != "ops":
