@@ -177,7 +177,8 @@ alter column unpriced_requests drop not null,
 alter column fallback_requests drop not null,
 alter column estimated_requests drop not null;
 
--- A user's rows are found by user; the rows of a time lie together as they came, which a block range index finds.
+-- A user's rows are found by user; the rows of a time lie together as they came, which a block range index finds. Of
+-- several intervals a range, since a new row may take the room of an old one.
 alter table observability_internal.usage_by_user drop constraint usage_by_user_pkey;
 
 drop index observability_internal.usage_by_user_user_key_idx;
@@ -186,7 +187,7 @@ alter table observability_internal.usage_by_user
 add constraint usage_by_user_pkey primary key (user_key, bucket, dim_id);
 
 create index usage_by_user_bucket_idx on observability_internal.usage_by_user
-using brin (bucket) with (pages_per_range = 16, autosummarize = on);
+using brin (bucket timestamptz_minmax_multi_ops) with (pages_per_range = 16, autosummarize = on);
 
 -- The running minute's rows are updated every second: room in their pages keeps the updates there.
 alter table observability_internal.usage_by_minute set (fillfactor = 95);

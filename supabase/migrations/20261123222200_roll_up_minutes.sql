@@ -138,6 +138,7 @@ begin
       case when n.requests > 128 then observability_internal.merge_histogram(n.time_to_first_token)
         else n.time_to_first_token end
     from minutes as n
+    order by n.bucket, n.dim_id
     on conflict (bucket, dim_id) do update set
       requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
       completion_tokens = r.completion_tokens + excluded.completion_tokens,
@@ -168,6 +169,7 @@ begin
         else n.time_to_first_token end,
       n.user_key
     from users as n
+    order by n.user_key, n.bucket, n.dim_id
     on conflict (user_key, bucket, dim_id) do update set
       requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
       completion_tokens = r.completion_tokens + excluded.completion_tokens,

@@ -54,6 +54,7 @@ begin
     )
     insert into observability_internal.%I
     select s.*, h.latency, h.time_to_first_token from sums as s left join histograms as h using (start, dim_id)
+    order by s.start, s.dim_id
     $sql$, source, target
   ) using unit, from_time, to_time;
 end;
@@ -102,6 +103,7 @@ begin
     )
     insert into observability_internal.%I
     select s.*, h.latency, h.time_to_first_byte from sums as s left join histograms as h using (start, route_id)
+    order by s.start, s.route_id
     $sql$, source, target
   ) using unit, from_time, to_time;
 end;
@@ -251,7 +253,8 @@ begin
     from observability_internal.usage_by_user as r
     inner join observability_internal.dimensions as d using (dim_id)
     where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
-    group by 1, r.user_key;
+    group by 1, r.user_key
+    order by 1, 2;
   elsif condense_users.period = 'week' then
     delete from observability_internal.usage_by_user_week as r
     where r.dim_id in (select 0 union all select d.dim_id from observability_internal.dimensions as d)
@@ -271,7 +274,8 @@ begin
       sum(r.completion_tokens), sum(r.cached_tokens), sum(r.unpriced_requests), sum(r.cost)
     from observability_internal.usage_by_user_day as r
     where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
-    group by 2, r.user_key;
+    group by 2, r.user_key
+    order by 1, 2, 3;
   end if;
   perform observability_internal.count_users(condense_users.period, condense_users.from_time, condense_users.to_time);
 end;

@@ -318,13 +318,17 @@ $$;
 comment on function observability_internal.raw_cells(observability_internal.read_scope, timestamptz, timestamptz) is 'Cells of the raw calls with this metadata, by quarter of an hour.';
 
 create function observability_internal.user_cells(
-  scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
+  scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, has_histograms boolean
 ) returns setof observability_internal.usage_cell
 language plpgsql
 stable
 security invoker
 set search_path = ''
+set plan_cache_mode = force_custom_plan
 as $$
+declare
+  v_keys constant integer[] := scope.user_keys;
+  v_dims constant integer[] := scope.dims;
 begin
   if scope.metadata is not null then
     return query select * from observability_internal.raw_cells(scope, user_cells.from_time, user_cells.to_time);
@@ -335,16 +339,16 @@ begin
       coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0),
       coalesce(r.audio_input_tokens, 0), coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0),
       coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.fallback_requests, 0),
-      coalesce(r.estimated_requests, 0), r.latency, r.time_to_first_token
+      coalesce(r.estimated_requests, 0), case when has_histograms then r.latency end,
+      case when has_histograms then r.time_to_first_token end
     from observability_internal.usage_by_user as r
     where r.bucket >= user_cells.from_time and r.bucket < user_cells.to_time
-      and (scope.user_keys is null or r.user_key = any (scope.user_keys))
-      and (scope.dims is null or r.dim_id = any (scope.dims));
+      and (v_keys is null or r.user_key = any (v_keys)) and (v_dims is null or r.dim_id = any (v_dims));
   end if;
 end;
 $$;
 
-comment on function observability_internal.user_cells(observability_internal.read_scope, timestamptz, timestamptz) is 'Cells by quarter of an hour and user.';
+comment on function observability_internal.user_cells(observability_internal.read_scope, timestamptz, timestamptz, boolean) is 'Cells by quarter of an hour and user; histograms where they are asked for.';
 
 create function observability_internal.usage_cells(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, is_bucketed boolean
@@ -369,7 +373,7 @@ begin
       c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.cache_write_tokens, c.reasoning_tokens,
       c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost, c.provider_reported_cost,
       c.unpriced_requests, c.fallback_requests, c.estimated_requests, null::bigint[], null::bigint[]
-    from observability_internal.user_cells(scope, usage_cells.from_time, usage_cells.to_time) as c;
+    from observability_internal.user_cells(scope, usage_cells.from_time, usage_cells.to_time, false) as c;
     return;
   end if;
   v_split := observability_internal.split_range(

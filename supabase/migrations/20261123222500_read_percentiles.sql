@@ -31,11 +31,30 @@ declare
     where g.kind = group_histograms.kind and (member_values is null or g.value = any (member_values))
   );
   v_split observability_internal.range_split;
+  v_quarters timestamptz[] := array[]::timestamptz[];
 begin
   v_split := observability_internal.split_range(
     group_histograms.from_time, group_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end,
     case when v_is_quarterly then 'hour' when is_bucketed then 'day' else 'week' end
   );
+  -- Midnights that cut an hour cut it at a quarter: those are kept for all calls and all requests.
+  if kind in ('total', 'requests') then
+    v_quarters := array(
+      select g.quarter
+      from unnest(case when v_is_quarterly then v_split.hours else '{}' end || v_split.partial_hours) as h (hour)
+      cross join lateral generate_series(h.hour, h.hour + interval '45 minutes', '15 minutes') as g (quarter)
+      where g.quarter >= group_histograms.from_time and g.quarter + interval '15 minutes' <= group_histograms.to_time
+        and not exists (
+          select from observability_internal.stale_rollups as s where s.level = 'hour' and s.bucket = h.hour
+        )
+    );
+    v_split.minutes := array(
+      select m.minute from unnest(v_split.minutes) as m (minute)
+      where date_bin('15 minutes', m.minute, '2000-01-01 00:00:00+00') not in (
+        select q.quarter from unnest(v_quarters) as q (quarter)
+      )
+    );
+  end if;
   return query
   with cells as (
     select r.bucket, r.group_id, r.latency, r.time_to_first, r.latency_percentiles, r.first_percentiles
@@ -52,9 +71,7 @@ begin
     union all
     select r.bucket, r.group_id, r.latency, r.time_to_first, r.latency_percentiles, r.first_percentiles
     from observability_internal.latency_by_group as r
-    where v_is_quarterly and r.level = 'quarter' and r.group_id = any (v_groups) and r.bucket = any (array(
-      select h.hour + n * interval '15 minutes' from unnest(v_split.hours) as h (hour) cross join generate_series(0, 3) as n
-    ))
+    where r.level = 'quarter' and r.bucket = any (v_quarters) and r.group_id = any (v_groups)
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)), g.value,
@@ -106,7 +123,7 @@ begin
       coalesce(date_bin(v_step, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket_start, scope.timezone)),
       case key_name when 'model' then d.model when 'feature' then d.feature else '' end, c.latency, c.time_to_first_token,
       null::double precision[], null::double precision[]
-    from observability_internal.user_cells(scope, call_histograms.from_time, call_histograms.to_time) as c
+    from observability_internal.user_cells(scope, call_histograms.from_time, call_histograms.to_time, true) as c
     inner join observability_internal.dimensions as d using (dim_id);
     return;
   end if;

@@ -58,7 +58,7 @@ create type observability_internal.usage_figures as (
 
 comment on type observability_internal.usage_figures is 'What a page needs of the cells: sums by dimensions of the period and of the one before, and points by bucket and key.';
 
-create function observability_internal.read_usage(scope observability_internal.read_scope, group_by text)
+create function observability_internal.read_user_cells(scope observability_internal.read_scope, group_by text)
 returns observability_internal.usage_figures
 language sql
 stable
@@ -84,7 +84,7 @@ as $$
   points as (
     select
       c.bucket_start,
-      case read_usage.group_by
+      case read_user_cells.group_by
         when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
         when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
         when 'user_id' then u.user_id
@@ -93,7 +93,7 @@ as $$
       sum(c.completion_tokens), sum(c.cached_tokens), sum(c.reasoning_tokens), sum(c.cost), sum(c.unpriced_requests)
     from cells as c
     inner join observability_internal.dimensions as d using (dim_id)
-    left join observability_internal.users as u on read_usage.group_by = 'user_id' and c.user_key = u.user_key
+    left join observability_internal.users as u on read_user_cells.group_by = 'user_id' and c.user_key = u.user_key
     where c.is_current
     group by 1, 2
   )
@@ -103,7 +103,143 @@ as $$
   )::observability_internal.usage_figures;
 $$;
 
-comment on function observability_internal.read_usage(observability_internal.read_scope, text) is 'Reads the cells of the period and of the one before, once.';
+comment on function observability_internal.read_user_cells(observability_internal.read_scope, text) is 'Figures of some users, or of calls with some metadata.';
+
+create function observability_internal.read_sums(scope observability_internal.read_scope)
+returns observability_internal.usage_sum[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_now constant observability_internal.range_split := observability_internal.split_range(
+    scope.from_time, scope.to_time, '{}', 'day'
+  );
+  v_before constant observability_internal.range_split := observability_internal.split_range(
+    scope.previous_from, scope.from_time, '{}', 'day'
+  );
+  v_dims constant integer[] := scope.dims;
+begin
+  return array(
+    with cells as (
+      select true as is_current, r.* from observability_internal.usage_by_day as r where r.bucket = any (v_now.days)
+      union all
+      select true, r.* from observability_internal.usage_by_hour as r where r.bucket = any (v_now.hours)
+      union all
+      select true, r.* from observability_internal.usage_by_minute as r where r.bucket = any (v_now.minutes)
+      union all
+      select false, r.* from observability_internal.usage_by_day as r where r.bucket = any (v_before.days)
+      union all
+      select false, r.* from observability_internal.usage_by_hour as r where r.bucket = any (v_before.hours)
+      union all
+      select false, r.* from observability_internal.usage_by_minute as r where r.bucket = any (v_before.minutes)
+    )
+    select row(
+      c.is_current, c.dim_id, sum(c.requests), sum(c.prompt_tokens), sum(c.completion_tokens),
+      coalesce(sum(c.cached_tokens), 0), coalesce(sum(c.cache_write_tokens), 0), coalesce(sum(c.reasoning_tokens), 0),
+      coalesce(sum(c.audio_input_tokens), 0), coalesce(sum(c.audio_output_tokens), 0), sum(c.cost),
+      coalesce(sum(c.fallback_cost), 0), coalesce(sum(c.provider_reported_cost), 0),
+      coalesce(sum(c.unpriced_requests), 0), coalesce(sum(c.fallback_requests), 0),
+      coalesce(sum(c.estimated_requests), 0)
+    )::observability_internal.usage_sum
+    from cells as c
+    where v_dims is null or c.dim_id = any (v_dims)
+    group by c.is_current, c.dim_id
+  );
+end;
+$$;
+
+comment on function observability_internal.read_sums(observability_internal.read_scope) is 'Sums by dimensions of the period and of the one before, from the coarsest levels that hold them.';
+
+create function observability_internal.read_points(scope observability_internal.read_scope, group_by text)
+returns observability_internal.usage_point[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  -- Buckets below an hour are the same on every clock.
+  v_step constant interval := observability_internal.minute_step(scope.bucket);
+  v_bucket constant text := scope.bucket;
+  v_timezone constant text := scope.timezone;
+  v_dims constant integer[] := scope.dims;
+  v_split constant observability_internal.range_split := observability_internal.split_range(
+    scope.from_time, scope.to_time, scope.cuts, case when v_step is not null then 'minute' else 'day' end
+  );
+begin
+  return array(
+    with cells as (
+      select
+        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+        r.cost, r.unpriced_requests
+      from observability_internal.usage_by_day as r
+      where r.bucket = any (v_split.days)
+      union all
+      select
+        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+        r.cost, r.unpriced_requests
+      from observability_internal.usage_by_hour as r
+      where r.bucket = any (v_split.hours)
+      union all
+      select
+        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+        r.cost, r.unpriced_requests
+      from observability_internal.usage_by_minute as r
+      where r.bucket = any (v_split.minutes)
+    ),
+    -- Truncated once a bucket, not once a row.
+    starts as materialized (
+      select
+        b.bucket,
+        coalesce(date_bin(v_step, b.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, b.bucket, v_timezone)) as bucket_start
+      from unnest(v_split.days || v_split.hours || v_split.minutes) as b (bucket)
+      group by b.bucket
+    ),
+    named as materialized (
+      select
+        d.dim_id, d.status = 'error' as is_error,
+        case read_points.group_by
+          when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
+          when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
+        end as key
+      from observability_internal.dimensions as d
+      where v_dims is null or d.dim_id = any (v_dims)
+    )
+    select row(
+      s.bucket_start, n.key, sum(c.requests), coalesce(sum(c.requests) filter (where n.is_error), 0),
+      sum(c.prompt_tokens), sum(c.completion_tokens), coalesce(sum(c.cached_tokens), 0),
+      coalesce(sum(c.reasoning_tokens), 0), sum(c.cost), coalesce(sum(c.unpriced_requests), 0)
+    )::observability_internal.usage_point
+    from cells as c
+    inner join starts as s using (bucket)
+    inner join named as n using (dim_id)
+    group by s.bucket_start, n.key
+  );
+end;
+$$;
+
+comment on function observability_internal.read_points(observability_internal.read_scope, text) is 'Points by bucket and key of the period.';
+
+create function observability_internal.read_usage(scope observability_internal.read_scope, group_by text)
+returns observability_internal.usage_figures
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select case
+    when (scope).by_user then observability_internal.read_user_cells(scope, read_usage.group_by)
+    else row(
+      observability_internal.read_sums(scope), observability_internal.read_points(scope, read_usage.group_by)
+    )::observability_internal.usage_figures
+  end;
+$$;
+
+comment on function observability_internal.read_usage(observability_internal.read_scope, text) is 'Sums of the period and of the one before, and points of the period.';
 
 create function observability_internal.totals_document(
   sums observability_internal.usage_sum[], is_current boolean, latencies jsonb
@@ -295,36 +431,20 @@ create type observability_internal.user_sum as (
   cost numeric
 );
 
-create function observability_internal.user_sums(
-  scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
-) returns setof observability_internal.user_sum
+create function observability_internal.split_user_range(from_time timestamptz, to_time timestamptz, dims integer[])
+returns observability_internal.range_split
 language plpgsql
 stable
 security invoker
 set search_path = ''
-rows 1000
 as $$
 declare
-  v_errors constant integer[] := array(
-    select d.dim_id from observability_internal.dimensions as d where d.status = 'error'
+  v_split observability_internal.range_split := observability_internal.split_range(
+    split_user_range.from_time, split_user_range.to_time, '{}', 'week'
   );
-  v_span tstzrange;
-  v_from constant timestamptz := date_bin('15 minutes', user_sums.from_time, '2000-01-01 00:00:00+00');
-  v_split observability_internal.range_split;
 begin
-  if scope.by_user then
-    return query
-    select
-      c.user_key, c.requests, case when c.dim_id = any (v_errors) then c.requests else 0 end, c.prompt_tokens,
-      c.completion_tokens, c.cached_tokens, c.unpriced_requests, c.cost
-    from observability_internal.user_cells(scope, v_from, user_sums.to_time) as c;
-    return;
-  end if;
-  v_split := observability_internal.split_range(
-    v_from, user_sums.to_time, '{}', 'week'
-  );
   -- Days are kept for all dimensions together only.
-  if scope.dims is not null and v_split.days <> '{}' then
+  if dims is not null and v_split.days <> '{}' then
     v_split.spans := array(
       select unnest(range_agg(s.span)) from (
         select unnest(v_split.spans) as span
@@ -334,34 +454,115 @@ begin
     );
     v_split.days := '{}';
   end if;
+  return v_split;
+end;
+$$;
+
+comment on function observability_internal.split_user_range(timestamptz, timestamptz, integer[]) is 'As split_range, for users: what no week or day holds is in the spans.';
+
+create function observability_internal.user_sums(
+  scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
+) returns setof observability_internal.user_sum
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+rows 1000
+as $$
+declare
+  v_errors constant integer[] := array(
+    select d.dim_id from observability_internal.dimensions as d where d.status = 'error'
+  );
+  v_dims constant integer[] := scope.dims;
+  v_span tstzrange;
+  v_from constant timestamptz := date_bin('15 minutes', user_sums.from_time, '2000-01-01 00:00:00+00');
+  v_split observability_internal.range_split;
+begin
+  if scope.by_user then
+    return query
+    select
+      c.user_key, c.requests, case when c.dim_id = any (v_errors) then c.requests else 0 end, c.prompt_tokens,
+      c.completion_tokens, c.cached_tokens, c.unpriced_requests, c.cost
+    from observability_internal.user_cells(scope, v_from, user_sums.to_time, false) as c;
+    return;
+  end if;
+  v_split := observability_internal.split_user_range(v_from, user_sums.to_time, v_dims);
   return query
   select
     r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
     sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
-  from observability_internal.usage_by_user_week as r
-  where r.dim_id = any (coalesce(scope.dims, '{0}')) and r.bucket = any (v_split.weeks)
-  group by r.user_key;
-  return query
-  select
-    r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
-    sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
-  from observability_internal.usage_by_user_day as r
-  where r.bucket = any (v_split.days)
+  from (
+    select w.user_key, w.requests, w.errors, w.prompt_tokens, w.completion_tokens, w.cached_tokens, w.unpriced_requests, w.cost
+    from observability_internal.usage_by_user_week as w
+    where w.dim_id = any (coalesce(v_dims, '{0}')) and w.bucket = any (v_split.weeks)
+    union all
+    select d.user_key, d.requests, d.errors, d.prompt_tokens, d.completion_tokens, d.cached_tokens, d.unpriced_requests, d.cost
+    from observability_internal.usage_by_user_day as d
+    where d.bucket = any (v_split.days)
+  ) as r
   group by r.user_key;
   foreach v_span in array coalesce(v_split.spans, '{}') loop
     return query
     select
-      r.user_key, sum(r.requests)::bigint, sum(case when r.dim_id = any (v_errors) then r.requests else 0 end)::bigint,
+      r.user_key, sum(r.requests)::bigint, coalesce(sum(r.requests) filter (where r.dim_id = any (v_errors)), 0)::bigint,
       sum(r.prompt_tokens)::bigint, sum(r.completion_tokens)::bigint, coalesce(sum(r.cached_tokens), 0)::bigint,
       coalesce(sum(r.unpriced_requests), 0)::bigint, sum(r.cost)
     from observability_internal.usage_by_user as r
-    where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (scope.dims is null or r.dim_id = any (scope.dims))
+    where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (v_dims is null or r.dim_id = any (v_dims))
     group by r.user_key;
   end loop;
 end;
 $$;
 
 comment on function observability_internal.user_sums(observability_internal.read_scope, timestamptz, timestamptz) is 'Sums by user, in parts; the range counts from the quarter of an hour in which it begins.';
+
+create function observability_internal.user_costs(
+  scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
+) returns table (user_key integer, cost numeric, priced_requests bigint)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+rows 1000
+as $$
+declare
+  v_dims constant integer[] := scope.dims;
+  v_span tstzrange;
+  v_from constant timestamptz := date_bin('15 minutes', user_costs.from_time, '2000-01-01 00:00:00+00');
+  v_split observability_internal.range_split;
+begin
+  if scope.by_user then
+    return query
+    select c.user_key, c.cost, c.requests - c.unpriced_requests
+    from observability_internal.user_cells(scope, v_from, user_costs.to_time, false) as c;
+    return;
+  end if;
+  v_split := observability_internal.split_user_range(v_from, user_costs.to_time, v_dims);
+  return query
+  select r.user_key, sum(r.cost), sum(r.priced)::bigint
+  from (
+    select w.user_key, w.cost, w.requests - w.unpriced_requests as priced
+    from observability_internal.usage_by_user_week as w
+    where w.dim_id = any (coalesce(v_dims, '{0}')) and w.bucket = any (v_split.weeks)
+    union all
+    select d.user_key, d.cost, d.requests - d.unpriced_requests
+    from observability_internal.usage_by_user_day as d
+    where d.bucket = any (v_split.days)
+  ) as r
+  group by r.user_key;
+  foreach v_span in array coalesce(v_split.spans, '{}') loop
+    return query
+    select r.user_key, sum(r.cost), sum(r.requests - coalesce(r.unpriced_requests, 0))::bigint
+    from observability_internal.usage_by_user as r
+    where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (v_dims is null or r.dim_id = any (v_dims))
+    group by r.user_key;
+  end loop;
+end;
+$$;
+
+comment on function observability_internal.user_costs(observability_internal.read_scope, timestamptz, timestamptz) is 'Cost and priced calls by user, in parts: all that is asked of the period before.';
 
 create function observability_internal.user_figures(scope observability_internal.read_scope) returns jsonb
 language sql
@@ -379,33 +580,47 @@ as $$
     having sum(s.requests) > 0
   ),
   before as materialized (
-    select s.user_key, sum(s.cost) as cost, sum(s.requests - s.unpriced_requests) as priced_requests
-    from observability_internal.user_sums(scope, (scope).previous_from, (scope).from_time) as s
+    select s.user_key, sum(s.cost) as cost, sum(s.priced_requests) as priced_requests
+    from observability_internal.user_costs(scope, (scope).previous_from, (scope).from_time) as s
     group by s.user_key
-    having sum(s.requests) > 0
   ),
-  ranked as (
+  -- Only as many are sorted as are shown; the others are what is left of the sums.
+  top as materialized (
+    select p.* from present as p order by p.cost desc nulls last, p.requests desc, p.user_key limit (scope).row_limit
+  ),
+  placed as (
     select
-      p.*, b.cost as previous_cost, b.priced_requests as previous_priced_requests,
-      row_number() over (order by p.cost desc nulls last, p.requests desc, p.user_key) as place
+      row_number() over (order by t.cost desc nulls last, t.requests desc, t.user_key) as place, t.*,
+      b.cost as previous_cost, b.priced_requests as previous_priced_requests
+    from top as t
+    left join before as b using (user_key)
+  ),
+  others as (
+    select
+      count(*) as keys, sum(p.requests) as requests, sum(p.errors) as errors, sum(p.prompt_tokens) as prompt_tokens,
+      sum(p.completion_tokens) as completion_tokens, sum(p.cached_tokens) as cached_tokens,
+      sum(p.unpriced_requests) as unpriced_requests, sum(p.cost) as cost, sum(b.cost) as previous_cost,
+      sum(b.priced_requests) as previous_priced_requests
     from present as p
     left join before as b using (user_key)
+    where not exists (select from top as t where t.user_key = p.user_key)
   ),
   shown as (
     select
-      case when r.place <= (scope).row_limit then r.user_key end as user_key, min(r.place) as place,
-      count(*) as keys, sum(r.requests) as requests, sum(r.errors) as errors, sum(r.prompt_tokens) as prompt_tokens,
-      sum(r.completion_tokens) as completion_tokens, sum(r.cached_tokens) as cached_tokens,
-      sum(r.unpriced_requests) as unpriced_requests, sum(r.cost) as cost, sum(r.previous_cost) as previous_cost,
-      sum(r.previous_priced_requests) as previous_priced_requests
-    from ranked as r
-    group by case when r.place <= (scope).row_limit then r.user_key end
+      p.place, p.user_key, 1 as keys, p.requests, p.errors, p.prompt_tokens, p.completion_tokens, p.cached_tokens,
+      p.unpriced_requests, p.cost, p.previous_cost, p.previous_priced_requests
+    from placed as p
+    union all
+    select
+      null, null, o.keys, o.requests, o.errors, o.prompt_tokens, o.completion_tokens, o.cached_tokens,
+      o.unpriced_requests, o.cost, o.previous_cost, o.previous_priced_requests
+    from others as o
+    where o.keys > 0
   )
   select jsonb_build_object(
     'users', (select count(*) from present), 'previous_users', (select count(*) from before),
     'top_keys', (
-      select coalesce(jsonb_agg(s.user_key order by s.place) filter (where s.place <= 8), '[]')
-      from shown as s where s.user_key is not null
+      select coalesce(jsonb_agg(p.user_key order by p.place) filter (where p.place <= 8), '[]') from placed as p
     ),
     'rows', (
       select coalesce(jsonb_agg(jsonb_build_object(
@@ -433,6 +648,7 @@ as $$
 declare
   v_scope observability_internal.read_scope := scope;
   v_points observability_internal.usage_point[];
+  v_own observability_internal.usage_point[];
 begin
   if scope.by_user then
     v_points := (observability_internal.read_usage(scope, 'user_id')).points;
@@ -445,9 +661,10 @@ begin
   v_scope.from_time := date_bin('15 minutes', scope.from_time, '2000-01-01 00:00:00+00');
   v_scope.to_time := date_bin('15 minutes', scope.to_time + interval '899 seconds', '2000-01-01 00:00:00+00');
   v_scope.previous_from := v_scope.from_time;
-  v_points := (observability_internal.read_usage(v_scope, null)).points;
+  v_points := observability_internal.read_points(v_scope, null);
   v_scope.by_user := true;
   v_scope.user_keys := top_keys;
+  v_own := (observability_internal.read_user_cells(v_scope, 'user_id')).points;
   v_points := array(
     select row(
       p.bucket_start, p.key, sum(p.requests), sum(p.errors), sum(p.prompt_tokens), sum(p.completion_tokens),
@@ -456,12 +673,12 @@ begin
     from (
       select t.* from unnest(v_points) as t
       union all
-      select u.* from unnest((observability_internal.read_usage(v_scope, 'user_id')).points) as u
+      select u.* from unnest(v_own) as u
       union all
       select
         u.bucket_start, null, -u.requests, -u.errors, -u.prompt_tokens, -u.completion_tokens, -u.cached_tokens,
         -u.reasoning_tokens, -u.cost, -u.unpriced_requests
-      from unnest((observability_internal.read_usage(v_scope, 'user_id')).points) as u
+      from unnest(v_own) as u
     ) as p
     group by p.bucket_start, p.key
     having sum(p.requests) > 0
@@ -645,14 +862,14 @@ as $$
     ),
     'totals', observability_internal.totals_document(
       sums, true, observability_internal.latency_totals(scope, (scope).from_time, (scope).to_time)
-    ) || jsonb_build_object('users', page_head.users -> 'users'),
+    ) || jsonb_strip_nulls(jsonb_build_object('users', page_head.users -> 'users')),
     'previous', observability_internal.totals_document(
       sums, false, observability_internal.latency_totals(scope, (scope).previous_from, (scope).from_time)
-    ) || jsonb_build_object('users', page_head.users -> 'previous_users')
+    ) || jsonb_strip_nulls(jsonb_build_object('users', page_head.users -> 'previous_users'))
   );
 $$;
 
-comment on function observability_internal.page_head(observability_internal.read_scope, observability_internal.usage_sum[], jsonb) is 'What every page shows: access, range, freshness, filter options, totals and those of the period before.';
+comment on function observability_internal.page_head(observability_internal.read_scope, observability_internal.usage_sum[], jsonb) is 'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where they are given.';
 
 create function observability_internal.spent_since(unit text, filters jsonb) returns jsonb
 language plpgsql
@@ -802,7 +1019,7 @@ declare
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
 begin
   return observability_internal.page_head(
-    v_scope, v_figures.sums, observability_internal.user_figures(v_scope)
+    v_scope, v_figures.sums, null
   ) || jsonb_build_object(
     'series', observability_internal.latency_series(v_scope, v_figures.points, true),
     'by_model', observability_internal.latency_breakdown(v_scope, v_figures.sums, 'model'),
@@ -823,8 +1040,10 @@ begin
     where p.pronamespace = 'observability_internal'::regnamespace
       and p.proname in (
         'check_metadata', 'split_range', 'raw_cells', 'user_cells', 'usage_cells', 'group_histograms',
-        'call_histograms', 'request_histograms', 'find_histograms', 'percentiles', 'read_usage', 'totals_document',
-        'latency_totals', 'usage_series', 'latency_series', 'usage_breakdown', 'errors_by_type', 'user_sums',
+        'call_histograms', 'request_histograms', 'find_histograms', 'percentiles', 'read_user_cells', 'read_sums',
+        'read_points', 'read_usage', 'totals_document',
+        'latency_totals', 'usage_series', 'latency_series', 'usage_breakdown', 'errors_by_type', 'split_user_range',
+        'user_sums', 'user_costs',
         'user_figures', 'user_series', 'latency_breakdown', 'route_counts', 'route_figures', 'page_head',
         'spent_since', 'grouped_series'
       )

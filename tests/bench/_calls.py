@@ -1,8 +1,8 @@
 """Calls of a product with many users, made in SQL: what the benchmarks of the database read and write.
 
 Users come in sessions of one to sixteen calls some seconds apart, in one feature and mostly with one model; a few users
-have most of the sessions, days have their busy hours and one call in fifty fails. That makes about 180 combinations of model, feature,
-environment, status and type of error.
+have most of the sessions, days have their busy hours and one call in fifty fails. That makes 180 combinations of model,
+feature, environment, status and type of error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DAYS = 90
 _FILL = """
 with drawn as materialized (
   select
-    s as session, power(random(), 3) as rank, random() as at, random() as feature, random() as model,
+    s as session, power(random(), 2) as rank, random() as at, random() as feature, random() as model,
     random() as environment, 1 + floor(random() * 16)::integer as calls
   from generate_series(1, %(sessions)s) as s
 ),
@@ -50,11 +50,13 @@ stored as (
   insert into observability.ai_usage_metrics (
     event_id, created_at, batch_id, user_id, session_id, feature, environment, model, status, error_type, streamed,
     finish_reason, prompt_tokens, completion_tokens, cached_tokens, estimated_cost, cost_source, price_id, latency_ms,
-    time_to_first_token_ms, prompt_hash, response_id, metadata
+    time_to_first_token_ms, service_tier, prompt_hash, prefix_hash, response_id, metadata
   )
   select
-    gen_random_uuid(), o.created_at, b.batch_id, 'user_' || floor(%(users)s * o.rank)::integer,
-    'sess_' || extract(epoch from %(start)s::timestamptz)::bigint || '_' || o.session,
+    gen_random_uuid(), o.created_at, b.batch_id,
+    -- As long as Clerk's ids and uuids are.
+    'user_' || substr(md5(floor(%(users)s * o.rank)::text) || md5('user'), 1, 27),
+    md5(%(start)s || '/' || o.session)::uuid::text,
     (array['chat', 'search', 'summary', 'title', 'tutor', 'moderation'])[1 + floor(o.feature * 6)::integer],
     case when o.environment < 0.9 then 'production' else 'staging' end,
     (array['gpt-4o', 'gpt-4o-mini', 'o4-mini', 'gpt-5.5', 'gpt-5.5-mini'])
@@ -63,7 +65,8 @@ stored as (
     case when o.fate < 0.01 then 'rate_limit' when o.fate < 0.02 then 'timeout' end,
     true, 'stop', (200 + 3000 * o.luck)::integer, (20 + 800 * random())::integer, (100 * o.luck)::integer,
     round((0.0005 + 0.01 * o.luck)::numeric, 8), 'priced', 'openai/gpt-4o@2024-10-02', exp(6 + random() * 3),
-    exp(5 + random() * 2), substr(md5((o.call * 7)::text), 1, 16), 'chatcmpl-' || md5(o.luck::text), '{"plan": "pro"}'
+    exp(5 + random() * 2), 'default', md5(o.luck::text), md5(o.feature::text), 'chatcmpl-' || md5(o.fate::text),
+    '{"plan": "pro"}'
   from ordered as o
   inner join batches as b using (part)
   order by o.created_at
@@ -80,7 +83,8 @@ with stored as (
   )
   select
     gen_random_uuid(), %(start)s::timestamptz + %(seconds)s * interval '1 second' * random(), b.batch_id, 'production',
-    '/api/' || (n %% 12), 'POST', case when n %% 40 = 0 then 500 else 200 end, exp(4 + random() * 3), exp(3 + random() * 2)
+    '/api/' || (n %% 12), 'POST', case when n %% 40 = 0 then 500 else 200 end,
+    exp(4 + random() * 3), exp(3 + random() * 2)
   from generate_series(1, %(count)s) as n
   cross join (select nextval('observability_internal.batch_ids') as batch_id) as b
   returning batch_id, created_at

@@ -1,4 +1,4 @@
-"""Writers, readers, the worker and maintenance at once: nobody deadlocks, nobody waits a second for a lock.
+"""Writers, readers, the worker, maintenance and retention at once: nobody deadlocks, nobody waits a second for a lock.
 
 The database refuses any wait over a second (`lock_timeout`), so that a wait shows as an error. The benchmark
 `contention` runs the same at full size.
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from tests.support.doors import Door
 
 
-def test_writers_readers_and_the_worker_get_on_with_each_other(direct: Door) -> None:
+def test_writers_readers_the_worker_and_retention_get_on_with_each_other(direct: Door) -> None:
     outcome = Contention(direct.database, writers=6, readers=3, batches=8).run()
     assert outcome.errors == []
     assert outcome.deadlocks == 0
     assert outcome.is_exact
     assert outcome.stored == 6 * 8 * 50
+    assert outcome.dropped_months == 2
     assert min(outcome.reads, outcome.increments, outcome.condensations, outcome.refreshes) > 0

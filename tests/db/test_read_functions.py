@@ -62,7 +62,8 @@ def test_a_page_sums_exactly_what_was_stored(service_db: Database, function: str
         "unpriced_requests": 1,
         "fallback_requests": 1,
         "estimated_requests": 1,
-        "users": 2,
+        # Counting people takes longer than all the rest of the Performance page, which does not show them.
+        **({} if function == "get_performance" else {"users": 2}),
     }
     assert latency["count"] == 6
 

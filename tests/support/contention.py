@@ -1,10 +1,11 @@
-"""Processes that write, read, roll up, condense, refresh, rebuild and make partitions in one database at once."""
+"""Processes that write, read, roll up, condense, refresh, rebuild, make and drop partitions in one database at once."""
 
 from __future__ import annotations
 
 import multiprocessing
 import random
 import time
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from multiprocessing.synchronize import Event
 
     from ingest.database import Database
+
+_RETENTION_DAYS = 90
+_LOCK_NOT_AVAILABLE = "55P03"
+_OLD_MONTHS = 2
 
 PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")
 
@@ -49,6 +54,7 @@ class Outcome:
         increments: Increments that found something to do.
         condensations: Runs that condensed something.
         refreshes: Refreshes done.
+        dropped_months: Months that retention took out.
     """
 
     errors: list[str]
@@ -61,6 +67,7 @@ class Outcome:
     increments: int
     condensations: int
     refreshes: int
+    dropped_months: int
 
 
 class Contention:
@@ -83,6 +90,7 @@ class Contention:
         """Start everything, wait for the writers, stop the others, compare."""
         with psycopg.connect(self._database.superuser_url, autocommit=True) as connection:
             connection.execute("alter role authenticator set lock_timeout = '1s'")
+            self._store_old_months(connection)
         context = multiprocessing.get_context("fork")
         results = context.Queue()
         stop = context.Event()
@@ -95,13 +103,24 @@ class Contention:
 
         writers = [start(_write, number, self._batches) for number in range(self._writers)]
         others = [start(_read, number) for number in range(self._readers)]
-        others += [start(_work), start(_work), start(_maintain)]
+        others += [start(_work), start(_work), start(_maintain), start(_retain)]
         reports = [results.get() for _ in writers]
         stop.set()
         reports += [results.get() for _ in others]
         for process in [*writers, *others]:
             process.join()
         return self._judge(reports)
+
+    def _store_old_months(self, connection: psycopg.Connection) -> None:
+        """Store calls of two months past retention, for it to take out meanwhile."""
+        service = PostgresDatabase(self._database.authenticator_url)
+        now = datetime.now(UTC)
+        for number in range(_OLD_MONTHS):
+            created_at = now - timedelta(days=150 + 50 * number)
+            service.call("record_usage", events=[usage_event(created_at=created_at)])
+        roll_up_all(service)
+        service.close()
+        connection.execute("update observability.ai_usage_metrics set received_at = created_at")
 
     def _judge(self, reports: list[dict[str, Any]]) -> Outcome:
         service = PostgresDatabase(self._database.authenticator_url)
@@ -135,6 +154,7 @@ class Contention:
             increments=total("increments"),
             condensations=total("condensations"),
             refreshes=total("refreshes"),
+            dropped_months=total("dropped_months"),
         )
 
 
@@ -206,4 +226,30 @@ def _maintain(database: Database, stop: Event) -> dict[str, Any]:
         database.call("verify_rollups")
         now = datetime.now(UTC)
         database.call("rebuild_rollups", from_time=now - timedelta(hours=1), to_time=now)
+    return report
+
+
+def _retain(database: Database, stop: Event) -> dict[str, Any]:
+    """Drop what is due as the archiver does once its files are proved, and prune the rollups."""
+    report: dict[str, Any] = {"errors": [], "dropped_months": 0}
+    while not stop.is_set() or report["dropped_months"] < _OLD_MONTHS:
+        months: Any = database.call("list_partitions", retention_days=_RETENTION_DAYS)
+        for found in months:
+            if found["state"] != "due":
+                continue
+            month = {"kind": found["kind"], "month": found["month"]}
+            try:
+                report["dropped_months"] += bool(
+                    database.call(
+                        "drop_archived_partition",
+                        **month,
+                        retention_days=_RETENTION_DAYS,
+                        archive_id=str(uuid.uuid4()),
+                        expected=database.call("summarize_partition", **month),
+                    )
+                )
+            except DatabaseError as error:
+                if error.sqlstate != _LOCK_NOT_AVAILABLE:  # after 200 ms retention lets the others go first
+                    raise
+        database.call("prune_rollups", retention_days=400)
     return report
