@@ -143,11 +143,17 @@ begin
       select array(
         select c
         from (
-          select m.*
+          select n.*
           from unnest($4) as f (minute)
-          inner join observability.ai_usage_metrics as m
-            on m.created_at >= f.minute and m.created_at < f.minute + interval '1 minute'
-          where m.created_at >= $1 and m.created_at <= $2 and (m.created_at, m.event_id) < ($2, $3) and %1$s
+          -- The limit makes each minute a look-up in the index by time, however many minutes there are.
+          cross join lateral (
+            select m.*
+            from observability.ai_usage_metrics as m
+            where m.created_at >= greatest(f.minute, $1) and m.created_at < f.minute + interval '1 minute'
+              and m.created_at <= $2 and (m.created_at, m.event_id) < ($2, $3) and %1$s
+            order by m.created_at desc, m.event_id desc
+            limit $6
+          ) as n
           union all
           select m.*
           from observability.ai_usage_metrics as m
