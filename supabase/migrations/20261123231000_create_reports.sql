@@ -237,7 +237,7 @@ begin
 end;
 $$;
 
-comment on function observability.publish_report(text, date, date, jsonb, text, boolean) is 'Writes a report {title, text, html, image} into the outbox of its channels, in one transaction and, unless it is an extra one, once a period. Returns how many messages; 0 where it was written before.';
+comment on function observability.publish_report(text, date, date, jsonb, text, boolean) is 'Writes a report {title, text, html, image} into its channels'' outbox, once a period unless it is an extra one. Returns how many messages.';
 
 grant execute on function observability.get_series(timestamptz, timestamptz, jsonb) to authenticated, service_role;
 

@@ -47,7 +47,7 @@ def test_a_report_is_sent_now_where_somebody_asks(door: Door, tmp_path: Path) ->
         service.ask("save_report_schedule", schedule=schedule)
         result = run_cli("report", "weekly", "--send", env=env)
     assert result.exit_code == 0
-    assert "put into the outbox for 1 channels" in result.stdout
+    assert "messages put into the outbox: 1;" in result.stdout
     (mail,) = server.messages
     assert str(mail["Subject"]).startswith("Last week cost ")
     assert "image/png" in [part.get_content_type() for part in mail.walk()]
