@@ -15,6 +15,8 @@ declare
   v_scope observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
   v_points observability_internal.usage_point[];
 begin
+  -- The pages group by model unless told otherwise; a series is one line.
+  v_scope.group_by := case when filters ->> 'group_by' is not null then v_scope.group_by end;
   v_scope.by_user := v_scope.by_user or coalesce(v_scope.group_by = 'user_id', false);
   select array_agg(row(p.*)::observability_internal.usage_point) into v_points
   from (

@@ -195,7 +195,24 @@ def test_the_forecast_reads_the_month_of_a_scope(service_db: Database) -> None:
     assert forecast.basis == "seasonal"
     assert forecast.spent == 22 * 24 + 9
     assert forecast.expected == pytest.approx(30 * 24, rel=0.01)
+    whole = read_forecast(service_db, {}, now=MONDAY, zone=ZoneInfo("UTC"))
+    assert whole is not None
+    assert whole.spent == 22 * 24 + 9 + 9
     assert read_forecast(service_db, {"model": ["none"]}, now=MONDAY, zone=ZoneInfo("UTC")) is None
+
+
+def test_a_series_is_one_line_unless_it_is_grouped(service_db: Database) -> None:
+    month_of_calls(service_db)
+    window = {"from_time": MONDAY - timedelta(days=2), "to_time": MONDAY}
+    whole = ask(service_db, "get_series", **window, filters={"bucket": "day"})["series"]
+    by_model = ask(service_db, "get_series", **window, filters={"bucket": "day", "group_by": "model"})["series"]
+    assert [(point["key"], point["cost"]) for point in whole] == [(None, "15"), (None, "33"), (None, "9")]
+    assert [(point["key"], point["cost"]) for point in by_model] == [
+        ("gpt-4o", "15"),
+        ("gpt-4o", "24"),
+        ("o3", "9"),
+        ("gpt-4o", "9"),
+    ]
 
 
 def test_a_series_shows_each_caller_what_they_may_see(
