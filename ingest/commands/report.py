@@ -62,7 +62,7 @@ def report(
             typer.echo(f"the {kind.value} report has no channel: choose one in Settings, Reports", err=True)
             raise typer.Exit(1)
         deliver_notifications(database, name, notifier=ChannelNotifier.from_settings(settings))
-        typer.echo(f"\nput into the outbox for {written} channels: Alerts, Messages shows what became of it")
+        typer.echo(f"\nmessages put into the outbox: {written}; Alerts shows what became of them")
 
 
 def _timezone(database: Database, kind: Kind) -> str:

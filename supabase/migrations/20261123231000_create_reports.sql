@@ -15,6 +15,8 @@ declare
   v_scope observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
   v_points observability_internal.usage_point[];
 begin
+  -- The pages group by model unless told otherwise; a series is one line.
+  v_scope.group_by := case when filters ->> 'group_by' is not null then v_scope.group_by end;
   v_scope.by_user := v_scope.by_user or coalesce(v_scope.group_by = 'user_id', false);
   select array_agg(row(p.*)::observability_internal.usage_point) into v_points
   from (
@@ -237,7 +239,7 @@ begin
 end;
 $$;
 
-comment on function observability.publish_report(text, date, date, jsonb, text, boolean) is 'Writes a report {title, text, html, image} into the outbox of its channels, in one transaction and once a period unless it is an extra one that somebody asked for. Returns how many messages; 0 where it was written before.';
+comment on function observability.publish_report(text, date, date, jsonb, text, boolean) is 'Writes a report {title, text, html, image} into its channels'' outbox, once a period unless it is an extra one. Returns how many messages.';
 
 grant execute on function observability.get_series(timestamptz, timestamptz, jsonb) to authenticated, service_role;
 

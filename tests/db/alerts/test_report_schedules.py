@@ -181,11 +181,8 @@ def test_the_job_reports_what_the_database_holds(service_db: Database) -> None:
     period = Period.latest("daily", "UTC", MONDAY)
     figures = read_figures(service_db, period, now=MONDAY, savings=find_savings(service_db, settings, MONDAY))
     assert (figures.cost, figures.previous_cost, figures.requests) == (Decimal(33), Decimal(24), 25)
-    assert next((mover.key, mover.cost, mover.previous_cost) for mover in figures.movers) == (
-        "o3",
-        Decimal(9),
-        Decimal(0),
-    )
+    changes = {(mover.dimension, mover.key): mover.change for mover in figures.movers}
+    assert changes == {("feature", "chat"): Decimal(9), ("model", "o3"): Decimal(9)}
     assert figures.spend[date(2026, 11, 22)] == 33
     assert publish_due_reports(service_db, "worker-1", now=MONDAY) == 1
     assert publish_due_reports(service_db, "worker-2", now=MONDAY) == 0
@@ -198,7 +195,24 @@ def test_the_forecast_reads_the_month_of_a_scope(service_db: Database) -> None:
     assert forecast.basis == "seasonal"
     assert forecast.spent == 22 * 24 + 9
     assert forecast.expected == pytest.approx(30 * 24, rel=0.01)
+    whole = read_forecast(service_db, {}, now=MONDAY, zone=ZoneInfo("UTC"))
+    assert whole is not None
+    assert whole.spent == 22 * 24 + 9 + 9
     assert read_forecast(service_db, {"model": ["none"]}, now=MONDAY, zone=ZoneInfo("UTC")) is None
+
+
+def test_a_series_is_one_line_unless_it_is_grouped(service_db: Database) -> None:
+    month_of_calls(service_db)
+    window = {"from_time": MONDAY - timedelta(days=2), "to_time": MONDAY}
+    whole = ask(service_db, "get_series", **window, filters={"bucket": "day"})["series"]
+    by_model = ask(service_db, "get_series", **window, filters={"bucket": "day", "group_by": "model"})["series"]
+    assert [(point["key"], point["cost"]) for point in whole] == [(None, "15"), (None, "33"), (None, "9")]
+    assert [(point["key"], point["cost"]) for point in by_model] == [
+        ("gpt-4o", "15"),
+        ("gpt-4o", "24"),
+        ("o3", "9"),
+        ("gpt-4o", "9"),
+    ]
 
 
 def test_a_series_shows_each_caller_what_they_may_see(
