@@ -28,6 +28,7 @@ Event = dict[str, Any]
 def some_events(count: int = 240) -> list[Event]:
     """Calls over two days in a random order of arrival, many of them at the same moment."""
     rng = random.Random(5)
+    metadata: list[JsonValue] = [None, {"plan": "pro", "seats": 5}, {"plan": "free", "beta": True}]
     moments = [NOON + timedelta(seconds=rng.randrange(HOURS * 3600)) for _ in range(count // 3)]
     return [
         usage_event(
@@ -40,13 +41,13 @@ def some_events(count: int = 240) -> list[Event]:
             operation=rng.choice(["chat", "embeddings"]),
             session_id=rng.choice(["s1", "s2", None]),
             **rng.choice([{}, {}, {"status": "error", "error_type": "timeout"}, {"status": "error"}]),
-            metadata=rng.choice([None, {"plan": "pro", "seats": 5}, {"plan": "free", "beta": True}]),
+            metadata=rng.choice(metadata),
         )
         for _ in range(count)
     ]
 
 
-def pages(database: Database, limit: int = 17, **filters: JsonValue) -> list[list[Event]]:
+def pages(database: Database, limit: JsonValue = 17, **filters: JsonValue) -> list[list[Event]]:
     """All pages, as the app reads them."""
     found: list[list[Event]] = []
     cursor: JsonValue = None
