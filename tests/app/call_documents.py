@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from dashboard.call_documents import Call
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
+from pricing import PriceBook
 
 Json = dict[str, Any]
 
@@ -155,3 +157,21 @@ class CallAnswers:
                 "error_types": list(ERRORS),
             },
         }
+
+
+def call(**fields: Any) -> Call:
+    return Call.model_validate(
+        {
+            "event_id": "0190c1d2-0000-7000-8000-000000000001",
+            "created_at": datetime(2026, 11, 20, 12, 0, 0, 123456, tzinfo=UTC),
+            "user_id": "user_a",
+            "model": "gpt-4o",
+            "provider": "openai",
+            "prompt_tokens": 150,
+            "completion_tokens": 50,
+            "estimated_cost": "0.000875",
+            "cost_source": "priced",
+            "price_id": PriceBook.default().explain("gpt-4o").price_id,
+            **fields,
+        }
+    )
