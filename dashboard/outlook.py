@@ -80,7 +80,7 @@ def basis(outlook: MonthForecast) -> str:
         return f"{spent} By the straight line, give or take half of what is to come: the history is too short for more."
     line = f" The straight line says {format_usd(_dollars(outlook.run_rate))}." if outlook.run_rate is not None else ""
     return (
-        f"{spent} From the level, the weekdays and the trend of half a year; {CONFIDENCE:.0%} of months end in the "
+        f"{spent} From the level, the weekdays and the trend so far; {CONFIDENCE:.0%} of months end in the "
         f"interval.{line}"
     )
 

@@ -237,7 +237,7 @@ def _change(cost: Decimal | None, previous: Decimal | None) -> str:
 
 
 def _signed(amount: Decimal) -> str:
-    return f"{'+' if amount > 0 else '-'}{format_value('spend', abs(amount))}"
+    return f"{'+' if amount > 0 else '-'}${abs(amount):,.2f}"
 
 
 def _write_html(

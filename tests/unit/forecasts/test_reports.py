@@ -109,6 +109,7 @@ def test_movers_are_those_that_changed_most_in_either_direction() -> None:
     assert find_movers({"model": [up, same], "user": [down], "feature": [small]}) == [down, up]
     assert len(find_movers({"feature": many})) == 5
     assert "user u1: -$8.00, now $1.00" in write_report(figures(movers=[down])).text
+    assert "model o1: -$0.60, now" in write_report(figures(movers=[mover("model", "o1", "5.36", "5.959456")])).text
 
 
 def test_the_picture_is_a_png_of_the_promised_size() -> None:
