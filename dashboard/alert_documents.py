@@ -225,3 +225,19 @@ class Backtest(_Document):
     firing_s: float = 0
     firings: tuple[Firing, ...] = ()
     series: tuple[BacktestPoint, ...] = ()
+
+
+class ReportSchedule(_Document):
+    """When and where a report leaves."""
+
+    kind: str
+    is_enabled: bool = False
+    local_hour: int = 8
+    timezone: str = "UTC"
+    channels: tuple[int, ...] = ()
+
+
+class ReportSchedules(_Document):
+    """Answer of `get_report_schedules`."""
+
+    schedules: tuple[ReportSchedule, ...] = ()

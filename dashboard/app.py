@@ -25,6 +25,7 @@ page = st.navigation(
             st.Page(pages / "usage.py", title="Usage", icon=":material/bar_chart:"),
             st.Page(pages / "costs.py", title="Costs", icon=":material/payments:"),
             st.Page(pages / "performance.py", title="Performance", icon=":material/speed:"),
+            st.Page(pages / "calls.py", title="Calls", icon=":material/receipt_long:"),
         ],
         "Operate": [
             st.Page(pages / "alerts.py", title="Alerts", icon=":material/notifications:"),

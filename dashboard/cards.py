@@ -51,12 +51,13 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of a ranking; `share` is 0 to 1, None for unknown."""
+    """One line of a ranking; `share` is 0 to 1, None for unknown, `address` where its calls are shown."""
 
     name: str
     value: str
     share: float | None
     is_other: bool = False
+    address: str = ""
 
 
 def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
@@ -222,8 +223,9 @@ def _line(bar: Bar, *, is_bad: bool) -> str:
     kind = "other" if bar.is_other else "bad" if is_bad else ""
     width = min(max(bar.share or 0, 0), 1) * 100
     name = html.escape(bar.name)
+    shown = f'<a href="{html.escape(bar.address)}" target="_self">{name}</a>' if bar.address else name
     return (
-        f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{name}</span>'
+        f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{shown}</span>'
         f'<span class="value">{html.escape(bar.value)}</span>'
         f'<span class="share">{format_share(bar.share, 1)}</span></div>'
     )

@@ -15,6 +15,7 @@ from dashboard.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.filters import DIMENSIONS, Window
 from dashboard.money import DASH, format_count, format_share, format_usd
 from ingest.errors import FunctionNotFoundError, TreeringError
+from pricing.savings import headline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from dashboard.documents import Costs, DriftCause, Reconciliation, Totals
     from dashboard.filters import Selection
     from dashboard.identity import Viewer
-    from dashboard.suggestions import Suggestion
+    from pricing.savings import Suggestion
 
 MAX_SUGGESTIONS: Final = 5
 MAX_CAUSES: Final = 4
@@ -41,6 +42,16 @@ CAUSES: Final = {
     "not_rolled_up": "Recorded, not counted yet",
     "rounding": "Rounding on the bill, at most",
     "unexplained": "Not explained",
+}
+# Filters as sentences call them; a bill is by provider and environment alone.
+_NAMES: Final = {
+    "model": "model",
+    "feature": "feature",
+    "provider": "provider",
+    "operation": "operation",
+    "status": "status",
+    "user_id": "user",
+    "metadata": "kind of metadata",
 }
 _PROVIDERS: Final = {"openai": "OpenAI", "azure": "Azure", "anthropic": "Anthropic", "google": "Google"}
 _EVIDENCE: Final = {
@@ -111,7 +122,7 @@ def draw_bill(viewer: Viewer, selection: Selection, document: Costs) -> None:
     """Draw the difference from the provider's bill, or in one line why there is none."""
     with st.container(border=True, key="panel_costs_bill", height="stretch"):
         provider = selection.provider[0] if selection.provider else DEFAULT_BILL
-        unsplit = [name for name in ("model", "feature") if getattr(selection, name)]
+        unsplit = [_NAMES[name] for name in _NAMES if name != "provider" and getattr(selection, name)]
         if unsplit or len(selection.provider) > 1:
             what = "several providers" if not unsplit else " or ".join(unsplit)
             draw_title("The provider's bill")
@@ -170,8 +181,12 @@ def top_causes(causes: Sequence[DriftCause]) -> list[DriftCause]:
 def draw_savings(viewer: Viewer, selection: Selection) -> None:
     """Draw what would save money, the most first."""
     filters = tuple((name, getattr(selection, name)) for name in DIMENSIONS if getattr(selection, name))
+    unsplit = [_NAMES[name] for name in _NAMES if name not in DIMENSIONS and getattr(selection, name)]
     with st.container(border=True, key="panel_costs_savings"):
         draw_title("Savings", "From the last 30 days, at list prices and your own.")
+        if unsplit:
+            st.caption(f"Savings are not concluded for one {' or '.join(unsplit)}: clear that filter to see them.")
+            return
         try:
             found = queries.get_savings(viewer, filters)
         except TreeringError as error:
@@ -190,14 +205,6 @@ def draw_savings(viewer: Viewer, selection: Selection) -> None:
             st.caption(
                 f"{len(found) - MAX_SUGGESTIONS} smaller ones are not shown, together {format_usd(rest)} a month."
             )
-
-
-def headline(suggestion: Suggestion) -> str:
-    """Write what to do as a sentence."""
-    where = f" in {suggestion.feature}" if suggestion.feature else ""
-    if suggestion.kind == "cheaper_snapshot":
-        return f"Use {suggestion.replacement} instead of {suggestion.model}{where}"
-    return f"Let prompts to {suggestion.model}{where} be cached"
 
 
 def _suggestion(suggestion: Suggestion) -> str:

@@ -58,6 +58,7 @@ class Options(_Document):
     features: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
+    error_types: tuple[str, ...] = ()
 
 
 class Row(_Document):
@@ -114,10 +115,10 @@ class Point(_Document):
 
 
 class Calendar(_Document):
-    """The viewer's day or month so far, whatever period is chosen."""
+    """The viewer's day or month so far, whatever period is chosen; None where a filter by metadata is set."""
 
-    requests: int = 0
-    total_tokens: int = 0
+    requests: int | None = None
+    total_tokens: int | None = None
     cost: Decimal | None = None
 
 
@@ -228,3 +229,9 @@ class Reconciliation(_Document):
     to_day: date
     totals: BillTotals = BillTotals()
     explanations: tuple[DriftCause, ...] = ()
+
+
+class Series(_Document):
+    """Document of `get_series`: calls and cost by bucket."""
+
+    series: tuple[Point, ...] = ()

@@ -8,13 +8,40 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from dashboard.filters import DIMENSIONS, GROUPS, LONGEST_DAYS, PERIODS, QUERY_KEYS, Selection, parse_query
+from dashboard.filters import (
+    CALL_FILTERS,
+    FILTERS,
+    GROUPS,
+    LONGEST_DAYS,
+    MAX_VALUES,
+    PERIODS,
+    QUERY_KEYS,
+    STATUSES,
+    Selection,
+    parse_query,
+)
+from dashboard.metadata import MAX_PAIRS, tidy_pair, tidy_pairs
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dashboard.documents import Options
 
 _STATE: Final = "selection"
-_LABELS: Final = {"model": "Models", "feature": "Features", "provider": "Providers", "environment": "Environments"}
+_LABELS: Final = {
+    "model": "Models",
+    "feature": "Features",
+    "provider": "Providers",
+    "environment": "Environments",
+    "operation": "Operations",
+    "status": "Status",
+    "user_id": "Users",
+    "error_type": "Error types",
+    "session_id": "Sessions",
+}
+# Of these there are more than fit a list: they can be typed.
+_TYPED: Final = {"user_id": "All: type an id", "session_id": "All: type an id"}
+_FAULT: Final = "metadata_fault"
 
 
 def current_selection() -> Selection:
@@ -67,24 +94,36 @@ def draw_period(page: str, selection: Selection, today: date) -> None:
         )
 
 
-def draw_filters(page: str, selection: Selection, options: Options) -> None:
-    """Draw the filters behind one button that says how many are set."""
+def draw_filters(
+    page: str, selection: Selection, options: Options, users: Sequence[str] | None = (), *, is_calls: bool = False
+) -> None:
+    """Draw the filters behind one button that says how many are set.
+
+    Args:
+        page: Short name of the page.
+        selection: What is chosen.
+        options: The values that occur.
+        users: Some users to choose from; None where the viewer sees their own calls alone.
+        is_calls: Whether the page shows single calls, which more can be said about.
+    """
     count = selection.filter_count
     label = f"Filters · {count}" if count else "Filters"
+    known = {
+        "model": options.models,
+        "feature": options.features,
+        "provider": options.providers,
+        "environment": options.environments,
+        "operation": options.operations,
+        "status": STATUSES,
+        "user_id": users or (),
+        "error_type": options.error_types,
+    }
+    names = [name for name in (*FILTERS, *(CALL_FILTERS if is_calls else ())) if name != "user_id" or users is not None]
     with st.popover(label, icon=":material/filter_list:", key=f"{page}_filters"):
-        values = (options.models, options.features, options.providers, options.environments)
-        for name, known in zip(DIMENSIONS, values, strict=True):
-            chosen = getattr(selection, name)
-            key = f"{page}_{name}"
-            st.session_state[key] = list(chosen)
-            st.multiselect(
-                _LABELS[name],
-                sorted({*known, *chosen}),
-                key=key,
-                placeholder="All",
-                on_change=_take_filter,
-                args=(page, name),
-            )
+        with st.container(key="filter_grid"):
+            for name in names:
+                _draw_choice(page, name, getattr(selection, name), known.get(name, ()))
+        _draw_metadata(page, selection)
         zone = f"{page}_zone"
         st.session_state[zone] = selection.is_reporting_zone
         st.toggle(
@@ -129,10 +168,49 @@ def clear_filters() -> None:
     store_selection(current_selection().without_filters())
 
 
+def clear_filter(name: str) -> None:
+    """Forget one filter."""
+    store_selection(current_selection().with_filter(name, ()))
+
+
 def show_days_around(moment: datetime) -> None:
     """Choose the week that ends on the day of a moment."""
     day = moment.date()
     store_selection(replace(current_selection(), period="custom", first_day=day - timedelta(days=6), last_day=day))
+
+
+def _draw_choice(page: str, name: str, chosen: tuple[str, ...], known: Sequence[str]) -> None:
+    key = f"{page}_{name}"
+    st.session_state[key] = list(chosen)
+    st.multiselect(
+        _LABELS[name],
+        [*known, *(value for value in chosen if value not in known)] if name == "status" else sorted({*known, *chosen}),
+        key=key,
+        placeholder=_TYPED.get(name, "All"),
+        accept_new_options=name in _TYPED,
+        max_selections=MAX_VALUES,
+        on_change=_take_filter,
+        args=(page, name),
+    )
+
+
+def _draw_metadata(page: str, selection: Selection) -> None:
+    key = f"{page}_metadata"
+    st.session_state[key] = list(selection.metadata)
+    st.multiselect(
+        "Metadata",
+        list(selection.metadata),
+        key=key,
+        placeholder="Any: type plan=pro",
+        accept_new_options=True,
+        max_selections=MAX_PAIRS,
+        on_change=_take_metadata,
+        args=(page,),
+        help="Calls whose metadata has all of these, in at most 7 days. `seats=5` is a number and `beta=true` a "
+        'boolean, as recorded; in quotes they are text: `order="17"`.',
+    )
+    if fault := st.session_state.pop(_FAULT, ""):
+        st.error(f"{fault} is not a pair of a key and a text, number or boolean, such as plan=pro.")
 
 
 def _take_period(page: str, today: date) -> None:
@@ -151,6 +229,13 @@ def _take_days(page: str) -> None:
 
 def _take_filter(page: str, name: str) -> None:
     store_selection(current_selection().with_filter(name, st.session_state[f"{page}_{name}"]))
+
+
+def _take_metadata(page: str) -> None:
+    typed: list[str] = st.session_state[f"{page}_metadata"]
+    wrong = [text for text in typed if tidy_pair(text) is None]
+    st.session_state[_FAULT] = wrong[0] if wrong else ""
+    store_selection(current_selection().with_filter("metadata", tidy_pairs(typed)))
 
 
 def _take_zone(page: str) -> None:

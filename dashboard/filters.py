@@ -12,10 +12,18 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from dashboard.metadata import tidy_pairs, to_object
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ingest.database import JsonValue
+
 DIMENSIONS: Final = ("model", "feature", "provider", "environment")
+# What every page can be restricted to; the page of single calls to the latter two as well.
+FILTERS: Final = (*DIMENSIONS, "operation", "status", "user_id")
+CALL_FILTERS: Final = ("error_type", "session_id")
+STATUSES: Final = ("ok", "error", "cancelled")
 GROUPS: Final = {
     "model": "Model",
     "feature": "Feature",
@@ -23,10 +31,12 @@ GROUPS: Final = {
     "environment": "Environment",
     "user_id": "User",
 }
-QUERY_KEYS: Final = ("period", "from", "to", "group", "zone", *DIMENSIONS)
+QUERY_KEYS: Final = ("period", "from", "to", "group", "zone", *FILTERS, *CALL_FILTERS, "metadata")
 # A period that ends now is read at full steps, so that viewers and refreshes within a step share one cached answer.
 STEP_S: Final = 5
 LONGEST_DAYS: Final = 366
+# Metadata stands in raw calls alone, of which the database reads a week.
+METADATA_DAYS: Final = 7
 MAX_VALUES: Final = 20
 # Model and feature names are free text; control characters and endless strings are not names.
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
@@ -67,6 +77,18 @@ class Window:
     to_time: datetime
     filters: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
 
+    def with_page(self, size: int, cursor: str | None) -> Window:
+        """Return the same window with a page of single calls to read: the newest, or those after a cursor."""
+        place = (("limit", str(size)), *((("cursor", cursor),) if cursor else ()))
+        return replace(self, filters=(*self.filters, *place))
+
+    def document(self) -> dict[str, JsonValue]:
+        """Return the filters as the read functions take them."""
+        return {
+            name: to_object(values) if name == "metadata" else values if isinstance(values, str) else list(values)
+            for name, values in self.filters
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -79,13 +101,19 @@ class Selection:
     feature: tuple[str, ...] = ()
     provider: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
+    operation: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    user_id: tuple[str, ...] = ()
+    error_type: tuple[str, ...] = ()
+    session_id: tuple[str, ...] = ()
+    metadata: tuple[str, ...] = ()
     group: str = "model"
     is_reporting_zone: bool = False
 
     @property
     def filter_count(self) -> int:
-        """How many dimensions are restricted."""
-        return sum(1 for name in DIMENSIONS if getattr(self, name))
+        """How many filters are set; each pair of metadata is one."""
+        return sum(1 for name in (*FILTERS, *CALL_FILTERS) if getattr(self, name)) + len(self.metadata)
 
     @property
     def phrase(self) -> str:
@@ -109,7 +137,27 @@ class Selection:
 
     def without_filters(self) -> Selection:
         """Return the same period without any restriction."""
-        return replace(self, model=(), feature=(), provider=(), environment=())
+        nothing: dict[str, Any] = dict.fromkeys((*FILTERS, *CALL_FILTERS, "metadata"), ())
+        return replace(self, **nothing)
+
+    def without_call_filters(self) -> Selection:
+        """Return the same choices without what only single calls can be restricted to."""
+        return replace(self, error_type=(), session_id=())
+
+    def shorter(self, zone: ZoneInfo) -> Selection | None:
+        """Return the same choices for the next shorter period, within what a filter by metadata can read."""
+        if self.period == "custom" and self.first_day and self.last_day:
+            if self.first_day == self.last_day:
+                return None
+            week = self.last_day - timedelta(days=METADATA_DAYS - 1)
+            first = week if self.first_day < week else self.last_day
+            longest = timedelta(days=METADATA_DAYS)
+            # Of seven local days one may have 25 hours.
+            if _midnight(self.last_day + timedelta(days=1), zone) - _midnight(first, zone) > longest:
+                first += timedelta(days=1)
+            return replace(self, first_day=first)
+        shorter = {"quarter": "week", "month": "week", "week": "day", "day": "hour"}.get(self.period)
+        return replace(self, period=shorter) if shorter else None
 
     def to_query(self) -> dict[str, str | list[str]]:
         """Return the choices that differ from the defaults, as the address bar holds them."""
@@ -122,7 +170,7 @@ class Selection:
             query["group"] = self.group
         if self.is_reporting_zone:
             query["zone"] = "reporting"
-        for name in DIMENSIONS:
+        for name in (*FILTERS, *CALL_FILTERS, "metadata"):
             if values := getattr(self, name):
                 query[name] = list(values)
         return query
@@ -137,7 +185,7 @@ class Selection:
         """
         from_time, to_time = self._moments(now, zone)
         filters: list[tuple[str, str | tuple[str, ...]]] = [
-            (name, values) for name in DIMENSIONS if (values := getattr(self, name))
+            (name, values) for name in (*FILTERS, *CALL_FILTERS, "metadata") if (values := getattr(self, name))
         ]
         filters.append(("timezone", zone.key))
         if is_grouped:
@@ -159,6 +207,8 @@ class Selection:
             return _floor(start, 900), end
         if self.period in ("month", "quarter"):
             return _midnight((start + timedelta(days=1)).astimezone(zone).date(), zone), end
+        if self.metadata:
+            return _ceil(start, 900), end
         return _floor(start, 3600), end
 
 
@@ -175,14 +225,13 @@ def parse_query(query: Mapping[str, Sequence[str]]) -> Selection:
     group = _first(query, "group")
     if group in GROUPS:
         selection = replace(selection, group=group)
-    names = {name: _names(query.get(name, ())) for name in DIMENSIONS}
+    names: dict[str, Any] = {name: _names(query.get(name, ())) for name in (*FILTERS, *CALL_FILTERS)}
+    names["status"] = tuple(name for name in names["status"] if name in STATUSES)
     return replace(
         selection,
         is_reporting_zone=_first(query, "zone") == "reporting",
-        model=names["model"],
-        feature=names["feature"],
-        provider=names["provider"],
-        environment=names["environment"],
+        metadata=tidy_pairs(query.get("metadata", ())),
+        **names,
     )
 
 

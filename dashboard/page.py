@@ -6,7 +6,7 @@ import html
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -16,10 +16,13 @@ from dashboard.documents import Options, Page
 from dashboard.filters import PERIODS, Selection, viewer_zone
 from dashboard.frames import BUCKET_UNITS
 from dashboard.identity import Viewer, require_viewer
+from dashboard.outlook import month_outlook
 from ingest.errors import (
     ConfigurationError,
+    DatabaseError,
     DatabaseUnavailableError,
     FunctionNotFoundError,
+    InvalidArgumentError,
     PermissionDeniedError,
     TreeringError,
 )
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from dashboard.filters import Window
+    from ingest.forecast import MonthForecast
 
 D = TypeVar("D", bound=Page)
 
@@ -58,14 +62,19 @@ class View(Generic[D]):
         try:
             document = self._fetch()
         except TreeringError as error:
-            draw_error(self.key, error)
+            if not draw_refusal(self.key, self.selection, self.zone, error):
+                draw_error(self.key, error)
             return None
         if document.totals.requests == 0 and not _has_routes(document):
             _draw_notes(document, "")
-            _draw_empty(self.key, self.selection, document, self.zone)
+            draw_empty(self.key, self.selection, document.newest_event_at, self.zone)
             return None
         _draw_notes(document, _scope(document, self.selection))
         return document
+
+    def outlook(self) -> MonthForecast | None:
+        """Return the forecast of the viewer's month for what is selected; None without one."""
+        return month_outlook(self.viewer, self.selection, self.zone, datetime.now(UTC))
 
     def options(self) -> Options:
         """Return the values for the filters; none while the database cannot be read."""
@@ -73,6 +82,16 @@ class View(Generic[D]):
             return self._fetch().options
         except TreeringError:
             return Options()
+
+    def users(self) -> list[str] | None:
+        """Return the users that the page names, for the filters; None for a viewer who has only themselves."""
+        try:
+            document = self._fetch()
+        except TreeringError:
+            return list(self.selection.user_id) or None
+        if document.access == "member":
+            return None
+        return [row.key for name in ("top_users", "by_user") for row in getattr(document, name, ()) if row.key]
 
     def _fetch(self) -> D:
         now = datetime.now(UTC)
@@ -89,13 +108,14 @@ def open_page(key: str, title: str, reader: Callable[[Viewer, Window], D], *, is
         is_grouped: Whether the read takes `group_by`.
     """
     viewer = require_viewer()
-    selection = filter_bar.current_selection()
+    selection = filter_bar.current_selection().without_call_filters()
+    filter_bar.store_selection(selection)
     zone = chosen_zone(selection)
     now = datetime.now(UTC)
     view = View(key, viewer, selection, zone, reader, is_grouped, None)
     with draw_header(title):
         filter_bar.draw_period(key, selection, now.astimezone(zone).date())
-        filter_bar.draw_filters(key, selection, view.options())
+        filter_bar.draw_filters(key, selection, view.options(), view.users())
         is_live = filter_bar.draw_live(key)
     if not is_live or not selection.is_live(now, zone):
         return view
@@ -132,6 +152,50 @@ def draw_state(key: str, icon: str, title: str, text: str) -> st.delta_generator
     return box
 
 
+def draw_way_out(
+    box: st.delta_generator.DeltaGenerator,
+    label: str,
+    key: str,
+    choose: Callable[..., None],
+    *arguments: object,
+    is_primary: bool = False,
+) -> None:
+    """Draw a button that chooses something else to see. In a fragment a click runs that alone: this runs the page."""
+    kind: Literal["primary", "secondary"] = "primary" if is_primary else "secondary"
+    if box.button(label, key=key, on_click=choose, args=arguments, type=kind):
+        st.rerun()
+
+
+def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: TreeringError) -> bool:
+    """Say what the database cannot read, with a click that leads out; return whether this was such a case."""
+    is_metadata = bool(selection.metadata) and isinstance(error, InvalidArgumentError) and "metadata" in str(error)
+    is_slow = isinstance(error, DatabaseError) and error.sqlstate == "57014"
+    is_stranger = bool(selection.user_id) and isinstance(error, PermissionDeniedError)
+    if is_metadata:
+        icon, title = ":material/data_object:", "Too much to search for metadata"
+        text = "Metadata stands in the calls themselves, of which at most 7 days and 2 million calls are read."
+    elif is_slow:
+        icon, title = ":material/hourglass_disabled:", "This takes too long"
+        text = "The database gave up reading. Choose a shorter period, or fewer filters."
+    elif is_stranger:
+        icon, title = ":material/lock:", "You see your own calls only"
+        text = "The filter names other people."
+    else:
+        return False
+    box = draw_state(f"{key}_refused", icon, title, text)
+    buttons = box.container(horizontal=True, horizontal_alignment="center")
+    if is_stranger:
+        draw_way_out(buttons, "Clear the filter by user", f"{key}_own", filter_bar.clear_filter, "user_id")
+        return True
+    if selection.metadata:
+        draw_way_out(buttons, "Clear the filter by metadata", f"{key}_any", filter_bar.clear_filter, "metadata")
+    shorter = selection.shorter(zone)
+    if shorter is not None:
+        label = f"Show the last {shorter.phrase}"
+        draw_way_out(buttons, label, f"{key}_shorter", filter_bar.store_selection, shorter, is_primary=True)
+    return True
+
+
 def draw_error(key: str, error: TreeringError) -> None:
     """Say what went wrong and what helps, with a button to try again."""
     icon, title, text = ":material/error:", "The figures could not be read", str(error)
@@ -148,13 +212,8 @@ def draw_error(key: str, error: TreeringError) -> None:
     draw_state(f"{key}_error", icon, title, text).button("Try again", key=f"{key}_try_again", icon=":material/refresh:")
 
 
-def _has_routes(document: Page) -> bool:
-    routes = getattr(document, "routes", None)
-    return routes is not None and routes.requests > 0
-
-
-def _draw_empty(key: str, selection: Selection, document: Page, zone: ZoneInfo) -> None:
-    newest = document.newest_event_at
+def draw_empty(key: str, selection: Selection, newest: datetime | None, zone: ZoneInfo) -> None:
+    """Say that there is nothing to show: the first call to record, or the way to the newest one."""
     if newest is None:
         box = draw_state(
             f"{key}_empty",
@@ -171,14 +230,15 @@ def _draw_empty(key: str, selection: Selection, document: Page, zone: ZoneInfo) 
     box = draw_state(f"{key}_empty", ":material/search_off:", "Nothing in this period", text)
     buttons = box.container(horizontal=True, horizontal_alignment="center")
     if selection.filter_count:
-        buttons.button("Clear filters", key=f"{key}_empty_clear", on_click=filter_bar.clear_filters)
-    buttons.button(
-        "Show the newest days",
-        key=f"{key}_empty_newest",
-        on_click=filter_bar.show_days_around,
-        args=(day,),
-        type="primary",
+        draw_way_out(buttons, "Clear filters", f"{key}_empty_clear", filter_bar.clear_filters)
+    draw_way_out(
+        buttons, "Show the newest days", f"{key}_empty_newest", filter_bar.show_days_around, day, is_primary=True
     )
+
+
+def _has_routes(document: Page) -> bool:
+    routes = getattr(document, "routes", None)
+    return routes is not None and routes.requests > 0
 
 
 def _draw_notes(document: Page, scope: str) -> None:

@@ -13,6 +13,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from dashboard import alert_documents, documents
+from dashboard.call_documents import Calls
 from dashboard.identity import Viewer
 from dashboard.repricing import PAGE_ROWS, Preview, preview
 from dashboard.suggestions import Suggestion, cost_optimization_suggestions
@@ -41,13 +42,16 @@ __all__ = [
     "delete_notification_channel",
     "end_silence",
     "get_alerts",
+    "get_calls",
     "get_configuration",
     "get_costs",
     "get_overview",
     "get_performance",
     "get_prices",
     "get_reconciliation",
+    "get_report_schedules",
     "get_savings",
+    "get_spend_by_day",
     "get_usage",
     "preview_reprice",
     "remove_member",
@@ -56,6 +60,7 @@ __all__ = [
     "save_alert_rule",
     "save_budget",
     "save_notification_channel",
+    "save_report_schedule",
     "send_test_notification",
     "silence_alerts",
 ]
@@ -98,6 +103,27 @@ def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]
         filters: Pairs of a dimension and the values that it is restricted to.
     """
     return _read_savings(viewer, filters)
+
+
+def get_spend_by_day(viewer: Viewer, window: Window) -> tuple[documents.Point, ...]:
+    """Read what each day cost; a member's own calls alone. Not cached: the forecast made of it is.
+
+    Args:
+        viewer: Who is looking.
+        window: The days; its filters give the bucket `day` and the time zone.
+    """
+    return _parse(documents.Series, _ask(viewer, "get_series", window)).series
+
+
+def get_report_schedules(viewer: Viewer) -> tuple[alert_documents.ReportSchedule, ...]:
+    """Read when and where the reports leave. Ops only, never cached."""
+    document = _call(viewer, "get_report_schedules", {})
+    return _parse(alert_documents.ReportSchedules, {"schedules": document}).schedules
+
+
+def save_report_schedule(viewer: Viewer, schedule: Mapping[str, JsonValue]) -> None:
+    """Change when and where a report leaves. Ops only."""
+    _call(viewer, "save_report_schedule", {"schedule": dict(schedule)})
 
 
 def get_prices(viewer: Viewer) -> tuple[PriceBook, list[Mapping[str, JsonValue]], bool]:
@@ -157,6 +183,11 @@ def preview_reprice(
 def get_performance(viewer: Viewer, window: Window) -> documents.Performance:
     """Read the document of the Performance page."""
     return _parse(documents.Performance, _read(viewer, "get_performance", window))
+
+
+def get_calls(viewer: Viewer, window: Window) -> Calls:
+    """Read one page of single calls, see `Window.with_page`."""
+    return _parse(Calls, _read(viewer, "get_events", window))
 
 
 def get_alerts(viewer: Viewer, window: Window) -> alert_documents.Alerts:
@@ -290,13 +321,14 @@ def _connected(viewer: Viewer) -> Iterator[Database]:
 
 @st.cache_data(ttl=READ_TTL, max_entries=400, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
 def _read(viewer: Viewer, function: str, window: Window) -> JsonValue:
-    filters: dict[str, JsonValue] = {
-        name: values if isinstance(values, str) else list(values) for name, values in window.filters
-    }
+    return _ask(viewer, function, window)
+
+
+def _ask(viewer: Viewer, function: str, window: Window) -> JsonValue:
     arguments: dict[str, JsonValue] = {
         "from_time": window.from_time.isoformat(),
         "to_time": window.to_time.isoformat(),
-        "filters": filters,
+        "filters": window.document(),
     }
     return _call(viewer, function, arguments)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from dashboard.call_links import calls_address
 from dashboard.cards import Bar, draw_bars, draw_title, name_of, share_of
 from dashboard.money import format_count, format_usd
 
@@ -13,20 +15,25 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dashboard.documents import ErrorRow, Overview, Row
+    from dashboard.filters import Selection
 
 
-def draw_top(page: str, document: Overview) -> None:
+def draw_top(page: str, document: Overview, selection: Selection) -> None:
     """Draw the dearest models, features and users side by side; a member has no users to compare."""
-    panels = [("Models", document.top_models), ("Features", document.top_features)]
+    panels = [("Models", "model", document.top_models), ("Features", "feature", document.top_features)]
     if document.access != "member":
-        panels.append(("Users", document.top_users))
-    for column, (name, rows) in zip(st.columns(len(panels), gap="small"), panels, strict=True):
+        panels.append(("Users", "user_id", document.top_users))
+    for column, (name, key, rows) in zip(st.columns(len(panels), gap="small"), panels, strict=True):
         with column, st.container(border=True, key=f"panel_{page}_top_{name.lower()}", height="stretch"):
             draw_title(f"Top {name.lower()}")
-            draw_bars(cost_bars(rows), (name.removesuffix("s"), "Cost, share"))
+            bars = [
+                replace(bar, address=calls_address(selection, **{key: row.key})) if row.key else bar
+                for bar, row in zip(cost_bars(rows), rows, strict=True)
+            ]
+            draw_bars(bars, (name.removesuffix("s"), "Cost, share"))
 
 
-def draw_errors(page: str, rows: Sequence[ErrorRow]) -> None:
+def draw_errors(page: str, rows: Sequence[ErrorRow], selection: Selection) -> None:
     """Draw how often each kind of error occurred."""
     with st.container(border=True, key=f"panel_{page}_errors", height="stretch"):
         draw_title("Errors by type")
@@ -35,7 +42,13 @@ def draw_errors(page: str, rows: Sequence[ErrorRow]) -> None:
             return
         whole = sum(row.requests for row in rows)
         bars = [
-            Bar(row.error_type or "unknown", format_count(row.requests), share_of(row.requests, whole)) for row in rows
+            Bar(
+                row.error_type or "unknown",
+                format_count(row.requests),
+                share_of(row.requests, whole),
+                address=calls_address(selection, error_type=row.error_type) if row.error_type else "",
+            )
+            for row in rows
         ]
         draw_bars(bars, ("Error", "Calls, share"), is_bad=True)
 

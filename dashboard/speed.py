@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard import cards, charts, frames, tables
+from dashboard.call_links import draw_calls_link
 from dashboard.money import format_count, format_duration, format_share
 from dashboard.rankings import draw_errors
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dashboard.documents import Performance, Point, SpeedRow
+    from dashboard.filters import Selection
 
 _PERCENTILES: Final = {
     "p50": frames.duration_of(lambda p: p.latency_p50_ms),
@@ -39,7 +41,7 @@ _OUTCOMES: Final = {
 _OUTCOME_COLOURS: Final = (charts.PALETTE[1], charts.ERROR_COLOUR)
 
 
-def draw_calls(page: str, document: Performance, length: str) -> None:
+def draw_calls(page: str, document: Performance, selection: Selection) -> None:
     """Draw latency, time to first token, throughput and errors of the model calls."""
     now, before = document.totals, document.previous
     first, first_before = now.time_to_first_token_ms, before.time_to_first_token_ms
@@ -64,7 +66,7 @@ def draw_calls(page: str, document: Performance, length: str) -> None:
             ),
             cards.error_card(now.requests, now.errors, before.requests, before.errors),
         ],
-        length,
+        selection.short,
     )
     _draw_lines(document, page, "latency", "Latency", "to the last token", _PERCENTILES, document.series)
     left, right = st.columns(2, gap="small")
@@ -72,12 +74,12 @@ def draw_calls(page: str, document: Performance, length: str) -> None:
         _draw_lines(document, page, "first", "Time to first token", "streamed calls", _FIRST_TOKEN, document.series)
     with right:
         _draw_outcomes(document, page, "Throughput", document.series)
-    _draw_table(page, {"Model": document.by_model, "Feature": document.by_feature})
+    _draw_table(page, {"Model": document.by_model, "Feature": document.by_feature}, selection)
     left, right = st.columns(2, gap="small")
     with left:
         _draw_error_rate(document, page, document.series)
     with right:
-        draw_errors(page, document.errors_by_type)
+        draw_errors(page, document.errors_by_type, selection)
 
 
 def draw_routes(page: str, document: Performance) -> None:
@@ -150,11 +152,12 @@ def _draw_error_rate(document: Performance, page: str, points: Sequence[Point]) 
         st.altair_chart(chart, key=f"{page}_error_rate_chart", alt="Error rate over time")
 
 
-def _draw_table(page: str, by: dict[str, tuple[SpeedRow, ...]]) -> None:
+def _draw_table(page: str, by: dict[str, tuple[SpeedRow, ...]], selection: Selection) -> None:
     with st.container(border=True, key=f"panel_{page}_table"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             name = st.segmented_control(
                 "Table", list(by), default="Model", required=True, key=f"{page}_by", label_visibility="collapsed"
             )
             tables.draw_download(page, f"performance-by-{name.lower()}", by[name])
-        tables.draw_speed(page, name, by[name])
+        chosen = tables.draw_speed(page, name, by[name])
+        draw_calls_link(page, selection, name, by[name], chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -85,14 +87,14 @@ def speed_frame(rows: Sequence[SpeedRow], *, is_route: bool = False) -> pd.DataF
     return frame.drop(columns=["first_p50", "first_p90"] if is_route else ["method"])
 
 
-def draw_costs(page: str, label: str, rows: Sequence[Row]) -> None:
-    """Draw a cost ranking."""
+def draw_costs(page: str, label: str, rows: Sequence[Row]) -> int | None:
+    """Draw a cost ranking; return which row is chosen."""
     frame = cost_frame(rows)
     decimals = column_decimals([row.cost for row in rows])
     per_request = [row.cost / row.requests for row in rows if row.cost and row.requests]
     number = st.column_config.NumberColumn
-    _draw(
-        f"{page}_table",
+    return _draw(
+        f"{page}_table_{label.lower()}",
         frame,
         {
             "name": st.column_config.TextColumn(label, width="medium"),
@@ -105,11 +107,11 @@ def draw_costs(page: str, label: str, rows: Sequence[Row]) -> None:
     )
 
 
-def draw_usage(page: str, label: str, rows: Sequence[Row]) -> None:
-    """Draw a usage ranking."""
+def draw_usage(page: str, label: str, rows: Sequence[Row]) -> int | None:
+    """Draw a usage ranking; return which row is chosen."""
     number = st.column_config.NumberColumn
-    _draw(
-        f"{page}_table",
+    return _draw(
+        f"{page}_table_{label.lower()}",
         usage_frame(rows),
         {
             "name": st.column_config.TextColumn(label, width="medium"),
@@ -123,11 +125,11 @@ def draw_usage(page: str, label: str, rows: Sequence[Row]) -> None:
     )
 
 
-def draw_speed(page: str, label: str, rows: Sequence[SpeedRow], *, is_route: bool = False) -> None:
-    """Draw a speed ranking, of calls or of routes."""
+def draw_speed(page: str, label: str, rows: Sequence[SpeedRow], *, is_route: bool = False) -> int | None:
+    """Draw a speed ranking, of calls or of routes; return which row is chosen, None of routes."""
     number = st.column_config.NumberColumn
-    _draw(
-        f"{page}_table",
+    return _draw(
+        f"{page}_table_{label.lower()}",
         speed_frame(rows, is_route=is_route),
         {
             "name": st.column_config.TextColumn(label, width="medium"),
@@ -140,12 +142,15 @@ def draw_speed(page: str, label: str, rows: Sequence[SpeedRow], *, is_route: boo
             "first_p50": number("First token p50 (ms)", format="%,.0f"),
             "first_p90": number("First token p90 (ms)", format="%,.0f"),
         },
+        is_chosen_from=not is_route,
     )
 
 
 def to_csv(rows: Sequence[BaseModel]) -> bytes:
     """Write a document's rows as CSV: exact sums, full counts, UTC times; safe to open in a spreadsheet."""
-    lines = [{key: _cell(value) for key, value in row.model_dump(mode="json").items()} for row in rows]
+    lines = [
+        {key: _cell(value, getattr(row, key)) for key, value in row.model_dump(mode="json").items()} for row in rows
+    ]
     frame = pd.DataFrame(lines, dtype="object")
     return frame.to_csv(index=False).encode()
 
@@ -165,8 +170,8 @@ def draw_download(page: str, name: str, rows: Sequence[BaseModel]) -> None:
     )
 
 
-def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any]) -> None:
-    st.dataframe(
+def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any], *, is_chosen_from: bool = True) -> int | None:
+    shown: Any = st.dataframe(
         frame,
         key=key,
         hide_index=True,
@@ -175,7 +180,11 @@ def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any]) -> None:
         row_height=_ROW_HEIGHT_PX,
         column_config={name: config[name] for name in frame.columns},
         placeholder="—",
+        on_select="rerun" if is_chosen_from else "ignore",
+        selection_mode="single-row",
     )
+    rows: list[int] = shown.selection.rows if is_chosen_from else []
+    return rows[0] if rows else None
 
 
 def _number(amount: object) -> float | None:
@@ -188,7 +197,9 @@ def _change(row: Row) -> float | None:
     return float((row.cost - row.previous_cost) / row.previous_cost * 100)
 
 
-def _cell(value: object) -> object:
+def _cell(value: object, exact: object) -> object:
+    if isinstance(exact, Decimal):
+        return f"{exact:f}"  # without an exponent, which spreadsheets round
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return f"'{value}"
-    return value
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

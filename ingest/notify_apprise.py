@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ipaddress
 import logging
 import socket
@@ -12,11 +13,12 @@ from urllib.parse import urlsplit
 from ingest.channels import REFUSED_SCHEMES
 from ingest.notify import Outcome
 from ingest.notify_webhook import TIMEOUT_S, is_public
+from ingest.report_text import IMAGE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from apprise import NotifyBase
+    from apprise import AppriseAttachment, NotifyBase
 
     from ingest.messages import Message
     from ingest.notify import Notification
@@ -66,8 +68,23 @@ class AppriseNotifier:
         message = self._write(notification)
         is_html = service.notify_format == NotifyFormat.HTML
         body = message.html if is_html else message.text.removeprefix(message.title).lstrip("\n")
-        sent = service.notify(body=body, title=message.title, body_format=service.notify_format)
+        picture = _picture(notification) if service.attachment_support else None
+        if picture is not None and hasattr(service, "inline"):
+            service.inline = True  # e-mail shows it where the HTML names it
+        sent = service.notify(body=body, title=message.title, body_format=service.notify_format, attach=picture)
         return Outcome() if sent else Outcome(f"{service.service_name or 'the service'} did not take it")
+
+
+def _picture(notification: Notification) -> AppriseAttachment | None:
+    from apprise import AppriseAttachment
+    from apprise.attachment.memory import AttachMemory
+
+    message = notification.payload.get("message")
+    image = message.get("image") if isinstance(message, dict) else None
+    if not isinstance(image, str):
+        return None
+    content = base64.b64decode(image)
+    return AppriseAttachment(AttachMemory(content, name=IMAGE_NAME, mimetype="image/png"))  # type: ignore[no-untyped-call]
 
 
 def _is_public_service(service: NotifyBase) -> bool:

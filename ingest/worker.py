@@ -45,6 +45,7 @@ CLOCK_STEP_S = 2.0
 _FIRST_BACKOFF_S = 1.0
 _LONGEST_BACKOFF_S = 30.0
 _IDLE_S = 1.0
+_DAY_S = 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,6 +335,8 @@ def standard_lanes(
     reconcile: Callable[[], bool] | None = None,
     update_prices: Callable[[], bool] | None = None,
     archive: Callable[[], bool] | None = None,
+    measure: Callable[[], bool] | None = None,
+    publish: Callable[[], bool] | None = None,
 ) -> list[list[Job]]:
     """The jobs of `treering worker`.
 
@@ -343,6 +346,8 @@ def standard_lanes(
         reconcile: Reads the provider's costs; None where there is no key for them.
         update_prices: Fetches the price catalogue; None where that is switched off.
         archive: Takes months past retention out of the database; None where no archive is set.
+        measure: Computes the metrics of rules that the database cannot: anomalies and forecasts.
+        publish: Writes the reports that are due into the outbox.
     """
 
     def call(function: str) -> Callable[[], bool]:
@@ -362,25 +367,29 @@ def standard_lanes(
         result = database.call("condense_rollups", max_hours=8)
         return isinstance(result, Mapping) and not result.get("is_busy") and not result.get("is_done")
 
-    # A key that is refused stays refused for a while: the provider is not asked again within the hour.
-    daily = [] if reconcile is None else [[Job("reconcile", 24 * 60 * 60, reconcile, retry_s=60 * 60)]]
     lanes = [
-        *daily,
         [
-            Job("ensure_partitions", 24 * 60 * 60, call("ensure_partitions")),
+            Job("ensure_partitions", _DAY_S, call("ensure_partitions")),
             Job("roll_up", 1, roll_up),
             Job("condense_rollups", 60, condense),
         ],
         [
             Job("refresh_aggregates", 5 * 60, call("refresh_aggregates")),
-            Job("verify_rollups", 24 * 60 * 60, call("verify_rollups")),
+            Job("verify_rollups", _DAY_S, call("verify_rollups")),
         ],
         # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
         [Job("evaluate_alerts", EVALUATION_PERIOD_S, call("evaluate_alerts"))],
         [Job("deliver_notifications", 1, deliver)],
     ]
-    if update_prices is not None:
-        lanes.append([Job("update_prices", 24 * 60 * 60, update_prices)])
-    if archive is not None:
-        lanes.append([Job("archive", 24 * 60 * 60, archive)])  # apart, since a month takes minutes
+    # Each apart, since it may take long: a provider's answer, the history of many groups, a month of rows.
+    if reconcile is not None:
+        # A key that is refused stays refused for a while: the provider is not asked again within the hour.
+        lanes.append([Job("reconcile", _DAY_S, reconcile, retry_s=60 * 60)])
+    others = (
+        ("measure_outside", 5 * 60, measure),
+        ("publish_reports", 60, publish),
+        ("update_prices", _DAY_S, update_prices),
+        ("archive", _DAY_S, archive),
+    )
+    lanes += [[Job(name, period_s, run)] for name, period_s, run in others if run is not None]
     return lanes

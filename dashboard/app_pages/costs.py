@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cards, charts, checks, frames, queries, tables
+from dashboard import cards, charts, checks, frames, outlook, queries, tables
+from dashboard.call_links import draw_calls_link
 from dashboard.filter_bar import draw_group
 from dashboard.money import format_change, format_usd
 from dashboard.page import View, open_page
@@ -49,7 +50,7 @@ def draw_trend(view: View[Costs], document: Costs) -> None:
         st.altair_chart(charts.stacked_bars(timeline, "usd"), key="costs_trend_chart", alt="Spend over time")
 
 
-def draw_table(document: Costs) -> None:
+def draw_table(view: View[Costs], document: Costs) -> None:
     """Draw one ranking at a time."""
     by = {
         "Model": document.by_model,
@@ -66,7 +67,8 @@ def draw_table(document: Costs) -> None:
                 "Table", list(by), default="Model", required=True, key="costs_by", label_visibility="collapsed"
             )
             tables.draw_download("costs", f"costs-by-{name.lower()}", by[name])
-        tables.draw_costs("costs", name, by[name])
+        chosen = tables.draw_costs("costs", name, by[name])
+        draw_calls_link("costs", view.selection, name, by[name], chosen)
 
 
 view = open_page("costs", "Costs", queries.get_costs, is_grouped=True)
@@ -79,8 +81,9 @@ def body() -> None:
     if document is not None:
         draw_figures(view, document)
         draw_trend(view, document)
+        outlook.draw_month(view.outlook())
         checks.draw_checks(view.viewer, view.selection, document)
-        draw_table(document)
+        draw_table(view, document)
 
 
 body()

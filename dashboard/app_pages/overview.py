@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cards, charts, frames, queries
+from dashboard import cards, charts, frames, outlook, queries
 from dashboard.money import format_count, format_exact_usd, format_usd
 from dashboard.page import View, open_page
 from dashboard.rankings import draw_top
@@ -30,14 +30,14 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
         cards.Card(
             "Spend today",
             format_usd(today.cost),
-            note=f"{format_count(today.requests)} requests",
+            note=_counted(today.requests),
             help=f"Exactly {format_exact_usd(today.cost)}, since midnight",
         ),
         cards.Card(
             "Spend this month",
             format_usd(month.cost),
-            note=f"{format_count(month.requests)} requests",
-            help=f"Exactly {format_exact_usd(month.cost)}, since the first",
+            note=outlook.month_note(view.outlook(), _counted(month.requests)),
+            help=f"Exactly {format_exact_usd(month.cost)}, since the first. Costs shows what the forecast rests on.",
         ),
         cards.spend_card(f"Spend, {phrase}", now, before),
         cards.requests_card(now, before),
@@ -53,6 +53,10 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
         cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before),
     ]
     cards.draw_cards(view.key, draw, view.selection.short)
+
+
+def _counted(requests: int | None) -> str:
+    return "not known for metadata" if requests is None else f"{format_count(requests)} requests"
 
 
 def draw_trend(document: Overview) -> None:
@@ -83,7 +87,7 @@ def body() -> None:
             st.page_link(Path(__file__).with_name("alerts.py"), label=label, icon=":material/notifications_active:")
     draw_figures(view, document)
     draw_trend(document)
-    draw_top("overview", document)
+    draw_top("overview", document, view.selection)
 
 
 body()

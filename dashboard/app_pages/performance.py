@@ -28,7 +28,7 @@ def body() -> None:
     if part == "Routes":
         draw_routes("performance", document)
     else:
-        draw_calls("performance", document, view.selection.short)
+        draw_calls("performance", document, view.selection)
 
 
 body()

@@ -1,4 +1,4 @@
-"""Settings: members, alert rules, budgets, channels and prices, for ops; everybody sees their own access."""
+"""Settings: members, alert rules, budgets, channels, reports and prices, for ops; everybody sees their own access."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dashboard.changes import clear_saved_fields
 from dashboard.identity import require_viewer
 from dashboard.page import draw_error, draw_header, draw_state
 from dashboard.prices import draw_prices
+from dashboard.report_forms import draw_reports
 from dashboard.rule_forms import draw_rules
 from dashboard.settings_forms import ROLES, draw_channels, draw_members
 from ingest.errors import TreeringError
@@ -32,13 +33,13 @@ def body() -> None:
             "settings_locked",
             ":material/lock:",
             "Settings are for ops",
-            "Members, alert rules, channels and prices are changed by people with the role ops. "
+            "Members, alert rules, channels, reports and prices are changed by people with the role ops. "
             "Ask one of them, or add yourself with the service key: treering members add.",
         )
         return
     clear_saved_fields()
-    rules, budgets, channels, members, prices = st.tabs(
-        ["Alert rules", "Budgets", "Channels", "Members", "Prices"], key="settings_tabs"
+    rules, budgets, channels, reports, members, prices = st.tabs(
+        ["Alert rules", "Budgets", "Channels", "Reports", "Members", "Prices"], key="settings_tabs"
     )
     with rules:
         draw_rules(viewer, configuration)
@@ -46,6 +47,8 @@ def body() -> None:
         draw_budgets(viewer, configuration)
     with channels:
         draw_channels(viewer, configuration.channels)
+    with reports:
+        draw_reports(viewer, configuration.channels)
     with members:
         draw_members(viewer, configuration.members)
     with prices:

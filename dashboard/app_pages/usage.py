@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard import cards, charts, frames, queries, tables
+from dashboard.call_links import draw_calls_link
 from dashboard.filter_bar import draw_group
 from dashboard.money import format_change, format_count, format_share
 from dashboard.page import View, open_page
@@ -58,7 +59,7 @@ def draw_trend(view: View[Usage], document: Usage) -> None:
         st.altair_chart(charts.stacked_bars(timeline, unit), key="usage_trend_chart", alt=f"{choice} over time")
 
 
-def draw_table(document: Usage) -> None:
+def draw_table(view: View[Usage], document: Usage) -> None:
     """Draw one ranking at a time."""
     by = {
         "Model": document.by_model,
@@ -75,7 +76,8 @@ def draw_table(document: Usage) -> None:
                 "Table", list(by), default="Model", required=True, key="usage_by", label_visibility="collapsed"
             )
             tables.draw_download("usage", f"usage-by-{name.lower()}", by[name])
-        tables.draw_usage("usage", name, by[name])
+        chosen = tables.draw_usage("usage", name, by[name])
+        draw_calls_link("usage", view.selection, name, by[name], chosen)
 
 
 view = open_page("usage", "Usage", queries.get_usage, is_grouped=True)
@@ -88,7 +90,7 @@ def body() -> None:
     if document is not None:
         draw_figures(view, document)
         draw_trend(view, document)
-        draw_table(document)
+        draw_table(view, document)
 
 
 body()

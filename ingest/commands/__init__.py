@@ -13,6 +13,7 @@ from ingest.commands import (
     migrate,
     reconcile,
     replay,
+    report,
     reprice,
     rollups,
     status,
@@ -38,6 +39,7 @@ app.command("status", short_help="Show the health of every part.")(status.status
 app.command("doctor", short_help="Check a deployment and say what to do.")(doctor.doctor)
 app.command("reconcile", short_help="Compare the bill with the record.")(reconcile.reconcile)
 app.command("export", short_help="Write raw calls to a file.")(export.export)
+app.command("report", short_help="Show or send the daily or weekly report.")(report.report)
 app.command("secret-key", short_help="Make a key that seals channels' addresses.")(alerts.secret_key)
 app.add_typer(alerts.app, name="alerts", short_help="Try alert rules.")
 app.command("forget", short_help="Erase a person everywhere.")(archive.forget)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 import os
 import time
@@ -60,6 +61,7 @@ def worker(*, home: HomeOption = None) -> None:
             archive=_archive_job(database, settings),
             reconcile=daily_reconciliation(settings, database),
             update_prices=update_prices if settings.update_prices else None,
+            **_forecast_jobs(database, settings, name),
         )
         one = Worker(database, lanes, name=name, describe=_describe_journal)
         with stop_on_signals(one.stop_requested):
@@ -83,6 +85,27 @@ def _archive_job(database: Database, settings: Settings) -> Callable[[], bool] |
         return False
 
     return archive
+
+
+def _forecast_jobs(database: Database, settings: Settings, name: str) -> dict[str, Callable[[], bool]]:
+    """What needs numpy: the values of rules that the database cannot compute, and the reports."""
+    from ingest.outside_metrics import write_outside_metrics
+    from ingest.report_job import find_savings, publish_due_reports
+
+    def measure() -> bool:
+        write_outside_metrics(database, now=dt.datetime.now(dt.UTC))
+        return False
+
+    def publish() -> bool:
+        publish_due_reports(
+            database,
+            name,
+            savings=lambda: find_savings(database, settings, dt.datetime.now(dt.UTC)),
+            dashboard_url=settings.dashboard_url,
+        )
+        return False
+
+    return {"measure": measure, "publish": publish}
 
 
 def _describe_journal() -> dict[str, JsonValue]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from tests.app.call_documents import CallAnswers
 from tests.app.price_documents import PriceAnswers
 
 if TYPE_CHECKING:
@@ -67,18 +68,16 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase(PriceAnswers):
+class FakeDatabase(CallAnswers, PriceAnswers):
     """Answers the read functions; remembers every call; refuses when told to."""
 
-    access: str = "ops"
-    is_empty: bool = False
-    newest_event_at: datetime | None = None
-    has_demo_data: bool = True
     pending_rows: int = 0
     firing: int = 1
     has_routes: bool = True
     is_unpriced: bool = False
+    has_history: bool = True
     error: TreeringError | None = None
+    errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_closed: bool = False
 
@@ -86,6 +85,9 @@ class FakeDatabase(PriceAnswers):
         self.calls.append((function, arguments))
         if self.error is not None:
             raise self.error
+        self.refuse(arguments)
+        if function in self.errors:
+            raise self.errors[function]
         answer = getattr(self, f"_{function}", None)
         return answer(**arguments) if answer else True
 
@@ -237,6 +239,9 @@ class FakeDatabase(PriceAnswers):
 
     def _get_overview(self, from_time: str, to_time: str, filters: Json) -> Json:
         document, cells, _ = self._common(from_time, to_time, filters)
+        if "metadata" in filters:
+            unknown = {"requests": None, "total_tokens": None, "cost": None}
+            return document | {"today": unknown, "month": unknown, "series": self._merged(cells)}
         return document | {
             "today": {"requests": 8214, "total_tokens": 10_301_222, "cost": None if self.is_unpriced else "38.412907"},
             "month": {"requests": 214_903, "total_tokens": 260_400_100, "cost": "911.20655"},
@@ -480,6 +485,27 @@ class FakeDatabase(PriceAnswers):
                 for index in range(2 * days)
             ],
         }
+
+    def _get_series(self, from_time: str, to_time: str, filters: Json) -> Json:
+        """Some 45 dollars a weekday, a third of it at weekends."""
+        zone = ZoneInfo(filters["timezone"])
+        days = starts(datetime.fromisoformat(from_time), datetime.fromisoformat(to_time), "day", zone)
+        return {
+            "series": []
+            if self.is_empty or not self.has_history
+            else [
+                {
+                    "bucket_start": day.isoformat(),
+                    "requests": 100,
+                    "cost": str((15 if day.weekday() >= 5 else 45) + day.day % 7),
+                }
+                for day in days
+            ]
+        }
+
+    def _get_report_schedules(self) -> list[Json]:
+        weekly = {"kind": "weekly", "is_enabled": True, "local_hour": 7, "timezone": "Europe/Berlin", "channels": [1]}
+        return [{"kind": "daily"}, weekly]
 
     def _get_settings(self) -> Json:
         if self.access != "ops":

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashboard.cards import priced_card
-from dashboard.checks import certainty_bars, headline, top_causes
+from dashboard.checks import certainty_bars, top_causes
 from dashboard.documents import DriftCause, Totals
-from dashboard.suggestions import Suggestion
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, TreeringError
+from pricing.savings import Suggestion, headline
 from tests.app.test_pages import last_call, metrics, texts
 
 if TYPE_CHECKING:

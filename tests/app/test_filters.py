@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.filters import DIMENSIONS, GROUPS, PERIODS, QUERY_KEYS, Selection, parse_query, viewer_zone
+from dashboard.filters import (
+    CALL_FILTERS,
+    FILTERS,
+    GROUPS,
+    PERIODS,
+    QUERY_KEYS,
+    STATUSES,
+    Selection,
+    parse_query,
+    viewer_zone,
+)
+from dashboard.metadata import tidy_pair, tidy_pairs, to_object
 
 NOW = datetime(2026, 11, 23, 20, 14, 7, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 
 NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1), max_size=4, unique=True)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)
+VALUES = TEXTS | st.integers(-(10**20), 10**20) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
 DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))
 
 
@@ -26,15 +41,15 @@ def selections(draw: st.DrawFn) -> Selection:
     if period == "custom":
         first = draw(DAYS)
         last = first + timedelta(days=draw(st.integers(0, 365)))
-    names = {name: tuple(draw(NAMES)) for name in DIMENSIONS}
+    names: dict[str, Any] = {name: tuple(draw(NAMES)) for name in (*FILTERS, *CALL_FILTERS)}
+    names["status"] = tuple(draw(st.lists(st.sampled_from(STATUSES), unique=True)))
+    pairs = draw(st.dictionaries(TEXTS, VALUES, max_size=3))
     return Selection(
         period=period,
         first_day=first,
         last_day=last,
-        model=names["model"],
-        feature=names["feature"],
-        provider=names["provider"],
-        environment=names["environment"],
+        **names,
+        metadata=tidy_pairs(f"{key}={json.dumps(value)}" for key, value in pairs.items()),
         group=draw(st.sampled_from(list(GROUPS))),
         is_reporting_zone=draw(st.booleans()),
     )
@@ -60,6 +75,8 @@ def test_an_address_gives_back_the_selection_it_was_made_from(selection: Selecti
         {"zone": ["Mars"]},
         {"model": ["a\x00b", "", "x" * 201]},
         {"select": ["1"]},
+        {"status": ["ok'; drop table", "OK"]},
+        {"metadata": ["plan", "=pro", "plan=", 'plan="pro', "plan=[1]", "plan={}", "a\x00=1", "a=" + "x" * 201]},
         {"period": []},
     ],
 )
@@ -144,3 +161,101 @@ def test_an_unknown_browser_zone_falls_back_to_the_reporting_zone(browser_zone: 
 def test_the_reporting_zone_can_be_chosen() -> None:
     assert viewer_zone("Asia/Kathmandu", "Europe/Berlin", is_reporting_zone=True) == BERLIN
     assert viewer_zone("Asia/Kathmandu", "Europe/Berlin", is_reporting_zone=False) == KATHMANDU
+
+
+@pytest.mark.parametrize(
+    ("typed", "tidied", "value"),
+    [
+        ("plan=pro", "plan=pro", "pro"),
+        (" plan = pro plus ", "plan=pro plus", "pro plus"),
+        ("seats=5", "seats=5", 5),
+        ("ratio=0.50", "ratio=0.5", 0.5),
+        ("beta=true", "beta=true", True),
+        ("beta=True", "beta=True", "True"),
+        ('order="17"', 'order="17"', "17"),
+        ('plan="pro"', "plan=pro", "pro"),
+        ('note=""', 'note=""', ""),
+        ("query=a=b", "query=a=b", "a=b"),
+        ("gone=null", "gone=null", "null"),
+        ("huge=1e999", "huge=1e999", "1e999"),
+        ("none=NaN", "none=NaN", "NaN"),
+        ('space=" x"', 'space=" x"', " x"),
+    ],
+)
+def test_a_metadata_value_is_what_it_reads_as(typed: str, tidied: str, value: object) -> None:
+    pair = tidy_pair(typed)
+
+    assert pair == tidied
+    (found,) = to_object([pair]).values()
+    assert (found, type(found)) == (value, type(value))
+
+
+@given(TEXTS.map(str.strip).filter(lambda key: key and "=" not in key), VALUES)
+def test_every_metadata_value_can_be_written(key: str, value: str | float | bool) -> None:
+    pair = tidy_pair(f"{key}={json.dumps(value)}")
+
+    assert pair is not None
+    assert tidy_pair(pair) == pair
+    assert to_object([pair]) == {key: value}
+
+
+def test_of_two_values_of_a_key_the_later_counts() -> None:
+    assert tidy_pairs(["plan=free", "x", "seats=5", "plan=pro"]) == ("plan=pro", "seats=5")
+
+
+def test_a_window_asks_for_metadata_as_an_object_and_for_a_page() -> None:
+    chosen = Selection(user_id=("user_a",), metadata=("plan=pro", "seats=5"))
+
+    page = chosen.window(NOW, BERLIN).with_page(50, "2026|x")
+
+    assert page.document() == {
+        "user_id": ["user_a"],
+        "metadata": {"plan": "pro", "seats": 5},
+        "timezone": "Europe/Berlin",
+        "limit": "50",
+        "cursor": "2026|x",
+    }
+    assert "cursor" not in chosen.window(NOW, BERLIN).with_page(50, None).document()
+
+
+def test_a_week_of_metadata_is_no_longer_than_the_database_reads() -> None:
+    window = Selection(metadata=("plan=pro",)).window(NOW, BERLIN)
+
+    assert timedelta(days=6, hours=23) < window.to_time - window.from_time <= timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("period", "shorter"), [("quarter", "week"), ("month", "week"), ("week", "day"), ("day", "hour"), ("hour", None)]
+)
+def test_a_shorter_period_is_the_next_that_metadata_may_have(period: str, shorter: str | None) -> None:
+    found = Selection(period=period, model=("gpt-4o",)).shorter(BERLIN)
+
+    assert found == (Selection(period=shorter, model=("gpt-4o",)) if shorter else None)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "shorter"),
+    [
+        (date(2026, 11, 1), date(2026, 11, 30), date(2026, 11, 24)),
+        (date(2026, 10, 1), date(2026, 10, 27), date(2026, 10, 22)),  # the seven days would hold one of 25 hours
+        (date(2026, 11, 24), date(2026, 11, 30), date(2026, 11, 30)),
+        (date(2026, 11, 30), date(2026, 11, 30), None),
+    ],
+)
+def test_shorter_days_are_the_last_ones(first: date, last: date, shorter: date | None) -> None:
+    chosen = Selection(period="custom", first_day=first, last_day=last)
+
+    found = chosen.shorter(BERLIN)
+
+    assert (found.first_day if found else None) == shorter
+    if found:
+        window = found.window(NOW, BERLIN)
+        assert window.to_time - window.from_time <= timedelta(days=7)
+
+
+def test_each_filter_and_each_pair_counts() -> None:
+    chosen = Selection(model=("a", "b"), user_id=("u",), error_type=("timeout",), metadata=("a=1", "b=2"))
+
+    assert chosen.filter_count == 5
+    assert chosen.without_call_filters().filter_count == 4
+    assert chosen.without_filters() == Selection()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OpenApp = Callable[..., "AppTest"]
 FIGURES = ("overview", "usage", "costs", "performance")
-PAGES = (*FIGURES, "alerts", "settings")
+PAGES = (*FIGURES, "calls", "alerts", "settings")
 
 
 def texts(app: AppTest) -> str:

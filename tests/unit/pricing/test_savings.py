@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dashboard.suggestions import Evidence, Group, Prefixes, suggest
 from pricing import PriceBook
+from pricing.savings import Evidence, Group, Prefixes, suggest
 
 END = datetime(2026, 11, 23, tzinfo=UTC)
 BOOK = PriceBook.default()

@@ -1,0 +1,32 @@
+"""Calls: every single call, newest first, with what it cost and why."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from dashboard import filter_bar
+from dashboard.explorer import Explorer
+from dashboard.filters import PERIODS
+from dashboard.identity import require_viewer
+from dashboard.page import chosen_zone, draw_header
+
+selection = filter_bar.current_selection()
+zone = chosen_zone(selection)
+explorer = Explorer(require_viewer(), selection, zone)
+now = datetime.now(UTC)
+with draw_header("Calls"):
+    filter_bar.draw_period("calls", selection, now.astimezone(zone).date())
+    options, users = explorer.choices()
+    filter_bar.draw_filters("calls", selection, options, users, is_calls=True)
+    is_live = filter_bar.draw_live("calls") and selection.is_live(now, zone)
+
+
+@st.fragment(run_every=PERIODS[selection.period].refresh_s or 15 if is_live else None)
+def body() -> None:
+    """Read and draw; runs again by itself while live."""
+    explorer.draw()
+
+
+body()

@@ -1,0 +1,72 @@
+"""`treering report`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 -- typer reads the annotations at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.commands.options import HomeOption  # noqa: TC001 -- as above
+
+if TYPE_CHECKING:
+    from ingest.database import Database
+
+
+class Kind(StrEnum):
+    """Which report."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
+def report(
+    kind: Annotated[Kind, typer.Argument(help="daily (of yesterday) or weekly (until last Sunday).")] = Kind.DAILY,
+    *,
+    html: Annotated[Path | None, typer.Option(help="Write it as a page with its picture to this file.")] = None,
+    send: Annotated[bool, typer.Option("--send", help="Send it now to the channels chosen in Settings.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show the latest report as it would be sent, or send it now; the scheduled one still leaves at its hour."""
+    from ingest.alerts import ChannelNotifier, deliver_notifications
+    from ingest.database import open_database
+    from ingest.report_job import Period, find_savings, make_message, preview_page, read_figures
+    from ingest.settings import load_settings
+    from ingest.worker import default_name
+
+    settings = load_settings(home=home)
+    now = dt.datetime.now(dt.UTC)
+    with contextlib.closing(open_database(settings)) as database:
+        period = Period.latest(kind.value, _timezone(database, kind), now)
+        figures = read_figures(database, period, now=now, savings=find_savings(database, settings, now))
+        message = make_message(figures, dashboard_url=settings.dashboard_url)
+        typer.echo(message["text"], nl=False)
+        if html is not None:
+            html.write_text(preview_page(message), encoding="utf-8")
+        if not send:
+            return
+        name = default_name()
+        written = database.call(
+            "publish_report",
+            kind=kind.value,
+            period_start=period.period_start.isoformat(),
+            period_end=period.period_end.isoformat(),
+            message=message,
+            worker=name,
+            is_extra=True,
+        )
+        if not written:
+            typer.echo(f"the {kind.value} report has no channel: choose one in Settings, Reports", err=True)
+            raise typer.Exit(1)
+        deliver_notifications(database, name, notifier=ChannelNotifier.from_settings(settings))
+        typer.echo(f"\nmessages put into the outbox: {written}; Alerts shows what became of them")
+
+
+def _timezone(database: Database, kind: Kind) -> str:
+    schedules = database.call("get_report_schedules")
+    assert isinstance(schedules, list)
+    (timezone,) = (one["timezone"] for one in schedules if isinstance(one, dict) and one["kind"] == kind.value)
+    return str(timezone)

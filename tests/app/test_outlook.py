@@ -1,0 +1,125 @@
+"""The forecast of the month on the pages, and the editor of reports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from dashboard.filters import Selection
+from dashboard.identity import Viewer
+from dashboard.outlook import basis, interval, month_note, month_outlook
+from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, TreeringError
+from ingest.forecast import MonthForecast
+from tests.app.test_pages import texts
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+    from tests.app.documents import FakeDatabase
+
+OpenApp = Callable[..., "AppTest"]
+OUTLOOK = MonthForecast(date(2026, 11, 1), 80.0, 110.0, 100.0, 125.5, 109.1, "seasonal")
+DAILY = "settings_report_daily"
+
+
+def test_costs_shows_what_the_month_is_expected_to_cost(open_app: OpenApp) -> None:
+    app = open_app("costs")
+    assert not app.exception
+    shown = texts(app)
+    assert "Forecast of" in shown
+    assert "spent so far" in shown
+    assert "80% of months end in the interval" in shown
+
+
+def test_overview_says_where_the_month_will_end(open_app: OpenApp) -> None:
+    assert "expected by its end" in texts(open_app())
+
+
+def test_without_spend_there_is_no_forecast(open_app: OpenApp, fake: FakeDatabase) -> None:
+    fake.has_history = False
+    assert "Forecast of" not in texts(open_app("costs"))
+    assert "requests" in texts(open_app())
+
+
+@pytest.mark.parametrize("error", [DatabaseUnavailableError("gone"), FunctionNotFoundError("old")], ids=str)
+def test_a_forecast_that_cannot_be_read_leaves_the_page_standing(
+    open_app: OpenApp, fake: FakeDatabase, error: TreeringError
+) -> None:
+    fake.errors["get_series"] = error
+    app = open_app("costs")
+    assert not app.exception
+    assert "Forecast of" not in texts(app)
+    assert "Spend over time" in texts(app)
+
+
+def test_the_forecast_is_of_what_is_selected_whatever_the_period(fake: FakeDatabase) -> None:
+    now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
+    chosen = Selection(period="1h", model=("gpt-4o",))
+    for later in range(2):  # seconds later it comes from memory
+        month_outlook(Viewer("local-ops", "Ops"), chosen, ZoneInfo("Europe/Berlin"), now + timedelta(seconds=later))
+    ((name, arguments),) = fake.calls
+    assert name == "get_series"
+    assert arguments["filters"] == {"bucket": "day", "timezone": "Europe/Berlin", "model": ["gpt-4o"]}
+    assert arguments["from_time"] == "2026-05-25T00:00:00+02:00"
+    assert arguments["to_time"] == "2026-11-23T09:30:00+00:00"
+
+
+def test_words_of_a_forecast() -> None:
+    assert month_note(OUTLOOK, "12 requests") == "$110.00 expected by its end"
+    assert month_note(None, "12 requests") == "12 requests"
+    assert interval(OUTLOOK) == "$100.00 to $125.50"
+    assert "The straight line says $109.10." in basis(OUTLOOK)
+    assert "straight" not in basis(MonthForecast(date(2026, 11, 1), 0.0, 0.5, 0.4, 0.6, None, "seasonal"))
+    assert "history is too short" in basis(MonthForecast(date(2026, 11, 1), 8.0, 30.0, 19.0, 41.0, 30.0, "run_rate"))
+
+
+def saved(fake: FakeDatabase) -> list[Any]:
+    return [arguments["schedule"] for name, arguments in fake.calls if name == "save_report_schedule"]
+
+
+def test_a_report_is_switched_on_for_a_channel(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+    app.toggle(key=f"{DAILY}_enabled").set_value(True)
+    app.multiselect(key=f"{DAILY}_channels").select(1)
+    app.selectbox(key=f"{DAILY}_hour").set_value(6)
+    app.button(key=f"{DAILY}_save").click().run()
+    assert not app.exception
+    assert saved(fake) == [
+        {"kind": "daily", "is_enabled": True, "local_hour": 6, "timezone": "UTC", "channels": [1]},
+    ]
+    assert "Daily report saved" in [toast.value for toast in app.toast]
+
+
+def test_a_report_without_a_channel_is_not_switched_on(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+    app.toggle(key=f"{DAILY}_enabled").set_value(True)
+    app.button(key=f"{DAILY}_save").click().run()
+    assert [error.value for error in app.error] == ["Choose at least one channel."]
+    assert saved(fake) == []
+
+
+def test_a_schedule_is_shown_as_it_is_stored(open_app: OpenApp) -> None:
+    app = open_app("settings")
+    assert app.selectbox(key="settings_report_weekly_hour").value == 7
+    assert app.selectbox(key="settings_report_weekly_zone").value == "Europe/Berlin"
+    assert app.multiselect(key="settings_report_weekly_channels").value == [1]
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FunctionNotFoundError("old"), "apply the migrations"),
+        (DatabaseUnavailableError("gone"), "could not be read: gone"),
+    ],
+)
+def test_schedules_that_cannot_be_read_say_so(
+    open_app: OpenApp, fake: FakeDatabase, error: TreeringError, text: str
+) -> None:
+    fake.errors["get_report_schedules"] = error
+    app = open_app("settings")
+    assert not app.exception
+    assert any(text in caption.value for caption in app.caption)

@@ -1,0 +1,111 @@
+"""A walk through single calls: found from the overview, filtered, paged, opened, and out of a refused question."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from ingest.database import open_database
+from ingest.settings import load_settings
+from tests.browser.conftest import TIMEOUT_MS
+from tests.support.events import usage_event
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from playwright.sync_api import Locator, Page
+
+
+def record_calls(home: Path) -> None:
+    """120 calls of the last two hours: 60 of Maria's, each tenth of hers on the plan pro."""
+    now = datetime.now(UTC)
+    events = [
+        usage_event(
+            created_at=now - timedelta(minutes=number),
+            user_id="user_maria" if number % 2 == 0 else f"user_{number % 3}",
+            session_id=f"session_{number // 6}",
+            metadata={"plan": "pro", "seats": 5} if number % 20 == 0 else {"plan": "free"},
+        )
+        for number in range(120)
+    ]
+    database = open_database(load_settings(home=home))
+    try:
+        assert database.call("record_usage", events=list(events)) == 120
+    finally:
+        database.close()
+
+
+def table(page: Page) -> Locator:
+    return page.get_by_test_id("stDataFrame").first
+
+
+def expect_rows(page: Page, count: int) -> None:
+    """Expect so many calls in the table, whose head counts too."""
+    expect(table(page).locator('[role="grid"]')).to_have_attribute("aria-rowcount", str(count + 1), timeout=TIMEOUT_MS)
+
+
+def choose(page: Page, label: str, text: str) -> None:
+    """Type a value into a filter."""
+    page.get_by_role("button", name=re.compile("^Filters|filter_list")).first.click()
+    box = page.get_by_role("combobox", name=re.compile(label))
+    box.fill(text)
+    box.press("Enter")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Escape")
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_a_call_is_found_by_user_and_metadata_and_tells_why_it_cost_that(home: Path, address: str, page: Page) -> None:
+    record_calls(home)
+
+    page.goto(f"{address}/")
+    page.get_by_role("link", name="user_maria").click()
+    expect(page.get_by_text("Newest first")).to_be_visible(timeout=TIMEOUT_MS)
+    assert page.url == f"{address}/calls?user_id=user_maria"
+    expect_rows(page, 50)
+
+    page.get_by_role("button", name="Older").click()
+    expect(page.get_by_text("Page 2")).to_be_visible()
+    expect_rows(page, 10)
+    page.get_by_role("button", name="Newest").click()
+    expect(page.get_by_text("Newest first")).to_be_visible()
+
+    choose(page, "Metadata", "plan=pro")
+    expect_rows(page, 6)
+    assert "metadata=plan%3Dpro" in page.url
+    choose(page, "Metadata", 'seats="5"')
+    expect(page.get_by_text("No call matches the filters.")).to_be_visible()
+    page.get_by_role("button", name="Clear filters").last.click()
+    expect_rows(page, 50)
+    assert page.url == f"{address}/calls"
+
+    choose(page, "Users", "user_1")
+    expect(page).to_have_url(f"{address}/calls?user_id=user_1")
+    table(page).click(position={"x": 18, "y": 52})
+    details = page.locator(".st-key-panel_calls_details")
+    expect(details.get_by_text("Why this price")).to_be_visible()
+    expect(details.get_by_text("$0.000875").first).to_be_visible()
+    expect(details.get_by_text("user_1", exact=True)).to_be_visible()
+    details.get_by_role("button", name="The whole session").click()
+    expect(details).to_be_hidden()
+    expect(page).to_have_url(re.compile("session_id=session_"))
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_a_refused_question_and_an_empty_period_are_left_with_one_click(home: Path, address: str, page: Page) -> None:
+    record_calls(home)
+
+    page.goto(f"{address}/costs?period=month&metadata=plan%3Dpro")
+    page.get_by_role("button", name="Show the last 7 days").click()
+    expect(page.get_by_text("Spend over time")).to_be_visible()
+    assert page.url == f"{address}/costs?metadata=plan%3Dpro"
+
+    page.goto(f"{address}/calls?period=custom&from=2023-11-16&to=2023-11-17")
+    page.get_by_role("button", name="Show the newest days").click()
+    expect_rows(page, 50)
