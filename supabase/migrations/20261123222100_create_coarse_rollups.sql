@@ -48,11 +48,19 @@ create table observability_internal.latency_by_group (
   time_to_first bigint[],
   latency_percentiles double precision[],
   first_percentiles double precision[],
+  requests bigint,
+  errors bigint,
+  prompt_tokens bigint,
+  completion_tokens bigint,
+  cached_tokens bigint,
+  reasoning_tokens bigint,
+  unpriced_requests bigint,
+  cost numeric,
   constraint latency_by_group_pkey primary key (level, group_id, bucket),
   constraint "a level is quarter, hour, day or week" check (level in ('quarter', 'hour', 'day', 'week'))
 );
 
-comment on table observability_internal.latency_by_group is 'Merged histograms by UTC bucket and their {count, p50, p90, p99}; quarters of an hour for all calls and all requests only.';
+comment on table observability_internal.latency_by_group is 'Merged histograms by UTC bucket and their {count, p50, p90, p99}, and sums of calls (null for requests); quarters of an hour for all calls and all requests only.';
 
 create table observability_internal.usage_by_user_day (
   bucket timestamptz not null,

@@ -175,17 +175,48 @@ begin
     cross join lateral (values (1, e.latency), (2, e.first)) as m (measure, entry)
     where m.entry is not null
     group by e.level, e.bucket, e.group_id, m.measure, m.entry >> 44
-  )
-  insert into observability_internal.latency_by_group
-  select
-    h.*, observability_internal.histogram_percentiles(h.latency), observability_internal.histogram_percentiles(h.first)
-  from (
+  ),
+  histograms as (
     select
       b.level, b.bucket, b.group_id, array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1) as latency,
       array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2) as first
     from measured as b
     group by b.level, b.bucket, b.group_id
-  ) as h;
+  ),
+  sums as (
+    select
+      'hour' as level, r.bucket, g.group_id, sum(r.requests)::bigint as requests,
+      coalesce(sum(r.requests) filter (where d.status = 'error'), 0)::bigint as errors,
+      sum(r.prompt_tokens)::bigint as prompt_tokens, sum(r.completion_tokens)::bigint as completion_tokens,
+      coalesce(sum(r.cached_tokens), 0)::bigint as cached_tokens,
+      coalesce(sum(r.reasoning_tokens), 0)::bigint as reasoning_tokens,
+      coalesce(sum(r.unpriced_requests), 0)::bigint as unpriced_requests, sum(r.cost) as cost
+    from observability_internal.usage_by_hour as r
+    inner join observability_internal.dimensions as d using (dim_id)
+    inner join observability_internal.latency_groups as g
+      on g.kind = 'total' or (g.kind = 'model' and g.value = d.model) or (g.kind = 'feature' and g.value = d.feature)
+      or (g.kind = 'environment' and g.value = d.environment)
+    where r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time
+    group by r.bucket, g.group_id
+    union all
+    select
+      'quarter', date_bin('15 minutes', r.bucket, '2000-01-01 00:00:00+00'), g.group_id, sum(r.requests)::bigint,
+      coalesce(sum(r.requests) filter (where d.status = 'error'), 0)::bigint, sum(r.prompt_tokens)::bigint,
+      sum(r.completion_tokens)::bigint, coalesce(sum(r.cached_tokens), 0)::bigint,
+      coalesce(sum(r.reasoning_tokens), 0)::bigint, coalesce(sum(r.unpriced_requests), 0)::bigint, sum(r.cost)
+    from observability_internal.usage_by_minute as r
+    inner join observability_internal.dimensions as d using (dim_id)
+    inner join observability_internal.latency_groups as g on g.kind = 'total'
+    where r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time
+    group by date_bin('15 minutes', r.bucket, '2000-01-01 00:00:00+00'), g.group_id
+  )
+  insert into observability_internal.latency_by_group
+  select
+    level, bucket, group_id, h.latency, h.first, observability_internal.histogram_percentiles(h.latency),
+    observability_internal.histogram_percentiles(h.first), n.requests, n.errors, n.prompt_tokens, n.completion_tokens,
+    n.cached_tokens, n.reasoning_tokens, n.unpriced_requests, n.cost
+  from histograms as h
+  full join sums as n using (level, bucket, group_id);
 end;
 $$;
 
@@ -218,18 +249,33 @@ begin
       sum((e.entry & 17592186044415)::double precision)::bigint as weight
     from entries as e
     group by e.bucket, e.group_id, e.measure, e.entry >> 44
-  )
-  insert into observability_internal.latency_by_group
-  select
-    h.*, observability_internal.histogram_percentiles(h.latency), observability_internal.histogram_percentiles(h.first)
-  from (
+  ),
+  histograms as (
     select
-      condense_groups.target, b.bucket, b.group_id,
-      array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1) as latency,
+      b.bucket, b.group_id, array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1) as latency,
       array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2) as first
     from bins as b
     group by b.bucket, b.group_id
-  ) as h;
+  ),
+  sums as (
+    select
+      date_trunc(condense_groups.target, r.bucket, 'UTC') as bucket, r.group_id, sum(r.requests)::bigint as requests,
+      sum(r.errors)::bigint as errors, sum(r.prompt_tokens)::bigint as prompt_tokens,
+      sum(r.completion_tokens)::bigint as completion_tokens, sum(r.cached_tokens)::bigint as cached_tokens,
+      sum(r.reasoning_tokens)::bigint as reasoning_tokens, sum(r.unpriced_requests)::bigint as unpriced_requests,
+      sum(r.cost) as cost
+    from observability_internal.latency_by_group as r
+    where r.level = condense_groups.source and r.group_id in (select g.group_id from observability_internal.latency_groups as g)
+      and r.bucket >= condense_groups.from_time and r.bucket < condense_groups.to_time
+    group by 1, r.group_id
+  )
+  insert into observability_internal.latency_by_group
+  select
+    condense_groups.target, bucket, group_id, h.latency, h.first, observability_internal.histogram_percentiles(h.latency),
+    observability_internal.histogram_percentiles(h.first), n.requests, n.errors, n.prompt_tokens, n.completion_tokens,
+    n.cached_tokens, n.reasoning_tokens, n.unpriced_requests, n.cost
+  from sums as n
+  left join histograms as h using (bucket, group_id);
 end;
 $$;
 

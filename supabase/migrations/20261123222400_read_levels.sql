@@ -256,6 +256,43 @@ $$;
 
 comment on function observability_internal.split_range(timestamptz, timestamptz, timestamptz[], text) is 'Covers a range with whole weeks, days and hours (coarsest: week, day, hour or minute) and the minutes between.';
 
+create function observability_internal.kept_quarters(
+  split observability_internal.range_split, from_time timestamptz, to_time timestamptz, is_kept boolean, is_quarterly boolean
+) returns timestamptz[]
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select array(
+    select g.quarter
+    from unnest(case when is_quarterly then (split).hours else array[]::timestamptz[] end || (split).partial_hours) as h (hour)
+    cross join lateral generate_series(h.hour, h.hour + interval '45 minutes', '15 minutes') as g (quarter)
+    where is_kept and g.quarter >= kept_quarters.from_time and g.quarter + interval '15 minutes' <= kept_quarters.to_time
+      and not exists (
+        select from observability_internal.stale_rollups as s where s.level = 'hour' and s.bucket = h.hour
+      )
+  );
+$$;
+
+comment on function observability_internal.kept_quarters(observability_internal.range_split, timestamptz, timestamptz, boolean, boolean) is 'Quarters of an hour that are kept for all calls: of the hours that a midnight cuts, or of all. Midnights fall on quarters.';
+
+create function observability_internal.minutes_between(minutes timestamptz[], quarters timestamptz[]) returns timestamptz[]
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select array(
+    select m.minute from unnest(minutes) as m (minute)
+    where date_bin('15 minutes', m.minute, '2000-01-01 00:00:00+00') not in (
+      select q.quarter from unnest(quarters) as q (quarter)
+    )
+  );
+$$;
+
+comment on function observability_internal.minutes_between(timestamptz[], timestamptz[]) is 'The minutes that lie in none of these quarters of an hour.';
+
 drop function observability_internal.usage_cells(observability_internal.read_scope, timestamptz, timestamptz) cascade;
 
 create type observability_internal.usage_cell as (

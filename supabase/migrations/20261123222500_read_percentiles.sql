@@ -31,30 +31,16 @@ declare
     where g.kind = group_histograms.kind and (member_values is null or g.value = any (member_values))
   );
   v_split observability_internal.range_split;
-  v_quarters timestamptz[] := array[]::timestamptz[];
+  v_quarters timestamptz[];
 begin
   v_split := observability_internal.split_range(
     group_histograms.from_time, group_histograms.to_time, case when is_bucketed then scope.cuts else '{}' end,
     case when v_is_quarterly then 'hour' when is_bucketed then 'day' else 'week' end
   );
-  -- Midnights that cut an hour cut it at a quarter: those are kept for all calls and all requests.
-  if kind in ('total', 'requests') then
-    v_quarters := array(
-      select g.quarter
-      from unnest(case when v_is_quarterly then v_split.hours else '{}' end || v_split.partial_hours) as h (hour)
-      cross join lateral generate_series(h.hour, h.hour + interval '45 minutes', '15 minutes') as g (quarter)
-      where g.quarter >= group_histograms.from_time and g.quarter + interval '15 minutes' <= group_histograms.to_time
-        and not exists (
-          select from observability_internal.stale_rollups as s where s.level = 'hour' and s.bucket = h.hour
-        )
-    );
-    v_split.minutes := array(
-      select m.minute from unnest(v_split.minutes) as m (minute)
-      where date_bin('15 minutes', m.minute, '2000-01-01 00:00:00+00') not in (
-        select q.quarter from unnest(v_quarters) as q (quarter)
-      )
-    );
-  end if;
+  v_quarters := observability_internal.kept_quarters(
+    v_split, group_histograms.from_time, group_histograms.to_time, kind in ('total', 'requests'), v_is_quarterly
+  );
+  v_split.minutes := observability_internal.minutes_between(v_split.minutes, v_quarters);
   return query
   with cells as (
     select r.bucket, r.group_id, r.latency, r.time_to_first, r.latency_percentiles, r.first_percentiles

@@ -167,9 +167,25 @@ declare
   v_bucket constant text := scope.bucket;
   v_timezone constant text := scope.timezone;
   v_dims constant integer[] := scope.dims;
-  v_split constant observability_internal.range_split := observability_internal.split_range(
-    scope.from_time, scope.to_time, scope.cuts, case when v_step is not null then 'minute' else 'day' end
+  -- Of all calls, and by model, feature or environment, the sums are kept beside the histograms.
+  v_kind constant text := case
+    when v_bucket in ('minute', '5 minutes') then null
+    when v_bucket = '15 minutes' and (read_points.group_by is not null or scope.group_kind is distinct from 'total') then null
+    when read_points.group_by is null or read_points.group_by = scope.group_kind then scope.group_kind
+    when scope.group_kind = 'total' and read_points.group_by in ('model', 'feature', 'environment') then read_points.group_by
+  end;
+  v_groups constant integer[] := array(
+    select g.group_id from observability_internal.latency_groups as g
+    where g.kind = v_kind and (v_kind = 'total' or scope.group_kind = 'total' or g.value = any (scope.group_values))
   );
+  v_split constant observability_internal.range_split := observability_internal.split_range(
+    scope.from_time, scope.to_time, scope.cuts,
+    case when v_step is null then 'day' when v_kind is null then 'minute' else 'hour' end
+  );
+  v_quarters constant timestamptz[] := observability_internal.kept_quarters(
+    v_split, scope.from_time, scope.to_time, v_kind = 'total', v_step is not null
+  );
+  v_minutes constant timestamptz[] := observability_internal.minutes_between(v_split.minutes, v_quarters);
 begin
   return array(
     with cells as (
@@ -177,27 +193,37 @@ begin
         r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
         r.cost, r.unpriced_requests
       from observability_internal.usage_by_day as r
-      where r.bucket = any (v_split.days)
+      where v_kind is null and r.bucket = any (v_split.days)
       union all
       select
         r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
         r.cost, r.unpriced_requests
       from observability_internal.usage_by_hour as r
-      where r.bucket = any (v_split.hours)
+      where v_kind is null and r.bucket = any (v_split.hours)
       union all
       select
         r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
         r.cost, r.unpriced_requests
       from observability_internal.usage_by_minute as r
-      where r.bucket = any (v_split.minutes)
+      where r.bucket = any (v_minutes)
     ),
     -- Truncated once a bucket, not once a row.
     starts as materialized (
       select
         b.bucket,
         coalesce(date_bin(v_step, b.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, b.bucket, v_timezone)) as bucket_start
-      from unnest(v_split.days || v_split.hours || v_split.minutes) as b (bucket)
+      from unnest(v_split.days || v_split.hours || v_quarters || v_minutes) as b (bucket)
       group by b.bucket
+    ),
+    kept as (
+      select l.*, case when read_points.group_by is not null then g.value end as key
+      from observability_internal.latency_by_group as l
+      inner join observability_internal.latency_groups as g using (group_id)
+      where l.group_id = any (v_groups) and (
+        (l.level = 'day' and l.bucket = any (v_split.days))
+        or (l.level = 'hour' and v_step is null and l.bucket = any (v_split.hours))
+        or (l.level = 'quarter' and l.bucket = any (v_quarters))
+      )
     ),
     named as materialized (
       select
@@ -210,14 +236,29 @@ begin
       where v_dims is null or d.dim_id = any (v_dims)
     )
     select row(
-      s.bucket_start, n.key, sum(c.requests), coalesce(sum(c.requests) filter (where n.is_error), 0),
-      sum(c.prompt_tokens), sum(c.completion_tokens), coalesce(sum(c.cached_tokens), 0),
-      coalesce(sum(c.reasoning_tokens), 0), sum(c.cost), coalesce(sum(c.unpriced_requests), 0)
+      p.bucket_start, p.key, sum(p.requests), sum(p.errors), sum(p.prompt_tokens), sum(p.completion_tokens),
+      sum(p.cached_tokens), sum(p.reasoning_tokens), sum(p.cost), sum(p.unpriced_requests)
     )::observability_internal.usage_point
-    from cells as c
-    inner join starts as s using (bucket)
-    inner join named as n using (dim_id)
-    group by s.bucket_start, n.key
+    from (
+      select
+        s.bucket_start, n.key, sum(c.requests) as requests,
+        coalesce(sum(c.requests) filter (where n.is_error), 0) as errors, sum(c.prompt_tokens) as prompt_tokens,
+        sum(c.completion_tokens) as completion_tokens, coalesce(sum(c.cached_tokens), 0) as cached_tokens,
+        coalesce(sum(c.reasoning_tokens), 0) as reasoning_tokens, sum(c.cost) as cost,
+        coalesce(sum(c.unpriced_requests), 0) as unpriced_requests
+      from cells as c
+      inner join starts as s using (bucket)
+      inner join named as n using (dim_id)
+      group by s.bucket_start, n.key
+      union all
+      select
+        s.bucket_start, k.key, k.requests, k.errors, k.prompt_tokens, k.completion_tokens, k.cached_tokens,
+        k.reasoning_tokens, k.cost, k.unpriced_requests
+      from kept as k
+      inner join starts as s using (bucket)
+      where k.requests > 0
+    ) as p
+    group by p.bucket_start, p.key
   );
 end;
 $$;
@@ -1039,7 +1080,7 @@ begin
     from pg_catalog.pg_proc as p
     where p.pronamespace = 'observability_internal'::regnamespace
       and p.proname in (
-        'check_metadata', 'split_range', 'raw_cells', 'user_cells', 'usage_cells', 'group_histograms',
+        'check_metadata', 'split_range', 'kept_quarters', 'minutes_between', 'raw_cells', 'user_cells', 'usage_cells', 'group_histograms',
         'call_histograms', 'request_histograms', 'find_histograms', 'percentiles', 'read_user_cells', 'read_sums',
         'read_points', 'read_usage', 'totals_document',
         'latency_totals', 'usage_series', 'latency_series', 'usage_breakdown', 'errors_by_type', 'split_user_range',

@@ -86,7 +86,7 @@ as $$
   inner join condensed as c on r.bucket = c.day
   group by r.bucket
   union all
-  select r.bucket, 'merged day', null, null, null,
+  select r.bucket, 'merged day', sum(r.requests), sum(r.prompt_tokens + r.completion_tokens), sum(r.cost),
     sum((select coalesce(sum((e.entry & 17592186044415)), 0) / 1024 from unnest(r.latency) as e (entry)))
   from observability_internal.latency_by_group as r
   inner join observability_internal.latency_groups as g on r.group_id = g.group_id and g.kind = 'total'

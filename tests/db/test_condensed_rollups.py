@@ -69,9 +69,11 @@ def rounded(document: Any) -> Any:
 FILTERS: list[dict[str, JsonValue]] = [
     {},
     {"timezone": "Asia/Kolkata"},
+    {"timezone": "Asia/Kathmandu", "bucket": "day", "group_by": "feature"},
     {"timezone": "Europe/Berlin", "bucket": "week"},
     {"bucket": "month", "group_by": "user_id", "limit": 3},
-    {"model": "gpt-4o"},
+    {"model": "gpt-4o", "group_by": "model"},
+    {"model": ["gpt-4o", "o4-mini"], "group_by": "environment"},
     {"feature": ["chat", "search"], "environment": "staging"},
     {"status": "error", "group_by": "feature"},
     {"environment": "production", "group_by": "user_id", "bucket": "day"},
@@ -83,7 +85,12 @@ FILTERS: list[dict[str, JsonValue]] = [
 def test_a_page_says_the_same_before_and_after_its_levels_are_condensed(direct: Door, function: str) -> None:
     service = direct.service()
     fill(service)
-    spans = [(START, timedelta(days=60)), (START, timedelta(hours=30)), (START + timedelta(days=1), timedelta(days=5))]
+    spans = [
+        (START, timedelta(days=60)),
+        (START, timedelta(hours=30)),
+        (START + timedelta(minutes=7), timedelta(hours=14)),
+        (START + timedelta(days=1), timedelta(days=5)),
+    ]
 
     def documents() -> list[Any]:
         return [
