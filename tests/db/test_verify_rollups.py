@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -216,27 +216,28 @@ def run_together(tasks: list[Any]) -> None:
         raise failures[0]
 
 
-def work_forever(url: str, started: Any) -> None:
-    service = PostgresDatabase(url)
-    while True:
-        service.call("roll_up", max_rows=20)
-        service.call("condense_rollups")
-        started.set()
+WORK_FOREVER = """
+import sys
+from ingest.database import PostgresDatabase
+
+service = PostgresDatabase(sys.argv[1])
+while True:
+    service.call("roll_up", max_rows=20)
+    service.call("condense_rollups")
+    print("worked", flush=True)
+"""
 
 
 def test_a_worker_that_is_killed_at_any_moment_loses_and_doubles_nothing(direct: Door) -> None:
     service = direct.service()
-    context = multiprocessing.get_context("spawn")
+    command = [sys.executable, "-c", WORK_FOREVER, direct.database.authenticator_url]
     for round_ in range(4):
-        started = context.Event()
-        worker = context.Process(target=work_forever, args=(direct.database.authenticator_url, started))
-        worker.start()
-        assert started.wait(60)
-        for part in range(round_ + 1):
-            fill(service, round_ * 10 + part, 100)
-        assert worker.pid is not None
-        os.kill(worker.pid, signal.SIGKILL)
-        worker.join()
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as worker:
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == b"worked\n"
+            for part in range(round_ + 1):
+                fill(service, round_ * 10 + part, 100)
+            worker.send_signal(signal.SIGKILL)
     roll_up_all(service)
     condense_all(service)
     result = verify(service)
