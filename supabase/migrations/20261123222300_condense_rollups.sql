@@ -519,7 +519,26 @@ begin
 end;
 $$;
 
+-- Autovacuum does this too, later: what has no summary is read whole. Where it is at work, the next refresh does it.
+create function observability_internal.summarize_ranges() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set lock_timeout = '200ms'
+as $$
+begin
+  perform pg_catalog.brin_summarize_new_values('observability_internal.usage_by_user_bucket_idx');
+exception
+  when lock_not_available then
+    null;
+end;
+$$;
+
+comment on function observability_internal.summarize_ranges() is 'Summarizes the new block ranges of the index by time of the rollup by user; the owner''s right.';
+
 -- The open hour, day, week and month are condensed too, so that the view holds all that is counted.
+-- Security definer: service_role owns neither the view nor the index.
 create or replace function observability.refresh_aggregates() returns jsonb
 language plpgsql
 volatile
@@ -541,6 +560,7 @@ begin
   if pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
     perform observability_internal.condense_all('infinity', 48);
   end if;
+  perform observability_internal.summarize_ranges();
   refresh materialized view concurrently observability_internal.cost_aggregates;
   v_duration_ms := extract(epoch from clock_timestamp() - v_started) * 1000;
   insert into observability_internal.refreshes as r (view_name, refreshed_at, duration_ms)
