@@ -16,12 +16,14 @@ grouped as materialized (
   inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
 ),
 
-hours as materialized (
+-- A month of hours: get_cost_aggregates reads older ones from the hours themselves, and a refresh stays short.
+hours as (
   select
     r.bucket, g.group_id, sum(r.cost) as cost, sum(r.prompt_tokens + r.completion_tokens)::bigint as tokens,
     sum(r.requests)::bigint as requests, coalesce(sum(r.unpriced_requests), 0)::bigint as unpriced_requests
   from observability_internal.usage_by_hour as r
   inner join grouped as g using (dim_id)
+  where r.bucket >= date_trunc('day', now() - interval '31 days', 'UTC')
   group by r.bucket, g.group_id
 ),
 
@@ -36,11 +38,12 @@ days as materialized (
   group by r.bucket, g.group_id
   union all
   select
-    date_trunc('day', h.bucket, 'UTC') as bucket, h.group_id, sum(h.cost) as cost, sum(h.tokens)::bigint as tokens,
-    sum(h.requests)::bigint as requests, sum(h.unpriced_requests)::bigint as unpriced_requests
-  from hours as h
-  inner join stale_days as s on h.bucket >= s.bucket and h.bucket < s.bucket + interval '24 hours'
-  group by date_trunc('day', h.bucket, 'UTC'), h.group_id
+    s.bucket, g.group_id, sum(r.cost) as cost, sum(r.prompt_tokens + r.completion_tokens)::bigint as tokens,
+    sum(r.requests)::bigint as requests, coalesce(sum(r.unpriced_requests), 0)::bigint as unpriced_requests
+  from stale_days as s
+  inner join observability_internal.usage_by_hour as r on s.bucket <= r.bucket and s.bucket + interval '24 hours' > r.bucket
+  inner join grouped as g using (dim_id)
+  group by s.bucket, g.group_id
 ),
 
 periods as (
@@ -66,7 +69,66 @@ inner join observability_internal.cost_groups as g using (group_id)
 left join observability_internal.user_counts as u
   on p.period = u.period and p.bucket = u.bucket_start and p.group_id = u.group_id;
 
-comment on materialized view observability_internal.cost_aggregates is 'Cost, tokens, requests and distinct users by period (hour, day, week, month; UTC), provider, model, feature, environment.';
+comment on materialized view observability_internal.cost_aggregates is 'Cost, tokens, requests and distinct users by period (hour: of the last 31 days; day, week, month; UTC), provider, model, feature, environment.';
 
 create unique index cost_aggregates_key
 on observability_internal.cost_aggregates (period, bucket_start, provider, model, feature, environment);
+
+create or replace function observability.get_cost_aggregates(period text, from_time timestamptz, to_time timestamptz)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = ''
+set statement_timeout = '8s'
+set jit = off
+set timezone = 'UTC'
+as $$
+declare
+  v_first_hour timestamptz := '-infinity'::timestamptz;
+begin
+  perform observability_internal.require_access('{analyst,ops,service}');
+  if period is null or period not in ('hour', 'day', 'week', 'month') then
+    raise exception 'period is hour, day, week or month' using errcode = '22023';
+  end if;
+  if from_time is null or to_time is null or from_time >= to_time or to_time - from_time > interval '400 days' then
+    raise exception 'the range must begin before it ends and span at most 400 days' using errcode = '22023';
+  end if;
+  if period = 'hour' then
+    v_first_hour := coalesce((
+      select min(a.bucket_start) from observability_internal.cost_aggregates as a where a.period = 'hour'
+    ), 'infinity');
+  end if;
+  return jsonb_build_object(
+    'refreshed_at', (select r.refreshed_at from observability_internal.refreshes as r where r.view_name = 'cost_aggregates'),
+    'rows', (
+      with found as (
+        select
+          a.period, a.bucket_start, a.provider, a.model, a.feature, a.environment, a.total_cost, a.total_tokens,
+          a.request_count, a.unpriced_request_count, a.user_count
+        from observability_internal.cost_aggregates as a
+        where a.period = get_cost_aggregates.period and a.bucket_start >= from_time and a.bucket_start < to_time
+        union all
+        select
+          'hour' as period, r.bucket, d.provider, d.model, d.feature, d.environment, sum(r.cost),
+          sum(r.prompt_tokens + r.completion_tokens)::bigint, sum(r.requests)::bigint,
+          coalesce(sum(r.unpriced_requests), 0)::bigint, coalesce(min(u.user_count), 0)
+        from observability_internal.usage_by_hour as r
+        inner join observability_internal.dimensions as d using (dim_id)
+        inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
+        left join observability_internal.user_counts as u
+          on u.period = 'hour' and r.bucket = u.bucket_start and g.group_id = u.group_id
+        where r.bucket >= from_time and r.bucket < least(to_time, v_first_hour)
+        group by r.bucket, d.provider, d.model, d.feature, d.environment
+      )
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'period', f.period, 'bucket_start', f.bucket_start, 'provider', f.provider, 'model', f.model,
+        'feature', f.feature, 'environment', f.environment, 'total_cost', f.total_cost::text,
+        'total_tokens', f.total_tokens, 'request_count', f.request_count,
+        'unpriced_request_count', f.unpriced_request_count, 'user_count', f.user_count
+      ) order by f.bucket_start, f.provider, f.model, f.feature, f.environment), '[]')
+      from found as f
+    )
+  );
+end;
+$$;

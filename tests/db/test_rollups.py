@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +244,23 @@ def test_cost_aggregates_count_distinct_users_of_each_period(direct: Door, perio
     assert rows[0]["user_count"] == 2
     assert sum(Decimal(str(row["total_cost"])) for row in rows) == 4 * Decimal("0.000875")
     assert sum(int(str(row["request_count"])) for row in rows) == 4
+
+
+def test_hours_of_the_view_and_older_ones_are_each_there_once(direct: Door) -> None:
+    service = direct.service()
+    hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    days = (1, 20, 30, 33, 60)
+    for back in days:
+        store(service, usage_event(created_at=hour - timedelta(days=back)), usage_event(user_id="user_b"))
+    service.call("refresh_aggregates")
+    document: Any = service.call(
+        "get_cost_aggregates", period="hour", from_time=hour - timedelta(days=61), to_time=hour
+    )
+    found = [
+        (row["bucket_start"], row["request_count"], row["total_cost"], row["user_count"]) for row in document["rows"]
+    ]
+    expected = [((hour - timedelta(days=back)).isoformat(), 1, "0.000875", 1) for back in reversed(days)]
+    assert found == expected
 
 
 _REQUEST = st.tuples(st.floats(0.0, 1e6), st.integers(1, 40))
