@@ -11,7 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.support.leftovers import make_folder
 from tests.support.servers import free_port
@@ -62,5 +62,8 @@ def page() -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1440, "height": 900}, timezone_id="UTC")
         page.set_default_timeout(TIMEOUT_MS)
+        expect.set_options(
+            timeout=TIMEOUT_MS
+        )  # on a busy machine a page takes longer than the five seconds it has else
         yield page
         browser.close()
