@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard.identity import draw_account, require_viewer
+from dashboard.reads.viewer import draw_account, require_viewer
 
 HERE = Path(__file__).parent
 

@@ -3,11 +3,11 @@
 `configure` once at the start, then `track` the client that calls models, or `record_usage` for each call.
 """
 
-from ingest.asgi import PerformanceMiddleware
-from ingest.capture import aflush, configure, flush, record_performance, record_usage, shutdown, stats
-from ingest.context import usage_context
 from ingest.errors import ConfigurationError, DatabaseError, TreeringError
+from ingest.record.capture import aflush, configure, flush, record_performance, record_usage, shutdown, stats
+from ingest.record.context import usage_context
 from ingest.tracking import stream_sse, track, track_stream
+from ingest.tracking.asgi import PerformanceMiddleware
 
 __all__ = [
     "ConfigurationError",

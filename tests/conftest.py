@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest.embedded import find_binaries
+from ingest.local.embedded import find_binaries
 from tests.support import toolchain
 from tests.support.api import make_token as sign_token
 from tests.support.doors import Door

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from dashboard import filter_bar, incidents, queries
-from dashboard.identity import require_viewer
-from dashboard.page import chosen_zone, draw_error, draw_header, draw_state
+from dashboard.panels import alerts as incidents
+from dashboard.panels import filter_bar
+from dashboard.panels.frame import chosen_zone, draw_error, draw_header, draw_state
+from dashboard.reads import pages as queries
+from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
 
 viewer = require_viewer()

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from dashboard import filter_bar
-from dashboard.explorer import Explorer
-from dashboard.filters import PERIODS
-from dashboard.identity import require_viewer
-from dashboard.page import chosen_zone, draw_header
+from dashboard.panels import filter_bar
+from dashboard.panels.calls import Explorer
+from dashboard.panels.frame import chosen_zone, draw_header
+from dashboard.reads.viewer import require_viewer
+from dashboard.selection.filters import PERIODS
 
 selection = filter_bar.current_selection()
 zone = chosen_zone(selection)

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cards, charts, checks, frames, outlook, queries, tables
-from dashboard.call_links import draw_calls_link
-from dashboard.filter_bar import draw_group
-from dashboard.money import format_change, format_usd
-from dashboard.page import View, open_page
+from dashboard.figures import charts, frames
+from dashboard.panels import cards, checks, outlook, tables
+from dashboard.panels.call_links import draw_calls_link
+from dashboard.panels.filter_bar import draw_group
+from dashboard.panels.frame import View, open_page
+from dashboard.reads import pages as queries
+from ingest.words import format_change, format_usd
 
 if TYPE_CHECKING:
-    from dashboard.documents import Costs
+    from ingest.documents.pages import Costs
 
 
 def draw_figures(view: View[Costs], document: Costs) -> None:

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cards, charts, frames, outlook, queries
-from dashboard.money import format_count, format_exact_usd, format_usd
-from dashboard.page import View, open_page
-from dashboard.rankings import draw_top
+from dashboard.figures import charts, frames
+from dashboard.panels import cards, outlook
+from dashboard.panels.frame import View, open_page
+from dashboard.panels.rankings import draw_top
+from dashboard.reads import pages as queries
+from ingest.words import format_count, format_exact_usd, format_usd
 
 if TYPE_CHECKING:
-    from dashboard.documents import Overview
+    from ingest.documents.pages import Overview
 
 TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
     "Spend": (frames.COST, "usd"),

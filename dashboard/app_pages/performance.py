@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import queries
-from dashboard.page import open_page
-from dashboard.speed import draw_calls, draw_routes
+from dashboard.panels.frame import open_page
+from dashboard.panels.speed import draw_calls, draw_routes
+from dashboard.reads import pages as queries
 
 view = open_page("performance", "Performance", queries.get_performance)
 

@@ -6,15 +6,15 @@ import html
 
 import streamlit as st
 
-from dashboard import queries
-from dashboard.budget_forms import draw_budgets
-from dashboard.changes import clear_saved_fields
-from dashboard.identity import require_viewer
-from dashboard.page import draw_error, draw_header, draw_state
-from dashboard.prices import draw_prices
-from dashboard.report_forms import draw_reports
-from dashboard.rule_forms import draw_rules
-from dashboard.settings_forms import ROLES, draw_channels, draw_members
+from dashboard.editors.budgets import draw_budgets
+from dashboard.editors.channels import ROLES, draw_channels, draw_members
+from dashboard.editors.prices import draw_prices
+from dashboard.editors.reports import draw_reports
+from dashboard.editors.rules import draw_rules
+from dashboard.panels.changes import clear_saved_fields
+from dashboard.panels.frame import draw_error, draw_header, draw_state
+from dashboard.reads import pages as queries
+from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
 
 

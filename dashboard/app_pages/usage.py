@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard import cards, charts, frames, queries, tables
-from dashboard.call_links import draw_calls_link
-from dashboard.filter_bar import draw_group
-from dashboard.money import format_change, format_count, format_share
-from dashboard.page import View, open_page
+from dashboard.figures import charts, frames
+from dashboard.panels import cards, tables
+from dashboard.panels.call_links import draw_calls_link
+from dashboard.panels.filter_bar import draw_group
+from dashboard.panels.frame import View, open_page
+from dashboard.reads import pages as queries
+from ingest.words import format_change, format_count, format_share
 
 if TYPE_CHECKING:
-    from dashboard.documents import Usage
+    from ingest.documents.pages import Usage
 
 TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
     "Tokens": (frames.TOKENS, "tokens"),

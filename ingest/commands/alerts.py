@@ -29,10 +29,10 @@ def send_test(
     as_json: JsonOption = False,
 ) -> None:
     """Send a message marked as a test to every channel of a rule, and say what became of it."""
-    from ingest.alerts import ChannelNotifier, deliver_notifications
+    from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
     from ingest.database import open_database
     from ingest.settings import load_settings
-    from ingest.worker import default_name
+    from ingest.worker.worker import default_name
 
     settings = load_settings(home=home)
     with contextlib.closing(open_database(settings)) as database:
@@ -58,7 +58,7 @@ def send_test(
 
 def secret_key() -> None:
     """Print a new key for TREERING_SECRET_KEY, which seals the addresses of channels."""
-    from ingest.sealing import make_key
+    from ingest.alerts.sealing import make_key
 
     typer.echo(make_key())
 

@@ -156,7 +156,7 @@ def query(
     """Show what archived calls cost and used."""
     settings = _settings()
     from ingest.archive import query as queries
-    from ingest.export import parse_time
+    from ingest.ops.export import parse_time
 
     start, end = parse_time(from_time), parse_time(to_time)
     if start >= end:

@@ -14,8 +14,8 @@ def doctor(*, home: HomeOption = None) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from ingest.doctor import examine
-    from ingest.health import Level
+    from ingest.ops.doctor import examine
+    from ingest.ops.health import Level
     from ingest.settings import load_settings
 
     console = Console(highlight=False, soft_wrap=True)

@@ -40,7 +40,7 @@ def export(
 ) -> None:
     """Write the raw calls of a time range to a file, newest first, with exact costs."""
     from ingest.database import open_database
-    from ingest.export import parse_time, read_calls, write_calls
+    from ingest.ops.export import parse_time, read_calls, write_calls
     from ingest.settings import load_settings
 
     wanted = {"model": model, "feature": feature, "environment": environment, "user_id": user_id}

@@ -20,7 +20,7 @@ def migrate(
     ] = None,
 ) -> None:
     """Bring a database's tables and functions up to date; safe to repeat and to mix with `supabase db push`."""
-    from ingest.migrate import apply_migrations
+    from ingest.database.migrate import apply_migrations
     from ingest.settings import load_settings
 
     url = load_settings(supabase_db_url=database_url).supabase_db_url

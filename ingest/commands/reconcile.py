@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
+    from ingest.billing.invoice import BadLine
+    from ingest.billing.reconcile import Explanation, Reconciliation
     from ingest.database import Database
-    from ingest.invoice import BadLine
-    from ingest.reconcile import Explanation, Reconciliation
     from ingest.settings import Settings
 
 _LONGEST_RANGE = timedelta(days=400)
@@ -57,8 +57,8 @@ def reconcile(
     The exit code is 0 when they agree, 1 when something could not be read or compared, and 2 when they differ by more
     than TREERING_DRIFT_THRESHOLD.
     """
+    from ingest.billing.reconcile import fetch_costs, open_api, read_reconciliation
     from ingest.database import open_database
-    from ingest.reconcile import fetch_costs, open_api, read_reconciliation
     from ingest.settings import load_settings
 
     settings = load_settings()
@@ -103,8 +103,8 @@ def _parse_day(text: str, option: str) -> date:
 
 
 def _import(database: Database, file: Path, today: date) -> tuple[str | None, str | None, list[BadLine]]:
-    from ingest.invoice import BadLine, read_invoice
-    from ingest.provider_lines import store_lines
+    from ingest.billing.invoice import BadLine, read_invoice
+    from ingest.billing.provider_lines import store_lines
 
     read = list(read_invoice(file, today=today))
     lines = [line for line in read if not isinstance(line, BadLine)]

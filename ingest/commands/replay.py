@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ingest.database import Database
-    from ingest.recorder import Stats
-    from ingest.replay import ReplayTotals
+    from ingest.demo.replay import ReplayTotals
+    from ingest.demo.traces import BadLine, TracedCall
+    from ingest.record.recorder import Stats
     from ingest.settings import Settings
-    from ingest.traces import BadLine, TracedCall
 
 _FLUSH_TIMEOUT_S = 120.0
 _BATCH_SIZE = 2_000
@@ -59,9 +59,9 @@ def replay(
     from rich.console import Console
 
     from ingest.database import open_database
-    from ingest.replay import shift_to_now as find_shift
+    from ingest.demo.replay import shift_to_now as find_shift
+    from ingest.demo.traces import Mapping, open_trace
     from ingest.settings import load_settings
-    from ingest.traces import Mapping, open_trace
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     settings = load_settings(home=home)
@@ -92,7 +92,7 @@ def _play(
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     import ingest
-    from ingest.replay import replay_calls
+    from ingest.demo.replay import replay_calls
 
     # Whoever replays wants it recorded, also where the product's own recording is switched off.
     ingest.configure(database=database, home=settings.home, enable_observability=True, batch_size=_BATCH_SIZE)

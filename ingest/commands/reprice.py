@@ -13,7 +13,7 @@ from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from ingest.reprice import ModelTotals, RepriceTotals
+    from ingest.prices.reprice import ModelTotals, RepriceTotals
 
 _ROWS_PER_LINE = 100_000
 
@@ -37,9 +37,9 @@ def reprice(
     """Price recorded calls again with the prices of their day, show the difference per model, and correct it."""
     from ingest.database import open_database
     from ingest.errors import ConfigurationError
-    from ingest.export import parse_time
     from ingest.notices import Notices
-    from ingest.reprice import Repricer, Selection
+    from ingest.ops.export import parse_time
+    from ingest.prices.reprice import Repricer, Selection
     from ingest.settings import load_settings
 
     if should_apply is None:

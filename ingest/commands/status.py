@@ -13,7 +13,7 @@ from ingest.commands.options import JsonOption  # noqa: TC001 -- typer reads the
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from ingest.health import Finding, Level
+    from ingest.ops.health import Finding, Level
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red"}
 
@@ -22,7 +22,7 @@ def status(*, as_json: JsonOption = False) -> None:
     """Show the health of every part; the exit code is 0 (ok), 1 (warning) or 2 (critical, unreachable too)."""
     from ingest.database import open_database
     from ingest.errors import DatabaseError
-    from ingest.health import Finding, Level, judge_status
+    from ingest.ops.health import Finding, Level, judge_status
     from ingest.settings import load_settings
 
     document: JsonValue = None

@@ -20,9 +20,9 @@ def up(
 ) -> None:
     """Run everything on this machine: an embedded Postgres, the worker and the dashboard; Ctrl-C stops it."""
     from ingest.errors import TreeringError
+    from ingest.local.up import UpOptions, run_up
     from ingest.settings import load_settings
     from ingest.signals import stop_on_signals
-    from ingest.up import UpOptions, run_up
 
     stop = threading.Event()
     with stop_on_signals(stop):

@@ -26,13 +26,13 @@ logger = logging.getLogger(__name__)
 def worker(*, home: HomeOption = None) -> None:
     """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive; several may run, one of them leads."""
     import ingest
-    from ingest.alerts import MAX_COUNT, ChannelNotifier, deliver_notifications
-    from ingest.catalogue import update_catalogue
+    from ingest.alerts.outbox import MAX_COUNT, ChannelNotifier, deliver_notifications
+    from ingest.billing.reconcile import daily_reconciliation
     from ingest.database import open_database
-    from ingest.reconcile import daily_reconciliation
+    from ingest.prices.catalogue import update_catalogue
     from ingest.settings import load_settings
     from ingest.signals import stop_on_signals
-    from ingest.worker import Worker, default_name, standard_lanes
+    from ingest.worker.worker import Worker, default_name, standard_lanes
 
     # `schedule` goes by local wall-clock time, which is set back by an hour each autumn in half of the world.
     os.environ["TZ"] = "UTC"
@@ -89,8 +89,8 @@ def _archive_job(database: Database, settings: Settings) -> Callable[[], bool] |
 
 def _forecast_jobs(database: Database, settings: Settings, name: str) -> dict[str, Callable[[], bool]]:
     """What needs numpy: the values of rules that the database cannot compute, and the reports."""
-    from ingest.outside_metrics import write_outside_metrics
-    from ingest.report_job import find_savings, publish_due_reports
+    from ingest.alerts.computed import write_outside_metrics
+    from ingest.reports.publish import find_savings, publish_due_reports
 
     def measure() -> bool:
         write_outside_metrics(database, now=dt.datetime.now(dt.UTC))

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ingest import capture
-from ingest.context import current_fields, merge
 from ingest.notices import Notices
+from ingest.record import capture
+from ingest.record.context import current_fields, merge
 from ingest.tracking.answer import Answer
 from ingest.tracking.usage import read_usage
 

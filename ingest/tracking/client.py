@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ingest import capture
-from ingest.context import check_fields
 from ingest.errors import ConfigurationError
+from ingest.record import capture
+from ingest.record.context import check_fields
 
 if TYPE_CHECKING:
     from ingest.tracking.call import Call

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ingest.capture import add_source
+from ingest.record.capture import add_source
 from ingest.tracking import abandoned
 from ingest.tracking.call import record_counted, report
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from ingest.tracking.hashing import hash_text
+from ingest.record.hashing import hash_text
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _LEADING_ROLES = ("system", "developer")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ingest import capture
-from ingest.context import check_fields
+from ingest.record import capture
+from ingest.record.context import check_fields
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

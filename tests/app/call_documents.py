@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from dashboard.call_documents import Call
+from ingest.documents.calls import Call
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from pricing import PriceBook
 

@@ -10,7 +10,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard import identity, queries
+from dashboard.reads import pages as queries
+from dashboard.reads import viewer as identity
 from tests.app.documents import FakeDatabase
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import os
 import runpy
 from pathlib import Path
 
-from dashboard import queries
+from dashboard.reads import pages as queries
 from ingest.errors import DatabaseUnavailableError
 from tests.app.documents import FakeDatabase
 

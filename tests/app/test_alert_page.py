@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard import alert_words
-from dashboard.alert_documents import AlertRule, Budget
+from dashboard.figures import alert_words
+from ingest.documents.alerts import AlertRule, Budget
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest

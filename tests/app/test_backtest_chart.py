@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from dashboard.alert_documents import BacktestPoint
-from dashboard.backtest_chart import backtest_chart
+from dashboard.figures.backtest_chart import backtest_chart
+from ingest.documents.alerts import BacktestPoint
 
 POINTS = (
     BacktestPoint(moment=datetime(2026, 11, 1, tzinfo=UTC), value=Decimal("0.02")),

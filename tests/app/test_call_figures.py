@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard.call_prices import explain_call
-from dashboard.call_table import call_frame, exact_decimals, facts_of, table_height
+from dashboard.figures.call_prices import explain_call
+from dashboard.figures.call_table import call_frame, exact_decimals, facts_of, table_height
 from pricing import PriceBook
 from tests.app.call_documents import call
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import streamlit as st
 
-from dashboard import filter_bar, tables
-from dashboard.call_links import calls_address, calls_query
-from dashboard.filters import Selection
+from dashboard.panels import filter_bar, tables
+from dashboard.panels.call_links import calls_address, calls_query
+from dashboard.selection.filters import Selection
 from ingest.errors import DatabaseUnavailableError
 from tests.app.test_pages import OpenApp, address, last_call, texts
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import streamlit as st
 
-from dashboard import explorer, tables
-from dashboard.call_documents import Call, Calls
-from dashboard.filters import Selection
+from dashboard.panels import calls as explorer
+from dashboard.panels import tables
+from dashboard.selection.filters import Selection
+from ingest.documents.calls import Call, Calls
 from ingest.errors import DatabaseError, DatabaseUnavailableError, PermissionDeniedError
 from tests.app.call_documents import call
 from tests.app.test_pages import OpenApp, address, last_call, texts

@@ -12,8 +12,8 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import pytest
 
-from dashboard import charts, frames
-from dashboard.documents import Page, Point
+from dashboard.figures import charts, frames
+from ingest.documents.pages import Page, Point
 
 if TYPE_CHECKING:
     import altair as alt

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard.cards import priced_card
-from dashboard.checks import certainty_bars, top_causes
-from dashboard.documents import DriftCause, Totals
+from dashboard.panels.cards import priced_card
+from dashboard.panels.checks import certainty_bars, top_causes
+from ingest.documents.pages import DriftCause, Totals
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, TreeringError
 from pricing.savings import Suggestion, headline
 from tests.app.test_pages import last_call, metrics, texts
@@ -177,7 +177,7 @@ def test_at_most_five_savings_are_shown(open_app: OpenApp, monkeypatch: pytest.M
         )
         for n in range(7)
     ]
-    monkeypatch.setattr("dashboard.queries.get_savings", lambda *_: many)
+    monkeypatch.setattr("dashboard.reads.pages.get_savings", lambda *_: many)
 
     app = open_app("costs")
 
@@ -187,7 +187,7 @@ def test_at_most_five_savings_are_shown(open_app: OpenApp, monkeypatch: pytest.M
 
 def test_names_from_outside_are_escaped(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Suggestion("missed_caching", "openai", "<b>x", "<i>", None, Decimal(2), "low", (), {"other_name": 1})
-    monkeypatch.setattr("dashboard.queries.get_savings", lambda *_: [found])
+    monkeypatch.setattr("dashboard.reads.pages.get_savings", lambda *_: [found])
 
     shown = texts(open_app("costs"))
 

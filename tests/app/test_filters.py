@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.filters import (
+from dashboard.selection.filters import (
     CALL_FILTERS,
     FILTERS,
     GROUPS,
@@ -22,7 +22,7 @@ from dashboard.filters import (
     parse_query,
     viewer_zone,
 )
-from dashboard.metadata import tidy_pair, tidy_pairs, to_object
+from dashboard.selection.metadata import tidy_pair, tidy_pairs, to_object
 
 NOW = datetime(2026, 11, 23, 20, 14, 7, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

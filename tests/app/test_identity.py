@@ -8,8 +8,9 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard import identity, queries
-from dashboard.identity import Viewer
+from dashboard.reads import pages as queries
+from dashboard.reads import viewer as identity
+from dashboard.reads.viewer import Viewer
 from ingest.errors import DatabaseUnavailableError
 from tests.app.conftest import APP, TIMEOUT_S
 from tests.app.documents import FakeDatabase

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from dashboard import money
+from ingest import words as money
 
 
 @pytest.mark.parametrize(

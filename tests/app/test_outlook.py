@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard.filters import Selection
-from dashboard.identity import Viewer
-from dashboard.outlook import basis, interval, month_note, month_outlook
+from dashboard.panels.outlook import basis, interval, month_note, month_outlook
+from dashboard.reads.viewer import Viewer
+from dashboard.selection.filters import Selection
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, TreeringError
-from ingest.forecast import MonthForecast
+from ingest.forecasting.forecast import MonthForecast
 from tests.app.test_pages import texts
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard import page as frame_of_pages
+from dashboard.panels import frame as frame_of_pages
 from ingest.errors import (
     ConfigurationError,
     DatabaseUnavailableError,

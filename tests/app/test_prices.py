@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard import price_table, repricing
-from dashboard.prices import fault_of, price_document
-from ingest.costing import Costing
+from dashboard import repricing
+from dashboard.editors.prices import fault_of, price_document
+from dashboard.figures import price_table
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from ingest.notices import Notices
+from ingest.prices.costing import Costing
 from pricing import PriceBook
 from tests.app.test_settings import changes
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import SecretStr
 
-from dashboard.alert_documents import AlertRule
-from dashboard.alert_words import describe_rule, format_figure, to_threshold
+from dashboard.figures.alert_words import describe_rule, format_figure, to_threshold
+from ingest.alerts.sealing import SecretBox, make_key
+from ingest.documents.alerts import AlertRule
 from ingest.errors import PermissionDeniedError
-from ingest.sealing import SecretBox, make_key
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest

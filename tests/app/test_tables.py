@@ -6,8 +6,8 @@ import csv
 import io
 from decimal import Decimal
 
-from dashboard import cards, rankings, tables
-from dashboard.documents import Row, SpeedRow, Totals
+from dashboard.panels import cards, rankings, tables
+from ingest.documents.pages import Row, SpeedRow, Totals
 
 
 def test_a_csv_keeps_exact_sums_and_full_counts() -> None:

@@ -9,10 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.costing import Costing
-from ingest.demo_traffic import SELF_HOSTED, is_cost_spike, is_error_burst, usage_events
+from ingest.demo.traces import Mapping, TracedCall, open_trace
+from ingest.demo.traffic import SELF_HOSTED, is_cost_spike, is_error_burst, usage_events
 from ingest.notices import Notices
-from ingest.traces import Mapping, TracedCall, open_trace
+from ingest.prices.costing import Costing
 from pricing import calculate_cost
 
 if TYPE_CHECKING:

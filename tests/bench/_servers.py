@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.embedded import EmbeddedPostgres
+from ingest.local.embedded import EmbeddedPostgres
 from tests.support.api import SECRET_KEY, Api
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 import ingest
-from ingest.channels import ChannelTarget
+from ingest.alerts.channels import ChannelTarget
+from ingest.alerts.sealing import SecretBox, make_key
 from ingest.database import PostgresDatabase
-from ingest.sealing import SecretBox, make_key
 from tests.bench._rows import row
 from tests.bench._servers import BenchDatabase, embedded
 from tests.support.webhook_server import Behaviour, WebhookServer

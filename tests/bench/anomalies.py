@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import TYPE_CHECKING
 
-from ingest.anomaly import Sensitivity, judge
+from ingest.forecasting.anomaly import Sensitivity, judge
 from tests.bench import _histories, _nab
 from tests.bench._nab import Score
 from tests.bench._rows import row

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from ingest.embedded import find_binaries
+from ingest.local.embedded import find_binaries
 from tests.support.doors import Door, DoorName
 from tests.support.servers import Server
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingest.embedded import find_binaries
+from ingest.local.embedded import find_binaries
 from tests.bench._rows import row
 from tests.support.contention import Contention
 from tests.support.servers import Server

@@ -10,7 +10,7 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ingest.forecast import CONFIDENCE, forecast_month
+from ingest.forecasting.forecast import CONFIDENCE, forecast_month
 from tests.bench import _histories
 from tests.bench._rows import row
 

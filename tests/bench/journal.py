@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import from_json, to_json
 
-from ingest.segment import Segment
+from ingest.record.segment import Segment
 from tests.bench._rows import row
 
 if TYPE_CHECKING:

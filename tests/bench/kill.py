@@ -50,7 +50,7 @@ def _kill_again_and_again(home: Path, database: BenchDatabase) -> set[str]:
     recorded: set[str] = set()
     for _ in range(ROUNDS):
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.unit.ingest.programs", "endless_postgres", str(home)],
+            [sys.executable, "-m", "tests.unit.record.programs", "endless_postgres", str(home)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "SUPABASE_DB_URL": database.authenticator_url},

@@ -16,7 +16,7 @@ import psutil
 import psycopg
 
 import ingest
-from ingest.embedded import EmbeddedPostgres
+from ingest.local.embedded import EmbeddedPostgres
 from tests.bench import _langfuse
 from tests.bench._rows import row
 from tests.bench.capture import record

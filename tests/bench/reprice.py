@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from ingest.costing import Costing
-from ingest.embedded import find_binaries
+from ingest.local.embedded import find_binaries
 from ingest.notices import Notices
-from ingest.reprice import PAGE_ROWS, Repricer, Selection
+from ingest.prices.costing import Costing
+from ingest.prices.reprice import PAGE_ROWS, Repricer, Selection
 from ingest.settings import load_settings
 from tests.support.cli import door_environment
 from tests.support.doors import Door
@@ -53,7 +53,7 @@ _KILLED = """
 import os, signal, sys
 from ingest.notices import Notices
 from ingest.database import open_database
-from ingest.reprice import Repricer, Selection
+from ingest.prices.reprice import Repricer, Selection
 from ingest.settings import load_settings
 from tests.bench.reprice import END, START
 

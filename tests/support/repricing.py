@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ingest.notices import Notices
-from ingest.reprice import Repricer, RepriceTotals, Selection
+from ingest.prices.reprice import Repricer, RepriceTotals, Selection
 from ingest.settings import load_settings
 from tests.support.events import NOON, usage_event
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, LiteralString
 import psycopg
 from psycopg import sql
 
-from ingest._cluster import PostgresCluster
-from ingest.migrate import apply_migrations
+from ingest.database.migrate import apply_migrations
+from ingest.local.cluster import PostgresCluster
 from tests.support.leftovers import make_folder, remove_leftovers
 
 if TYPE_CHECKING:

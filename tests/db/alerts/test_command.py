@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from ingest.sealing import SecretBox
-from tests.db.alerts.clockwork import KEY, Clockwork
+from ingest.alerts.sealing import SecretBox
 from tests.support.cli import door_environment, run_cli
+from tests.support.clockwork import KEY, Clockwork
 from tests.support.webhook_server import WebhookServer
 
 if TYPE_CHECKING:

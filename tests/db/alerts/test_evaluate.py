@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from tests.db.alerts.clockwork import Clockwork, at, call
+from tests.support.clockwork import Clockwork, at, call
 
 if TYPE_CHECKING:
     from tests.support.doors import Door

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
-from tests.db.alerts.clockwork import Clockwork, at, call
+from tests.support.clockwork import Clockwork, at, call
 from tests.support.traces import traces
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ingest.alerts.computed import write_outside_metrics
+from ingest.alerts.messages import render_message
 from ingest.errors import DatabaseUnavailableError
-from ingest.messages import render_message
-from ingest.outside_metrics import write_outside_metrics
 from tests.support.events import store, usage_event
 from tests.support.scripted_database import ScriptedDatabase
 
 if TYPE_CHECKING:
-    from tests.db.alerts.clockwork import Clockwork
+    from tests.support.clockwork import Clockwork
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)  # a Monday
 SECONDS = (NOW - datetime(2026, 11, 23, 12, tzinfo=UTC)).total_seconds()

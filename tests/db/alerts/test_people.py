@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.errors import InvalidArgumentError
-from tests.db.alerts.clockwork import Clockwork, at, call, fire
+from tests.support.clockwork import Clockwork, at, call, fire
 
 if TYPE_CHECKING:
     from tests.support.doors import Door

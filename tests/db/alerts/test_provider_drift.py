@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.errors import InvalidArgumentError
-from tests.db.alerts.clockwork import NOON, Clockwork, call
+from tests.support.clockwork import NOON, Clockwork, call
 
 if TYPE_CHECKING:
     from tests.support.doors import Door

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.alert_rules import ready_made_rules
+from ingest.alerts.rules import ready_made_rules
 from ingest.errors import InvalidArgumentError
-from tests.db.alerts.clockwork import NOON, Clockwork, at, call
+from tests.support.clockwork import NOON, Clockwork, at, call
 from tests.support.events import performance_event
 
 if TYPE_CHECKING:

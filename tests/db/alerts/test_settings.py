@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
-from tests.db.alerts.clockwork import BOX, DAY, NOON, Clockwork, at, call, fire, opened
+from tests.support.clockwork import BOX, DAY, NOON, Clockwork, at, call, fire, opened
 
 if TYPE_CHECKING:
     from tests.support.doors import Door

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ingest.alert_rules import AlertRule, Budget, ready_made_rules
+from ingest.alerts.rules import AlertRule, Budget, ready_made_rules
 
 RULE: dict[str, Any] = {"name": "x", "metric": "spend", "threshold": "1"}
 

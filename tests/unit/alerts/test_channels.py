@@ -3,10 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from ingest import channels
-from ingest.channels import ChannelTarget
+from ingest.alerts import channels
+from ingest.alerts.channels import ChannelTarget
+from ingest.alerts.sealing import SecretBox, make_key
 from ingest.errors import ConfigurationError
-from ingest.sealing import SecretBox, make_key
 
 
 def target(url: str, **fields: object) -> ChannelTarget:

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ingest.alerts import ChannelNotifier, deliver_notifications
+from ingest.alerts.notification import Notification, Outcome
+from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
+from ingest.alerts.sealing import SecretBox, make_key
 from ingest.errors import DatabaseUnavailableError
-from ingest.notify import Notification, Outcome
-from ingest.sealing import SecretBox, make_key
 
 TEST = {"schema": "treering.alert/1", "event": "test"}
 
@@ -136,7 +136,7 @@ def test_an_address_that_cannot_be_opened_is_tried_again_and_says_which_setting_
 
 
 def test_without_apprise_the_worker_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.alerts.find_spec", lambda _: None)
+    monkeypatch.setattr("ingest.alerts.outbox.find_spec", lambda _: None)
     outbox = Outbox(1, kind="apprise", target_url="slack://a/b/c", payload=TEST)
     deliver_notifications(outbox, "worker-1", notifier=ChannelNotifier())
     assert "pip install 'treering[worker]'" in outbox.finished[1]["error"]

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.messages import format_value, render_message
+from ingest.alerts.messages import format_value, render_message
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ALERT: dict[str, Any] = {

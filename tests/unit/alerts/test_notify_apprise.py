@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ingest.messages import Message
-from ingest.notify import Notification, Outcome
-from ingest.notify_apprise import AppriseNotifier
+from ingest.alerts.messages import Message
+from ingest.alerts.notification import Notification, Outcome
+from ingest.alerts.notify_apprise import AppriseNotifier
 from tests.support.mail_server import MailServer
 from tests.support.servers import free_port
 
@@ -85,7 +85,7 @@ def test_a_token_that_looks_like_a_host_is_no_reason_to_refuse(monkeypatch: pyte
     def unknown(*_: object) -> None:
         raise OSError("unknown host")
 
-    monkeypatch.setattr("ingest.notify_apprise.socket.getaddrinfo", unknown)
+    monkeypatch.setattr("ingest.alerts.notify_apprise.socket.getaddrinfo", unknown)
     monkeypatch.setattr("apprise.NotifyBase.notify", lambda *_, **__: True)
     assert send("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general", allow_private=False) == Outcome()
 

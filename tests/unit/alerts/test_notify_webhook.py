@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from ingest.notify import Notification, Outcome
-from ingest.notify_webhook import ForbiddenTargetError, GuardedTransport, WebhookNotifier, is_public, resolve_host, sign
+from ingest.alerts.notification import Notification, Outcome
+from ingest.alerts.notify_webhook import (
+    ForbiddenTargetError,
+    GuardedTransport,
+    WebhookNotifier,
+    is_public,
+    resolve_host,
+    sign,
+)
 from tests.support.servers import free_port
 from tests.support.webhook_server import WebhookServer
 

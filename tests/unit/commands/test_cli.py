@@ -12,9 +12,9 @@ from ingest import cli
 from ingest.commands import app
 from ingest.commands.export import _opened
 from ingest.commands.replay import _print_totals
+from ingest.demo.replay import ReplayTotals
 from ingest.errors import ConfigurationError
-from ingest.recorder import Stats
-from ingest.replay import ReplayTotals
+from ingest.record.recorder import Stats
 from tests.support.cli import run_cli
 
 DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")

@@ -13,16 +13,16 @@ import openai
 import pytest
 
 import ingest
-from ingest import capture
-from ingest.process import make_from_environment
+from ingest.record import capture
+from ingest.record.process import make_from_environment
 from ingest.tracking import counting
 from tests.support.openai_server import OpenAIServer
-from tests.unit.ingest.fakes import FakeDatabase
+from tests.unit.record.fakes import FakeDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ingest.event import Event
+    from ingest.record.event import Event
 
 _VOCABULARY = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
 

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Mount, Route
 
 import ingest
-from ingest.asgi import PerformanceMiddleware
+from ingest.tracking.asgi import PerformanceMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -216,6 +216,6 @@ def test_a_wrong_answer_of_ours_does_not_reach_the_request(recorded: Recorded, m
     def fail_to_record(**_: object) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr("ingest.capture.record_performance", fail_to_record)
+    monkeypatch.setattr("ingest.record.capture.record_performance", fail_to_record)
     assert ask(PerformanceMiddleware(STARLETTE), "/hello/ann")[0]["status"] == 200
     assert recorded.requests == []

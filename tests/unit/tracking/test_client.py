@@ -11,20 +11,12 @@ import pydantic
 import pytest
 
 import ingest
-from ingest import capture
 from ingest.notices import Notices
+from ingest.record import capture
 from ingest.tracking import call as call_module
 from ingest.tracking import client as client_module
 from ingest.tracking.provider import provider_of
-from tests.support.openai_server import (
-    RESPONSE,
-    OpenAIServer,
-    Reply,
-    completion,
-    document,
-    events,
-    stream_as_openai,
-)
+from tests.support.openai_server import RESPONSE, OpenAIServer, Reply, completion, document, events, stream_as_openai
 from tests.unit.tracking.conftest import ASK
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import uvicorn
 
 import ingest
 from examples.chat_backend.app import make_app
-from ingest import capture
+from ingest.record import capture
 from tests.support.openai_server import stream_as_openai
 from tests.support.servers import free_port
 

@@ -16,14 +16,7 @@ import pytest
 import ingest
 from ingest.errors import ConfigurationError
 from ingest.tracking import call as call_module
-from tests.support.openai_server import (
-    USAGE,
-    OpenAIServer,
-    Reply,
-    chunk,
-    document,
-    frames,
-)
+from tests.support.openai_server import USAGE, OpenAIServer, Reply, chunk, document, frames
 from tests.unit.tracking.conftest import ASK, MESSAGES
 
 if TYPE_CHECKING:

@@ -1,0 +1,156 @@
+"""The editors of members and channels in Settings. Drawn for ops alone; the database refuses everybody else anyway."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import streamlit as st
+from pydantic import SecretStr, ValidationError
+
+from dashboard.panels.cards import draw_title
+from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
+from dashboard.reads import pages as queries
+from ingest.alerts.channels import ChannelTarget
+
+if TYPE_CHECKING:
+    from dashboard.reads.viewer import Viewer
+    from ingest.database import JsonValue
+    from ingest.documents.alerts import Channel, Member
+
+_SHOWN_ONCE: Final = "settings_shown_once"
+ROLES: Final = {
+    "member": "Member: own calls",
+    "analyst": "Analyst: all calls",
+    "ops": "Ops: all calls, and changes settings",
+}
+KINDS: Final = {"webhook": "Webhook", "apprise": "Service or e-mail (apprise)"}
+_EXAMPLES: Final = {
+    "webhook": "https://hooks.example.com/alerts",
+    "apprise": "slack://… · mailto://user:password@example.com · msteams://… · discord://…",
+}
+
+
+def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
+    """Draw who has which role, with an editor for each and one for a new person."""
+    for index, member in enumerate(members):
+        with line(f"member_{index}"):
+            draw_facts(member.user_id, ROLES.get(member.role, member.role))
+            is_self = member.user_id == viewer.user_id
+            st.button(
+                "Remove",
+                key=f"settings_member_remove_{index}",
+                type="tertiary",
+                icon=":material/delete:",
+                disabled=is_self,
+                help="You cannot remove yourself." if is_self else None,
+                on_click=change,
+                args=(
+                    lambda user_id=member.user_id: queries.remove_member(viewer, user_id),
+                    f"{member.user_id} removed",
+                ),
+            )
+    with st.form("settings_member_form"):
+        draw_title("Add a person, or change a role")
+        left, right = st.columns([3, 2], gap="small")
+        user_id = left.text_input("User id", key="settings_member_user", placeholder="user_2abc", max_chars=200)
+        role = right.selectbox("Role", list(ROLES), format_func=lambda name: ROLES[name], key="settings_member_role")
+        if st.form_submit_button("Save", type="primary", key="settings_member_save"):
+            name = (user_id or "").strip()
+            if not name:
+                st.error("Enter the user id as it stands in the recorded calls.")
+            elif attempt(lambda: queries.add_member(viewer, name, role), f"{name} is {role} now"):
+                start_over("settings_member_user")
+
+
+def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
+    """Draw the channels, each with test and editor, and the form of a new one. An address is never shown again."""
+    for channel in channels:
+        with line(f"channel_{channel.channel_id}"):
+            kind = "Webhook" if channel.kind == "webhook" else "Service"
+            rate = f"at most {channel.max_per_minute:,} messages a minute"
+            draw_facts(channel.name, f"{kind} to {channel.target_hint or 'an unknown host'}, {rate}")
+            if not channel.is_enabled:
+                st.badge("Off", color="gray")
+            st.button(
+                "Test",
+                key=f"settings_channel_test_{channel.channel_id}",
+                type="tertiary",
+                icon=":material/send:",
+                disabled=not channel.is_enabled,
+                help="Sends a message marked as a test; Alerts shows what became of it.",
+                on_click=change,
+                args=(
+                    lambda channel_id=channel.channel_id: queries.send_test_notification(viewer, channel_id),
+                    f"A test to {channel.name} is on its way: see Messages in Alerts",
+                ),
+            )
+            with st.popover("Edit", type="tertiary", key=f"settings_channel_edit_{channel.channel_id}"):
+                _draw_channel_form(viewer, channel)
+    if secret := st.session_state.pop(_SHOWN_ONCE, None):
+        with st.container(border=True, key="panel_settings_secret"):
+            draw_title("Signing secret of the channel", "Shown this once: copy it to the receiver to check signatures.")
+            st.code(secret, language=None)
+    with st.expander("New channel", icon=":material/add:", expanded=not channels, key="settings_channel_add"):
+        _draw_channel_form(viewer, None)
+
+
+def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:
+    key = f"settings_channel_{channel.channel_id}" if channel else "settings_channel"
+    kind = channel.kind if channel else st.segmented_control(
+        "Kind", list(KINDS), default="webhook", required=True, format_func=lambda name: KINDS[name], key=f"{key}_kind"
+    )  # fmt: skip
+    with st.form(f"{key}_form", border=False):
+        name = st.text_input(
+            "Name", channel.name if channel else "", key=f"{key}_name", placeholder="on-call", max_chars=100
+        )
+        url = st.text_input(
+            "New address" if channel else "Address",
+            key=f"{key}_url",
+            placeholder="unchanged" if channel else _EXAMPLES[kind or "webhook"],
+            type="password",
+            help="Stored encrypted for sending, never shown again.",
+        )
+        rate = st.number_input(
+            "Messages a minute", 1, 6000, channel.max_per_minute if channel else 60, key=f"{key}_rate"
+        )
+        is_enabled = st.toggle("Enabled", value=channel.is_enabled if channel else True, key=f"{key}_enabled")
+        is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
+    if is_saved:
+        document: dict[str, JsonValue] = {
+            "name": (name or "").strip(), "max_per_minute": int(rate), "is_enabled": is_enabled
+        }  # fmt: skip
+        _save_channel(viewer, channel, document, kind or "webhook", (url or "").strip(), key)
+    if channel:
+        st.button(
+            "Delete channel",
+            key=f"settings_channel_remove_{channel.channel_id}",
+            type="tertiary",
+            icon=":material/delete:",
+            on_click=change,
+            args=(
+                lambda: queries.delete_notification_channel(viewer, channel.channel_id),
+                f"{channel.name} deleted",
+            ),
+        )
+
+
+def _save_channel(
+    viewer: Viewer, channel: Channel | None, document: dict[str, JsonValue], kind: str, url: str, key: str
+) -> None:
+    if not document["name"] or not (url or channel):
+        st.error("Enter a name and an address.")
+        return
+    target = None
+    if url:
+        fields: dict[str, Any] = {"kind": kind, "url": SecretStr(url)}
+        try:
+            target = ChannelTarget(**fields)
+        except ValidationError as error:
+            st.error(explain(error))
+            return
+    if channel:
+        document["channel_id"] = channel.channel_id
+    if attempt(lambda: queries.save_notification_channel(viewer, document, target), f"{document['name']} saved"):
+        if target and target.kind == "webhook":
+            st.session_state[_SHOWN_ONCE] = target.signing_secret.get_secret_value()
+        start_over(*([f"{key}_url"] if channel else [f"{key}_name", f"{key}_url"]))

@@ -1,0 +1,86 @@
+"""The editor in Settings of when and where the daily and the weekly report leave."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from dashboard.panels.cards import draw_title
+from dashboard.panels.changes import attempt
+from dashboard.reads import pages as queries
+from ingest.errors import FunctionNotFoundError, TreeringError
+
+if TYPE_CHECKING:
+    from dashboard.reads.viewer import Viewer
+    from ingest.documents.alerts import Channel, ReportSchedule
+
+_TITLES: Final = {
+    "daily": ("Daily report", "Of yesterday, every day."),
+    "weekly": ("Weekly report", "Of the week until Sunday, on Monday."),
+}
+
+
+def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
+    """Draw the schedule of each report."""
+    st.caption(
+        "Spend and its change, what changed most, the forecast of the month, savings and open alerts; e-mail carries "
+        "a picture of the trend. People are not named. `treering report` shows one and sends one now."
+    )
+    try:
+        schedules = queries.get_report_schedules(viewer)
+    except FunctionNotFoundError:
+        st.caption("The database is older than this app: apply the migrations with `treering migrate`.")
+        return
+    except TreeringError as error:
+        st.caption(f"This could not be read: {error}")
+        return
+    for schedule in schedules:
+        _draw_form(viewer, schedule, {channel.channel_id: channel.name for channel in channels})
+
+
+def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str]) -> None:
+    key = f"settings_report_{schedule.kind}"
+    title, facts = _TITLES.get(schedule.kind, (schedule.kind, ""))
+    zones = list(dict.fromkeys((schedule.timezone, queries.reporting_zone(), "UTC")))
+    with st.form(f"{key}_form"):
+        draw_title(title, facts)
+        is_enabled = st.toggle("Enabled", value=schedule.is_enabled, key=f"{key}_enabled")
+        chosen = st.multiselect(
+            "Channels",
+            list(channels),
+            default=[number for number in schedule.channels if number in channels],
+            format_func=lambda number: channels[number],
+            key=f"{key}_channels",
+            placeholder="Choose who gets it" if channels else "Add a channel first",
+        )
+        left, right = st.columns(2, gap="small")
+        hour = left.selectbox(
+            "From", range(24), index=schedule.local_hour, format_func=lambda hour: f"{hour:02d}:00", key=f"{key}_hour"
+        )
+        zone = right.selectbox(
+            "Time zone",
+            zones,
+            key=f"{key}_zone",
+            accept_new_options=True,
+            help="Its days are those of the report: an IANA name such as Europe/Berlin.",
+        )
+        is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
+    if not is_saved:
+        return
+    if is_enabled and not chosen:
+        st.error("Choose at least one channel.")
+        return
+    attempt(
+        lambda: queries.save_report_schedule(
+            viewer,
+            {
+                "kind": schedule.kind,
+                "is_enabled": is_enabled,
+                "local_hour": hour,
+                "timezone": zone or schedule.timezone,
+                "channels": list(chosen),
+            },
+        ),
+        f"{title} saved",
+    )

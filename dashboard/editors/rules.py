@@ -1,0 +1,342 @@
+"""The editor of alert rules in Settings, with a back-test of what is typed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import pandas as pd
+import streamlit as st
+from pydantic import ValidationError
+
+from dashboard.editors.scope import draw_scope
+from dashboard.figures.alert_words import (
+    DELAYS,
+    GROUPS,
+    METRICS,
+    PERIODS,
+    REMINDERS,
+    RULE_METRICS,
+    WINDOWS,
+    describe_rule,
+    format_figure,
+    length_in_words,
+    moment_in_words,
+    to_threshold,
+    to_typed,
+    unit_of,
+)
+from dashboard.figures.backtest_chart import backtest_chart
+from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
+from dashboard.reads import pages as queries
+from ingest.alerts.rules import AlertRule as Draft
+from ingest.alerts.rules import ready_made_rules
+from ingest.errors import TreeringError
+from ingest.words import DASH
+
+if TYPE_CHECKING:
+    from dashboard.reads.viewer import Viewer
+    from ingest.documents.alerts import AlertRule, Backtest, Configuration
+
+_DEFAULTS = {"spend": "50", "tokens": "1000000", "requests": "1000", "route_requests": "1000", "pipeline_lag_s": "120"}
+# A bill has whole days: the database takes no shorter window.
+_SHORTEST_DRIFT_WINDOW_S = 172_800
+_NO_DATA = {"ok": "It is fine", "firing": "It fires", "keep": "Nothing changes"}
+
+
+def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
+    """Draw the alert rules, each with its editor, the editor of a new one, and the ready-made ones to start from."""
+    rules = [rule for rule in configuration.rules if not rule.is_managed]
+    for rule in rules:
+        with line(f"rule_{rule.rule_id}"):
+            draw_facts(rule.name, describe_rule(rule))
+            if rule.last_error:
+                st.badge("Fails", icon=":material/report:", color="red", help=rule.last_error)
+            elif rule.state in ("firing", "pending"):
+                st.badge(rule.state.capitalize(), color="red" if rule.state == "firing" else "orange")
+            if not rule.is_enabled:
+                st.badge("Off", color="gray")
+            st.badge(rule.severity.capitalize(), color="red" if rule.severity == "critical" else "orange")
+            with st.popover("Edit", type="tertiary", key=f"settings_rule_edit_{rule.rule_id}", width="content"):
+                _draw_rule_form(viewer, configuration, rule)
+    taken = {rule.name for rule in configuration.rules}
+    offered = [draft for draft in ready_made_rules() if draft.name not in taken]
+    if offered:
+        with line("ready_made"):
+            draw_facts("Ready-made rules", ", ".join(draft.name for draft in offered))
+            st.button(
+                f"Add {len(offered)}",
+                key="settings_rules_ready_made",
+                icon=":material/playlist_add:",
+                on_click=change,
+                args=(lambda: _add_ready_made(viewer, configuration), f"{len(offered)} rules added"),
+            )
+    with st.expander("New rule", icon=":material/add:", expanded=not rules, key="settings_rule_new"):
+        _draw_rule_form(viewer, configuration, None)
+
+
+def draw_backtest(draft: Draft, result: Backtest) -> None:
+    """Say when a rule would have fired."""
+    metric = draft.metric
+    zone = ZoneInfo(queries.reporting_zone())
+    days = (result.to_time - result.from_time).days
+    if not result.firing_count:
+        st.success(f"In the last {days} days it would not have fired.", icon=":material/check:")
+    else:
+        times = "once" if result.firing_count == 1 else f"{result.firing_count:,} times"
+        st.warning(
+            f"In the last {days} days it would have fired {times}, {length_in_words(result.firing_s)} in all.",
+            icon=":material/history:",
+        )
+    if result.series:
+        st.altair_chart(
+            backtest_chart(metric, result.series, draft.threshold, draft.critical_threshold),
+            key="settings_backtest_chart",
+            alt=f"{METRICS[metric]} over the last {days} days with the threshold",
+        )
+    if result.firings:
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "Started": [moment_in_words(one.started_at, zone) for one in result.firings],
+                    "Lasted": [
+                        length_in_words((one.resolved_at - one.started_at).total_seconds()) if one.resolved_at else DASH
+                        for one in result.firings
+                    ],
+                    "Group": [one.group_key or DASH for one in result.firings],
+                    "Value": [format_figure(metric, one.value) for one in result.firings],
+                    "Severity": [one.severity for one in result.firings],
+                }
+            ),
+            hide_index=True,
+            height=min(35 * (len(result.firings) + 1) + 3, 250),
+        )
+
+
+def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRule | None) -> None:
+    key = f"settings_rule_{rule.rule_id if rule else 'new'}"
+    metrics = list(RULE_METRICS)
+    metric = st.selectbox(
+        "Metric",
+        metrics,
+        index=metrics.index(rule.metric) if rule and rule.metric in metrics else 0,
+        format_func=lambda name: METRICS[name],
+        key=f"{key}_metric",
+    )
+    with st.form(f"{key}_form", border=False):
+        typed = _draw_main_fields(key, configuration, rule, metric)
+        with st.expander("Only some calls" if "route_" not in metric else "Only some routes", key=f"{key}_scope_box"):
+            typed["scope"] = draw_scope(
+                key, rule.scope if rule else {}, configuration.dimensions, is_route="route_" in metric
+            )
+        with st.expander("More", key=f"{key}_more"):
+            typed |= _draw_more_fields(key, rule, metric)
+        with st.container(horizontal=True):
+            is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
+            is_tested = st.form_submit_button(
+                "Back-test", key=f"{key}_backtest", help="When it would have fired in the last 30 days."
+            )
+    if (is_saved or is_tested) and (draft := _read_draft(metric, typed)):
+        document = draft.model_dump(mode="json")
+        if is_tested:
+            _draw_test(viewer, draft, document)
+        else:
+            _save(viewer, rule, document, key)
+    if rule:
+        st.button(
+            "Delete rule",
+            key=f"{key}_delete",
+            type="tertiary",
+            icon=":material/delete:",
+            on_click=change,
+            args=(lambda rule_id=rule.rule_id: queries.delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
+        )
+
+
+def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
+    name = st.text_input("Name", rule.name if rule else "", key=f"{key}_name", max_chars=100)
+    typed = _draw_condition(key, rule, metric) | _draw_consequence(key, configuration, rule, metric)
+    is_enabled = st.toggle("Enabled", value=rule.is_enabled if rule else True, key=f"{key}_enabled")
+    return typed | {"name": (name or "").strip(), "is_enabled": is_enabled}
+
+
+def _draw_condition(key: str, rule: AlertRule | None, metric: str) -> dict[str, Any]:
+    current = rule.window_s if rule else 604_800 if metric == "provider_drift" else 3600
+    shortest = _SHORTEST_DRIFT_WINDOW_S if metric == "provider_drift" else 60
+    windows: list[int | str] = [seconds for seconds in sorted({*WINDOWS, current}) if seconds >= shortest]
+    if metric not in ("provider_drift", "pipeline_lag_s"):
+        windows += PERIODS
+    chosen: int | str = (rule.period or current) if rule else current
+    is_same = rule is not None and rule.metric == metric
+    # A row each, so that on a phone what belongs together stays together.
+    left, right = st.columns(2, gap="small")
+    comparator = left.selectbox(
+        "Fires when it is",
+        ["above", "below"],
+        index=1 if rule and rule.comparator == "below" else 0,
+        format_func=str.capitalize,
+        key=f"{key}_comparator",
+    )
+    threshold = right.text_input(
+        f"Threshold ({unit_of(metric)})" if unit_of(metric) else "Threshold",
+        to_typed(metric, rule.threshold) if rule and is_same else _default(metric),
+        key=f"{key}_threshold_{metric}",
+    )
+    left, right = st.columns(2, gap="small")
+    window = left.selectbox(
+        "Window",
+        windows,
+        index=windows.index(chosen) if chosen in windows else 0,
+        format_func=lambda choice: length_in_words(choice) if isinstance(choice, int) else PERIODS[choice].capitalize(),
+        key=f"{key}_window_{shortest}",
+    )
+    critical = right.text_input(
+        "Critical threshold",
+        to_typed(metric, rule.critical_threshold) if rule and is_same else "",
+        key=f"{key}_critical_{metric}",
+        placeholder="None",
+    )
+    return {"comparator": comparator, "threshold": threshold, "window": window, "critical_threshold": critical}
+
+
+def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
+    delays = sorted({*DELAYS, rule.for_s if rule else 0})
+    groups = [name for name in GROUPS if _can_group(metric, name)]
+    channels = {channel.channel_id: channel.name for channel in configuration.channels}
+    left, right = st.columns(2, gap="small")
+    group = left.selectbox(
+        "Groups",
+        groups,
+        index=groups.index(rule.group_by) if rule and rule.group_by in groups else 0,
+        format_func=lambda choice: GROUPS[choice],
+        key=f"{key}_group_{metric}",
+    )
+    severity = right.selectbox(
+        "Severity",
+        ["warning", "critical"],
+        index=1 if rule and rule.severity == "critical" else 0,
+        format_func=str.capitalize,
+        key=f"{key}_severity",
+    )
+    left, right = st.columns(2, gap="small")
+    delay = left.selectbox(
+        "Fires after",
+        delays,
+        index=delays.index(rule.for_s if rule else 0),
+        format_func=lambda seconds: length_in_words(seconds) if seconds else "At once",
+        key=f"{key}_for",
+        help="How long the threshold must be passed.",
+    )
+    chosen = right.multiselect(
+        "Channels",
+        list(channels),
+        default=[number for number in (rule.channels if rule else ()) if number in channels],
+        format_func=lambda number: channels[number],
+        key=f"{key}_channels",
+        placeholder="None: shown in the app only",
+    )
+    return {"group_by": group or None, "severity": severity, "for_s": delay, "channels": list(chosen)}
+
+
+def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str, Any]:
+    reminders = sorted({*REMINDERS, (rule.renotify_s or 0) if rule else 0})
+    left, right = st.columns(2, gap="small")
+    resolve = left.text_input(
+        "Resolve threshold",
+        to_typed(metric, rule.resolve_threshold) if rule and rule.metric == metric else "",
+        key=f"{key}_resolve_{metric}",
+        placeholder="Same as threshold",
+        help="A value on the safe side of the threshold, so that an alert at its edge does not come and go.",
+    )
+    sample = right.number_input(
+        "At least days" if metric == "provider_drift" else "At least calls",
+        min_value=0,
+        value=rule.minimum_sample if rule else 1,
+        key=f"{key}_sample",
+        help="With fewer in the window the rule does not fire.",
+    )
+    left, right = st.columns(2, gap="small")
+    no_data = left.selectbox(
+        "Without data",
+        list(_NO_DATA),
+        index=list(_NO_DATA).index(rule.no_data) if rule else 0,
+        format_func=lambda choice: _NO_DATA[choice],
+        key=f"{key}_no_data",
+    )
+    reminder = right.selectbox(
+        "Remind after",
+        reminders,
+        index=reminders.index((rule.renotify_s or 0) if rule else 0),
+        format_func=lambda seconds: length_in_words(seconds) if seconds else "Never",
+        key=f"{key}_renotify",
+    )
+    limit = left.number_input("Most groups at once", 1, 500, rule.group_limit if rule else 50, key=f"{key}_limit")
+    return {
+        "resolve_threshold": resolve,
+        "minimum_sample": int(sample),
+        "no_data": no_data,
+        "renotify_s": reminder or None,
+        "group_limit": int(limit),
+        "timezone": rule.timezone if rule else queries.reporting_zone(),
+    }
+
+
+def _read_draft(metric: str, typed: dict[str, Any]) -> Draft | None:
+    window = typed.pop("window")
+    lengths = {"day": 86_400, "week": 604_800, "month": 2_678_400}
+    typed |= {
+        "metric": metric,
+        "window_s": lengths.get(window, window),
+        "period": window if window in lengths else None,
+    }
+    for name in ("threshold", "critical_threshold", "resolve_threshold"):
+        text = (typed[name] or "").strip()
+        typed[name] = to_threshold(metric, text)
+        if typed[name] is None and (text or name == "threshold"):
+            st.error(f"The {name.replace('_', ' ')} is a number from 0 up.")
+            return None
+    if not typed["name"]:
+        st.error("Enter a name.")
+        return None
+    try:
+        return Draft.model_validate(typed)
+    except ValidationError as error:
+        st.error(explain(error))
+        return None
+
+
+def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key: str) -> None:
+    if rule:
+        document["rule_id"] = rule.rule_id
+    if attempt(lambda: queries.save_alert_rule(viewer, document), f"{document['name']} saved"):
+        start_over(*([] if rule else [f"{key}_name"]))
+
+
+def _draw_test(viewer: Viewer, draft: Draft, document: dict[str, Any]) -> None:
+    try:
+        with st.spinner("Looking at the last 30 days …"):
+            result = queries.backtest_rule(viewer, document)
+    except TreeringError as error:
+        st.error(f"No back-test: {error}")
+        return
+    draw_backtest(draft, result)
+
+
+def _add_ready_made(viewer: Viewer, configuration: Configuration) -> None:
+    taken = {rule.name for rule in configuration.rules}
+    channels = [channel.channel_id for channel in configuration.channels if channel.is_enabled]
+    for draft in ready_made_rules(queries.reporting_zone(), channels):
+        if draft.name not in taken:
+            queries.save_alert_rule(viewer, draft.model_dump(mode="json"))
+
+
+def _can_group(metric: str, group: str) -> bool:
+    if metric in ("pipeline_lag_s", "provider_drift"):
+        return not group
+    if "route_" in metric:
+        return group in ("", "route", "environment")
+    return group != "route"
+
+
+def _default(metric: str) -> str:
+    return _DEFAULTS.get(metric) or ("10000" if metric.endswith("_ms") else "5")

@@ -1,0 +1,1 @@
+"""Data frames, charts and tables; pure."""

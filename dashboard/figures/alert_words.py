@@ -1,0 +1,141 @@
+"""How alerts, rules and budgets read: names of metrics, figures with their units, lengths of time. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from ingest.alerts.messages import FRACTIONS, METRIC_NAMES
+from ingest.words import DASH, format_duration, format_share, format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from zoneinfo import ZoneInfo
+
+    from ingest.documents.alerts import AlertRule, Budget
+
+METRICS: Final = METRIC_NAMES
+# Metrics that a rule of its own can have; budgets keep theirs themselves.
+RULE_METRICS: Final = tuple(name for name in METRICS if not name.startswith("budget_"))
+WINDOWS: Final = {
+    60: "1 minute",
+    300: "5 minutes",
+    900: "15 minutes",
+    3600: "1 hour",
+    21_600: "6 hours",
+    86_400: "1 day",
+    172_800: "2 days",
+    604_800: "7 days",
+    2_678_400: "31 days",
+}
+PERIODS: Final = {"day": "calendar day", "week": "calendar week", "month": "calendar month"}
+DELAYS: Final = (0, 60, 300, 900, 3600)
+REMINDERS: Final = (0, 3600, 4 * 3600, 24 * 3600)
+GROUPS: Final = {
+    "": "One alert for all",
+    "user_id": "By user",
+    "feature": "By feature",
+    "model": "By model",
+    "provider": "By provider",
+    "environment": "By environment",
+    "route": "By route",
+}
+_UNITS: Final = {"spend": "US$", "tokens": "tokens", "requests": "calls", "route_requests": "requests"}
+
+
+def unit_of(metric: str) -> str:
+    """Return the unit in which people type a metric's threshold."""
+    if metric in FRACTIONS:
+        return "%"
+    if metric.endswith("_ms"):
+        return "ms"
+    return "s" if metric.endswith("_s") else _UNITS.get(metric, "")
+
+
+def format_figure(metric: str, value: Decimal | None) -> str:
+    """Write a metric's value with its unit."""
+    if value is None:
+        return DASH
+    if metric == "spend":
+        return format_usd(value)
+    if metric in FRACTIONS:
+        return format_share(value, 1)
+    if metric.endswith("_ms"):
+        return format_duration(float(value))
+    if metric.endswith("_s"):
+        return format_duration(float(value) * 1000)
+    return f"{round(value, 2).normalize():,f}"
+
+
+def to_threshold(metric: str, typed: str) -> Decimal | None:
+    """Read a threshold as typed, in the metric's unit on the form; None when it is no number from zero up."""
+    try:
+        number = Decimal(typed.strip().replace(",", "").removesuffix("%").strip())
+    except ArithmeticError:
+        return None
+    if not number.is_finite() or number < 0:
+        return None
+    return number / 100 if metric in FRACTIONS else number
+
+
+def to_typed(metric: str, threshold: Decimal | None) -> str:
+    """Write a threshold as it is typed on the form."""
+    if threshold is None:
+        return ""
+    return f"{(threshold * 100 if metric in FRACTIONS else threshold).normalize():f}"
+
+
+def describe_rule(rule: AlertRule) -> str:
+    """Write a rule as a sentence."""
+    word = "over" if rule.comparator == "above" else "under"
+    text = f"{METRICS.get(rule.metric, rule.metric)} {word} {format_figure(rule.metric, rule.threshold)}"
+    if rule.critical_threshold is not None:
+        text += f" (critical {format_figure(rule.metric, rule.critical_threshold)})"
+    if rule.metric != "pipeline_lag_s":
+        text += f" in a {PERIODS[rule.period]}" if rule.period else f" in {length_in_words(rule.window_s)}"
+    if rule.group_by:
+        text += f" {GROUPS[rule.group_by].lower()}"
+    if rule.for_s:
+        text += f" for {length_in_words(rule.for_s)}"
+    text += describe_scope(rule.scope)
+    if rule.minimum_sample > 1:
+        counted = "days" if rule.metric == "provider_drift" else "requests" if "route_" in rule.metric else "calls"
+        text += f", at least {rule.minimum_sample:,} {counted}"
+    return text
+
+
+def describe_scope(scope: Mapping[str, Sequence[str]]) -> str:
+    """Write a scope as the end of a sentence; nothing where it is everything."""
+    return "".join(f", {name.removesuffix('_id')} {' or '.join(values)}" for name, values in sorted(scope.items()))
+
+
+def describe_budget(budget: Budget) -> str:
+    """Write a budget as a sentence."""
+    steps = ", ".join(f"{float(step) * 100:g}" for step in budget.steps)
+    text = f"{format_usd(budget.amount)} a {PERIODS[budget.period].split()[-1]}, tells at {steps} %"
+    if budget.forecast_step is not None:
+        text += f" and when {float(budget.forecast_step) * 100:g} % are expected"
+    return text + describe_scope(budget.scope)
+
+
+def length_in_words(seconds: float) -> str:
+    """Write the length of a window, of a delay or of an alert."""
+    whole = round(seconds)
+    if whole in WINDOWS:
+        return WINDOWS[whole]
+    for size, unit in ((86_400, "days"), (3600, "hours"), (60, "minutes")):
+        if whole >= size and whole % size == 0:
+            return f"{whole // size} {unit}"
+    for size, unit, below, small in ((86_400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // below} {small}"
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
+
+
+def moment_in_words(moment: datetime | None, zone: ZoneInfo) -> str:
+    """Write a moment in the viewer's time zone, a dash for none."""
+    if moment is None:
+        return DASH
+    local = moment.astimezone(zone)
+    return f"{local.day} {local:%b %Y}, {local:%H:%M}"

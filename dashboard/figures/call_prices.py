@@ -1,0 +1,115 @@
+"""Why a call cost what it cost: the price that it was charged with, explained by the price book. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from dashboard.figures.price_table import RATES, explain_in_words
+from ingest.words import format_exact_usd
+from pricing import PricingError, UnknownModelError, split_tokens
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from ingest.documents.calls import Call
+    from pricing import Cost, Explanation, PriceBook
+
+_PARTS: Final = {
+    "uncached_input": "Input",
+    "cached_input": "Cached input",
+    "cache_write": "Cache write",
+    "audio_input": "Audio input",
+    "text_output": "Output",
+    "reasoning": "Reasoning",
+    "audio_output": "Audio output",
+    "request_fee": "Per request",
+    "duration": "By time",
+}
+
+
+def explain_call(book: PriceBook, call: Call) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return what a call's cost consists of, as (part, amount), and why, one sentence a step.
+
+    Args:
+        book: Prices, with the customer's own.
+        call: As recorded. What the book says of its time now may differ from what it was charged with: then it is said.
+    """
+    if call.cost_source == "provider":
+        return [], ["The provider itself said what it charged."]
+    try:
+        found = book.explain(
+            call.model,
+            provider=call.provider,
+            service_tier=call.service_tier,
+            at=call.created_at,
+            input_tokens=call.prompt_tokens,
+        )
+        cost = _price(book, call)
+    except UnknownModelError:
+        return [], [_unknown(call)]
+    except PricingError as error:
+        return [], [f"It cannot be explained: {error}."]
+    if call.cost_source == "priced" and found.price_id == call.price_id:
+        return _parts(cost, call), explain_in_words(found)
+    return [], [_difference(call, found, cost.total), *explain_in_words(found)]
+
+
+def _price(book: PriceBook, call: Call) -> Cost:
+    return book.price(
+        call.model,
+        call.prompt_tokens,
+        call.completion_tokens,
+        provider=call.provider,
+        cached_input_tokens=call.cached_tokens,
+        cache_write_tokens=call.cache_write_tokens,
+        reasoning_tokens=call.reasoning_tokens,
+        audio_input_tokens=call.audio_input_tokens,
+        audio_output_tokens=call.audio_output_tokens,
+        service_tier=call.service_tier,
+        duration_ms=call.latency_ms,
+        at=call.created_at,
+    )
+
+
+def _parts(cost: Cost, call: Call) -> list[tuple[str, str]]:
+    tokens = split_tokens(
+        call.prompt_tokens,
+        call.completion_tokens,
+        call.cached_tokens,
+        call.cache_write_tokens,
+        call.reasoning_tokens,
+        call.audio_input_tokens,
+        call.audio_output_tokens,
+    )._asdict()
+    lines = [
+        (_named(name, tokens.get(name)), format_exact_usd(amount)) for name, amount in cost.parts.items() if amount
+    ]
+    if call.request_fees:
+        lines.append(("Fees of the request", format_exact_usd(call.request_fees)))
+    return lines
+
+
+def _named(part: str, tokens: int | None) -> str:
+    name = _PARTS.get(part, RATES.get(part, part))
+    return f"{name}, {tokens:,} tokens" if tokens else name
+
+
+def _unknown(call: Call) -> str:
+    if call.cost_source == "fallback":
+        return (
+            f"No price was known for {call.provider}/{call.model}: it was priced as TREERING_FALLBACK_MODEL, "
+            f"with {call.price_id}."
+        )
+    if call.cost_source == "unpriced":
+        return f"No price is known for {call.provider}/{call.model}, so its cost stays unknown."
+    return f"It was charged with {call.price_id}; this app's price book does not know {call.provider}/{call.model}."
+
+
+def _difference(call: Call, found: Explanation, total: Decimal | None) -> str:
+    charged = {
+        "unpriced": "It had no price when it was recorded",
+        "fallback": f"It was priced as TREERING_FALLBACK_MODEL, with {call.price_id}",
+    }.get(call.cost_source, f"It was charged with {call.price_id}")
+    if found.row is None:
+        return f"{charged}; no price is in force for its time now."
+    return f"{charged}. Today's price book makes it {format_exact_usd(total)}; repricing would apply that."

@@ -1,0 +1,286 @@
+"""The parts of the Alerts page: what fires, what is silenced, history, transitions, messages."""
+
+from __future__ import annotations
+
+import html
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.figures.alert_words import METRICS, describe_scope, format_figure, length_in_words, moment_in_words
+from dashboard.panels.cards import Card, draw_cards, draw_title
+from dashboard.panels.changes import change, draw_facts, line
+from dashboard.panels.tables import draw_download
+from dashboard.reads import pages as queries
+from ingest.words import DASH, format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from zoneinfo import ZoneInfo
+
+    from pydantic import BaseModel
+
+    from dashboard.reads.viewer import Viewer
+    from ingest.documents.alerts import Alert, AlertRule, Notification, Silence, Times, Transition
+
+SILENCES: Final = {
+    "1 hour": timedelta(hours=1),
+    "4 hours": timedelta(hours=4),
+    "1 day": timedelta(days=1),
+    "7 days": timedelta(days=7),
+}
+_FIGURES: Final = {"Value", "Threshold", "Sample", "Attempts"}
+_ENDS: Final = {
+    "recovered": "recovered",
+    "no_data": "no data left",
+    "rule_changed": "rule changed",
+    "rule_disabled": "rule switched off",
+    "rule_deleted": "rule deleted",
+}
+# More dead messages than this are sent again from the newest on.
+_MOST_RESENDS: Final = 10
+
+
+def draw_times(times: Times, firing: int) -> None:
+    """Draw how many alerts there were and how fast they were answered."""
+
+    def mean(seconds: float | None) -> str:
+        return DASH if seconds is None else length_in_words(seconds)
+
+    draw_cards(
+        "alerts",
+        [
+            Card("Firing now", str(firing)),
+            Card("Alerts", str(times.alerts), note="began in this period"),
+            Card(
+                "Mean time to acknowledge",
+                mean(times.mean_time_to_acknowledge_s),
+                note=f"of {times.acknowledged} acknowledged",
+            ),
+            Card("Mean time to resolve", mean(times.mean_time_to_resolve_s), note=f"of {times.recovered} recovered"),
+        ],
+    )
+
+
+def draw_failing(rules: Sequence[AlertRule], zone: ZoneInfo) -> None:
+    """Draw the rules that could not be evaluated, or that have more groups in breach than may fire."""
+    for rule in rules:
+        if rule.last_error:
+            since = moment_in_words(rule.last_error_at, zone)
+            st.error(f"**{rule.name}** could not be evaluated at {since}: {rule.last_error}", icon=":material/report:")
+    for rule in rules:
+        if rule.groups_over_limit:
+            st.warning(
+                f"**{rule.name}**: {rule.groups_over_limit:,} more groups are in breach than its limit of "
+                f"{rule.group_limit} lets fire.",
+                icon=":material/filter_list:",
+            )
+
+
+def draw_firing(viewer: Viewer, alerts: Sequence[Alert], zone: ZoneInfo, *, can_change: bool) -> None:
+    """Draw the alerts that fire now, the most severe first, with what ops can do about each."""
+    for alert in sorted(alerts, key=lambda alert: (alert.severity != "critical", alert.started_at)):
+        with st.container(border=True, key=f"panel_alert_{alert.alert_id}", gap="xsmall"):
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.badge(
+                    alert.severity.capitalize(),
+                    icon=":material/local_fire_department:",
+                    color="red" if alert.severity == "critical" else "orange",
+                )
+                group = f": {alert.group_key}" if alert.group_key else ""
+                draw_title(f"{alert.rule_name}{group}")
+                if alert.acknowledged_at:
+                    st.badge(f"Acknowledged by {alert.acknowledged_by}", icon=":material/visibility:", color="blue")
+                if alert.silenced_until:
+                    until = moment_in_words(alert.silenced_until, zone)
+                    st.badge(f"Silenced until {until}", icon=":material/notifications_paused:", color="gray")
+            st.html(f'<div class="tr-facts">{_facts(alert, zone)}</div>')
+            if can_change:
+                with st.container(horizontal=True, gap="small"):
+                    _draw_actions(viewer, alert)
+
+
+def draw_silences(viewer: Viewer, silences: Sequence[Silence], zone: ZoneInfo, *, can_change: bool) -> None:
+    """Draw the silences that hold now."""
+    for silence in silences:
+        with line(f"silence_{silence.silence_id}"):
+            group = f": {silence.group_key}" if silence.group_key else ""
+            by = f" by {silence.created_by}" if silence.created_by else ""
+            note = f" · {silence.note}" if silence.note else ""
+            draw_facts(
+                f"{silence.rule_name}{group} is silenced", f"Until {moment_in_words(silence.ends_at, zone)}{by}{note}"
+            )
+            if can_change:
+                st.button(
+                    "End",
+                    key=f"alerts_silence_end_{silence.silence_id}",
+                    type="tertiary",
+                    icon=":material/notifications_active:",
+                    on_click=change,
+                    args=(
+                        lambda number=silence.silence_id: queries.end_silence(viewer, number),
+                        f"{silence.rule_name} sends again",
+                    ),
+                )
+
+
+def draw_history(alerts: Sequence[Alert], zone: ZoneInfo) -> None:
+    """Draw past alerts as a table."""
+    frame = pd.DataFrame(
+        {
+            "Rule": [alert.rule_name for alert in alerts],
+            "Group": [alert.group_key or DASH for alert in alerts],
+            "Severity": [alert.severity for alert in alerts],
+            "Value": [format_figure(alert.metric, alert.value) for alert in alerts],
+            "Threshold": [format_figure(alert.metric, alert.threshold) for alert in alerts],
+            "Started": [moment_in_words(alert.started_at, zone) for alert in alerts],
+            "Lasted": [
+                length_in_words((alert.resolved_at - alert.started_at).total_seconds()) if alert.resolved_at else DASH
+                for alert in alerts
+            ],
+            "End": [_ENDS.get(alert.resolution or "", alert.state) for alert in alerts],
+            "Acknowledged": [
+                f"{alert.acknowledged_by}{f': {alert.acknowledge_note}' if alert.acknowledge_note else ''}"
+                if alert.acknowledged_at
+                else DASH
+                for alert in alerts
+            ],
+        }
+    )
+    _draw_panel("History", "history", alerts, frame)
+
+
+def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
+    """Draw every change of state with its evidence, folded away."""
+    frame = pd.DataFrame(
+        {
+            "When": [moment_in_words(one.occurred_at, zone) for one in transitions],
+            "Rule": [one.rule_name for one in transitions],
+            "Group": [one.group_key or DASH for one in transitions],
+            "From": [one.from_state for one in transitions],
+            "To": [one.to_state for one in transitions],
+            "Value": [DASH if one.value is None else f"{float(one.value):.6g}" for one in transitions],
+            "Threshold": [DASH if one.threshold is None else f"{float(one.threshold):.6g}" for one in transitions],
+            "Sample": [DASH if one.sample_count is None else f"{one.sample_count:,}" for one in transitions],
+            "By": [one.actor or DASH for one in transitions],
+            "Note": [(one.note or DASH).replace("_", " ") for one in transitions],
+        }
+    )
+    with st.expander("Every change of state", icon=":material/timeline:", key="alerts_transitions_more"):
+        _draw_panel("Transitions", "transitions", transitions, frame)
+
+
+def draw_outbox(viewer: Viewer, messages: Sequence[Notification], zone: ZoneInfo, *, can_change: bool) -> None:
+    """Draw the messages and what became of them; dead ones can be sent again."""
+    frame = pd.DataFrame(
+        {
+            "Rule": [message.rule_name or DASH for message in messages],
+            "Channel": [message.channel_name or DASH for message in messages],
+            "Event": [message.event for message in messages],
+            "State": [message.state for message in messages],
+            "Attempts": [message.attempts for message in messages],
+            "Created": [moment_in_words(message.created_at, zone) for message in messages],
+            "Sent": [moment_in_words(message.sent_at, zone) for message in messages],
+            "Next attempt": [moment_in_words(message.next_attempt_at, zone) for message in messages],
+            "Last error": [message.last_error or DASH for message in messages],
+        }
+    )
+    _draw_panel("Messages", "outbox", messages, frame)
+    dead = [message for message in messages if message.can_resend]
+    for message in dead[:_MOST_RESENDS] if can_change else []:
+        with line(f"dead_{message.notification_id}"):
+            what = f"{message.event} of {message.rule_name}" if message.rule_name else message.event
+            draw_facts(
+                f"Not delivered to {message.channel_name}: {what}",
+                f"{moment_in_words(message.created_at, zone)} · {message.last_error or DASH}",
+            )
+            st.button(
+                "Send again",
+                key=f"alerts_resend_{message.notification_id}",
+                type="tertiary",
+                icon=":material/replay:",
+                on_click=change,
+                args=(
+                    lambda number=message.notification_id: queries.resend_notification(viewer, number),
+                    "The message waits to be sent",
+                ),
+            )
+
+
+def _facts(alert: Alert, zone: ZoneInfo) -> str:
+    value, threshold = (format_figure(alert.metric, figure) for figure in (alert.value, alert.threshold))
+    text = f"{html.escape(METRICS.get(alert.metric, alert.metric))} <b>{value}</b>, threshold {threshold}"
+    if alert.current_value is not None and alert.current_value != alert.value:
+        text += f", now {format_figure(alert.metric, alert.current_value)}"
+    if alert.sample_count is not None:
+        text += f" · {alert.sample_count:,} {'requests' if 'route_' in alert.metric else 'calls'}"
+    if alert.metric.startswith("budget_") and alert.evidence.get("spent"):
+        spent, amount = (Decimal(str(alert.evidence[name])) for name in ("spent", "amount"))
+        text += f" · {format_usd(spent)} of {format_usd(amount)}"
+    if explanation := alert.evidence.get("explanation"):
+        text += f" · {html.escape(str(explanation))}"
+    text += html.escape(describe_scope(alert.scope).replace(", ", " · ", 1))
+    text += f" · since {moment_in_words(alert.started_at, zone)}"
+    if alert.acknowledge_note:
+        text += f" · “{html.escape(alert.acknowledge_note)}”"
+    return text
+
+
+def _draw_actions(viewer: Viewer, alert: Alert) -> None:
+    if alert.acknowledged_at is None:
+        with st.popover("Acknowledge", icon=":material/visibility:", key=f"alerts_acknowledge_{alert.alert_id}"):
+            note = f"alerts_note_{alert.alert_id}"
+            st.text_input("Note", key=note, max_chars=500)
+            st.button(
+                "I look after it",
+                key=f"alerts_acknowledge_save_{alert.alert_id}",
+                type="primary",
+                on_click=change,
+                args=(
+                    lambda: queries.acknowledge_alert(viewer, alert.alert_id, _typed(note)),
+                    f"{alert.rule_name} acknowledged",
+                ),
+            )
+    if alert.rule_id is None:
+        return
+    rule_id = alert.rule_id
+    with st.popover("Silence", icon=":material/notifications_paused:", key=f"alerts_silence_{alert.alert_id}"):
+        length = st.selectbox("For", list(SILENCES), key=f"alerts_silence_for_{alert.alert_id}")
+        if alert.group_key:
+            st.toggle(f"Only {alert.group_key}", value=True, key=f"alerts_silence_one_{alert.alert_id}")
+        st.text_input("Reason", key=f"alerts_silence_note_{alert.alert_id}", max_chars=500)
+        st.button(
+            "Send nothing",
+            key=f"alerts_silence_save_{alert.alert_id}",
+            type="primary",
+            on_click=change,
+            args=(lambda: _silence(viewer, alert, rule_id), f"{alert.rule_name} is silenced for {length}"),
+        )
+
+
+def _silence(viewer: Viewer, alert: Alert, rule_id: int) -> None:
+    length = SILENCES[st.session_state[f"alerts_silence_for_{alert.alert_id}"]]
+    group = alert.group_key if st.session_state.get(f"alerts_silence_one_{alert.alert_id}") else None
+    reason = _typed(f"alerts_silence_note_{alert.alert_id}")
+    queries.silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
+
+
+def _typed(key: str) -> str:
+    # A callback looks at the widget itself: what was typed just before the click is not in the last drawing yet.
+    return str(st.session_state.get(key) or "")
+
+
+def _draw_panel(title: str, name: str, rows: Sequence[BaseModel], frame: pd.DataFrame) -> None:
+    with st.container(border=True, key=f"panel_alerts_{name}"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            draw_title(title)
+            if rows:
+                draw_download("alerts", name, rows)
+        if not rows:
+            st.caption("None in this period.")
+            return
+        right = {column: st.column_config.TextColumn(column, alignment="right") for column in _FIGURES & {*frame}}
+        st.dataframe(frame, key=f"alerts_{name}_table", hide_index=True, height="content", column_config=right)

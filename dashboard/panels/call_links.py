@@ -1,0 +1,61 @@
+"""Ways to the calls behind a figure: addresses and links of the Calls page with the filters set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
+
+import streamlit as st
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dashboard.selection.filters import Selection
+    from ingest.documents.pages import Row, SpeedRow
+
+PAGE: Final = Path(__file__).parents[1] / "app_pages" / "calls.py"
+# What a ranking is by, and the filter that leaves one of its rows.
+FILTER_OF: Final = {
+    "Model": "model",
+    "Feature": "feature",
+    "User": "user_id",
+    "Provider": "provider",
+    "Environment": "environment",
+    "Operation": "operation",
+    "Status": "status",
+}
+
+
+def calls_query(selection: Selection, **filters: str) -> dict[str, str | list[str]]:
+    """Return the address of the calls that a choice leaves, restricted further; charts and their split aside."""
+    for name, value in filters.items():
+        selection = selection.with_filter(name, [value])
+    return {name: value for name, value in selection.to_query().items() if name != "group"}
+
+
+def calls_address(selection: Selection, **filters: str) -> str:
+    """Return the same as a link beside the other pages."""
+    return f"calls?{urlencode(calls_query(selection, **filters), doseq=True)}"
+
+
+def draw_calls_link(
+    page: str, selection: Selection, ranking: str, rows: Sequence[Row] | Sequence[SpeedRow], chosen: int | None
+) -> None:
+    """Draw, below a table, the way to the calls of its chosen row, or how to choose one."""
+    row = rows[chosen] if chosen is not None and chosen < len(rows) else None
+    with st.container(key=f"calls_link_{page}"):
+        if row is None or not row.key or row.is_other:
+            st.caption("Choose a row to see its calls.")
+            return
+        st.page_link(
+            PAGE,
+            label=f"Calls of {_plain(row.key)}",
+            icon=":material/receipt_long:",
+            query_params=calls_query(selection, **{FILTER_OF[ranking]: row.key}),
+        )
+
+
+def _plain(text: str) -> str:
+    """Write a name so that Markdown takes none of its characters as formatting."""
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in text)

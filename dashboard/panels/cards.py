@@ -1,0 +1,231 @@
+"""Cards, legends and rankings: the figures around the charts."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import streamlit as st
+
+from ingest.words import (
+    DASH,
+    UNCHANGED,
+    format_change,
+    format_count,
+    format_duration,
+    format_exact_usd,
+    format_share,
+    format_usd,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from decimal import Decimal
+
+    from ingest.documents.pages import Totals
+
+DeltaColour = Literal["normal", "inverse", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One key figure.
+
+    Attributes:
+        label: What it is.
+        value: The figure as people read it; a dash for unknown.
+        change: The change against the period before, None for nothing to compare with.
+        note: One short line on where the figure comes from or what it consists of.
+        help: The exact figure or how it is computed, shown on demand.
+        colour: "inverse" where more is worse, "off" where more is neither.
+    """
+
+    label: str
+    value: str
+    change: str | None = None
+    note: str = ""
+    help: str | None = None
+    colour: DeltaColour = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One line of a ranking; `share` is 0 to 1, None for unknown, `address` where its calls are shown."""
+
+    name: str
+    value: str
+    share: float | None
+    is_other: bool = False
+    address: str = ""
+
+
+def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
+    """Return the card of a period's spend, with the share of it that is not certain."""
+    return Card(
+        label,
+        format_usd(totals.cost),
+        format_change(totals.cost, previous.cost),
+        cost_note(totals),
+        f"Exactly {format_exact_usd(totals.cost)}"
+        if totals.cost is not None
+        else "No call of this period has a price.",
+        "inverse",
+    )
+
+
+def cost_note(totals: Totals) -> str:
+    """Say how certain a sum is: the share priced as the fallback model, without a price, with estimated tokens."""
+    parts = []
+    if totals.fallback_cost:
+        parts.append(f"{format_share(totals.fallback_cost, totals.cost)} fallback price")
+    if totals.unpriced_requests:
+        parts.append(f"{format_share(totals.unpriced_requests, totals.requests)} unpriced")
+    if totals.estimated_requests:
+        parts.append(f"{format_share(totals.estimated_requests, totals.requests)} estimated")
+    if parts:
+        return " · ".join(parts)
+    return "All priced, all reported" if totals.requests else ""
+
+
+def priced_card(totals: Totals) -> Card:
+    """Return the card of the share of requests that have a price; it says 100% only when all have one."""
+    priced = totals.requests - totals.unpriced_requests
+    share = format_share(priced, totals.requests)
+    return Card(
+        "Requests with a price",
+        ">99.9%" if totals.unpriced_requests and share == "100.0%" else share,
+        note=f"{totals.unpriced_requests:,} unpriced" if totals.unpriced_requests else "none unpriced",
+        help=f"{priced:,} of {totals.requests:,} requests. What unpriced requests cost is in no sum.",
+    )
+
+
+def requests_card(totals: Totals, previous: Totals) -> Card:
+    """Return the card of the number of calls."""
+    return Card(
+        "Requests",
+        format_count(totals.requests),
+        format_change(totals.requests, previous.requests),
+        f"{format_count(totals.cancelled)} cancelled" if totals.cancelled else "",
+        f"Exactly {totals.requests:,}",
+    )
+
+
+def tokens_card(totals: Totals, previous: Totals) -> Card:
+    """Return the card of all tokens."""
+    return Card(
+        "Tokens",
+        format_count(totals.total_tokens),
+        format_change(totals.total_tokens, previous.total_tokens),
+        f"{format_share(totals.prompt_tokens, totals.total_tokens)} prompt",
+        f"{totals.prompt_tokens:,} prompt and {totals.completion_tokens:,} completion tokens",
+    )
+
+
+def users_card(totals: Totals, previous: Totals) -> Card:
+    """Return the card of the number of people who made a call."""
+    return Card(
+        "Users", format_count(totals.users), format_change(totals.users, previous.users), "with at least one call"
+    )
+
+
+def cached_card(totals: Totals, previous: Totals) -> Card:
+    """Return the card of the cached share of the input."""
+    before = previous.cached_tokens / previous.prompt_tokens if previous.prompt_tokens else None
+    share = totals.cached_tokens / totals.prompt_tokens if totals.prompt_tokens else None
+    return Card(
+        "Cached input",
+        format_share(share, 1),
+        format_change(share, before),
+        f"{format_count(totals.cached_tokens)} tokens",
+    )
+
+
+def error_card(requests: int, errors: int, previous_requests: int, previous_errors: int) -> Card:
+    """Return the card of the error rate; its change is the rate's relative change."""
+    before = previous_errors / previous_requests if previous_requests else None
+    return Card(
+        "Error rate",
+        format_share(errors, requests),
+        format_change(errors / requests, before) if requests else None,
+        f"{format_count(errors)} failed",
+        "Calls that ended in an error, of all calls",
+        "inverse",
+    )
+
+
+def latency_card(label: str, now: float | None, before: float | None, note: str, help_text: str) -> Card:
+    """Return the card of a duration in milliseconds."""
+    return Card(label, format_duration(now), format_change(now, before), note, help_text, "inverse")
+
+
+def draw_cards(page: str, cards: Sequence[Card], before: str = "") -> None:
+    """Draw key figures in a grid: four in a row, two on a phone.
+
+    Args:
+        page: Short name of the page.
+        cards: The figures.
+        before: Length of the period that changes are measured against, such as "7d".
+    """
+    with st.container(key="cards"):
+        for index, card in enumerate(cards):
+            with st.container(border=True, key=f"card_{page}_{index}"):
+                st.metric(
+                    card.label,
+                    card.value,
+                    card.change,
+                    delta_color="off" if card.change in (None, UNCHANGED) else card.colour,
+                    delta_arrow="off" if card.change == UNCHANGED else "auto",
+                    help=card.help,
+                    delta_description=f"vs {before} before" if card.change and before else None,
+                )
+                st.html(f'<div class="tr-note">{html.escape(card.note)}</div>')
+
+
+def draw_title(title: str, subtitle: str = "") -> None:
+    """Draw the title of a panel."""
+    below = f'<div class="tr-subtitle">{html.escape(subtitle)}</div>' if subtitle else ""
+    st.html(f'<div class="tr-title" role="heading" aria-level="2">{html.escape(title)}</div>{below}')
+
+
+def draw_legend(names: Sequence[str], colours: Sequence[str], values: Sequence[str] | None = None) -> None:
+    """Draw a chart's legend, each name with its value."""
+    shown = values or [""] * len(names)
+    items = "".join(
+        f'<span><i style="background:{colour}"></i>{html.escape(name)}'
+        + (f"<b>{html.escape(value)}</b>" if value else "")
+        + "</span>"
+        for name, colour, value in zip(names, colours, shown, strict=True)
+    )
+    st.html(f'<div class="tr-legend">{items}</div>')
+
+
+def draw_bars(bars: Sequence[Bar], heads: tuple[str, str], *, is_bad: bool = False) -> None:
+    """Draw a ranking: a bar behind each line shows its share."""
+    lines = "".join(_line(bar, is_bad=is_bad) for bar in bars)
+    head = f'<div class="head"><span>{html.escape(heads[0])}</span><span>{html.escape(heads[1])}</span></div>'
+    st.html(f'<div class="tr-bars">{head}{lines}</div>')
+
+
+def share_of(part: Decimal | int | None, whole: Decimal | int | None) -> float | None:
+    """Return part of whole as a number from 0 to 1; None where either is unknown."""
+    return float(part) / float(whole) if part is not None and whole else None
+
+
+def name_of(key: str | None, *, is_other: bool = False, keys: int | None = None) -> str:
+    """Write a ranking's key: what did not fit is "Other" with how many these are, an empty name a dash."""
+    if is_other:
+        return f"Other ({keys:,})" if keys else "Other"
+    return key or DASH
+
+
+def _line(bar: Bar, *, is_bad: bool) -> str:
+    kind = "other" if bar.is_other else "bad" if is_bad else ""
+    width = min(max(bar.share or 0, 0), 1) * 100
+    name = html.escape(bar.name)
+    shown = f'<a href="{html.escape(bar.address)}" target="_self">{name}</a>' if bar.address else name
+    return (
+        f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{shown}</span>'
+        f'<span class="value">{html.escape(bar.value)}</span>'
+        f'<span class="share">{format_share(bar.share, 1)}</span></div>'
+    )

@@ -1,0 +1,241 @@
+"""How far the costs can be trusted and where they could be lower: certainty, the provider's bill, savings."""
+
+from __future__ import annotations
+
+import html
+from datetime import UTC, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
+from dashboard.reads import pages as queries
+from dashboard.selection.filters import DIMENSIONS, Window
+from ingest.errors import FunctionNotFoundError, TreeringError
+from ingest.words import DASH, format_count, format_share, format_usd
+from pricing.savings import headline
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dashboard.reads.viewer import Viewer
+    from dashboard.selection.filters import Selection
+    from ingest.documents.pages import Costs, DriftCause, Reconciliation, Totals
+    from pricing.savings import Suggestion
+
+MAX_SUGGESTIONS: Final = 5
+MAX_CAUSES: Final = 4
+# A bill comes by the whole UTC day, some days late: a shorter look back would compare nothing.
+SHORTEST_COMPARISON: Final = timedelta(days=7)
+DEFAULT_BILL: Final = "openai"
+
+CAUSES: Final = {
+    "calls_not_recorded": "Calls that were not recorded",
+    "calls_not_billed": "Recorded, but not billed here",
+    "unpriced_models": "Recorded without a price",
+    "fallback_prices": "Priced as the fallback model",
+    "other_services": "Other services on the bill",
+    "estimated_usage": "Tokens counted by us",
+    "service_tiers": "Served on another tier",
+    "not_rolled_up": "Recorded, not counted yet",
+    "rounding": "Rounding on the bill, at most",
+    "unexplained": "Not explained",
+}
+# Filters as sentences call them; a bill is by provider and environment alone.
+_NAMES: Final = {
+    "model": "model",
+    "feature": "feature",
+    "provider": "provider",
+    "operation": "operation",
+    "status": "status",
+    "user_id": "user",
+    "metadata": "kind of metadata",
+}
+_PROVIDERS: Final = {"openai": "OpenAI", "azure": "Azure", "anthropic": "Anthropic", "google": "Google"}
+_EVIDENCE: Final = {
+    "requests": "requests",
+    "cost": "cost so far",
+    "cheaper_by": "cheaper per call",
+    "repeats": "repeated beginnings",
+    "missed": "of them not cached",
+    "prefixes": "different beginnings",
+    "prompt_tokens": "prompt tokens",
+    "cached_tokens": "cached tokens",
+}
+
+
+def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
+    """Draw the panels below the trend; a member has no bill and no savings to see."""
+    if document.access == "member":
+        draw_certainty(document.totals, is_ops=False)
+        return
+    left, right = st.columns(2, gap="small")
+    with left:
+        draw_certainty(document.totals, is_ops=document.access == "ops")
+    with right:
+        draw_bill(viewer, selection, document)
+    draw_savings(viewer, selection)
+
+
+def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
+    """Draw which part of the requests is unpriced, at the fallback price or estimated, and what helps."""
+    with st.container(border=True, key="panel_costs_certainty", height="stretch"):
+        draw_title("How certain the sum is")
+        lines = certainty_bars(totals)
+        if not lines:
+            st.caption("Every request has a price of its own and the tokens that its provider reported.")
+            return
+        draw_bars(lines, ("Requests", "Count · cost, share"))
+        if totals.unpriced_requests or totals.fallback_requests:
+            if is_ops:
+                st.page_link(
+                    Path(__file__).parents[1] / "app_pages" / "settings.py",
+                    label="Add the missing prices in Settings, Prices; then reprice",
+                    icon=":material/sell:",
+                )
+            else:
+                st.caption("Somebody with the role ops can add the missing prices in Settings and reprice.")
+        if totals.estimated_requests:
+            st.caption(
+                "Estimated: the answer carried no usage, so the tokens were counted here. For streams ask for it: "
+                '`stream_options={"include_usage": True}`.'
+            )
+
+
+def certainty_bars(totals: Totals) -> list[Bar]:
+    """Return a line for each kind of request whose cost is not certain, none where all are."""
+    kinds = [
+        ("Without a price", totals.unpriced_requests, "in no sum"),
+        ("At the fallback model's price", totals.fallback_requests, format_usd(totals.fallback_cost)),
+        ("With estimated tokens", totals.estimated_requests, ""),
+    ]
+    return [
+        Bar(name, " · ".join(filter(None, (format_count(count), cost))), share_of(count, totals.requests))
+        for name, count, cost in kinds
+        if count
+    ]
+
+
+def draw_bill(viewer: Viewer, selection: Selection, document: Costs) -> None:
+    """Draw the difference from the provider's bill, or in one line why there is none."""
+    with st.container(border=True, key="panel_costs_bill", height="stretch"):
+        provider = selection.provider[0] if selection.provider else DEFAULT_BILL
+        unsplit = [_NAMES[name] for name in _NAMES if name != "provider" and getattr(selection, name)]
+        if unsplit or len(selection.provider) > 1:
+            what = "several providers" if not unsplit else " or ".join(unsplit)
+            draw_title("The provider's bill")
+            st.caption(f"A bill cannot be compared for {what}: clear that filter to see the difference.")
+            return
+        end = document.to_time.astimezone(UTC)
+        start = min(document.from_time.astimezone(UTC), end - SHORTEST_COMPARISON)
+        filters: tuple[tuple[str, str | tuple[str, ...]], ...] = (("provider", (provider,)),)
+        if selection.environment:
+            filters += (("environment", selection.environment),)
+        try:
+            bill = queries.get_reconciliation(viewer, Window(start, end, filters))
+        except TreeringError as error:
+            draw_title("The provider's bill")
+            _draw_unread(error)
+            return
+        _draw_drift(bill)
+
+
+def _draw_drift(bill: Reconciliation) -> None:
+    totals = bill.totals
+    if not totals.days or totals.drift is None:
+        draw_title("The provider's bill")
+        st.caption(
+            "No bill to compare with: `treering reconcile` reads OpenAI's with `OPENAI_ADMIN_KEY`, or an invoice "
+            "with `--import`."
+        )
+        return
+    days = "1 day" if totals.days == 1 else f"{totals.days} days"
+    draw_title(f"The bill of {_PROVIDERS.get(bill.provider, bill.provider)}", f"{days} (UTC) compared")
+    sign = "+" if totals.drift > 0 else ""
+    st.html(
+        f'<div class="tr-figure">{sign}{format_usd(totals.drift)}'
+        f"<span>{sign}{format_share(totals.drift_fraction, 1)} of the bill</span></div>"
+        f'<div class="tr-facts">Billed {format_usd(totals.billed_cost)}, recorded '
+        f"{format_usd(totals.recorded_cost)}. Above zero, the bill has more.</div>"
+    )
+    causes = top_causes(bill.explanations)
+    if causes:
+        drift = abs(totals.drift)
+        draw_bars(
+            [
+                Bar(CAUSES.get(cause.cause, cause.cause), _cause_value(cause), _cause_share(cause, drift))
+                for cause in causes
+            ],
+            ("What could explain it", "US$ or requests"),
+        )
+
+
+def top_causes(causes: Sequence[DriftCause]) -> list[DriftCause]:
+    """Return the explanations that weigh most: by amount, then those known by requests alone."""
+    known = [cause for cause in causes if cause.amount or cause.requests]
+    return sorted(known, key=lambda cause: (-abs(cause.amount or Decimal(0)), -(cause.requests or 0)))[:MAX_CAUSES]
+
+
+def draw_savings(viewer: Viewer, selection: Selection) -> None:
+    """Draw what would save money, the most first."""
+    filters = tuple((name, getattr(selection, name)) for name in DIMENSIONS if getattr(selection, name))
+    unsplit = [_NAMES[name] for name in _NAMES if name not in DIMENSIONS and getattr(selection, name)]
+    with st.container(border=True, key="panel_costs_savings"):
+        draw_title("Savings", "From the last 30 days, at list prices and your own.")
+        if unsplit:
+            st.caption(f"Savings are not concluded for one {' or '.join(unsplit)}: clear that filter to see them.")
+            return
+        try:
+            found = queries.get_savings(viewer, filters)
+        except TreeringError as error:
+            _draw_unread(error)
+            return
+        if not found:
+            st.caption(
+                "Nothing found that is certain enough: no cheaper snapshot of a model in use and no missed caching "
+                "worth a dollar a month, among models with at least 200 calls on 3 days."
+            )
+            return
+        for suggestion in found[:MAX_SUGGESTIONS]:
+            st.html(_suggestion(suggestion))
+        if len(found) > MAX_SUGGESTIONS:
+            rest = sum((suggestion.saved_per_month for suggestion in found[MAX_SUGGESTIONS:]), Decimal(0))
+            st.caption(
+                f"{len(found) - MAX_SUGGESTIONS} smaller ones are not shown, together {format_usd(rest)} a month."
+            )
+
+
+def _suggestion(suggestion: Suggestion) -> str:
+    facts = ", ".join(_fact(name, value) for name, value in suggestion.evidence.items())
+    return (
+        '<div class="tr-saving">'
+        f"<div><b>{html.escape(headline(suggestion))}</b>"
+        f'<div class="tr-facts">Assumes: {html.escape(" ".join(suggestion.assumptions))}</div>'
+        f'<div class="tr-facts">Rests on: {html.escape(facts)}. Confidence: {suggestion.confidence}.</div></div>'
+        f'<div class="amount">{format_usd(suggestion.saved_per_month)}<span>a month</span></div></div>'
+    )
+
+
+def _fact(name: str, value: int | Decimal) -> str:
+    label = _EVIDENCE.get(name, name.replace("_", " "))
+    if isinstance(value, int):
+        return f"{value:,} {label}"
+    return f"{format_share(value, 1) if name == 'cheaper_by' else format_usd(value)} {label}"
+
+
+def _cause_value(cause: DriftCause) -> str:
+    counted = f"{cause.requests:,} requests" if cause.requests else ""
+    return " · ".join(filter(None, (format_usd(cause.amount) if cause.amount is not None else "", counted))) or DASH
+
+
+def _cause_share(cause: DriftCause, drift: Decimal) -> float | None:
+    return None if cause.amount is None else share_of(abs(cause.amount), drift)
+
+
+def _draw_unread(error: TreeringError) -> None:
+    if isinstance(error, FunctionNotFoundError):
+        st.caption("The database is older than this app: apply the migrations with `treering migrate`.")
+    else:
+        st.caption(f"This could not be read: {error}")

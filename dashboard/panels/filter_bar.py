@@ -1,0 +1,254 @@
+"""The controls of a page's header: period, filters, time zone, live refresh; the address bar holds what is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from dashboard.selection.filters import (
+    CALL_FILTERS,
+    FILTERS,
+    GROUPS,
+    LONGEST_DAYS,
+    MAX_VALUES,
+    PERIODS,
+    QUERY_KEYS,
+    STATUSES,
+    Selection,
+    parse_query,
+)
+from dashboard.selection.metadata import MAX_PAIRS, tidy_pair, tidy_pairs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.documents.pages import Options
+
+_STATE: Final = "selection"
+_LABELS: Final = {
+    "model": "Models",
+    "feature": "Features",
+    "provider": "Providers",
+    "environment": "Environments",
+    "operation": "Operations",
+    "status": "Status",
+    "user_id": "Users",
+    "error_type": "Error types",
+    "session_id": "Sessions",
+}
+# Of these there are more than fit a list: they can be typed.
+_TYPED: Final = {"user_id": "All: type an id", "session_id": "All: type an id"}
+_FAULT: Final = "metadata_fault"
+
+
+def current_selection() -> Selection:
+    """Return what the viewer has chosen: the address bar when it says something, else what this session had."""
+    query = {key: st.query_params.get_all(key) for key in QUERY_KEYS if key in st.query_params}
+    # Streamlit empties the address when the page changes: the choice goes along.
+    selection = parse_query(query) if query else st.session_state.get(_STATE, Selection())
+    store_selection(selection)
+    return selection
+
+
+def store_selection(selection: Selection) -> None:
+    """Make a choice the session's, and write it to the address bar so that the link can be shared."""
+    st.session_state[_STATE] = selection
+    wanted = selection.to_query()
+    for key in QUERY_KEYS:
+        if key in wanted:
+            if st.query_params.get_all(key) != _listed(wanted[key]):
+                st.query_params[key] = wanted[key]
+        elif key in st.query_params:
+            del st.query_params[key]
+
+
+def draw_period(page: str, selection: Selection, today: date) -> None:
+    """Draw the period selector, with two days for a custom period."""
+    key = f"{page}_period"
+    st.session_state[key] = selection.period
+    st.segmented_control(
+        "Period",
+        list(PERIODS),
+        format_func=lambda name: PERIODS[name].label,
+        key=key,
+        required=True,
+        label_visibility="collapsed",
+        on_change=_take_period,
+        args=(page, today),
+    )
+    if selection.period == "custom":
+        days = f"{page}_days"
+        st.session_state[days] = (selection.first_day, selection.last_day)
+        st.date_input(
+            "Days",
+            key=days,
+            max_value=today,
+            format="YYYY-MM-DD",
+            label_visibility="collapsed",
+            width=230,
+            on_change=_take_days,
+            args=(page,),
+        )
+
+
+def draw_filters(
+    page: str, selection: Selection, options: Options, users: Sequence[str] | None = (), *, is_calls: bool = False
+) -> None:
+    """Draw the filters behind one button that says how many are set.
+
+    Args:
+        page: Short name of the page.
+        selection: What is chosen.
+        options: The values that occur.
+        users: Some users to choose from; None where the viewer sees their own calls alone.
+        is_calls: Whether the page shows single calls, which more can be said about.
+    """
+    count = selection.filter_count
+    label = f"Filters · {count}" if count else "Filters"
+    known = {
+        "model": options.models,
+        "feature": options.features,
+        "provider": options.providers,
+        "environment": options.environments,
+        "operation": options.operations,
+        "status": STATUSES,
+        "user_id": users or (),
+        "error_type": options.error_types,
+    }
+    names = [name for name in (*FILTERS, *(CALL_FILTERS if is_calls else ())) if name != "user_id" or users is not None]
+    with st.popover(label, icon=":material/filter_list:", key=f"{page}_filters"):
+        with st.container(key="filter_grid"):
+            for name in names:
+                _draw_choice(page, name, getattr(selection, name), known.get(name, ()))
+        _draw_metadata(page, selection)
+        zone = f"{page}_zone"
+        st.session_state[zone] = selection.is_reporting_zone
+        st.toggle(
+            "Days in the reporting time zone",
+            key=zone,
+            on_change=_take_zone,
+            args=(page,),
+            help="Off: days begin at midnight where you are. On: at midnight in the team's reporting zone.",
+        )
+        if count:
+            st.button("Clear filters", key=f"{page}_clear_filters", on_click=clear_filters)
+
+
+def draw_live(page: str) -> bool:
+    """Draw the switch of the live refresh; on at first."""
+    st.session_state.setdefault("live", True)
+    key = f"{page}_live"
+    st.session_state[key] = st.session_state["live"]
+    is_live: bool = st.toggle("Live", key=key, on_change=_take_live, args=(page,))
+    return is_live
+
+
+def draw_group(page: str, selection: Selection, *, is_user_shown: bool) -> None:
+    """Draw the choice of what a chart is split by. A member has only themselves, so no users to split by."""
+    names = [name for name in GROUPS if name != "user_id" or is_user_shown]
+    key = f"{page}_group"
+    st.session_state[key] = selection.group if selection.group in names else "model"
+    st.selectbox(
+        "Split by",
+        names,
+        format_func=lambda name: f"By {GROUPS[name].lower()}",
+        key=key,
+        label_visibility="collapsed",
+        width=150,
+        on_change=_take_group,
+        args=(page,),
+    )
+
+
+def clear_filters() -> None:
+    """Forget all filters, keep the period."""
+    store_selection(current_selection().without_filters())
+
+
+def clear_filter(name: str) -> None:
+    """Forget one filter."""
+    store_selection(current_selection().with_filter(name, ()))
+
+
+def show_days_around(moment: datetime) -> None:
+    """Choose the week that ends on the day of a moment."""
+    day = moment.date()
+    store_selection(replace(current_selection(), period="custom", first_day=day - timedelta(days=6), last_day=day))
+
+
+def _draw_choice(page: str, name: str, chosen: tuple[str, ...], known: Sequence[str]) -> None:
+    key = f"{page}_{name}"
+    st.session_state[key] = list(chosen)
+    st.multiselect(
+        _LABELS[name],
+        [*known, *(value for value in chosen if value not in known)] if name == "status" else sorted({*known, *chosen}),
+        key=key,
+        placeholder=_TYPED.get(name, "All"),
+        accept_new_options=name in _TYPED,
+        max_selections=MAX_VALUES,
+        on_change=_take_filter,
+        args=(page, name),
+    )
+
+
+def _draw_metadata(page: str, selection: Selection) -> None:
+    key = f"{page}_metadata"
+    st.session_state[key] = list(selection.metadata)
+    st.multiselect(
+        "Metadata",
+        list(selection.metadata),
+        key=key,
+        placeholder="Any: type plan=pro",
+        accept_new_options=True,
+        max_selections=MAX_PAIRS,
+        on_change=_take_metadata,
+        args=(page,),
+        help="Calls whose metadata has all of these, in at most 7 days. `seats=5` is a number and `beta=true` a "
+        'boolean, as recorded; in quotes they are text: `order="17"`.',
+    )
+    if fault := st.session_state.pop(_FAULT, ""):
+        st.error(f"{fault} is not a pair of a key and a text, number or boolean, such as plan=pro.")
+
+
+def _take_period(page: str, today: date) -> None:
+    selection = replace(current_selection(), period=st.session_state[f"{page}_period"])
+    if selection.period == "custom" and not (selection.first_day and selection.last_day):
+        selection = replace(selection, first_day=today - timedelta(days=6), last_day=today)
+    store_selection(selection)
+
+
+def _take_days(page: str) -> None:
+    days: tuple[date, ...] = st.session_state[f"{page}_days"]
+    if len(days) == 2:  # after the first click on the calendar there is one
+        last = min(days[1], days[0] + timedelta(days=LONGEST_DAYS - 1))
+        store_selection(replace(current_selection(), first_day=days[0], last_day=last))
+
+
+def _take_filter(page: str, name: str) -> None:
+    store_selection(current_selection().with_filter(name, st.session_state[f"{page}_{name}"]))
+
+
+def _take_metadata(page: str) -> None:
+    typed: list[str] = st.session_state[f"{page}_metadata"]
+    wrong = [text for text in typed if tidy_pair(text) is None]
+    st.session_state[_FAULT] = wrong[0] if wrong else ""
+    store_selection(current_selection().with_filter("metadata", tidy_pairs(typed)))
+
+
+def _take_zone(page: str) -> None:
+    store_selection(replace(current_selection(), is_reporting_zone=st.session_state[f"{page}_zone"]))
+
+
+def _take_live(page: str) -> None:
+    st.session_state["live"] = st.session_state[f"{page}_live"]
+
+
+def _take_group(page: str) -> None:
+    store_selection(replace(current_selection(), group=st.session_state[f"{page}_group"]))
+
+
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value

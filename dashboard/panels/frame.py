@@ -1,0 +1,288 @@
+"""The frame of every page: header with controls, notes, and what is shown instead of figures when there are none."""
+
+from __future__ import annotations
+
+import html
+import time
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+import streamlit as st
+
+from dashboard.figures.frames import BUCKET_UNITS
+from dashboard.panels import filter_bar
+from dashboard.panels.outlook import month_outlook
+from dashboard.reads import pages as queries
+from dashboard.reads.viewer import Viewer, require_viewer
+from dashboard.selection.filters import PERIODS, Selection, viewer_zone
+from ingest.documents.pages import Options, Page
+from ingest.errors import (
+    ConfigurationError,
+    DatabaseError,
+    DatabaseUnavailableError,
+    FunctionNotFoundError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    TreeringError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dashboard.selection.filters import Window
+    from ingest.forecasting.forecast import MonthForecast
+
+D = TypeVar("D", bound=Page)
+
+# The worker counts once a second: more rows than this, or rows waiting longer, mean that figures lag behind.
+MANY_PENDING_ROWS: Final = 20_000
+LONG_PENDING_S: Final = 30.0
+
+_SNIPPET: Final = """from ingest import record_usage
+
+record_usage(user_id="user_2abc", model="gpt-4o", prompt_tokens=150, completion_tokens=50, feature="chat")
+"""
+
+
+@dataclass(frozen=True)
+class View(Generic[D]):
+    """One page as one viewer sees it now."""
+
+    key: str
+    viewer: Viewer
+    selection: Selection
+    zone: ZoneInfo
+    reader: Callable[[Viewer, Window], D]
+    is_grouped: bool
+    refresh_s: int | None
+
+    def read(self) -> D | None:
+        """Read the page's document and draw its notes; draw the empty or the error state and return None instead."""
+        try:
+            document = self._fetch()
+        except TreeringError as error:
+            if not draw_refusal(self.key, self.selection, self.zone, error):
+                draw_error(self.key, error)
+            return None
+        if document.totals.requests == 0 and not _has_routes(document):
+            _draw_notes(document, "")
+            draw_empty(self.key, self.selection, document.newest_event_at, self.zone)
+            return None
+        _draw_notes(document, _scope(document, self.selection))
+        return document
+
+    def outlook(self) -> MonthForecast | None:
+        """Return the forecast of the viewer's month for what is selected; None without one."""
+        return month_outlook(self.viewer, self.selection, self.zone, datetime.now(UTC))
+
+    def options(self) -> Options:
+        """Return the values for the filters; none while the database cannot be read."""
+        try:
+            return self._fetch().options
+        except TreeringError:
+            return Options()
+
+    def users(self) -> list[str] | None:
+        """Return the users that the page names, for the filters; None for a viewer who has only themselves."""
+        try:
+            document = self._fetch()
+        except TreeringError:
+            return list(self.selection.user_id) or None
+        if document.access == "member":
+            return None
+        return [row.key for name in ("top_users", "by_user") for row in getattr(document, name, ()) if row.key]
+
+    def _fetch(self) -> D:
+        now = datetime.now(UTC)
+        return self.reader(self.viewer, self.selection.window(now, self.zone, is_grouped=self.is_grouped))
+
+
+def open_page(key: str, title: str, reader: Callable[[Viewer, Window], D], *, is_grouped: bool = False) -> View[D]:
+    """Draw a page's header and return the view to read from.
+
+    Args:
+        key: Short name of the page; the keys of its widgets begin with it.
+        title: What the header says.
+        reader: The one read of the page, from `dashboard.reads.pages`.
+        is_grouped: Whether the read takes `group_by`.
+    """
+    viewer = require_viewer()
+    selection = filter_bar.current_selection().without_call_filters()
+    filter_bar.store_selection(selection)
+    zone = chosen_zone(selection)
+    now = datetime.now(UTC)
+    view = View(key, viewer, selection, zone, reader, is_grouped, None)
+    with draw_header(title):
+        filter_bar.draw_period(key, selection, now.astimezone(zone).date())
+        filter_bar.draw_filters(key, selection, view.options(), view.users())
+        is_live = filter_bar.draw_live(key)
+    if not is_live or not selection.is_live(now, zone):
+        return view
+    refresh_s = PERIODS[selection.period].refresh_s or 15
+    return View(key, viewer, selection, zone, reader, is_grouped, refresh_s)
+
+
+def draw_header(title: str) -> st.delta_generator.DeltaGenerator:
+    """Draw a page's title and return the container for its controls, on the same line where there is room."""
+    row = st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="header", gap="small"
+    )
+    row.title(title, anchor=False, width="content")
+    return row.container(horizontal=True, vertical_alignment="center", key="controls", gap="small", width="content")
+
+
+def chosen_zone(selection: Selection) -> ZoneInfo:
+    """Return the time zone in which the viewer's days begin."""
+    try:
+        reporting = queries.reporting_zone()
+    except ConfigurationError:  # the read that follows reports it
+        reporting = "UTC"
+    return viewer_zone(st.context.timezone, reporting, is_reporting_zone=selection.is_reporting_zone)
+
+
+def draw_state(key: str, icon: str, title: str, text: str) -> st.delta_generator.DeltaGenerator:
+    """Draw a box in place of figures and return it, for a button below the text."""
+    box = st.container(border=True, key=f"state_{key}", horizontal_alignment="center")
+    box.markdown(f"## {icon}", text_alignment="center")
+    box.html(
+        f'<div class="tr-state-title" role="status">{html.escape(title)}</div>'
+        f'<div class="tr-state-text">{html.escape(text)}</div>'
+    )
+    return box
+
+
+def draw_way_out(
+    box: st.delta_generator.DeltaGenerator,
+    label: str,
+    key: str,
+    choose: Callable[..., None],
+    *arguments: object,
+    is_primary: bool = False,
+) -> None:
+    """Draw a button that chooses something else to see. In a fragment a click runs that alone: this runs the page."""
+    kind: Literal["primary", "secondary"] = "primary" if is_primary else "secondary"
+    if box.button(label, key=key, on_click=choose, args=arguments, type=kind):
+        st.rerun()
+
+
+def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: TreeringError) -> bool:
+    """Say what the database cannot read, with a click that leads out; return whether this was such a case."""
+    is_metadata = bool(selection.metadata) and isinstance(error, InvalidArgumentError) and "metadata" in str(error)
+    is_slow = isinstance(error, DatabaseError) and error.sqlstate == "57014"
+    is_stranger = bool(selection.user_id) and isinstance(error, PermissionDeniedError)
+    if is_metadata:
+        icon, title = ":material/data_object:", "Too much to search for metadata"
+        text = "Metadata stands in the calls themselves, of which at most 7 days and 2 million calls are read."
+    elif is_slow:
+        icon, title = ":material/hourglass_disabled:", "This takes too long"
+        text = "The database gave up reading. Choose a shorter period, or fewer filters."
+    elif is_stranger:
+        icon, title = ":material/lock:", "You see your own calls only"
+        text = "The filter names other people."
+    else:
+        return False
+    box = draw_state(f"{key}_refused", icon, title, text)
+    buttons = box.container(horizontal=True, horizontal_alignment="center")
+    if is_stranger:
+        draw_way_out(buttons, "Clear the filter by user", f"{key}_own", filter_bar.clear_filter, "user_id")
+        return True
+    if selection.metadata:
+        draw_way_out(buttons, "Clear the filter by metadata", f"{key}_any", filter_bar.clear_filter, "metadata")
+    shorter = selection.shorter(zone)
+    if shorter is not None:
+        label = f"Show the last {shorter.phrase}"
+        draw_way_out(buttons, label, f"{key}_shorter", filter_bar.store_selection, shorter, is_primary=True)
+    return True
+
+
+def draw_error(key: str, error: TreeringError) -> None:
+    """Say what went wrong and what helps, with a button to try again."""
+    icon, title, text = ":material/error:", "The figures could not be read", str(error)
+    if isinstance(error, DatabaseUnavailableError):
+        icon, title = ":material/cloud_off:", "The database cannot be reached"
+    elif isinstance(error, PermissionDeniedError):
+        icon, title = ":material/lock:", "You have no access"
+        text = f"{error} Ask somebody with the role ops to add you: treering members add."
+    elif isinstance(error, FunctionNotFoundError):
+        icon, title = ":material/system_update_alt:", "The database is older than this app"
+        text = "Apply the migrations that are missing: treering migrate."
+    elif isinstance(error, ConfigurationError):
+        icon, title = ":material/settings_alert:", "A setting is missing or wrong"
+    draw_state(f"{key}_error", icon, title, text).button("Try again", key=f"{key}_try_again", icon=":material/refresh:")
+
+
+def draw_empty(key: str, selection: Selection, newest: datetime | None, zone: ZoneInfo) -> None:
+    """Say that there is nothing to show: the first call to record, or the way to the newest one."""
+    if newest is None:
+        box = draw_state(
+            f"{key}_empty",
+            ":material/potted_plant:",
+            "No calls recorded yet",
+            "Record the first one from your backend and it shows here within seconds.",
+        )
+        box.code(_SNIPPET, language="python", width=620, wrap_lines=True)
+        return
+    day = newest.astimezone(zone)
+    text = f"The newest call is of {day.day} {day:%B %Y}, {day:%H:%M}."
+    if selection.filter_count:
+        text = "No call matches the filters. " + text
+    box = draw_state(f"{key}_empty", ":material/search_off:", "Nothing in this period", text)
+    buttons = box.container(horizontal=True, horizontal_alignment="center")
+    if selection.filter_count:
+        draw_way_out(buttons, "Clear filters", f"{key}_empty_clear", filter_bar.clear_filters)
+    draw_way_out(
+        buttons, "Show the newest days", f"{key}_empty_newest", filter_bar.show_days_around, day, is_primary=True
+    )
+
+
+def _has_routes(document: Page) -> bool:
+    routes = getattr(document, "routes", None)
+    return routes is not None and routes.requests > 0
+
+
+def _draw_notes(document: Page, scope: str) -> None:
+    behind = _lag_note(document.pending_rows)
+    if not scope and not document.has_demo_data and not behind:
+        return
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="notes"):
+        st.html(f'<div class="tr-scope">{html.escape(scope)}</div>', width="content")
+        with st.container(horizontal=True, gap="small", width="content"):
+            if behind:
+                st.badge(behind, icon=":material/hourglass_top:", color="orange")
+            if document.has_demo_data:
+                st.badge("Demo data", icon=":material/science:", color="violet", help="Generated, not yours.")
+
+
+def _lag_note(pending_rows: int) -> str:
+    """Say that figures lag behind: many calls wait to be counted, or some have waited for long."""
+    if pending_rows == 0:
+        st.session_state.pop("pending_since", None)
+        return ""
+    since: float = st.session_state.setdefault("pending_since", time.monotonic())
+    if pending_rows >= MANY_PENDING_ROWS:
+        return f"Figures lag behind: {pending_rows:,} calls wait to be counted"
+    if time.monotonic() - since >= LONG_PENDING_S:
+        return f"{pending_rows:,} calls wait to be counted: is the worker running?"
+    return ""
+
+
+def _scope(document: Page, selection: Selection) -> str:
+    zone = ZoneInfo(document.timezone)
+    first, last = document.from_time.astimezone(zone), document.to_time.astimezone(zone)
+    is_days = selection.period in ("month", "quarter", "custom")
+    start = _day_in_words(first.date()) if is_days else f"{_day_in_words(first.date())}, {first:%H:%M}"
+    if selection.period == "custom" and selection.last_day:
+        end = _day_in_words(selection.last_day)
+    else:
+        end = f"{_day_in_words(last.date())}, {last:%H:%M}"
+    bucket = BUCKET_UNITS.get(document.bucket, document.bucket)
+    parts = [f"{start} to {end}", document.timezone.replace("_", " "), f"by {bucket}"]
+    if document.access == "member":
+        parts.append("your own calls")
+    return " · ".join(parts)
+
+
+def _day_in_words(day: date) -> str:
+    return f"{day.day} {day:%b %Y}"

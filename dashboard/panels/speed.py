@@ -1,0 +1,164 @@
+"""The parts of the Performance page: the calls of models, and the backend's own routes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from dashboard.figures import charts, frames
+from dashboard.panels import cards, tables
+from dashboard.panels.call_links import draw_calls_link
+from dashboard.panels.rankings import draw_errors
+from ingest.words import format_count, format_duration, format_share
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dashboard.selection.filters import Selection
+    from ingest.documents.pages import Performance, Point, SpeedRow
+
+_PERCENTILES: Final = {
+    "p50": frames.duration_of(lambda p: p.latency_p50_ms),
+    "p90": frames.duration_of(lambda p: p.latency_p90_ms),
+    "p99": frames.duration_of(lambda p: p.latency_p99_ms),
+}
+_FIRST_TOKEN: Final = {
+    "p50": frames.duration_of(lambda p: p.time_to_first_token_p50_ms),
+    "p90": frames.duration_of(lambda p: p.time_to_first_token_p90_ms),
+    "p99": frames.duration_of(lambda p: p.time_to_first_token_p99_ms),
+}
+_ERROR_RATE: Final = {
+    "Error rate": frames.Measure(
+        lambda p: p.errors / p.requests * 100 if p.requests else None,
+        lambda p: f"{format_share(p.errors, p.requests)} ({format_count(p.errors)} of {format_count(p.requests)})",
+        empty=None,
+    )
+}
+_OUTCOMES: Final = {
+    "Succeeded": frames.count_of(lambda p: p.requests - p.errors),
+    "Failed": frames.count_of(lambda p: p.errors),
+}
+_OUTCOME_COLOURS: Final = (charts.PALETTE[1], charts.ERROR_COLOUR)
+
+
+def draw_calls(page: str, document: Performance, selection: Selection) -> None:
+    """Draw latency, time to first token, throughput and errors of the model calls."""
+    now, before = document.totals, document.previous
+    first, first_before = now.time_to_first_token_ms, before.time_to_first_token_ms
+    note = f"{format_count(now.latency_ms.count)} measured"
+    cards.draw_cards(
+        page,
+        [
+            cards.latency_card("Latency p50", now.latency_ms.p50, before.latency_ms.p50, note, "Half were faster"),
+            cards.latency_card(
+                "Latency p99",
+                now.latency_ms.p99,
+                before.latency_ms.p99,
+                f"p90 {format_duration(now.latency_ms.p90)}",
+                "99 of 100 were faster",
+            ),
+            cards.latency_card(
+                "First token p50",
+                first.p50,
+                first_before.p50,
+                f"p90 {format_duration(first.p90)}",
+                "From the request to the first token of a stream",
+            ),
+            cards.error_card(now.requests, now.errors, before.requests, before.errors),
+        ],
+        selection.short,
+    )
+    _draw_lines(document, page, "latency", "Latency", "to the last token", _PERCENTILES, document.series)
+    left, right = st.columns(2, gap="small")
+    with left:
+        _draw_lines(document, page, "first", "Time to first token", "streamed calls", _FIRST_TOKEN, document.series)
+    with right:
+        _draw_outcomes(document, page, "Throughput", document.series)
+    _draw_table(page, {"Model": document.by_model, "Feature": document.by_feature}, selection)
+    left, right = st.columns(2, gap="small")
+    with left:
+        _draw_error_rate(document, page, document.series)
+    with right:
+        draw_errors(page, document.errors_by_type, selection)
+
+
+def draw_routes(page: str, document: Performance) -> None:
+    """Draw latency, throughput and errors of the backend's routes."""
+    routes = document.routes
+    if routes.requests == 0:
+        with st.container(border=True, key=f"panel_{page}_no_routes"):
+            cards.draw_title(
+                "No route measured in this period", "The middleware measures each request of your backend:"
+            )
+            st.code("app.add_middleware(PerformanceMiddleware, sample_rate=1.0)", language="python")
+        return
+    cards.draw_cards(
+        page,
+        [
+            cards.Card("Requests", format_count(routes.requests), note="to the backend's routes"),
+            cards.Card("Latency p50", format_duration(routes.latency_ms.p50), note="to the last byte"),
+            cards.Card(
+                "Latency p99",
+                format_duration(routes.latency_ms.p99),
+                note=f"p90 {format_duration(routes.latency_ms.p90)}",
+            ),
+            cards.error_card(routes.requests, routes.errors, 0, 0),
+        ],
+    )
+    left, right = st.columns(2, gap="small")
+    with left:
+        _draw_lines(document, page, "route_latency", "Latency", "to the last byte", _PERCENTILES, routes.series)
+    with right:
+        _draw_outcomes(document, page, "Throughput", routes.series)
+    with st.container(border=True, key=f"panel_{page}_routes_table"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            cards.draw_title("Slowest routes")
+            tables.draw_download(page, "routes", routes.by_route)
+        tables.draw_speed(f"{page}_routes", "Route", routes.by_route, is_route=True)
+
+
+def _draw_lines(
+    document: Performance,
+    page: str,
+    name: str,
+    title: str,
+    subtitle: str,
+    measures: dict[str, frames.Measure],
+    points: Sequence[Point],
+) -> None:
+    with st.container(border=True, key=f"panel_{page}_{name}", height="stretch"):
+        cards.draw_title(title, subtitle)
+        timeline = frames.measures_over_time(document, points, measures)
+        cards.draw_legend(timeline.series, charts.colours_of(timeline.series))
+        st.altair_chart(charts.lines(timeline, "ms"), key=f"{page}_{name}_chart", alt=f"{title} over time, {subtitle}")
+
+
+def _draw_outcomes(document: Performance, page: str, title: str, points: Sequence[Point]) -> None:
+    with st.container(border=True, key=f"panel_{page}_outcomes", height="stretch"):
+        cards.draw_title(title, "by outcome")
+        timeline = frames.measures_over_time(document, points, _OUTCOMES)
+        totals = frames.totals_by_series(timeline)
+        values = [format_count(round(totals[name])) for name in timeline.series]
+        cards.draw_legend(timeline.series, _OUTCOME_COLOURS, values)
+        chart = charts.stacked_bars(timeline, "requests", colours=_OUTCOME_COLOURS)
+        st.altair_chart(chart, key=f"{page}_outcomes_chart", alt=f"{title} over time")
+
+
+def _draw_error_rate(document: Performance, page: str, points: Sequence[Point]) -> None:
+    with st.container(border=True, key=f"panel_{page}_error_rate", height="stretch"):
+        cards.draw_title("Error rate", "failed calls of all calls")
+        timeline = frames.measures_over_time(document, points, _ERROR_RATE)
+        chart = charts.stacked_bars(timeline, "percent", colours=[charts.ERROR_COLOUR], height=200)
+        st.altair_chart(chart, key=f"{page}_error_rate_chart", alt="Error rate over time")
+
+
+def _draw_table(page: str, by: dict[str, tuple[SpeedRow, ...]], selection: Selection) -> None:
+    with st.container(border=True, key=f"panel_{page}_table"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            name = st.segmented_control(
+                "Table", list(by), default="Model", required=True, key=f"{page}_by", label_visibility="collapsed"
+            )
+            tables.draw_download(page, f"performance-by-{name.lower()}", by[name])
+        chosen = tables.draw_speed(page, name, by[name])
+        draw_calls_link(page, selection, name, by[name], chosen)

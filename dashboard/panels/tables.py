@@ -1,0 +1,205 @@
+"""Tables: their columns and how these read. Sums become floats for display alone; the CSV keeps them exact."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import streamlit as st
+
+from dashboard.panels.cards import name_of
+from ingest.words import column_decimals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pydantic import BaseModel
+
+    from ingest.documents.pages import Row, SpeedRow
+
+_ROW_HEIGHT_PX: Final = 35
+_COUNT: Final = "localized"
+_PERCENT: Final = "%.1f%%"
+# A cell that begins with one of these is a formula to a spreadsheet; names come from outside.
+_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+def cost_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return the columns of a cost ranking: name, cost, share and change in percent, requests, cost_per_request."""
+    whole = float(sum(row.cost or 0 for row in rows))
+    return pd.DataFrame(
+        [
+            {
+                "name": name_of(row.key, is_other=row.is_other, keys=row.keys),
+                "cost": _number(row.cost),
+                "share": float(row.cost) / whole * 100 if row.cost is not None and whole else None,
+                "change": _change(row),
+                "requests": row.requests,
+                "cost_per_request": float(row.cost) / row.requests if row.cost is not None and row.requests else None,
+            }
+            for row in rows
+        ],
+        columns=["name", "cost", "share", "change", "requests", "cost_per_request"],
+    )
+
+
+def usage_frame(rows: Sequence[Row]) -> pd.DataFrame:
+    """Return the columns of a usage ranking; the share of tokens, cached input and errors in percent."""
+    whole = sum(row.total_tokens for row in rows)
+    return pd.DataFrame(
+        [
+            {
+                "name": name_of(row.key, is_other=row.is_other, keys=row.keys),
+                "requests": row.requests,
+                "share": row.total_tokens / whole * 100 if whole else None,
+                "prompt_tokens": row.prompt_tokens,
+                "completion_tokens": row.completion_tokens,
+                "cached": row.cached_tokens / row.prompt_tokens * 100 if row.prompt_tokens else None,
+                "errors": row.errors / row.requests * 100 if row.requests else None,
+            }
+            for row in rows
+        ],
+        columns=["name", "requests", "share", "prompt_tokens", "completion_tokens", "cached", "errors"],
+    )
+
+
+def speed_frame(rows: Sequence[SpeedRow], *, is_route: bool = False) -> pd.DataFrame:
+    """Return the columns of a speed ranking; durations in milliseconds."""
+    frame = pd.DataFrame(
+        [
+            {
+                "name": name_of(row.key, is_other=row.is_other),
+                "method": row.method,
+                "requests": row.requests,
+                "errors": row.errors / row.requests * 100 if row.requests else None,
+                "p50": row.latency_p50_ms,
+                "p90": row.latency_p90_ms,
+                "p99": row.latency_p99_ms,
+                "first_p50": row.time_to_first_token_p50_ms,
+                "first_p90": row.time_to_first_token_p90_ms,
+            }
+            for row in rows
+        ],
+        columns=["name", "method", "requests", "errors", "p50", "p90", "p99", "first_p50", "first_p90"],
+    )
+    return frame.drop(columns=["first_p50", "first_p90"] if is_route else ["method"])
+
+
+def draw_costs(page: str, label: str, rows: Sequence[Row]) -> int | None:
+    """Draw a cost ranking; return which row is chosen."""
+    frame = cost_frame(rows)
+    decimals = column_decimals([row.cost for row in rows])
+    per_request = [row.cost / row.requests for row in rows if row.cost and row.requests]
+    number = st.column_config.NumberColumn
+    return _draw(
+        f"{page}_table_{label.lower()}",
+        frame,
+        {
+            "name": st.column_config.TextColumn(label, width="medium"),
+            "cost": number("Cost (US$)", format=f"%,.{decimals}f"),
+            "share": st.column_config.ProgressColumn("Share", format=_PERCENT, min_value=0, max_value=100),
+            "change": number("Change", format="%+.1f%%", help="Against the period of the same length just before"),
+            "requests": number("Requests", format=_COUNT),
+            "cost_per_request": number("US$ per request", format=f"%,.{column_decimals([*per_request]) + 1}f"),
+        },
+    )
+
+
+def draw_usage(page: str, label: str, rows: Sequence[Row]) -> int | None:
+    """Draw a usage ranking; return which row is chosen."""
+    number = st.column_config.NumberColumn
+    return _draw(
+        f"{page}_table_{label.lower()}",
+        usage_frame(rows),
+        {
+            "name": st.column_config.TextColumn(label, width="medium"),
+            "requests": number("Requests", format=_COUNT),
+            "share": st.column_config.ProgressColumn("Share of tokens", format=_PERCENT, min_value=0, max_value=100),
+            "prompt_tokens": number("Prompt tokens", format=_COUNT),
+            "completion_tokens": number("Completion tokens", format=_COUNT),
+            "cached": number("Cached input", format=_PERCENT, help="Cached prompt tokens of all prompt tokens"),
+            "errors": number("Errors", format="%.2f%%"),
+        },
+    )
+
+
+def draw_speed(page: str, label: str, rows: Sequence[SpeedRow], *, is_route: bool = False) -> int | None:
+    """Draw a speed ranking, of calls or of routes; return which row is chosen, None of routes."""
+    number = st.column_config.NumberColumn
+    return _draw(
+        f"{page}_table_{label.lower()}",
+        speed_frame(rows, is_route=is_route),
+        {
+            "name": st.column_config.TextColumn(label, width="medium"),
+            "method": st.column_config.TextColumn("Method", width="small"),
+            "requests": number("Requests", format=_COUNT),
+            "errors": number("Errors", format="%.2f%%"),
+            "p50": number("p50 (ms)", format="%,.0f"),
+            "p90": number("p90 (ms)", format="%,.0f"),
+            "p99": number("p99 (ms)", format="%,.0f"),
+            "first_p50": number("First token p50 (ms)", format="%,.0f"),
+            "first_p90": number("First token p90 (ms)", format="%,.0f"),
+        },
+        is_chosen_from=not is_route,
+    )
+
+
+def to_csv(rows: Sequence[BaseModel]) -> bytes:
+    """Write a document's rows as CSV: exact sums, full counts, UTC times; safe to open in a spreadsheet."""
+    lines = [
+        {key: _cell(value, getattr(row, key)) for key, value in row.model_dump(mode="json").items()} for row in rows
+    ]
+    frame = pd.DataFrame(lines, dtype="object")
+    return frame.to_csv(index=False).encode()
+
+
+def draw_download(page: str, name: str, rows: Sequence[BaseModel]) -> None:
+    """Draw the button that saves a table as CSV."""
+    st.download_button(
+        "CSV",
+        to_csv(rows),
+        file_name=f"treering-{name}.csv",
+        mime="text/csv",
+        key=f"{page}_csv_{name}",
+        icon=":material/download:",
+        type="tertiary",
+        on_click="ignore",
+        help="Download this table",
+    )
+
+
+def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any], *, is_chosen_from: bool = True) -> int | None:
+    shown: Any = st.dataframe(
+        frame,
+        key=key,
+        hide_index=True,
+        width="stretch",
+        height="content",
+        row_height=_ROW_HEIGHT_PX,
+        column_config={name: config[name] for name in frame.columns},
+        placeholder="—",
+        on_select="rerun" if is_chosen_from else "ignore",
+        selection_mode="single-row",
+    )
+    rows: list[int] = shown.selection.rows if is_chosen_from else []
+    return rows[0] if rows else None
+
+
+def _number(amount: object) -> float | None:
+    return None if amount is None else float(str(amount))
+
+
+def _change(row: Row) -> float | None:
+    if row.cost is None or not row.previous_cost:
+        return None
+    return float((row.cost - row.previous_cost) / row.previous_cost * 100)
+
+
+def _cell(value: object, exact: object) -> object:
+    if isinstance(exact, Decimal):
+        return f"{exact:f}"  # without an exponent, which spreadsheets round
+    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
+        return f"'{value}"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

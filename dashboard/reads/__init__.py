@@ -1,0 +1,1 @@
+"""What the app reads from and writes to the database, as its viewer."""

@@ -1,0 +1,1 @@
+"""Alert rules, their metrics and channels, and the delivery of notifications."""

@@ -1,0 +1,1 @@
+"""What the provider billed, beside what was recorded."""

@@ -1,0 +1,81 @@
+"""Opens the door that the settings name, as the service or as one viewer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest.database.postgres import PostgresDatabase
+from ingest.database.supabase import SupabaseDatabase
+from ingest.errors import ConfigurationError, DatabaseUnavailableError
+
+if TYPE_CHECKING:
+    from ingest.database.contract import Database, JsonValue
+    from ingest.settings import Settings
+
+# Written by the embedded server while it runs; see ingest.local.embedded.
+EMBEDDED_URI_FILE = "database.uri"
+
+
+def open_database(settings: Settings) -> Database:
+    """Open the database for writing and for the worker, as service_role.
+
+    The first that is set counts: `SUPABASE_DB_URL`; `SUPABASE_URL` with `SUPABASE_SECRET_KEY`; the embedded database
+    that `treering up` runs in `TREERING_HOME`. No connection is made before the first call.
+
+    Raises:
+        ConfigurationError: `SUPABASE_URL` is set without a key.
+        DatabaseUnavailableError: Nothing is set and no embedded database runs (yet).
+    """
+    if settings.supabase_db_url is not None:
+        return PostgresDatabase(settings.supabase_db_url.get_secret_value())
+    if settings.supabase_url is None:
+        return PostgresDatabase(_read_embedded_uri(settings))
+    if settings.supabase_secret_key is None:
+        raise ConfigurationError("SUPABASE_SECRET_KEY: it must be set where SUPABASE_URL is, or set SUPABASE_DB_URL")
+    return SupabaseDatabase(settings.supabase_url, settings.supabase_secret_key.get_secret_value())
+
+
+def open_viewer_database(settings: Settings, *, user_id: str, access_token: str | None = None) -> Database:
+    """Open the database for reading as one signed-in person, with that person's rights.
+
+    With `SUPABASE_URL` and `SUPABASE_PUBLISHABLE_KEY` the API is used, with a token minted where
+    `SUPABASE_JWT_SECRET` is set, else with the sign-in's own; without any token `SUPABASE_DB_URL`, else the embedded
+    database, each with the person's claims per transaction.
+
+    Args:
+        settings: Where the database is.
+        user_id: The person, as `user_id` stands in the recorded events.
+        access_token: The token of the sign-in, if Supabase accepts it.
+
+    Raises:
+        ConfigurationError: `SUPABASE_URL` is set, but nothing that says who is looking.
+        DatabaseUnavailableError: Nothing is set and no embedded database runs (yet).
+    """
+    url, key = settings.supabase_url, settings.supabase_publishable_key
+    if url is not None and key is not None:
+        if settings.supabase_jwt_secret is not None:
+            return SupabaseDatabase.for_viewer(url, key, settings.supabase_jwt_secret, user_id=user_id)
+        if access_token is not None:
+            return SupabaseDatabase(url, key, access_token=access_token)
+    claims: dict[str, JsonValue] = {"sub": user_id}
+    if settings.supabase_db_url is not None:
+        return PostgresDatabase(settings.supabase_db_url.get_secret_value(), role="authenticated", claims=claims)
+    if url is not None:
+        raise ConfigurationError(
+            "SUPABASE_URL: viewers also need SUPABASE_PUBLISHABLE_KEY with SUPABASE_JWT_SECRET or a sign-in whose "
+            "token Supabase accepts, or else SUPABASE_DB_URL"
+        )
+    return PostgresDatabase(_read_embedded_uri(settings), role="authenticated", claims=claims)
+
+
+def _read_embedded_uri(settings: Settings) -> str:
+    path = settings.home / EMBEDDED_URI_FILE
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise DatabaseUnavailableError(
+            f"no database: neither SUPABASE_DB_URL nor SUPABASE_URL is set and none runs in {settings.home}; "
+            "start one with `treering up`"
+        ) from None
+    except OSError as error:
+        raise DatabaseUnavailableError(f"{path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,1 @@
+"""Demo traffic and recorded traces, loaded through `record_usage`."""

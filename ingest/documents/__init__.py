@@ -1,0 +1,1 @@
+"""The documents that the SQL functions return, each described once."""

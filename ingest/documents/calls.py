@@ -1,0 +1,67 @@
+"""The page of single calls as `get_events` returns it: money as `Decimal`, times aware, newer keys ignored."""
+
+from __future__ import annotations
+
+from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
+from decimal import Decimal  # noqa: TC003
+
+from pydantic import BaseModel, ConfigDict
+
+from ingest.documents.pages import Options
+
+
+class Call(BaseModel):
+    """One LLM call as recorded. Token counts are inclusive, as OpenAI reports them; money is US dollars."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    event_id: str
+    created_at: datetime
+    received_at: datetime | None = None
+    user_id: str
+    session_id: str | None = None
+    feature: str | None = None
+    environment: str = ""
+    provider: str = ""
+    model: str
+    operation: str = ""
+    status: str = "ok"
+    error_type: str | None = None
+    finish_reason: str | None = None
+    streamed: bool = False
+    service_tier: str | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    max_output_tokens: int | None = None
+    usage_source: str = "reported"
+    estimated_cost: Decimal | None = None
+    cost_source: str = "unpriced"
+    price_id: str | None = None
+    provider_cost: Decimal | None = None
+    request_fees: Decimal | None = None
+    latency_ms: float | None = None
+    time_to_first_token_ms: float | None = None
+    request_group_id: str | None = None
+    attempt: int = 1
+    response_id: str | None = None
+    prompt_hash: str | None = None
+    prefix_hash: str | None = None
+    metadata: dict[str, object] | None = None
+
+
+class Calls(BaseModel):
+    """Document of `get_events`: one page, newest first. `newest_event_at` is told where the page is empty."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    access: str
+    events: tuple[Call, ...] = ()
+    next_cursor: str | None = None
+    newest_event_at: datetime | None = None
+    has_demo_data: bool = False
+    options: Options = Options()

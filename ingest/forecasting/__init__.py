@@ -1,0 +1,1 @@
+"""Anomalies, seasonal profiles and forecasts of spend."""

@@ -1,0 +1,1 @@
+"""Everything of `treering up`: embedded Postgres, worker and app on one machine."""

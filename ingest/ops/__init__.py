@@ -1,0 +1,1 @@
+"""Health, deployment checks and exports."""

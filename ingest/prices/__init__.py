@@ -1,0 +1,1 @@
+"""Prices in force, the cost of recorded calls, and repricing."""

@@ -1,0 +1,1 @@
+"""What runs in the product's process: events, journal, delivery."""

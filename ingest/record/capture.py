@@ -1,0 +1,320 @@
+"""The functions that the product calls, over the one recorder of its process."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from uuid_utils.compat import uuid7
+
+from ingest.record.process import Process, make_recorder
+
+if TYPE_CHECKING:
+    import uuid
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+    from decimal import Decimal
+    from pathlib import Path
+
+    from ingest.database import Database
+    from ingest.record.recorder import Stats
+
+# As in ingest.record.encoding, which is not imported before recording starts.
+_USAGE = b"u"
+_PERFORMANCE = b"p"
+
+_process = Process()
+
+
+def record_usage(
+    *,
+    user_id: str | None,
+    model: str,
+    prompt_tokens: int,
+    completion_tokens: int,
+    session_id: str | None = None,
+    feature: str | None = "chat",
+    environment: str = "production",
+    provider: str = "openai",
+    operation: str = "chat",
+    cached_tokens: int = 0,
+    cache_write_tokens: int = 0,
+    reasoning_tokens: int = 0,
+    audio_input_tokens: int = 0,
+    audio_output_tokens: int = 0,
+    service_tier: str | None = None,
+    streamed: bool = False,
+    status: str = "ok",
+    error_type: str | None = None,
+    finish_reason: str | None = None,
+    latency_ms: float | None = None,
+    time_to_first_token_ms: float | None = None,
+    request_group_id: str | None = None,
+    attempt: int = 1,
+    prompt_hash: str | None = None,
+    prefix_hash: str | None = None,
+    max_output_tokens: int | None = None,
+    provider_cost: Decimal | float | str | None = None,
+    request_fees: Decimal | float | str | None = None,
+    response_id: str | None = None,
+    usage_source: str = "reported",
+    metadata: Mapping[str, object] | None = None,
+    created_at: datetime | None = None,
+    event_id: uuid.UUID | str | None = None,
+) -> uuid.UUID:
+    """Record one call of a model; it is on disk when this returns, and in the database soon.
+
+    Nothing raises for data or network trouble: what cannot be right is put right and named in
+    `metadata.treering_flags`, and the log has a line per kind of trouble and window.
+
+    Args:
+        user_id: Who asked; None becomes "anonymous". As every text here, at most 200 characters are kept.
+        model: Model that answered, as the provider names it.
+        prompt_tokens: Input tokens, with the cached and the audio ones.
+        completion_tokens: Output tokens, with the reasoning and the audio ones.
+        session_id: Conversation.
+        feature: Part of the product.
+        environment: production, staging, …
+        provider: openai, azure, anthropic, …
+        operation: chat, responses, embeddings, …
+        cached_tokens: Input tokens read from the prompt cache.
+        cache_write_tokens: Input tokens written to the prompt cache.
+        reasoning_tokens: Output tokens spent on reasoning.
+        audio_input_tokens: Audio input tokens.
+        audio_output_tokens: Audio output tokens.
+        service_tier: Tier that served the call.
+        streamed: Whether the answer was streamed.
+        status: ok, error or cancelled.
+        error_type: Kind of error.
+        finish_reason: Why the model stopped.
+        latency_ms: Time to the end of the answer.
+        time_to_first_token_ms: Time to the first token of the answer.
+        request_group_id: Calls that belong to one request of the product.
+        attempt: 1 for a first try, 2 for its repetition, …
+        prompt_hash: Salted hash of the prompt.
+        prefix_hash: Salted hash of the prompt's beginning.
+        max_output_tokens: Limit that was asked for.
+        provider_cost: US dollars that the provider itself says it charged; counts instead of the price book.
+        request_fees: US dollars of per-call fees (web search, …) that come on top of the tokens' price.
+        response_id: The provider's id of the answer.
+        usage_source: Where the counts come from: reported, tokenizer or heuristic.
+        metadata: Anything else that is JSON, at most 4 KiB.
+        created_at: When the call was made; without a zone it is taken as UTC. Default: now.
+        event_id: The caller's own id. With its `created_at`, or if it is a UUIDv7, a repeat is stored once.
+
+    Returns:
+        The event's id: a UUIDv7 unless the caller gave one.
+    """
+    if _process.is_off:
+        return uuid7()
+    fields: dict[str, object] = {
+        "user_id": user_id,
+        "model": model,
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "session_id": session_id,
+        "feature": feature,
+        "environment": environment,
+        "provider": provider,
+        "operation": operation,
+        "cached_tokens": cached_tokens or None,
+        "cache_write_tokens": cache_write_tokens or None,
+        "reasoning_tokens": reasoning_tokens or None,
+        "audio_input_tokens": audio_input_tokens or None,
+        "audio_output_tokens": audio_output_tokens or None,
+        "service_tier": service_tier,
+        "streamed": streamed or None,
+        "status": status,
+        "error_type": error_type,
+        "finish_reason": finish_reason,
+        "latency_ms": latency_ms,
+        "time_to_first_token_ms": time_to_first_token_ms,
+        "request_group_id": request_group_id,
+        "attempt": attempt,
+        "prompt_hash": prompt_hash,
+        "prefix_hash": prefix_hash,
+        "max_output_tokens": max_output_tokens,
+        "provider_cost": provider_cost,
+        "request_fees": request_fees,
+        "response_id": response_id,
+        "usage_source": usage_source,
+        "metadata": metadata,
+    }
+    return _record(_USAGE, fields, event_id, created_at)
+
+
+def record_performance(
+    *,
+    route: str,
+    method: str,
+    status_code: int,
+    latency_ms: float,
+    time_to_first_byte_ms: float | None = None,
+    user_id: str | None = None,
+    error_type: str | None = None,
+    environment: str = "production",
+    sample_weight: float = 1.0,
+    metadata: Mapping[str, object] | None = None,
+    created_at: datetime | None = None,
+    event_id: uuid.UUID | str | None = None,
+) -> uuid.UUID:
+    """Record one HTTP request of the product, as `record_usage` does with a call of a model.
+
+    Args:
+        route: Template of the route, not the raw path.
+        method: HTTP method.
+        status_code: HTTP status.
+        latency_ms: Time to the last byte.
+        time_to_first_byte_ms: Time to the first byte of the body.
+        user_id: Who asked.
+        error_type: Kind of error.
+        environment: production, staging, …
+        sample_weight: How many requests this one stands for; 1 or more.
+        metadata: Anything else that is JSON, at most 4 KiB.
+        created_at: When the request came; see `record_usage`.
+        event_id: The caller's own id; see `record_usage`.
+
+    Returns:
+        The event's id: a UUIDv7 unless the caller gave one.
+    """
+    if _process.is_off:
+        return uuid7()
+    fields: dict[str, object] = {
+        "route": route,
+        "method": method,
+        "status_code": status_code,
+        "latency_ms": latency_ms,
+        "time_to_first_byte_ms": time_to_first_byte_ms,
+        "user_id": user_id,
+        "error_type": error_type,
+        "environment": environment,
+        "sample_weight": sample_weight,
+        "metadata": metadata,
+    }
+    return _record(_PERFORMANCE, fields, event_id, created_at)
+
+
+def configure(
+    *,
+    database: Database | Callable[[], Database] | None = None,
+    supabase_url: str | None = None,
+    supabase_secret_key: str | None = None,
+    supabase_db_url: str | None = None,
+    home: Path | str | None = None,
+    enable_observability: bool | None = None,
+    fallback_model: str | None = None,
+    batch_size: int = 500,
+    flush_interval_s: float = 1.0,
+    journal_max_bytes: int = 256 * 1024 * 1024,
+) -> None:
+    """Set recording up and start it; without this it starts at the first event, from the environment.
+
+    Best called once when the product starts: a mistake shows there, and no request pays for the start. Called again,
+    it replaces the former set-up, whose events are not lost.
+
+    Args:
+        database: Where events go, or a function that opens it; default: what the settings name. An object must work
+            after a fork where the product forks.
+        supabase_url: Instead of `SUPABASE_URL`.
+        supabase_secret_key: Instead of `SUPABASE_SECRET_KEY`.
+        supabase_db_url: Instead of `SUPABASE_DB_URL`.
+        home: Instead of `TREERING_HOME`.
+        enable_observability: Instead of `ENABLE_OBSERVABILITY`.
+        fallback_model: Instead of `TREERING_FALLBACK_MODEL`; "" for none.
+        batch_size: Most events of one call to the database, 1 to 10,000.
+        flush_interval_s: Longest time in seconds that an event waits for others to travel with.
+        journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
+
+    Raises:
+        ConfigurationError: A setting is wrong; the message names its environment variable.
+        ValueError: A size or time is out of range.
+    """
+    from ingest.record.recorder import Limits
+    from ingest.settings import load_settings
+
+    settings = load_settings(
+        supabase_url=supabase_url,
+        supabase_secret_key=supabase_secret_key,
+        supabase_db_url=supabase_db_url,
+        home=home,
+        enable_observability=enable_observability,
+        fallback_model=fallback_model,
+    )
+    if not 1 <= batch_size <= 10_000:
+        raise ValueError("batch_size must be 1 to 10,000")
+    if not 0 <= flush_interval_s <= 3600:
+        raise ValueError("flush_interval_s must be 0 to 3600")
+    limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
+    _process.configure(lambda: make_recorder(settings, database, limits))
+
+
+def flush(timeout_s: float = 5.0) -> bool:
+    """Wait until everything recorded so far is in the database, or refused by it for good.
+
+    Args:
+        timeout_s: Longest time to wait, in seconds.
+
+    Returns:
+        False where that took longer; the events are then still in the journal.
+    """
+    deadline = time.monotonic() + timeout_s
+    _process.settle(timeout_s)
+    recorder = _process.recorder
+    return recorder.flush(max(0.0, deadline - time.monotonic())) if recorder is not None else True
+
+
+async def aflush(timeout_s: float = 5.0) -> bool:
+    """Do what `flush` does without blocking the event loop."""
+    import asyncio  # takes longer to import than all the rest of this package's surface
+
+    return await asyncio.to_thread(flush, timeout_s)
+
+
+def shutdown(timeout_s: float = 5.0) -> bool:
+    """Flush and stop; safe to repeat. Runs by itself when the interpreter exits. A later event starts it again.
+
+    Args:
+        timeout_s: Longest time to take, in seconds.
+
+    Returns:
+        Whether everything recorded so far was settled; what was not is delivered by the next process.
+    """
+    deadline = time.monotonic() + timeout_s
+    _process.settle(timeout_s)
+    return _process.stop(max(0.0, deadline - time.monotonic()), is_patient=True)
+
+
+def stats() -> Stats:
+    """Return what has been done since recording started; all zero where it has not."""
+    from ingest.record.recorder import Stats
+
+    recorder = _process.recorder
+    return recorder.stats() if recorder is not None else Stats()
+
+
+def is_on() -> bool:
+    """Say whether events are recorded; starts recording where it has not started."""
+    return not _process.is_off and (_process.recorder or _process.start()) is not None
+
+
+def hash_salt() -> bytes | None:
+    """Return the key of all hashes; None where recording is off."""
+    recorder = _process.recorder or _process.start()
+    return recorder.salt if recorder is not None else None
+
+
+def add_source(settle: Callable[[float], None]) -> None:
+    """Register what holds calls that are not events yet; `settle` records them all in the seconds given."""
+    _process.sources.append(settle)
+
+
+def _record(
+    kind: bytes, fields: dict[str, object], event_id: uuid.UUID | str | None, created_at: datetime | None
+) -> uuid.UUID:
+    made = None
+    while made is None:  # a recorder that is shut down in this very moment takes nothing
+        recorder = _process.recorder or _process.start()
+        if recorder is None:
+            return uuid7()
+        made = recorder.record(kind, fields, event_id, created_at)
+    return made

@@ -1,0 +1,173 @@
+"""Sends batches to the database and finds the one event that spoils a batch."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ingest.errors import DatabaseError, FunctionNotFoundError, PermissionDeniedError
+from ingest.record.encoding import PERFORMANCE, USAGE, decode
+from ingest.record.segment import EVENTS_PER_TURN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, ItemsView, Iterable
+
+    from pydantic import JsonValue
+
+    from ingest.database import Database
+    from ingest.notices import Notices
+    from ingest.record.dead_letters import DeadLetters
+    from ingest.record.event import Event
+
+FUNCTIONS = {USAGE: "record_usage", PERFORMANCE: "record_performance"}
+MAX_UNEXPECTED_FAILURES = 5
+# Turning an event into JSON takes a third of the time that preparing it takes, so others get their turn as often.
+EVENTS_PER_PAUSE = 3 * EVENTS_PER_TURN
+
+
+@dataclass
+class Tally:
+    """What became of the events that were taken out of the journal."""
+
+    delivered: int = 0
+    stored: int = 0
+    refused: int = 0
+    corrected: int = 0
+    fallback_priced: int = 0
+    unpriced: int = 0
+
+
+@dataclass
+class Batch:
+    """Events on their way: what is left to send, in parts that are halved when one is refused.
+
+    Attributes:
+        offset: Where the batch ends in its journal segment.
+        count: Records taken from the journal.
+        parts: Function and events of each call still to be made.
+        unexpected: Calls of this batch that failed with something other than a `DatabaseError`.
+    """
+
+    offset: int
+    count: int
+    parts: deque[tuple[str, list[Event]]] = field(default_factory=deque)
+    unexpected: int = 0
+
+
+class Delivery:
+    """Turns records into events with a cost and hands them to the database.
+
+    Args:
+        price: Adds the cost to a usage event.
+        dead_letters: Where finally refused events go.
+        notices: Where trouble is reported.
+        refresh: Looks after the prices, before a batch is priced.
+    """
+
+    def __init__(
+        self,
+        price: Callable[[Event], None],
+        dead_letters: DeadLetters,
+        notices: Notices,
+        refresh: Callable[[Database], None] = lambda _: None,
+    ) -> None:
+        self._price = price
+        self.refresh = refresh
+        self._dead_letters = dead_letters
+        self._notices = notices
+        self._refusing = threading.Lock()  # one batch may be prepared while another is sent
+        self.tally = Tally()
+
+    def prepare(self, records: Iterable[tuple[bytes, int]]) -> Batch | None:
+        """Make a batch of journal records; None where there are none.
+
+        Lets other threads run after every few events.
+        """
+        events: dict[bytes, list[Event]] = {USAGE: [], PERFORMANCE: []}
+        offset = count = 0
+        for record, offset in records:  # noqa: B007 -- the last one is kept
+            count += 1
+            is_turn = count % EVENTS_PER_TURN == 0
+            try:
+                kind, event = decode(record)
+                if kind == USAGE:
+                    self._price(event)
+            except Exception as error:  # noqa: BLE001 -- a record of a newer version, or a fault of ours
+                self._refuse("unreadable", {"record": record.decode("utf-8", "replace")}, f"unreadable: {error}")
+            else:
+                self._count(event)
+                events[kind].append(_Courteous(event) if count % EVENTS_PER_PAUSE == 0 else event)
+            if is_turn:
+                time.sleep(0)
+        if not count:
+            return None
+        return Batch(offset, count, deque((FUNCTIONS[kind], part) for kind, part in events.items() if part))
+
+    def send(self, batch: Batch, database: Database) -> None:
+        """Send what is left of a batch; returns when all of it is stored or refused for good.
+
+        Raises:
+            Exception: A failure that may pass; call again with the same batch, later.
+        """
+        while batch.parts:
+            function, events = batch.parts[0]
+            try:
+                result = database.call(function, events=events)
+            except Exception as error:
+                if not self._is_final(error, batch):
+                    raise
+                batch.parts.popleft()
+                self._split(batch, function, events, error)
+                continue
+            batch.parts.popleft()
+            self.tally.delivered += len(events)
+            self.tally.stored += result if isinstance(result, int) else 0
+
+    def _is_final(self, error: Exception, batch: Batch) -> bool:
+        """Whether the events are to blame: a missing right or function is set right by people, and then all go."""
+        if isinstance(error, DatabaseError):
+            return not error.retryable and not isinstance(error, PermissionDeniedError | FunctionNotFoundError)
+        batch.unexpected += 1
+        return batch.unexpected > MAX_UNEXPECTED_FAILURES
+
+    def _split(self, batch: Batch, function: str, events: list[Event], error: Exception) -> None:
+        if len(events) == 1:
+            self._refuse(function, events[0], str(error))
+            return
+        middle = len(events) // 2
+        batch.parts.extendleft([(function, events[middle:]), (function, events[:middle])])
+
+    def _refuse(self, kind: str, event: Event, reason: str) -> None:
+        try:
+            with self._refusing:
+                self.tally.refused += 1
+                self._dead_letters.write(kind, dict(event), reason)
+            where = f"kept in {self._dead_letters.path}"
+        except OSError as error:
+            where = f"lost, since {self._dead_letters.path} cannot be written: {error.strerror}"
+        self._notices.warn("refused", f"an event was refused and is {where}")
+
+    def _count(self, event: Event) -> None:
+        metadata = event.get("metadata")
+        if isinstance(metadata, dict) and "treering_flags" in metadata:
+            self.tally.corrected += 1
+        source = event.get("cost_source")
+        if source == "fallback":
+            self.tally.fallback_priced += 1
+        elif source == "unpriced":
+            self.tally.unpriced += 1
+
+
+class _Courteous(dict[str, "JsonValue"]):
+    """An event that lets other threads run while it is turned into JSON.
+
+    The standard encoder writes a whole batch without ever letting go of the interpreter, for milliseconds; but it asks
+    a subclass for its items.
+    """
+
+    def items(self) -> ItemsView[str, JsonValue]:  # type: ignore[override]  # the same view by its abstract name
+        time.sleep(0)
+        return super().items()

@@ -1,0 +1,182 @@
+"""Turns what a caller passed into an event that the database takes, whatever was passed.
+
+Nothing is refused: what cannot be right is put right, and `metadata.treering_flags` says so, one `field:what` each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TypeAlias
+
+from pydantic import JsonValue
+
+from ingest.record.cleaning import (
+    clean_attempt,
+    clean_duration,
+    clean_metadata,
+    clean_method,
+    clean_money,
+    clean_status,
+    clean_status_code,
+    clean_text,
+    clean_tokens,
+    clean_truth,
+    clean_usage_source,
+    clean_weight,
+)
+
+Event: TypeAlias = dict[str, JsonValue]
+Raw: TypeAlias = Mapping[str, object]
+_Cleaner: TypeAlias = Callable[[object, str, list[str]], JsonValue]
+
+FLAGS_KEY = "treering_flags"
+_MAX_FLAGS = 16
+_MAX_FLAG_CHARACTERS = 80
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_USAGE: dict[str, _Cleaner] = {
+    "user_id": clean_text,
+    "model": clean_text,
+    "prompt_tokens": clean_tokens,
+    "completion_tokens": clean_tokens,
+    "session_id": clean_text,
+    "feature": clean_text,
+    "environment": clean_text,
+    "provider": clean_text,
+    "operation": clean_text,
+    "cached_tokens": clean_tokens,
+    "cache_write_tokens": clean_tokens,
+    "reasoning_tokens": clean_tokens,
+    "audio_input_tokens": clean_tokens,
+    "audio_output_tokens": clean_tokens,
+    "service_tier": clean_text,
+    "streamed": clean_truth,
+    "status": clean_status,
+    "error_type": clean_text,
+    "finish_reason": clean_text,
+    "latency_ms": clean_duration,
+    "time_to_first_token_ms": clean_duration,
+    "request_group_id": clean_text,
+    "attempt": clean_attempt,
+    "prompt_hash": clean_text,
+    "prefix_hash": clean_text,
+    "max_output_tokens": clean_tokens,
+    "provider_cost": clean_money,
+    "request_fees": clean_money,
+    "response_id": clean_text,
+    "usage_source": clean_usage_source,
+    "metadata": clean_metadata,
+}
+_USAGE_DEFAULTS: Event = {
+    "user_id": "anonymous",
+    "model": "unknown",
+    "provider": "openai",
+    "environment": "production",
+    "operation": "chat",
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+}
+_PARTS = (
+    ("cached_tokens", "prompt_tokens"),
+    ("cache_write_tokens", "prompt_tokens"),
+    ("audio_input_tokens", "prompt_tokens"),
+    ("reasoning_tokens", "completion_tokens"),
+    ("audio_output_tokens", "completion_tokens"),
+)
+
+_PERFORMANCE: dict[str, _Cleaner] = {
+    "route": clean_text,
+    "method": clean_method,
+    "status_code": clean_status_code,
+    "latency_ms": clean_duration,
+    "time_to_first_byte_ms": clean_duration,
+    "user_id": clean_text,
+    "error_type": clean_text,
+    "environment": clean_text,
+    "sample_weight": clean_weight,
+    "metadata": clean_metadata,
+}
+_PERFORMANCE_DEFAULTS: Event = {
+    "environment": "production",
+    "route": "unknown",
+    "method": "UNKNOWN",
+    "status_code": 500,
+    "latency_ms": 0.0,
+}
+
+
+def normalise_usage(raw: Raw) -> Event:
+    """Make a usage event: the keys of `record_usage` that have a value, without the cost.
+
+    Args:
+        raw: Arguments as they were passed, with `event_id` as text; `created_at` may be missing where the id is a
+            UUIDv7; `flags` may hold findings made earlier.
+    """
+    event, flags = _clean(raw, _USAGE, _USAGE_DEFAULTS)
+    for part, whole in _PARTS:
+        if part in event and event[part] > event[whole]:  # type: ignore[operator]  # clean_tokens makes them numbers
+            event[part] = event[whole]
+            flags.append(f"{part}:above_whole")
+    if "status" not in event and "error_type" in event and raw.get("status") is not None:
+        event["status"] = "error"
+    return _flagged(event, flags)
+
+
+def normalise_performance(raw: Raw) -> Event:
+    """Make a performance event: the keys of `record_performance` that have a value.
+
+    Args:
+        raw: As for `normalise_usage`.
+    """
+    return _flagged(*_clean(raw, _PERFORMANCE, _PERFORMANCE_DEFAULTS))
+
+
+def time_of_uuid7(value: int) -> datetime | None:
+    """The millisecond in which a UUIDv7 was made; None for any other UUID and for a time past the year 9999."""
+    if value >> 76 & 0xF != 7 or value >> 62 & 0x3 != 2:
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=value >> 80)
+    except OverflowError:
+        return None
+
+
+def _clean(raw: Raw, cleaners: dict[str, _Cleaner], defaults: Event) -> tuple[Event, list[str]]:
+    earlier = raw.get("flags")
+    flags = [str(flag) for flag in earlier] if isinstance(earlier, list) else []
+    event = _identity(raw)
+    for name, value in raw.items():
+        if value is not None and name in cleaners:
+            cleaned = cleaners[name](value, name, flags)
+            if cleaned is not None:
+                event[name] = cleaned
+    for name, default in defaults.items():
+        if name not in event:
+            event[name] = default
+            if not flags or not any(flag.startswith(f"{name}:") for flag in flags):
+                flags.append(f"{name}:missing")
+    return event, flags
+
+
+def _identity(raw: Raw) -> Event:
+    digits = str(raw["event_id"]).replace("-", "")
+    created_at = raw.get("created_at")
+    if not isinstance(created_at, str):
+        created_at = (time_of_uuid7(int(digits, 16)) or datetime.now(UTC)).isoformat()
+    event_id = f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    return {"event_id": event_id, "created_at": created_at}
+
+
+def _flagged(event: Event, flags: list[str]) -> Event:
+    metadata = event.pop("metadata", None)
+    kept = metadata if isinstance(metadata, dict) else {}
+    earlier = kept.pop(FLAGS_KEY, None)
+    if isinstance(earlier, list):
+        flags = [*(flag for flag in earlier if isinstance(flag, str)), *flags]
+    if flags:
+        unique: list[JsonValue] = [flag[:_MAX_FLAG_CHARACTERS] for flag in dict.fromkeys(flags)]
+        kept[FLAGS_KEY] = unique[:_MAX_FLAGS]
+    if kept:
+        event["metadata"] = kept
+    return event

@@ -1,0 +1,62 @@
+"""Which event it is: its id and its time, the pair by which a repeat is recognised."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+
+from ingest.record.event import time_of_uuid7
+
+_NAMESPACE = uuid.UUID("5f1a9a52-2f0c-5a61-9a7e-6d0f3c7b1c44")  # any constant: the same text gives the same id
+
+
+def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, str, list[str]] | None:
+    """Settle what a caller passed as `event_id` and `created_at`, at least one of which is not None.
+
+    Returns:
+        The id, the time in UTC as text, and what was wrong; None where both must be made anew.
+    """
+    flags: list[str] = []
+    made_at = _read_time(created_at, flags)
+    identifier = _read_id(event_id, flags)
+    if identifier is None:
+        if made_at is None:
+            return None if not flags else (_new_id(), datetime.now(UTC).isoformat(), flags)
+        return _new_id(), made_at.isoformat(), flags
+    if made_at is None:
+        made_at = time_of_uuid7(identifier.int)
+    if made_at is None:
+        made_at = datetime.now(UTC)
+        flags.append("event_id:repeat_not_recognisable")
+    return identifier, made_at.isoformat(), flags
+
+
+def _new_id() -> uuid.UUID:
+    from uuid_utils.compat import uuid7
+
+    return uuid7()
+
+
+def _read_id(value: object, flags: list[str]) -> uuid.UUID | None:
+    if value is None or isinstance(value, uuid.UUID):
+        return value
+    text = str(value)
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        flags.append("event_id:not_a_uuid")
+        return uuid.uuid5(_NAMESPACE, text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _read_time(value: object, flags: list[str]) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
+        if moment.tzinfo is None:
+            flags.append("created_at:without_zone")
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        flags.append("created_at:not_a_time")
+        return None

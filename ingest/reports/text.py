@@ -1,0 +1,260 @@
+"""What the daily and the weekly report say: pure, from figures to a title, plain text and HTML."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from ingest.alerts.messages import format_value
+from ingest.forecasting.forecast import CONFIDENCE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ingest.forecasting.forecast import MonthForecast
+
+Kind = Literal["daily", "weekly"]
+
+# The picture travels beside the text; the HTML names it so.
+IMAGE_NAME = "treering-trend.png"
+
+MOST_MOVERS = 5
+_MOST_ALERTS = 10
+_MOST_SAVINGS = 3
+
+# Mail programs know no style sheets. No colour of text or page is set, so that each shows its own, light or dark.
+_PAGE = "max-width:600px;font:15px/1.5 -apple-system,Segoe UI,Helvetica,Arial,sans-serif"
+_SUBTLE = "margin:2px 0 16px;opacity:0.65"
+_PICTURE = "display:block;width:100%;max-width:600px;height:auto;border-radius:6px"
+_HEADING = "margin:20px 0 6px;font-size:15px"
+_LIST = "margin:0;padding:0 0 0 18px"
+_BUTTON = (
+    "display:inline-block;padding:8px 16px;border-radius:6px;background:#2e7d4f;color:#ffffff;text-decoration:none"
+)
+
+# A change below a cent is nobody's news.
+_SMALLEST_MOVE = Decimal("0.01")
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """A model, feature or user whose spend changed.
+
+    Attributes:
+        dimension: model, feature or user.
+        key: Which one.
+        cost: US dollars in the period.
+        previous_cost: US dollars in the period before.
+    """
+
+    dimension: str
+    key: str
+    cost: Decimal
+    previous_cost: Decimal
+
+    @property
+    def change(self) -> Decimal:
+        """How much more it cost, in US dollars."""
+        return self.cost - self.previous_cost
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Something to change, and what it would save.
+
+    Attributes:
+        text: What to do, in a sentence.
+        saved_per_month: US dollars.
+    """
+
+    text: str
+    saved_per_month: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """An alert that fires now.
+
+    Attributes:
+        name: Name of the rule, with the group it is about.
+        metric: What is measured.
+        value: Its value when it fired.
+        severity: warning or critical.
+        since: When it began, written in the report's zone.
+    """
+
+    name: str
+    metric: str
+    value: Decimal | None
+    severity: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a report is made of.
+
+    Attributes:
+        kind: daily or weekly.
+        period_start: First day of the period.
+        period_end: First day after it.
+        timezone: IANA zone whose days these are.
+        cost: US dollars in the period; None where nothing has a price.
+        previous_cost: The same of the period before.
+        requests: Calls in the period.
+        previous_requests: Calls in the period before.
+        errors: Failed calls in the period.
+        unpriced_requests: Calls whose cost is not known.
+        movers: Who changed most, see `find_movers`.
+        forecast: Of the running month; None without any spend.
+        savings: What could be saved, the most first.
+        alerts: What fires now.
+        spend: US dollars by local day, for the trend.
+    """
+
+    kind: Kind
+    period_start: date
+    period_end: date
+    timezone: str
+    cost: Decimal | None
+    previous_cost: Decimal | None
+    requests: int
+    previous_requests: int
+    errors: int = 0
+    unpriced_requests: int = 0
+    movers: Sequence[Mover] = ()
+    forecast: MonthForecast | None = None
+    savings: Sequence[Saving] = ()
+    alerts: Sequence[OpenAlert] = ()
+    spend: Mapping[date, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report as it is sent.
+
+    Attributes:
+        title: One line.
+        text: Plain text.
+        html: HTML; names the picture as `cid:` + `IMAGE_NAME` where there is one.
+    """
+
+    title: str
+    text: str
+    html: str
+
+
+def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:
+    """Choose whose spend changed most, of all dimensions, the largest change first."""
+    moved = [mover for movers in rows.values() for mover in movers if abs(mover.change) >= _SMALLEST_MOVE]
+    return sorted(moved, key=lambda mover: (-abs(mover.change), mover.dimension, mover.key))[:MOST_MOVERS]
+
+
+def write_report(figures: Figures, *, link: str | None = None, has_image: bool = False) -> Report:
+    """Write a report.
+
+    Args:
+        figures: What it is made of.
+        link: Address of the dashboard; None where it is not known.
+        has_image: Whether the picture of the trend travels with it.
+    """
+    name = "Yesterday" if figures.kind == "daily" else "Last week"
+    title = f"{name} cost {format_value('spend', figures.cost)}{_change(figures.cost, figures.previous_cost)}"
+    days = _days(figures)
+    sections = [(heading, lines) for heading, lines in _sections(figures) if lines]
+    text = [title, days, ""]
+    for heading, lines in sections:
+        text += [heading, *(f"  {line}" for line in lines), ""]
+    if link:
+        text.append(link)
+    return Report(title, "\n".join(text).rstrip() + "\n", _write_html(title, days, sections, link, has_image=has_image))
+
+
+def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
+    before = "the day before" if figures.kind == "daily" else "the week before"
+    spend = [
+        f"{format_value('spend', figures.cost)}, {before} {format_value('spend', figures.previous_cost)}",
+        f"{figures.requests:,} calls, {before} {figures.previous_requests:,}",
+    ]
+    if figures.errors:
+        spend.append(f"{figures.errors:,} calls failed ({figures.errors / max(figures.requests, 1):.1%})")
+    if figures.unpriced_requests:
+        spend.append(f"{figures.unpriced_requests:,} calls have no price: their cost is not in these sums")
+    movers = [
+        f"{mover.dimension} {mover.key}: {_signed(mover.change)}, now {format_value('spend', mover.cost)}"
+        for mover in figures.movers
+    ]
+    savings = [
+        f"{saving.text} (about {format_value('spend', saving.saved_per_month)} a month)"
+        for saving in figures.savings[:_MOST_SAVINGS]
+    ]
+    alerts = [
+        f"{alert.name}: {format_value(alert.metric, alert.value)} ({alert.severity}, since {alert.since})"
+        for alert in figures.alerts[:_MOST_ALERTS]
+    ]
+    if len(figures.alerts) > _MOST_ALERTS:
+        alerts.append(f"and {len(figures.alerts) - _MOST_ALERTS} more")
+    return [
+        ("Spend", spend),
+        ("What changed most", movers),
+        ("This month", _forecast_lines(figures.forecast)),
+        ("What could be saved", savings),
+        ("Open alerts", alerts or ["none"]),
+    ]
+
+
+def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
+    if forecast is None:
+        return []
+    month = f"{forecast.month:%B}"
+    spent = f"${forecast.spent:,.2f} spent so far in {month}"
+    if forecast.basis == "run_rate":
+        return [spent, f"${forecast.expected:,.2f} by its end at this pace; the history is too short for more"]
+    return [
+        spent,
+        (
+            f"${forecast.expected:,.2f} expected by its end, "
+            f"${forecast.low:,.2f} to ${forecast.high:,.2f} with {CONFIDENCE:.0%} confidence"
+        ),
+    ]
+
+
+def _days(figures: Figures) -> str:
+    last = figures.period_end - timedelta(days=1)
+    if figures.kind == "daily":
+        return f"{last:%A, %Y-%m-%d} ({figures.timezone})"
+    return f"{figures.period_start:%Y-%m-%d} to {last:%Y-%m-%d} ({figures.timezone})"
+
+
+def _change(cost: Decimal | None, previous: Decimal | None) -> str:
+    if cost is None or not previous:
+        return ""
+    share = float(cost / previous) - 1
+    return ", as much as before" if abs(share) < 0.005 else f", {share:+.0%}"
+
+
+def _signed(amount: Decimal) -> str:
+    return f"{'+' if amount > 0 else '-'}${abs(amount):,.2f}"
+
+
+def _write_html(
+    title: str, days: str, sections: Sequence[tuple[str, Sequence[str]]], link: str | None, *, has_image: bool
+) -> str:
+    parts = [
+        f'<div style="{_PAGE}"><h2 style="margin:0;font-size:20px">{html.escape(title)}</h2>',
+        f'<p style="{_SUBTLE}">{html.escape(days)}</p>',
+    ]
+    if has_image:
+        # On white, as the picture is: mail programs turn the page dark, not the picture.
+        parts.append(f'<img src="cid:{IMAGE_NAME}" width="600" alt="Spend by day" style="{_PICTURE}">')
+    for heading, lines in sections:
+        items = "".join(f'<li style="margin:0 0 4px">{html.escape(line)}</li>' for line in lines)
+        parts.append(f'<h3 style="{_HEADING}">{html.escape(heading)}</h3><ul style="{_LIST}">{items}</ul>')
+    if link:
+        parts.append(
+            f'<p style="margin:24px 0 0"><a href="{html.escape(link)}" style="{_BUTTON}">Open the dashboard</a></p>'
+        )
+    return "".join([*parts, "</div>"])

@@ -1,0 +1,1 @@
+"""The worker: lease, lanes and jobs."""
