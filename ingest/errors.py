@@ -9,6 +9,7 @@
         · InvalidArgumentError
         · FunctionNotFoundError
         · DatabaseUnavailableError
+        · UnexpectedResponseError
         · MigrationError
         · EmbeddedServerError
 
@@ -72,6 +73,10 @@ class DatabaseUnavailableError(DatabaseError):
 
     def __init__(self, message: str, *, sqlstate: str | None = None, retryable: bool = True) -> None:
         super().__init__(message, sqlstate=sqlstate, retryable=retryable)
+
+
+class UnexpectedResponseError(DatabaseError):
+    """A function answered in a form that this version does not know: usually the migrations are of another version."""
 
 
 class MigrationError(DatabaseError):

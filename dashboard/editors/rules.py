@@ -28,7 +28,7 @@ from dashboard.figures.alert_words import (
 )
 from dashboard.figures.backtest_chart import backtest_chart
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
-from dashboard.reads import pages as queries
+from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
 from ingest.alerts.rules import AlertRule as Draft
 from ingest.alerts.rules import ready_made_rules
 from ingest.errors import TreeringError
@@ -36,7 +36,8 @@ from ingest.words import DASH
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
-    from ingest.documents.alerts import AlertRule, Backtest, Configuration
+    from ingest.documents.alerts import AlertRule, Backtest
+    from ingest.documents.settings import Configuration
 
 _DEFAULTS = {"spend": "50", "tokens": "1000000", "requests": "1000", "route_requests": "1000", "pipeline_lag_s": "120"}
 # A bill has whole days: the database takes no shorter window.
@@ -78,7 +79,7 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
 def draw_backtest(draft: Draft, result: Backtest) -> None:
     """Say when a rule would have fired."""
     metric = draft.metric
-    zone = ZoneInfo(queries.reporting_zone())
+    zone = ZoneInfo(reporting_zone())
     days = (result.to_time - result.from_time).days
     if not result.firing_count:
         st.success(f"In the last {days} days it would not have fired.", icon=":material/check:")
@@ -149,7 +150,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             type="tertiary",
             icon=":material/delete:",
             on_click=change,
-            args=(lambda rule_id=rule.rule_id: queries.delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
+            args=(lambda rule_id=rule.rule_id: delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
         )
 
 
@@ -277,7 +278,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         "no_data": no_data,
         "renotify_s": reminder or None,
         "group_limit": int(limit),
-        "timezone": rule.timezone if rule else queries.reporting_zone(),
+        "timezone": rule.timezone if rule else reporting_zone(),
     }
 
 
@@ -308,14 +309,14 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> Draft | None:
 def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key: str) -> None:
     if rule:
         document["rule_id"] = rule.rule_id
-    if attempt(lambda: queries.save_alert_rule(viewer, document), f"{document['name']} saved"):
+    if attempt(lambda: save_alert_rule(viewer, document), f"{document['name']} saved"):
         start_over(*([] if rule else [f"{key}_name"]))
 
 
 def _draw_test(viewer: Viewer, draft: Draft, document: dict[str, Any]) -> None:
     try:
         with st.spinner("Looking at the last 30 days …"):
-            result = queries.backtest_rule(viewer, document)
+            result = backtest_rule(viewer, document)
     except TreeringError as error:
         st.error(f"No back-test: {error}")
         return
@@ -325,9 +326,9 @@ def _draw_test(viewer: Viewer, draft: Draft, document: dict[str, Any]) -> None:
 def _add_ready_made(viewer: Viewer, configuration: Configuration) -> None:
     taken = {rule.name for rule in configuration.rules}
     channels = [channel.channel_id for channel in configuration.channels if channel.is_enabled]
-    for draft in ready_made_rules(queries.reporting_zone(), channels):
+    for draft in ready_made_rules(reporting_zone(), channels):
         if draft.name not in taken:
-            queries.save_alert_rule(viewer, draft.model_dump(mode="json"))
+            save_alert_rule(viewer, draft.model_dump(mode="json"))
 
 
 def _can_group(metric: str, group: str) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Database
+    from ingest.reports.text import Saving
     from ingest.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -90,17 +91,23 @@ def _archive_job(database: Database, settings: Settings) -> Callable[[], bool] |
 def _forecast_jobs(database: Database, settings: Settings, name: str) -> dict[str, Callable[[], bool]]:
     """What needs numpy: the values of rules that the database cannot compute, and the reports."""
     from ingest.alerts.computed import write_outside_metrics
-    from ingest.reports.publish import find_savings, publish_due_reports
+    from ingest.costs import cost_optimization_suggestions
+    from ingest.prices.in_force import read_price_book
+    from ingest.reports.publish import as_savings, publish_due_reports
 
     def measure() -> bool:
         write_outside_metrics(database, now=dt.datetime.now(dt.UTC))
         return False
 
+    def find_savings() -> list[Saving]:
+        book = read_price_book(database, deployments=settings.deployments, region=settings.region)
+        return as_savings(cost_optimization_suggestions(database, book=book))
+
     def publish() -> bool:
         publish_due_reports(
             database,
             name,
-            savings=lambda: find_savings(database, settings, dt.datetime.now(dt.UTC)),
+            savings=find_savings,
             dashboard_url=settings.dashboard_url,
         )
         return False

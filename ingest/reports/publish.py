@@ -12,11 +12,9 @@ from zoneinfo import ZoneInfo
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from ingest.alerts.computed import read_forecast, read_series, spend_by_day
-from ingest.notices import Notices
-from ingest.prices.in_force import Prices
 from ingest.reports.chart import TREND_DAYS, draw_trend
 from ingest.reports.text import IMAGE_NAME, Figures, Kind, Mover, OpenAlert, Saving, find_movers, write_report
-from pricing.savings import Evidence, headline, suggest
+from pricing.savings import headline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,13 +22,12 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Database
-    from ingest.settings import Settings
+    from pricing.savings import Suggestion
 
 logger = logging.getLogger(__name__)
 
 # No people: what a mailbox keeps, nobody can erase on their demand.
 _DIMENSIONS = {"model": "by_model", "feature": "by_feature"}
-_SAVINGS_HISTORY = timedelta(days=30)
 
 
 class Period(BaseModel):
@@ -219,19 +216,9 @@ def _open_alert(alert: _Alert, zone: ZoneInfo) -> OpenAlert:
     return OpenAlert(name, alert.metric, alert.value, alert.severity, since)
 
 
-def find_savings(database: Database, settings: Settings, now: datetime) -> list[Saving]:
-    """What the last 30 days say could be saved, at the prices in force.
-
-    Args:
-        database: Opened as service_role.
-        settings: Say which model a deployment is of.
-        now: End of the days looked at.
-    """
-    prices = Prices(Notices(), deployments=settings.deployments, region=settings.region)
-    prices.refresh(database)
-    evidence = database.call("get_savings_evidence", from_time=now - _SAVINGS_HISTORY, to_time=now, filters={})
-    found = suggest(Evidence.model_validate(evidence), prices.book)
-    return [Saving(headline(suggestion), suggestion.saved_per_month) for suggestion in found]
+def as_savings(suggestions: Sequence[Suggestion]) -> list[Saving]:
+    """Return suggestions in the form of a report."""
+    return [Saving(headline(suggestion), suggestion.saved_per_month) for suggestion in suggestions]
 
 
 def _attempt(savings: Callable[[], Sequence[Saving]]) -> Sequence[Saving]:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ingest.documents.pipeline import Status
 from ingest.ops.health import Level, describe_age, judge_status
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -14,8 +15,8 @@ def ago(**length: float) -> str:
     return (NOW - timedelta(**length)).isoformat()
 
 
-def status(**changes: Any) -> dict[str, Any]:
-    return {
+def status(**changes: Any) -> Status:
+    document = {
         "server_time": NOW.isoformat(),
         "server_version": "18.4",
         "schema_version": "20261123",
@@ -30,7 +31,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "newest_event_at": ago(minutes=3),
         "usage_rows_estimate": 10,
         "partitions": 6,
-    } | changes
+    }
+    return Status.model_validate(document | changes)
 
 
 def judged(part: str, **changes: Any) -> tuple[Level, str]:
