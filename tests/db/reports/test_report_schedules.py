@@ -156,7 +156,7 @@ def test_a_webhook_gets_the_report_without_its_picture(service: Clockwork) -> No
     webhook = int(service.channel("https://hooks.example.com/x", name="hook")["channel_id"])
     schedule(database, channels=[webhook, add_channel(database)])
     publish(database)
-    claimed = {one["channel_name"]: one["payload"] for one in service.claim(86_400)}
+    claimed = {one["channel_name"]: one["payload"] for one in service.claim(None)}
     assert claimed["hook"]["message"] == {name: MESSAGE[name] for name in ("title", "text", "html")}
     assert claimed["mail"]["message"] == MESSAGE
     assert (claimed["hook"]["schema"], claimed["hook"]["event"]) == ("treering.report/1", "report")
