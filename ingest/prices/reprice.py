@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ingest.database import Argument, Database
     from ingest.notices import Notices
-    from ingest.record.event import Event
     from ingest.settings import Settings
 
 # The database takes 5,000. Half of it keeps the roll-up waiting half as long and takes a tenth more time in all.
@@ -268,7 +267,7 @@ class Repricer:
 
     def _price(self, row: Mapping[str, JsonValue], totals: RepriceTotals) -> _Change | None:
         """Price one row, count it, and return what changes; None where nothing does."""
-        event: Event = {key: value for key, value in row.items() if key not in _COST_KEYS}
+        event: dict[str, JsonValue] = {key: value for key, value in row.items() if key not in _COST_KEYS}
         self._costing.apply(event)
         old, new = _amount(row), _amount(event)
         if new is None and row["cost_source"] == "provider":

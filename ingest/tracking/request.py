@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import to_json
-
 from ingest.record.hashing import hash_text
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -58,5 +56,7 @@ def _is_leading(part: Any) -> bool:
 
 
 def _dump(value: Any) -> bytes:
+    from pydantic_core import to_json  # 40 ms that `import ingest` shall not take
+
     dumped: bytes = to_json(value, fallback=lambda item: f"<{type(item).__name__}>")
     return dumped
