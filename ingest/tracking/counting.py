@@ -7,8 +7,7 @@ import os
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ingest.tracking import background
 from ingest.tracking.emit import emit
@@ -33,8 +32,7 @@ class Encoding(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A call to be counted and recorded.
 
     Attributes:
