@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from ingest.database import Database
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.alerts")
 
 # Eight weeks show each hour of the week eight times.
 ANOMALY_HISTORY = timedelta(days=56)

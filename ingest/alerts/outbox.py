@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from ingest.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.alerts")
 
 # All messages of a turn are sent at once, so a turn lasts about as long as its slowest attempt.
 MAX_COUNT = 50

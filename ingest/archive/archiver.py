@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ingest.archive.sums import ColumnSum
     from ingest.database import Database
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.archive")
 
 LEASE_NAME = "archive"
 _LEASE_TTL_S = 120

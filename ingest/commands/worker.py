@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from ingest.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.worker")
 
 
 def worker(*, home: HomeOption = None) -> None:

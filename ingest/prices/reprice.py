@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING
 
-from ingest.errors import DatabaseError, TreeringError
+from ingest.errors import DatabaseError, RepriceError
 from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from ingest.database import Argument, Database
     from ingest.notices import Notices
-    from ingest.record.event import Event
     from ingest.settings import Settings
 
 # The database takes 5,000. Half of it keeps the roll-up waiting half as long and takes a tenth more time in all.
@@ -38,10 +37,6 @@ _MAX_ROLL_UPS = 100
 
 _EXACT = Context(prec=60, traps=[Inexact])  # the thread's own context would round at 28 digits
 _COST_KEYS = ("estimated_cost", "cost_source", "price_id")
-
-
-class RepriceError(TreeringError):
-    """Calls could not be priced again; what was applied stays applied and counted, and the same command goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +263,7 @@ class Repricer:
 
     def _price(self, row: Mapping[str, JsonValue], totals: RepriceTotals) -> _Change | None:
         """Price one row, count it, and return what changes; None where nothing does."""
-        event: Event = {key: value for key, value in row.items() if key not in _COST_KEYS}
+        event: dict[str, JsonValue] = {key: value for key, value in row.items() if key not in _COST_KEYS}
         self._costing.apply(event)
         old, new = _amount(row), _amount(event)
         if new is None and row["cost_source"] == "provider":

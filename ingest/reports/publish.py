@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from ingest.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.reports")
 
 # No people: what a mailbox keeps, nobody can erase on their demand.
 _DIMENSIONS = {"model": "by_model", "feature": "by_feature"}

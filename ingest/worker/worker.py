@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ingest.database import Database
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.worker")
 
 LEASE_NAME = "worker"
 # A leader that is killed is missed for at most the sum of both, and alerts with it.

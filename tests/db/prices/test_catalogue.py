@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 from genai_prices.update_prices import DEFAULT_UPDATE_URL
 
-from ingest.errors import PermissionDeniedError
+from ingest.errors import CatalogueError, PermissionDeniedError
 from ingest.notices import Notices
-from ingest.prices.catalogue import CatalogueError, default_url, update_catalogue
+from ingest.prices.catalogue import default_url, update_catalogue
 from ingest.prices.in_force import Prices
 from ingest.worker.worker import standard_lanes
 from pricing.catalogue import Catalogue

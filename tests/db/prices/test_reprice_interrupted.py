@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest.errors import DatabaseError, DatabaseUnavailableError, InvalidArgumentError
-from ingest.prices.reprice import RepriceError
+from ingest.errors import DatabaseError, DatabaseUnavailableError, InvalidArgumentError, RepriceError
 from tests.support.cli import door_environment, run_cli
 from tests.support.events import roll_up_all, store
 from tests.support.repricing import DAY, LIST_COST, NEW_COST, PRICE, apply, call, costs
