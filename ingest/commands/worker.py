@@ -26,7 +26,8 @@ logger = logging.getLogger(__name__)
 def worker(*, home: HomeOption = None) -> None:
     """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive; several may run, one of them leads."""
     import ingest
-    from ingest.alerts.outbox import MAX_COUNT, ChannelNotifier, deliver_notifications
+    from ingest.alerts.notifier import ChannelNotifier
+    from ingest.alerts.outbox import MAX_COUNT, deliver_notifications
     from ingest.billing.reconcile import daily_reconciliation
     from ingest.database import open_database
     from ingest.prices.catalogue import update_catalogue
