@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal  # noqa: TC003 -- pydantic reads the annotations at run time
 from typing import TYPE_CHECKING, Final
 
@@ -14,8 +13,6 @@ from ingest.billing.provider_lines import store_lines
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ingest.database import Database
     from ingest.settings import Settings
 
@@ -104,20 +101,6 @@ def read_reconciliation(database: Database, from_day: date, to_day: date) -> tup
     """Read the comparison of [from_day, to_day), UTC, as what it means and as the database said it."""
     document = database.call("get_reconciliation", from_time=_midnight(from_day), to_time=_midnight(to_day))
     return Reconciliation.model_validate(document), document
-
-
-def daily_reconciliation(settings: Settings, database: Database) -> Callable[[], bool] | None:
-    """The worker's job: read the costs of the last month's whole days; None where there is no admin key."""
-    if settings.openai_admin_key is None:
-        return None
-
-    def run() -> bool:
-        today = datetime.now(UTC).date()
-        with contextlib.closing(open_api(settings)) as api:
-            fetch_costs(database, api, today - timedelta(days=DAYS_A_RUN), today)
-        return False
-
-    return run
 
 
 def _midnight(day: date) -> datetime:

@@ -31,9 +31,11 @@ def report(
     home: HomeOption = None,
 ) -> None:
     """Show the latest report as it would be sent, or send it now; the scheduled one still leaves at its hour."""
-    from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
+    from ingest.alerts.notifier import ChannelNotifier
+    from ingest.alerts.outbox import deliver_notifications
     from ingest.database import open_database
-    from ingest.reports.publish import Period, find_savings, make_message, preview_page, read_figures
+    from ingest.reports.figures import Period, read_figures
+    from ingest.reports.publish import find_savings, make_message, preview_page
     from ingest.settings import load_settings
     from ingest.worker.worker import default_name
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from ingest.alerts.channels import ChannelTarget
-from ingest.alerts.outbox import ChannelNotifier
+from ingest.alerts.notifier import ChannelNotifier
 from ingest.alerts.sealing import SecretBox
 
 if TYPE_CHECKING:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from ingest.alerts.notifier import ChannelNotifier
 from ingest.alerts.notify_webhook import sign
-from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
+from ingest.alerts.outbox import deliver_notifications
 from tests.support.clockwork import BOX, NOON, Clockwork, at, call, fire, notifier, opened
 from tests.support.mail_server import MailServer
 from tests.support.servers import free_port

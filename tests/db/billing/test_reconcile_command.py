@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.billing.reconcile import DAYS_A_RUN, daily_reconciliation
+from ingest.alerts.notifier import ChannelNotifier
+from ingest.billing.reconcile import DAYS_A_RUN
 from ingest.settings import load_settings
+from ingest.worker.jobs import Tools, plan_lanes
 from tests.support.cli import door_environment, run_cli
 from tests.support.events import store, usage_event
 from tests.support.organization_server import ADMIN_KEY, OrganizationServer, cost, usage
@@ -160,19 +162,15 @@ def test_an_invoice_of_bad_lines_alone_compares_nothing(direct: Door, tmp_path: 
     assert "nothing to compare" in result.stdout
 
 
-def test_the_worker_reads_the_last_days_where_there_is_a_key(
-    door: Door, server: OrganizationServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OPENAI_ADMIN_KEY", raising=False)
-    assert daily_reconciliation(load_settings(), door.service()) is None
+def test_the_worker_reads_the_last_days_where_there_is_a_key(door: Door, server: OrganizationServer) -> None:
     server.add(
         "costs", yesterday().date(), cost("1", "gpt-4o", project_id="proj_a"), cost("2", "o3", project_id="proj_b")
     )
     settings = load_settings(openai_admin_key=ADMIN_KEY, openai_admin_url=server.url, openai_projects="proj_x, proj_b")
-    job = daily_reconciliation(settings, door.service())
-    assert job is not None
-    assert job() is False
-    assert job() is False
+    tools = Tools(door.service(), settings, "worker", ChannelNotifier())
+    (job,) = (job for lane in plan_lanes(tools) for job in lane if job.name == "reconcile")
+    assert job.run() is False
+    assert job.run() is False
     document: Any = door.service().call("get_reconciliation", from_time=today() - timedelta(days=60), to_time=today())
     assert document["totals"]["days"] == DAYS_A_RUN
     assert document["totals"]["billed_cost"] == "2"

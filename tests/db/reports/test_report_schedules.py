@@ -10,9 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.alerts.computed import read_forecast
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
-from ingest.reports.publish import Period, find_savings, publish_due_reports, read_figures
+from ingest.forecasting.series import read_forecast
+from ingest.reports.figures import Period, read_figures
+from ingest.reports.publish import find_savings, publish_due_reports
 from ingest.settings import load_settings
 from tests.support.clockwork import Clockwork
 from tests.support.events import store, usage_event

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ingest.forecasting.forecast import MonthForecast
-from ingest.reports.text import Figures, Mover, OpenAlert, Saving
+from ingest.reports.figures import Figures, Mover, OpenAlert, Saving
 
 END = date(2026, 11, 23)  # a Monday
 FORECAST = MonthForecast(date(2026, 11, 1), 80.0, 110.0, 100.0, 125.5, 109.1, "seasonal")
