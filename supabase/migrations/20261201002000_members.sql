@@ -1,7 +1,7 @@
 -- Who may see what: every signed-in person their own calls, analysts and ops what their row in `members` allows.
 -- Locks: none; it only creates.
 
-create table observability.members (
+create table observability_internal.members (
   user_id text not null,
   role text not null,
   added_at timestamptz not null default now(),
@@ -11,11 +11,11 @@ create table observability.members (
   constraint "a member's role is member, analyst or ops" check (role in ('member', 'analyst', 'ops'))
 );
 
-comment on table observability.members is 'People with more rights than their own rows: analyst reads all, ops also changes rules, channels, prices and members.';
+comment on table observability_internal.members is 'People with more rights than their own rows: analyst reads all, ops also changes rules, channels, prices and members.';
 
-alter table observability.members enable row level security;
+alter table observability_internal.members enable row level security;
 
-grant select, insert, update, delete on table observability.members to authenticated, service_role;
+grant select, insert, update, delete on table observability_internal.members to authenticated, service_role;
 
 -- Security definer: it reads `members`, whose own policies depend on its answer.
 create function observability_internal.access_level() returns text
@@ -27,7 +27,7 @@ as $$
   select case
     when pg_catalog.current_setting('role', true) = 'service_role' then 'service'
     when coalesce(auth.jwt() ->> 'sub', '') = '' or auth.jwt() ->> 'role' is distinct from 'authenticated' then null
-    else coalesce((select m.role from observability.members as m where m.user_id = auth.jwt() ->> 'sub'), 'member')
+    else coalesce((select m.role from observability_internal.members as m where m.user_id = auth.jwt() ->> 'sub'), 'member')
   end;
 $$;
 
@@ -61,20 +61,20 @@ comment on function observability_internal.is_ops() is 'Whether the caller may c
 
 grant execute on function observability_internal.is_ops() to authenticated, service_role;
 
-create policy "a person sees their own membership, ops see all" on observability.members
+create policy "a person sees their own membership, ops see all" on observability_internal.members
 for select to authenticated
 using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.is_ops()));
 
-create policy "ops add members" on observability.members
+create policy "ops add members" on observability_internal.members
 for insert to authenticated
 with check ((select observability_internal.is_ops()));
 
-create policy "ops change members" on observability.members
+create policy "ops change members" on observability_internal.members
 for update to authenticated
 using ((select observability_internal.is_ops()))
 with check ((select observability_internal.is_ops()));
 
-create policy "ops remove members" on observability.members
+create policy "ops remove members" on observability_internal.members
 for delete to authenticated
 using ((select observability_internal.is_ops()));
 
@@ -110,7 +110,7 @@ declare
   v_member jsonb;
 begin
   perform observability_internal.require_access('{ops,service}');
-  insert into observability.members as m (user_id, role, added_by)
+  insert into observability_internal.members as m (user_id, role, added_by)
   values (add_member.user_id, add_member.role, coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role'))
   on conflict (user_id) do update set role = excluded.role, added_at = now(), added_by = excluded.added_by
   returning to_jsonb(m) into v_member;
@@ -135,12 +135,12 @@ begin
   perform observability_internal.require_access('{ops,service}');
   select count(*) filter (where m.role = 'ops') = 1 and bool_or(m.role = 'ops' and m.user_id = remove_member.user_id)
   into v_is_last_ops
-  from observability.members as m;
+  from observability_internal.members as m;
   if v_is_last_ops and not observability_internal.access_level() = 'service' then
     raise exception 'the last ops member cannot be removed in the app'
       using errcode = '22023', hint = 'Add another ops member first, or use treering members remove.';
   end if;
-  delete from observability.members as m where m.user_id = remove_member.user_id;
+  delete from observability_internal.members as m where m.user_id = remove_member.user_id;
   return found;
 end;
 $$;
@@ -157,7 +157,7 @@ set search_path = ''
 as $$
 begin
   perform observability_internal.require_access('{ops,service}');
-  return (select coalesce(jsonb_agg(to_jsonb(m) order by m.added_at, m.user_id), '[]') from observability.members as m);
+  return (select coalesce(jsonb_agg(to_jsonb(m) order by m.added_at, m.user_id), '[]') from observability_internal.members as m);
 end;
 $$;
 

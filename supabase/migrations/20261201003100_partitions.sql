@@ -55,12 +55,12 @@ begin
   end if;
   -- A table of its own first, then attached: creating it in place would lock the parent against writes.
   execute format(
-    'create table observability_internal.%I (like observability.%I including all, constraint %I check (created_at >= %L and created_at < %L))',
+    'create table observability_internal.%I (like observability_internal.%I including all, constraint %I check (created_at >= %L and created_at < %L))',
     v_name, parent, v_name || '_range', v_start, v_end
   );
   execute format('alter table observability_internal.%I enable row level security', v_name);
   execute format(
-    'alter table observability.%I attach partition observability_internal.%I for values from (%L) to (%L)',
+    'alter table observability_internal.%I attach partition observability_internal.%I for values from (%L) to (%L)',
     parent, v_name, v_start, v_end
   );
   execute format('alter table observability_internal.%I drop constraint %I', v_name, v_name || '_range');

@@ -13,7 +13,7 @@ declare
   v_max timestamptz;
 begin
   with stored as (
-    insert into observability.ai_usage_metrics as m (
+    insert into observability_internal.ai_usage_metrics as m (
       event_id, created_at, batch_id, user_id, session_id, feature, environment, provider, model, operation, status,
       error_type, finish_reason, streamed, service_tier, prompt_tokens, completion_tokens, cached_tokens,
       cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, max_output_tokens, usage_source,
@@ -72,7 +72,7 @@ declare
   v_max timestamptz;
 begin
   with stored as (
-    insert into observability.performance_metrics as m (
+    insert into observability_internal.performance_metrics as m (
       event_id, created_at, batch_id, environment, route, method, status_code, error_type, user_id, latency_ms,
       time_to_first_byte_ms, sample_weight, metadata
     )

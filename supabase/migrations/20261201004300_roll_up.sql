@@ -14,7 +14,7 @@ begin
     select
       m.provider, m.model, coalesce(m.feature, '') as feature, m.environment, m.operation, m.status,
       coalesce(m.error_type, '') as error_type, m.user_id
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.batch_id = any (batch_ids)
       and m.created_at between add_names.min_created_at and add_names.max_created_at
   ),
@@ -72,7 +72,7 @@ begin
       m.usage_source <> 'reported' as is_estimated,
       ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
       ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     inner join observability_internal.dimensions as d
       on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
       and m.environment = d.environment and m.operation = d.operation and m.status = d.status
@@ -202,7 +202,7 @@ declare
 begin
   insert into observability_internal.route_dimensions (environment, method, route, status_code, error_type)
   select distinct m.environment, m.method, m.route, m.status_code, coalesce(m.error_type, '')
-  from observability.performance_metrics as m
+  from observability_internal.performance_metrics as m
   where m.batch_id = any (batch_ids)
     and m.created_at between roll_up_performance.min_created_at and roll_up_performance.max_created_at
     and not exists (
@@ -219,7 +219,7 @@ begin
       + round(m.sample_weight * 1024)::bigint as latency,
       ((ceil(ln(case when m.time_to_first_byte_ms < 0.001 then 0.001 else m.time_to_first_byte_ms end) / 0.020000666706669435)::bigint + 400) << 44)
       + round(m.sample_weight * 1024)::bigint as first_byte
-    from observability.performance_metrics as m
+    from observability_internal.performance_metrics as m
     inner join observability_internal.route_dimensions as d
       on m.environment = d.environment and m.method = d.method and m.route = d.route
       and m.status_code = d.status_code and coalesce(m.error_type, '') = d.error_type

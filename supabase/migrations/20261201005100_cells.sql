@@ -168,7 +168,7 @@ as $$
     filter (where m.latency_ms is not null),
     array_agg(((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024)
     filter (where m.time_to_first_token_ms is not null)
-  from observability.ai_usage_metrics as m
+  from observability_internal.ai_usage_metrics as m
   inner join observability_internal.dimensions as d
     on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
     and m.environment = d.environment and m.operation = d.operation and m.status = d.status

@@ -118,7 +118,7 @@ begin
     'top_models', coalesce(v_rows -> 'model', '[]'), 'top_features', coalesce(v_rows -> 'feature', '[]'),
     'top_users', v_users -> 'rows',
     'firing_alerts', case when v_scope.access <> 'member' then (
-      select count(*) from observability.alerts as a where a.state = 'firing'
+      select count(*) from observability_internal.alerts as a where a.state = 'firing'
     ) end
   );
 end;

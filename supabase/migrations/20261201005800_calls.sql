@@ -100,7 +100,7 @@ grant execute on function observability_internal.minutes_with_calls(timestamptz,
 
 create function observability_internal.calls_of_users(
   from_time timestamptz, until_time timestamptz, until_id uuid, users text[], predicate text, max_calls integer
-) returns setof observability.ai_usage_metrics
+) returns setof observability_internal.ai_usage_metrics
 language plpgsql
 stable
 security invoker
@@ -113,7 +113,7 @@ begin
     from (select distinct u.user_id from unnest($4) as u (user_id)) as u
     cross join lateral (
       select m.*
-      from observability.ai_usage_metrics as m
+      from observability_internal.ai_usage_metrics as m
       where m.user_id = u.user_id and m.created_at >= $1 and m.created_at <= $2
         and (m.created_at, m.event_id) < ($2, $3) and %s
       order by m.created_at desc, m.event_id desc
@@ -131,7 +131,7 @@ grant execute on function observability_internal.calls_of_users(timestamptz, tim
 
 create function observability_internal.calls_of_dimensions(
   from_time timestamptz, until_time timestamptz, until_id uuid, dims integer[], predicate text, max_calls integer
-) returns setof observability.ai_usage_metrics
+) returns setof observability_internal.ai_usage_metrics
 language plpgsql
 stable
 security invoker
@@ -142,7 +142,7 @@ declare
   v_pending constant bigint[] := observability_internal.pending_batch_ids(from_time, until_time, 20000);
   v_minutes timestamptz[];
   v_is_all boolean;
-  v_calls observability.ai_usage_metrics[];
+  v_calls observability_internal.ai_usage_metrics[];
 begin
   if v_pending is not null then
     select f.minutes, f.is_all into v_minutes, v_is_all
@@ -156,7 +156,7 @@ begin
           -- The limit makes each minute a look-up in the index by time, however many minutes there are.
           cross join lateral (
             select m.*
-            from observability.ai_usage_metrics as m
+            from observability_internal.ai_usage_metrics as m
             where m.created_at >= greatest(f.minute, $1) and m.created_at < f.minute + interval '1 minute'
               and m.created_at <= $2 and (m.created_at, m.event_id) < ($2, $3) and %1$s
             order by m.created_at desc, m.event_id desc
@@ -164,7 +164,7 @@ begin
           ) as n
           union all
           select m.*
-          from observability.ai_usage_metrics as m
+          from observability_internal.ai_usage_metrics as m
           where m.batch_id = any ($5) and m.created_at >= $1 and m.created_at <= $2
             and (m.created_at, m.event_id) < ($2, $3) and date_trunc('minute', m.created_at) <> all ($4) and %1$s
         ) as c
@@ -190,7 +190,7 @@ grant execute on function observability_internal.calls_of_dimensions(timestamptz
 
 create function observability_internal.calls_in_range(
   from_time timestamptz, until_time timestamptz, until_id uuid, predicate text, max_calls integer
-) returns setof observability.ai_usage_metrics
+) returns setof observability_internal.ai_usage_metrics
 language plpgsql
 stable
 security invoker
@@ -200,7 +200,7 @@ as $$
 begin
   return query execute format($query$
     select m.*
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.created_at >= $1 and m.created_at <= $2 and (m.created_at, m.event_id) < ($2, $3) and %s
     order by m.created_at desc, m.event_id desc
     limit $4
@@ -214,7 +214,7 @@ grant execute on function observability_internal.calls_in_range(timestamptz, tim
 
 create function observability_internal.find_calls(
   from_time timestamptz, until_time timestamptz, until_id uuid, filters jsonb, max_calls integer
-) returns setof observability.ai_usage_metrics
+) returns setof observability_internal.ai_usage_metrics
 language plpgsql
 stable
 security invoker
@@ -257,11 +257,11 @@ set search_path = ''
 as $$
   select case
     when users is null then (
-      select m.created_at from observability.ai_usage_metrics as m order by m.created_at desc limit 1
+      select m.created_at from observability_internal.ai_usage_metrics as m order by m.created_at desc limit 1
     )
     else (
       select m.created_at
-      from observability.ai_usage_metrics as m
+      from observability_internal.ai_usage_metrics as m
       where m.user_id = users[1]
       order by m.created_at desc
       limit 1
@@ -286,7 +286,7 @@ declare
   v_filters jsonb := filters;
   v_cursor text[];
   v_limit integer;
-  v_calls observability.ai_usage_metrics[];
+  v_calls observability_internal.ai_usage_metrics[];
   v_events jsonb;
   v_next text;
 begin

@@ -1,7 +1,7 @@
 -- The customer's own prices and the versions of the published price catalogue.
 -- Locks: none; it only creates.
 
-create table observability.model_prices (
+create table observability_internal.model_prices (
   price_id bigint generated always as identity,
   provider text not null default 'openai',
   model text not null,
@@ -47,26 +47,26 @@ create table observability.model_prices (
   )
 );
 
-comment on table observability.model_prices is 'The customer''s own prices, US dollars per million tokens, valid in [valid_from, valid_to). Appended, never changed.';
+comment on table observability_internal.model_prices is 'The customer''s own prices, US dollars per million tokens, valid in [valid_from, valid_to). Appended, never changed.';
 
-comment on column observability.model_prices.service_tier is 'Tier as served; null prices every tier.';
+comment on column observability_internal.model_prices.service_tier is 'Tier as served; null prices every tier.';
 
-comment on column observability.model_prices.per_hour is 'US dollars per hour that a request takes.';
+comment on column observability_internal.model_prices.per_hour is 'US dollars per hour that a request takes.';
 
-comment on column observability.model_prices.long_context is 'Bands [{above, input, …}]: rates of the whole request when its input exceeds so many tokens.';
+comment on column observability_internal.model_prices.long_context is 'Bands [{above, input, …}]: rates of the whole request when its input exceeds so many tokens.';
 
 -- Not unique: a mistake is corrected by a row with the same start, and of two the one appended last counts.
-create index model_prices_start_idx on observability.model_prices (provider, model, service_tier, valid_from);
+create index model_prices_start_idx on observability_internal.model_prices (provider, model, service_tier, valid_from);
 
-alter table observability.model_prices enable row level security;
+alter table observability_internal.model_prices enable row level security;
 
-grant select, insert on table observability.model_prices to authenticated, service_role;
+grant select, insert on table observability_internal.model_prices to authenticated, service_role;
 
-create policy "analysts read prices" on observability.model_prices
+create policy "analysts read prices" on observability_internal.model_prices
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create policy "ops append prices in their own name" on observability.model_prices
+create policy "ops append prices in their own name" on observability_internal.model_prices
 for insert to authenticated
 with check ((select observability_internal.is_ops()) and created_by = ((select auth.jwt()) ->> 'sub'));
 
@@ -91,7 +91,7 @@ alter table observability_internal.price_catalogues enable row level security;
 
 grant select, insert, delete on table observability_internal.price_catalogues to service_role;
 
-create function observability_internal.price_rates(price observability.model_prices) returns jsonb
+create function observability_internal.price_rates(price observability_internal.model_prices) returns jsonb
 language sql
 immutable
 security invoker
@@ -106,9 +106,9 @@ as $$
   ));
 $$;
 
-comment on function observability_internal.price_rates(observability.model_prices) is 'The rates of a price by name, as exact text.';
+comment on function observability_internal.price_rates(observability_internal.model_prices) is 'The rates of a price by name, as exact text.';
 
-grant execute on function observability_internal.price_rates(observability.model_prices) to authenticated, service_role;
+grant execute on function observability_internal.price_rates(observability_internal.model_prices) to authenticated, service_role;
 
 create function observability_internal.check_rates(rates jsonb, names text[]) returns void
 language plpgsql
@@ -186,7 +186,7 @@ comment on function observability_internal.check_price(jsonb) is 'Refuses (22023
 
 grant execute on function observability_internal.check_price(jsonb) to authenticated, service_role;
 
-create function observability_internal.describe_price(price observability.model_prices) returns jsonb
+create function observability_internal.describe_price(price observability_internal.model_prices) returns jsonb
 language sql
 stable
 security invoker
@@ -198,7 +198,7 @@ as $$
     'long_context', price.long_context, 'source', price.source, 'note', price.note, 'created_at', price.created_at,
     'created_by', price.created_by,
     'is_superseded', exists (
-      select from observability.model_prices as later
+      select from observability_internal.model_prices as later
       where later.provider = price.provider and later.model = price.model
         and later.service_tier is not distinct from price.service_tier and later.valid_from = price.valid_from
         and later.price_id > price.price_id
@@ -206,9 +206,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.describe_price(observability.model_prices) is 'A price as JSON, rates as exact text; is_superseded when a later one has the same start.';
+comment on function observability_internal.describe_price(observability_internal.model_prices) is 'A price as JSON, rates as exact text; is_superseded when a later one has the same start.';
 
-grant execute on function observability_internal.describe_price(observability.model_prices) to authenticated, service_role;
+grant execute on function observability_internal.describe_price(observability_internal.model_prices) to authenticated, service_role;
 
 create function observability.add_price(price jsonb) returns jsonb
 language plpgsql
@@ -218,12 +218,12 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_price observability.model_prices;
+  v_price observability_internal.model_prices;
   v_rates constant jsonb := add_price.price -> 'rates';
 begin
   perform observability_internal.require_access('{ops,service}');
   perform observability_internal.check_price(add_price.price);
-  insert into observability.model_prices as p (
+  insert into observability_internal.model_prices as p (
     provider, model, service_tier, valid_from, valid_to, input_per_mtok, cached_input_per_mtok, cache_write_per_mtok,
     output_per_mtok, reasoning_per_mtok, audio_input_per_mtok, audio_output_per_mtok, request_fee, per_hour,
     long_context, source, note, created_by
@@ -337,7 +337,7 @@ begin
     'catalogue', observability_internal.current_catalogue(),
     'prices', (
       select coalesce(jsonb_agg(observability_internal.describe_price(p) order by p.price_id), '[]')
-      from observability.model_prices as p
+      from observability_internal.model_prices as p
     )
   );
 end;

@@ -121,7 +121,7 @@ begin
   end if;
   with page as (
     select m.*
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.created_at >= coalesce(after_created_at, get_rows_to_reprice.from_time)
       and m.created_at < get_rows_to_reprice.to_time
       and (after_event_id is null or (m.created_at, m.event_id) > (after_created_at, after_event_id))
@@ -286,7 +286,7 @@ begin
     from jsonb_to_recordset(changes) as w (
       event_id uuid, created_at timestamptz, new_cost numeric, new_cost_source text, new_price_id text
     )
-    inner join observability.ai_usage_metrics as m on w.event_id = m.event_id and w.created_at = m.created_at
+    inner join observability_internal.ai_usage_metrics as m on w.event_id = m.event_id and w.created_at = m.created_at
     where m.created_at between explain_left_out.min_created_at and explain_left_out.max_created_at
   )
   select
@@ -329,7 +329,7 @@ begin
   ),
   -- A row that has changed since it was read is left for another run, as is one that is not counted yet.
   corrected as (
-    update observability.ai_usage_metrics as m
+    update observability_internal.ai_usage_metrics as m
     set estimated_cost = w.new_cost, cost_source = w.new_cost_source, price_id = w.new_price_id
     from wanted as w
     where m.event_id = w.event_id and m.created_at = w.created_at and m.created_at between v_min and v_max

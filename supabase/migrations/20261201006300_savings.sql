@@ -11,7 +11,7 @@ set search_path = ''
 as $$
   with calls as (
     select m.provider, m.model, m.feature, m.prefix_hash, m.created_at, m.cached_tokens
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.created_at >= repeated_prefixes.from_time and m.created_at < repeated_prefixes.to_time
       -- Providers cache no prompt that is shorter, and a call that failed shows nothing.
       and m.prefix_hash is not null and m.prompt_tokens >= 1024 and m.status <> 'error'

@@ -45,20 +45,20 @@ comment on function observability_internal.model_family(text) is 'A model''s nam
 grant execute on function observability_internal.model_family(text) to authenticated, service_role;
 
 create function observability_internal.billed_lines(provider text, from_day date, to_day date)
-returns setof observability.provider_costs
+returns setof observability_internal.provider_costs
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
   select c.*
-  from observability.provider_costs as c
+  from observability_internal.provider_costs as c
   where c.provider = billed_lines.provider and c.day >= billed_lines.from_day and c.day < billed_lines.to_day
     -- What was read before the day was over is only a part of it.
     and c.fetched_at >= (c.day + 1)::timestamp at time zone 'UTC'
     and (
       c.kind = 'usage' or c.source = 'import' or not exists (
-        select from observability.provider_costs as i
+        select from observability_internal.provider_costs as i
         where i.provider = c.provider and i.day = c.day and i.kind = 'cost' and i.source = 'import'
       )
     );

@@ -12,7 +12,7 @@ create type observability_internal.alert_figure as (
 
 comment on type observability_internal.alert_figure is 'What a metric came to over one window for one group; a null value is unknown.';
 
-create function observability_internal.is_by_user(rule observability.alert_rules) returns boolean
+create function observability_internal.is_by_user(rule observability_internal.alert_rules) returns boolean
 language sql
 immutable
 parallel safe
@@ -22,9 +22,9 @@ as $$
   select rule.group_by is not distinct from 'user_id' or rule.scope ? 'user_id';
 $$;
 
-comment on function observability_internal.is_by_user(observability.alert_rules) is 'Whether a rule reads the rollup by user, whose rows are quarters of an hour.';
+comment on function observability_internal.is_by_user(observability_internal.alert_rules) is 'Whether a rule reads the rollup by user, whose rows are quarters of an hour.';
 
-grant execute on function observability_internal.is_by_user(observability.alert_rules) to authenticated, service_role;
+grant execute on function observability_internal.is_by_user(observability_internal.alert_rules) to authenticated, service_role;
 
 create function observability_internal.metric_quantile(metric text) returns double precision
 language sql
@@ -41,7 +41,7 @@ comment on function observability_internal.metric_quantile(text) is 'The quantil
 grant execute on function observability_internal.metric_quantile(text) to authenticated, service_role;
 
 -- That nothing comes is what a lower limit of a sum is there to see.
-create function observability_internal.needed_sample(rule observability.alert_rules) returns bigint
+create function observability_internal.needed_sample(rule observability_internal.alert_rules) returns bigint
 language sql
 immutable
 parallel safe
@@ -54,9 +54,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.needed_sample(observability.alert_rules) is 'Calls that a rule needs before a breach counts: none for a lower limit of what is counted.';
+comment on function observability_internal.needed_sample(observability_internal.alert_rules) is 'Calls that a rule needs before a breach counts: none for a lower limit of what is counted.';
 
-grant execute on function observability_internal.needed_sample(observability.alert_rules) to authenticated, service_role;
+grant execute on function observability_internal.needed_sample(observability_internal.alert_rules) to authenticated, service_role;
 
 create function observability_internal.measure_provider_drift(
   scope jsonb, window_start timestamptz, window_end timestamptz
@@ -88,7 +88,7 @@ comment on function observability_internal.measure_provider_drift(jsonb, timesta
 grant execute on function observability_internal.measure_provider_drift(jsonb, timestamptz, timestamptz) to authenticated, service_role;
 
 create function observability_internal.measure_calls(
-  rule observability.alert_rules, window_start timestamptz, window_end timestamptz
+  rule observability_internal.alert_rules, window_start timestamptz, window_end timestamptz
 ) returns table (group_key text, value numeric, sample_count bigint)
 language plpgsql
 stable
@@ -169,12 +169,12 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_calls(observability.alert_rules, timestamptz, timestamptz) is 'A metric of LLM calls over a window, a row per group that has calls.';
+comment on function observability_internal.measure_calls(observability_internal.alert_rules, timestamptz, timestamptz) is 'A metric of LLM calls over a window, a row per group that has calls.';
 
-grant execute on function observability_internal.measure_calls(observability.alert_rules, timestamptz, timestamptz) to authenticated, service_role;
+grant execute on function observability_internal.measure_calls(observability_internal.alert_rules, timestamptz, timestamptz) to authenticated, service_role;
 
 create function observability_internal.measure_routes(
-  rule observability.alert_rules, window_start timestamptz, window_end timestamptz
+  rule observability_internal.alert_rules, window_start timestamptz, window_end timestamptz
 ) returns table (group_key text, value numeric, sample_count bigint)
 language plpgsql
 stable
@@ -227,6 +227,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_routes(observability.alert_rules, timestamptz, timestamptz) is 'A metric of HTTP requests over a window, a row per group that has requests.';
+comment on function observability_internal.measure_routes(observability_internal.alert_rules, timestamptz, timestamptz) is 'A metric of HTTP requests over a window, a row per group that has requests.';
 
-grant execute on function observability_internal.measure_routes(observability.alert_rules, timestamptz, timestamptz) to authenticated, service_role;
+grant execute on function observability_internal.measure_routes(observability_internal.alert_rules, timestamptz, timestamptz) to authenticated, service_role;

@@ -15,7 +15,7 @@ comment on function observability_internal.period_start(text, text, timestamptz)
 
 grant execute on function observability_internal.period_start(text, text, timestamptz) to authenticated, service_role;
 
-create function observability_internal.measure_budget(rule observability.alert_rules, as_of timestamptz)
+create function observability_internal.measure_budget(rule observability_internal.alert_rules, as_of timestamptz)
 returns setof observability_internal.alert_figure
 language plpgsql
 stable
@@ -23,15 +23,15 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_budget observability.budgets;
+  v_budget observability_internal.budgets;
   v_start timestamptz;
   v_end timestamptz;
   v_spend record;
   v_elapsed numeric;
-  v_rule observability.alert_rules := rule;
+  v_rule observability_internal.alert_rules := rule;
   v_evidence jsonb;
 begin
-  select * into strict v_budget from observability.budgets as b where b.budget_id = rule.budget_id;
+  select * into strict v_budget from observability_internal.budgets as b where b.budget_id = rule.budget_id;
   v_start := observability_internal.period_start(v_budget.period, v_budget.timezone, as_of);
   v_end := ((v_start at time zone v_budget.timezone) + ('1 ' || v_budget.period)::interval) at time zone v_budget.timezone;
   v_rule.metric := 'spend';
@@ -56,11 +56,11 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_budget(observability.alert_rules, timestamptz) is 'The share of a budget that its running period has used, or will have used at its end.';
+comment on function observability_internal.measure_budget(observability_internal.alert_rules, timestamptz) is 'The share of a budget that its running period has used, or will have used at its end.';
 
-grant execute on function observability_internal.measure_budget(observability.alert_rules, timestamptz) to authenticated, service_role;
+grant execute on function observability_internal.measure_budget(observability_internal.alert_rules, timestamptz) to authenticated, service_role;
 
-create function observability_internal.measure_outside(rule observability.alert_rules, as_of timestamptz)
+create function observability_internal.measure_outside(rule observability_internal.alert_rules, as_of timestamptz)
 returns setof observability_internal.alert_figure
 language sql
 stable
@@ -72,14 +72,14 @@ as $$
   where v.rule_id = rule.rule_id and v.evaluated_at <= as_of and v.valid_until > as_of;
 $$;
 
-comment on function observability_internal.measure_outside(observability.alert_rules, timestamptz) is 'The values that the worker has written for a rule and that still hold.';
+comment on function observability_internal.measure_outside(observability_internal.alert_rules, timestamptz) is 'The values that the worker has written for a rule and that still hold.';
 
-grant execute on function observability_internal.measure_outside(observability.alert_rules, timestamptz) to authenticated, service_role;
+grant execute on function observability_internal.measure_outside(observability_internal.alert_rules, timestamptz) to authenticated, service_role;
 
 -- Two windows of the same length: the one that the running minute ends, and the last one of whole minutes. The first
 -- sees a breach within seconds; the second keeps it in sight when the next minute begins almost empty. A lower limit is
 -- judged over the whole window alone, for the running one is not full yet. By user, minutes are quarters of an hour.
-create function observability_internal.alert_windows(rule observability.alert_rules, as_of timestamptz)
+create function observability_internal.alert_windows(rule observability_internal.alert_rules, as_of timestamptz)
 returns table (window_start timestamptz, window_end timestamptz)
 language sql
 stable
@@ -106,12 +106,12 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.alert_windows(observability.alert_rules, timestamptz) is 'The windows that a rule is judged over at a moment.';
+comment on function observability_internal.alert_windows(observability_internal.alert_rules, timestamptz) is 'The windows that a rule is judged over at a moment.';
 
-grant execute on function observability_internal.alert_windows(observability.alert_rules, timestamptz) to authenticated, service_role;
+grant execute on function observability_internal.alert_windows(observability_internal.alert_rules, timestamptz) to authenticated, service_role;
 
 create function observability_internal.measure_window(
-  rule observability.alert_rules, window_start timestamptz, window_end timestamptz, as_of timestamptz
+  rule observability_internal.alert_rules, window_start timestamptz, window_end timestamptz, as_of timestamptz
 ) returns setof observability_internal.alert_figure
 language plpgsql
 stable
@@ -137,11 +137,11 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_window(observability.alert_rules, timestamptz, timestamptz, timestamptz) is 'A rule''s metric over one window.';
+comment on function observability_internal.measure_window(observability_internal.alert_rules, timestamptz, timestamptz, timestamptz) is 'A rule''s metric over one window.';
 
-grant execute on function observability_internal.measure_window(observability.alert_rules, timestamptz, timestamptz, timestamptz) to authenticated, service_role;
+grant execute on function observability_internal.measure_window(observability_internal.alert_rules, timestamptz, timestamptz, timestamptz) to authenticated, service_role;
 
-create function observability_internal.measure_alert(rule observability.alert_rules, as_of timestamptz)
+create function observability_internal.measure_alert(rule observability_internal.alert_rules, as_of timestamptz)
 returns setof observability_internal.alert_figure
 language plpgsql
 stable
@@ -182,9 +182,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_alert(observability.alert_rules, timestamptz) is 'A rule''s metric as of a moment: a figure per window and group.';
+comment on function observability_internal.measure_alert(observability_internal.alert_rules, timestamptz) is 'A rule''s metric as of a moment: a figure per window and group.';
 
-grant execute on function observability_internal.measure_alert(observability.alert_rules, timestamptz) to authenticated, service_role;
+grant execute on function observability_internal.measure_alert(observability_internal.alert_rules, timestamptz) to authenticated, service_role;
 
 create function observability.record_metric_values(
   rule_id bigint, figures jsonb, as_of timestamptz default null, valid_s integer default 3600

@@ -101,7 +101,7 @@ begin
         else 'the worker vanished during the last attempt'
       end as reason
     from observability_internal.notifications as n
-    left join observability.notification_channels as c on n.channel_id = c.channel_id
+    left join observability_internal.notification_channels as c on n.channel_id = c.channel_id
     left join observability_internal.channel_secrets as s on n.channel_id = s.channel_id
     where n.state = 'pending' and coalesce(n.leased_until, '-infinity') <= v_now
       and (
@@ -140,7 +140,7 @@ begin
         due.*, row_number() over (partition by due.channel_id order by due.next_attempt_at, due.notification_id) as place
       from due
     ) as d
-    inner join observability.notification_channels as c on d.channel_id = c.channel_id
+    inner join observability_internal.notification_channels as c on d.channel_id = c.channel_id
     left join spent as s on d.channel_id = s.channel_id
     where d.place <= c.max_per_minute - coalesce(s.attempts, 0)
   ),
@@ -176,7 +176,7 @@ begin
     )
   into v_claimed
   from claimed as n
-  inner join observability.notification_channels as c on n.channel_id = c.channel_id
+  inner join observability_internal.notification_channels as c on n.channel_id = c.channel_id
   inner join observability_internal.channel_secrets as s on n.channel_id = s.channel_id
   cross join lateral (select observability_internal.read_channel_vault(s.vault_id) as secret) as v;
   return v_claimed;
@@ -272,7 +272,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_rule observability.alert_rules;
+  v_rule observability_internal.alert_rules;
   v_sent jsonb;
 begin
   perform observability_internal.require_access('{ops,service}');
@@ -280,16 +280,16 @@ begin
     raise exception 'a test is of a channel or of a rule' using errcode = '22023';
   end if;
   if send_test_notification.rule_id is not null then
-    select * into v_rule from observability.alert_rules as r where r.rule_id = send_test_notification.rule_id;
+    select * into v_rule from observability_internal.alert_rules as r where r.rule_id = send_test_notification.rule_id;
     if not found then
       raise exception 'there is no rule %', send_test_notification.rule_id using errcode = '22023';
     end if;
   end if;
   with targets as (
     select c.*
-    from observability.notification_channels as c
+    from observability_internal.notification_channels as c
     where c.channel_id = send_test_notification.channel_id or exists (
-      select from observability.alert_rule_channels as rc
+      select from observability_internal.alert_rule_channels as rc
       where rc.rule_id = send_test_notification.rule_id and rc.channel_id = c.channel_id
     )
   ),

@@ -62,12 +62,12 @@ begin
   into v_columns
   from pg_catalog.pg_attribute as a
   inner join pg_catalog.pg_type as t on a.atttypid = t.oid
-  where a.attrelid = ('observability.' || observability_internal.archive_table(kind))::regclass
+  where a.attrelid = ('observability_internal.' || observability_internal.archive_table(kind))::regclass
     and a.attnum > 0 and not a.attisdropped and a.attname <> 'batch_id';
   execute format(
     'select jsonb_build_object(''rows'', count(*), ''newest_received_at'', max(m.received_at),'
     ' ''fingerprint'', coalesce(sum(hashtidextended(m.ctid, m.xmin::text::bigint)), 0)::text,'
-    ' ''columns'', jsonb_build_object(%s)) from observability.%I as m where m.created_at >= %L and m.created_at < %L',
+    ' ''columns'', jsonb_build_object(%s)) from observability_internal.%I as m where m.created_at >= %L and m.created_at < %L',
     v_columns, observability_internal.archive_table(kind), from_time, to_time
   ) into v_sums;
   return v_sums;
@@ -122,14 +122,14 @@ begin
       to_date(right(c.relname, 6), 'YYYYMM')::timestamp at time zone 'UTC' as from_time,
       (to_date(right(c.relname, 6), 'YYYYMM') + interval '1 month') at time zone 'UTC' as to_time
     from (values ('usage', 'ai_usage_metrics'), ('performance', 'performance_metrics')) as kinds (kind, parent)
-    inner join pg_catalog.pg_inherits as i on i.inhparent = ('observability.' || kinds.parent)::regclass
+    inner join pg_catalog.pg_inherits as i on i.inhparent = ('observability_internal.' || kinds.parent)::regclass
     inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
     order by from_time, kinds.kind desc
   loop
     v_newest := null;
     if v_partition.to_time <= v_limit then
       execute format(
-        'select max(m.received_at) from observability.%I as m where m.created_at >= $1 and m.created_at < $2',
+        'select max(m.received_at) from observability_internal.%I as m where m.created_at >= $1 and m.created_at < $2',
         v_partition.parent
       ) into v_newest using v_partition.from_time, v_partition.to_time;
     end if;
@@ -254,7 +254,7 @@ begin
     insert into observability_internal.archived_months (archive_id, kind, month, row_count)
     values (archive_id, kind, v_start::date, (v_sums ->> 'rows')::bigint);
   end if;
-  execute format('alter table observability.%I detach partition observability_internal.%I', v_parent, v_name);
+  execute format('alter table observability_internal.%I detach partition observability_internal.%I', v_parent, v_name);
   execute format('drop table observability_internal.%I', v_name);
   return true;
 end;
@@ -292,7 +292,7 @@ begin
       select min(to_date(right(c.relname, 6), 'YYYYMM'))::timestamp at time zone 'UTC'
       from pg_catalog.pg_inherits as i
       inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
-      where i.inhparent in ('observability.ai_usage_metrics'::regclass, 'observability.performance_metrics'::regclass)
+      where i.inhparent in ('observability_internal.ai_usage_metrics'::regclass, 'observability_internal.performance_metrics'::regclass)
     )
   );
   -- Every level has its rows under `bucket`, the distinct users theirs under `bucket_start`. A week that reaches over the

@@ -35,7 +35,7 @@ as $$
     m.metadata::text, case when scale(m.estimated_cost) > 24 and min_scale(m.estimated_cost) > 24 then m.estimated_cost::text end,
     case when scale(m.provider_cost) > 24 and min_scale(m.provider_cost) > 24 then m.provider_cost::text end,
     case when scale(m.request_fees) > 24 and min_scale(m.request_fees) > 24 then m.request_fees::text end
-  from observability.ai_usage_metrics as m
+  from observability_internal.ai_usage_metrics as m
   where m.created_at < (date_trunc('month', read_usage_page.month::timestamp) + interval '1 month') at time zone 'UTC'
     and m.created_at >= coalesce(
       read_usage_page.after_created_at, date_trunc('month', read_usage_page.month::timestamp) at time zone 'UTC'
@@ -66,7 +66,7 @@ as $$
   select
     encode(uuid_send(m.event_id), 'hex'), m.created_at, m.received_at, m.environment, m.route, m.method, m.status_code,
     m.error_type, m.user_id, m.latency_ms, m.time_to_first_byte_ms, m.sample_weight, m.metadata::text
-  from observability.performance_metrics as m
+  from observability_internal.performance_metrics as m
   where m.created_at < (date_trunc('month', read_performance_page.month::timestamp) + interval '1 month') at time zone 'UTC'
     and m.created_at >= coalesce(
       read_performance_page.after_created_at,
@@ -183,11 +183,11 @@ begin
   v_batch_id := nextval('observability_internal.batch_ids');
   if restore_rows.kind = 'usage' then
     with stored as (
-      insert into observability.ai_usage_metrics as m
+      insert into observability_internal.ai_usage_metrics as m
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability.ai_usage_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
+        null::observability_internal.ai_usage_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
       ) as r
       on conflict do nothing
       returning m.created_at
@@ -195,11 +195,11 @@ begin
     select count(*), min(s.created_at), max(s.created_at) into v_count, v_min, v_max from stored as s;
   else
     with stored as (
-      insert into observability.performance_metrics as m
+      insert into observability_internal.performance_metrics as m
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability.performance_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
+        null::observability_internal.performance_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
       ) as r
       on conflict do nothing
       returning m.created_at

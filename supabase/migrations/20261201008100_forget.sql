@@ -101,7 +101,7 @@ as $$
       date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00') as bucket, d.dim_id, m.*,
       ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
       ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     inner join observability_internal.dimensions as d
       on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
       and m.environment = d.environment and m.operation = d.operation and m.status = d.status
@@ -151,7 +151,7 @@ begin
   -- restore finds the row; the salt that leads from the old id to it is deleted at the end. Rollups by minute, hour and quarter of an hour agree.
   with taken as (
     select m.event_id, m.created_at
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.user_id = forget_usage.user_id
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     order by m.created_at
@@ -159,7 +159,7 @@ begin
     for update
   ),
   changed as (
-    update observability.ai_usage_metrics as m set
+    update observability_internal.ai_usage_metrics as m set
       event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
       received_at = date_trunc('minute', m.received_at), user_id = observability_internal.forgotten_user(),
       session_id = null, request_group_id = null, prompt_hash = null, prefix_hash = null, response_id = null,
@@ -196,7 +196,7 @@ set timezone = 'UTC'
 as $$
   with taken as (
     select m.event_id, m.created_at
-    from observability.performance_metrics as m
+    from observability_internal.performance_metrics as m
     where m.user_id = forget_performance.user_id
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     order by m.created_at
@@ -204,7 +204,7 @@ as $$
     for update
   ),
   changed as (
-    update observability.performance_metrics as m set
+    update observability_internal.performance_metrics as m set
       event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
       received_at = date_trunc('minute', m.received_at), user_id = null, metadata = null
     from taken as t
@@ -376,7 +376,7 @@ begin
   insert into observability_internal.users (user_id) values (observability_internal.forgotten_user()) on conflict do nothing;
   insert into observability_internal.users (user_id)
   select forget_user.user_id
-  where exists (select from observability.ai_usage_metrics as m where m.user_id = forget_user.user_id)
+  where exists (select from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
   on conflict do nothing;
   v_usage := observability_internal.forget_usage(forget_user.user_id, v_salt, max_rows);
   if v_usage = 0 then
@@ -385,8 +385,8 @@ begin
   if v_usage + v_performance = 0 then
     v_rollups := observability_internal.forget_rollups(forget_user.user_id, max_rows);
   end if;
-  v_waiting := (select count(*) from observability.ai_usage_metrics as m where m.user_id = forget_user.user_id)
-    + (select count(*) from observability.performance_metrics as m where m.user_id = forget_user.user_id);
+  v_waiting := (select count(*) from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
+    + (select count(*) from observability_internal.performance_metrics as m where m.user_id = forget_user.user_id);
   if v_usage + v_performance + v_rollups + v_waiting = 0 then
     select u.user_key into v_key from observability_internal.users as u where u.user_id = forget_user.user_id;
     perform observability_internal.move_user_levels(v_key, u.user_key)

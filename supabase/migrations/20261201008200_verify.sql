@@ -55,7 +55,7 @@ as $$
   )
   select date_trunc('day', m.created_at, 'UTC'), 'raw', count(*), sum(m.prompt_tokens + m.completion_tokens),
     coalesce(sum(m.estimated_cost), 0), count(m.latency_ms)
-  from observability.ai_usage_metrics as m
+  from observability_internal.ai_usage_metrics as m
   where m.created_at >= sum_levels.from_time and m.created_at < sum_levels.to_time
     and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
   group by 1
@@ -98,7 +98,7 @@ as $$
   group by r.bucket
   union all
   select date_trunc('day', m.created_at, 'UTC'), 'raw requests', round(sum(m.sample_weight)::numeric, 3), null, null, count(*)
-  from observability.performance_metrics as m
+  from observability_internal.performance_metrics as m
   where m.created_at >= sum_levels.from_time and m.created_at < sum_levels.to_time
     and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
   group by 1
@@ -237,7 +237,7 @@ begin
       delete from observability_internal.usage_by_minute as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
       delete from observability_internal.usage_by_user as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
       v_batches := array(
-        select distinct m.batch_id from observability.ai_usage_metrics as m
+        select distinct m.batch_id from observability_internal.ai_usage_metrics as m
         where m.created_at >= v_day and m.created_at < v_day + interval '1 day'
           and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
       );
@@ -249,7 +249,7 @@ begin
       delete from observability_internal.performance_by_minute as r
       where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
       v_batches := array(
-        select distinct m.batch_id from observability.performance_metrics as m
+        select distinct m.batch_id from observability_internal.performance_metrics as m
         where m.created_at >= v_day and m.created_at < v_day + interval '1 day'
           and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
       );

@@ -148,13 +148,13 @@ begin
     ),
     'partitions', (
       select count(*) from pg_catalog.pg_inherits as i
-      where i.inhparent in ('observability.ai_usage_metrics'::regclass, 'observability.performance_metrics'::regclass)
+      where i.inhparent in ('observability_internal.ai_usage_metrics'::regclass, 'observability_internal.performance_metrics'::regclass)
     ),
     'usage_rows_estimate', (
       select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
       from pg_catalog.pg_inherits as i
       inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
-      where i.inhparent = 'observability.ai_usage_metrics'::regclass
+      where i.inhparent = 'observability_internal.ai_usage_metrics'::regclass
     )
   );
 end;
