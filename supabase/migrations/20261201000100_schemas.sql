@@ -11,9 +11,6 @@ comment on schema observability is 'Treering: the functions that applications ca
 
 comment on schema observability_internal is 'Treering: all tables (under row level security), views, types and helpers. Never exposed.';
 
--- Only the global form has an effect: a schema's own default privileges cannot take away what the global ones give.
-alter default privileges revoke execute on functions from public;
-
 grant usage on schema observability to authenticated, service_role;
 
 grant usage on schema observability_internal to authenticated, service_role;

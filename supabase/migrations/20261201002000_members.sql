@@ -31,9 +31,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.access_level() is 'The caller''s access: service, ops, analyst, member (signed in) or null (a stranger).';
-
-grant execute on function observability_internal.access_level() to authenticated, service_role;
+comment on function observability_internal.access_level is 'The caller''s access: service, ops, analyst, member (signed in) or null (a stranger).';
+revoke execute on function observability_internal.access_level from public;
+grant execute on function observability_internal.access_level to authenticated, service_role;
 
 create function observability_internal.can_read_all() returns boolean
 language sql
@@ -44,9 +44,9 @@ as $$
   select coalesce(observability_internal.access_level() in ('analyst', 'ops', 'service'), false);
 $$;
 
-comment on function observability_internal.can_read_all() is 'Whether the caller may read every user''s rows.';
-
-grant execute on function observability_internal.can_read_all() to authenticated, service_role;
+comment on function observability_internal.can_read_all is 'Whether the caller may read every user''s rows.';
+revoke execute on function observability_internal.can_read_all from public;
+grant execute on function observability_internal.can_read_all to authenticated, service_role;
 
 create function observability_internal.is_ops() returns boolean
 language sql
@@ -57,9 +57,9 @@ as $$
   select coalesce(observability_internal.access_level() in ('ops', 'service'), false);
 $$;
 
-comment on function observability_internal.is_ops() is 'Whether the caller may change rules, channels, prices and members.';
-
-grant execute on function observability_internal.is_ops() to authenticated, service_role;
+comment on function observability_internal.is_ops is 'Whether the caller may change rules, channels, prices and members.';
+revoke execute on function observability_internal.is_ops from public;
+grant execute on function observability_internal.is_ops to authenticated, service_role;
 
 create policy "a person sees their own membership, ops see all" on observability_internal.members
 for select to authenticated
@@ -95,9 +95,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.require_access(text[]) is 'The caller''s access when it is one of the levels; otherwise refuses with 42501.';
-
-grant execute on function observability_internal.require_access(text[]) to authenticated, service_role;
+comment on function observability_internal.require_access is 'The caller''s access when it is one of the levels; otherwise refuses with 42501.';
+revoke execute on function observability_internal.require_access from public;
+grant execute on function observability_internal.require_access to authenticated, service_role;
 
 create function observability.add_member(user_id text, role text) returns jsonb
 language plpgsql
@@ -118,9 +118,9 @@ begin
 end;
 $$;
 
-comment on function observability.add_member(text, text) is 'Adds a member or changes their role (member, analyst, ops). Ops only. Returns the row.';
-
-grant execute on function observability.add_member(text, text) to authenticated, service_role;
+comment on function observability.add_member is 'Adds a member or changes their role (member, analyst, ops). Ops only. Returns the row.';
+revoke execute on function observability.add_member from public;
+grant execute on function observability.add_member to authenticated, service_role;
 
 create function observability.remove_member(user_id text) returns boolean
 language plpgsql
@@ -145,9 +145,9 @@ begin
 end;
 $$;
 
-comment on function observability.remove_member(text) is 'Removes a member; true when there was one. Ops only; the last ops member stays.';
-
-grant execute on function observability.remove_member(text) to authenticated, service_role;
+comment on function observability.remove_member is 'Removes a member; true when there was one. Ops only; the last ops member stays.';
+revoke execute on function observability.remove_member from public;
+grant execute on function observability.remove_member to authenticated, service_role;
 
 create function observability.list_members() returns jsonb
 language plpgsql
@@ -161,6 +161,6 @@ begin
 end;
 $$;
 
-comment on function observability.list_members() is 'All members as [{user_id, role, added_at, added_by}]. Ops only.';
-
-grant execute on function observability.list_members() to authenticated, service_role;
+comment on function observability.list_members is 'All members as [{user_id, role, added_at, added_by}]. Ops only.';
+revoke execute on function observability.list_members from public;
+grant execute on function observability.list_members to authenticated, service_role;

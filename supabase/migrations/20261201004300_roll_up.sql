@@ -44,9 +44,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.add_names(bigint[], timestamptz, timestamptz) is 'Gives a key to each new user and combination of dimensions of these batches.';
-
-grant execute on function observability_internal.add_names(bigint[], timestamptz, timestamptz) to service_role;
+comment on function observability_internal.add_names is 'Gives a key to each new user and combination of dimensions of these batches.';
+revoke execute on function observability_internal.add_names from public;
+grant execute on function observability_internal.add_names to service_role;
 
 create function observability_internal.roll_up_usage(
   batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz
@@ -183,9 +183,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.roll_up_usage(bigint[], timestamptz, timestamptz) is 'Adds the usage rows of these batches to the rollups; returns how many.';
-
-grant execute on function observability_internal.roll_up_usage(bigint[], timestamptz, timestamptz) to service_role;
+comment on function observability_internal.roll_up_usage is 'Adds the usage rows of these batches to the rollups; returns how many.';
+revoke execute on function observability_internal.roll_up_usage from public;
+grant execute on function observability_internal.roll_up_usage to service_role;
 
 create function observability_internal.roll_up_performance(
   batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz
@@ -255,9 +255,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.roll_up_performance(bigint[], timestamptz, timestamptz) is 'Adds the performance rows of these batches to the rollups; returns how many.';
-
-grant execute on function observability_internal.roll_up_performance(bigint[], timestamptz, timestamptz) to service_role;
+comment on function observability_internal.roll_up_performance is 'Adds the performance rows of these batches to the rollups; returns how many.';
+revoke execute on function observability_internal.roll_up_performance from public;
+grant execute on function observability_internal.roll_up_performance to service_role;
 
 create function observability.roll_up(max_rows integer default 50000) returns jsonb
 language plpgsql
@@ -322,9 +322,9 @@ begin
 end;
 $$;
 
-comment on function observability.roll_up(integer) is 'Adds waiting batches, about max_rows rows, to the rollups, each row once. Returns {is_busy, batches, usage_rows, performance_rows, pending_batches}.';
-
-grant execute on function observability.roll_up(integer) to service_role;
+comment on function observability.roll_up is 'Adds waiting batches, about max_rows rows, to the rollups, each row once. Returns {is_busy, batches, usage_rows, performance_rows, pending_batches}.';
+revoke execute on function observability.roll_up from public;
+grant execute on function observability.roll_up to service_role;
 
 create function observability_internal.add_usage_difference(differences observability_internal.usage_difference[])
 returns bigint
@@ -419,6 +419,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.add_usage_difference(observability_internal.usage_difference[]) is 'Adds differences of counted calls to the minutes and users and marks the coarse levels; the caller holds the lock treering.roll_up. Returns the minute rows changed.';
-
-grant execute on function observability_internal.add_usage_difference(observability_internal.usage_difference[]) to service_role;
+comment on function observability_internal.add_usage_difference is 'Adds differences of counted calls to the minutes and users and marks the coarse levels; the caller holds the lock treering.roll_up. Returns the minute rows changed.';
+revoke execute on function observability_internal.add_usage_difference from public;
+grant execute on function observability_internal.add_usage_difference to service_role;

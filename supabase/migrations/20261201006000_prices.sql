@@ -106,9 +106,9 @@ as $$
   ));
 $$;
 
-comment on function observability_internal.price_rates(observability_internal.model_prices) is 'The rates of a price by name, as exact text.';
-
-grant execute on function observability_internal.price_rates(observability_internal.model_prices) to authenticated, service_role;
+comment on function observability_internal.price_rates is 'The rates of a price by name, as exact text.';
+revoke execute on function observability_internal.price_rates from public;
+grant execute on function observability_internal.price_rates to authenticated, service_role;
 
 create function observability_internal.check_rates(rates jsonb, names text[]) returns void
 language plpgsql
@@ -134,9 +134,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_rates(jsonb, text[]) is 'Refuses (22023) rates with other names, or whose values are not decimals as text.';
-
-grant execute on function observability_internal.check_rates(jsonb, text[]) to authenticated, service_role;
+comment on function observability_internal.check_rates is 'Refuses (22023) rates with other names, or whose values are not decimals as text.';
+revoke execute on function observability_internal.check_rates from public;
+grant execute on function observability_internal.check_rates to authenticated, service_role;
 
 create function observability_internal.check_price(price jsonb) returns void
 language plpgsql
@@ -182,9 +182,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_price(jsonb) is 'Refuses (22023) a price document that add_price does not take.';
-
-grant execute on function observability_internal.check_price(jsonb) to authenticated, service_role;
+comment on function observability_internal.check_price is 'Refuses (22023) a price document that add_price does not take.';
+revoke execute on function observability_internal.check_price from public;
+grant execute on function observability_internal.check_price to authenticated, service_role;
 
 create function observability_internal.describe_price(price observability_internal.model_prices) returns jsonb
 language sql
@@ -206,9 +206,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.describe_price(observability_internal.model_prices) is 'A price as JSON, rates as exact text; is_superseded when a later one has the same start.';
-
-grant execute on function observability_internal.describe_price(observability_internal.model_prices) to authenticated, service_role;
+comment on function observability_internal.describe_price is 'A price as JSON, rates as exact text; is_superseded when a later one has the same start.';
+revoke execute on function observability_internal.describe_price from public;
+grant execute on function observability_internal.describe_price to authenticated, service_role;
 
 create function observability.add_price(price jsonb) returns jsonb
 language plpgsql
@@ -245,9 +245,9 @@ begin
 end;
 $$;
 
-comment on function observability.add_price(jsonb) is 'Appends a price {model, rates, source, provider, service_tier, valid_from, valid_to, long_context, note}; nothing is ever changed. Ops only. Returns the row.';
-
-grant execute on function observability.add_price(jsonb) to authenticated, service_role;
+comment on function observability.add_price is 'Appends a price {model, rates, source, provider, service_tier, valid_from, valid_to, long_context, note}; nothing is ever changed. Ops only. Returns the row.';
+revoke execute on function observability.add_price from public;
+grant execute on function observability.add_price to authenticated, service_role;
 
 create function observability.save_price_catalogue(source_url text, reader_version text, content text) returns jsonb
 language plpgsql
@@ -282,9 +282,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_price_catalogue(text, text, text) is 'Keeps a fetched catalogue unless it is the last one again. Returns {catalogue_id, is_new}.';
-
-grant execute on function observability.save_price_catalogue(text, text, text) to service_role;
+comment on function observability.save_price_catalogue is 'Keeps a fetched catalogue unless it is the last one again. Returns {catalogue_id, is_new}.';
+revoke execute on function observability.save_price_catalogue from public;
+grant execute on function observability.save_price_catalogue to service_role;
 
 create function observability.get_price_catalogue() returns jsonb
 language sql
@@ -296,9 +296,9 @@ as $$
   select to_jsonb(c) from observability_internal.price_catalogues as c order by c.catalogue_id desc limit 1;
 $$;
 
-comment on function observability.get_price_catalogue() is 'The catalogue fetched last {catalogue_id, fetched_at, source_url, reader_version, sha256, content}; null for none.';
-
-grant execute on function observability.get_price_catalogue() to service_role;
+comment on function observability.get_price_catalogue is 'The catalogue fetched last {catalogue_id, fetched_at, source_url, reader_version, sha256, content}; null for none.';
+revoke execute on function observability.get_price_catalogue from public;
+grant execute on function observability.get_price_catalogue to service_role;
 
 -- Security definer: analysts see which catalogue is in force without rights on its table.
 create function observability_internal.current_catalogue() returns jsonb
@@ -317,9 +317,9 @@ as $$
   limit 1;
 $$;
 
-comment on function observability_internal.current_catalogue() is 'Which catalogue was fetched last, without its content; null for none and for members.';
-
-grant execute on function observability_internal.current_catalogue() to authenticated, service_role;
+comment on function observability_internal.current_catalogue is 'Which catalogue was fetched last, without its content; null for none and for members.';
+revoke execute on function observability_internal.current_catalogue from public;
+grant execute on function observability_internal.current_catalogue to authenticated, service_role;
 
 create function observability.get_prices() returns jsonb
 language plpgsql
@@ -343,6 +343,6 @@ begin
 end;
 $$;
 
-comment on function observability.get_prices() is 'The customer''s prices, superseded ones too, and which catalogue is in force: {generated_at, catalogue, prices}. Analysts and ops.';
-
-grant execute on function observability.get_prices() to authenticated, service_role;
+comment on function observability.get_prices is 'The customer''s prices, superseded ones too, and which catalogue is in force: {generated_at, catalogue, prices}. Analysts and ops.';
+revoke execute on function observability.get_prices from public;
+grant execute on function observability.get_prices to authenticated, service_role;

@@ -107,6 +107,6 @@ begin
 end;
 $$;
 
-comment on function observability.record_provider_costs(jsonb) is 'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines of one call add up. Returns how many lines stand.';
-
-grant execute on function observability.record_provider_costs(jsonb) to service_role;
+comment on function observability.record_provider_costs is 'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines of one call add up. Returns how many lines stand.';
+revoke execute on function observability.record_provider_costs from public;
+grant execute on function observability.record_provider_costs to service_role;

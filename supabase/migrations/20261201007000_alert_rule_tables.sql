@@ -29,9 +29,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.is_alert_scope(jsonb) is 'Whether this is an object of known dimensions, each with 1 to 50 names.';
-
-grant execute on function observability_internal.is_alert_scope(jsonb) to authenticated, service_role;
+comment on function observability_internal.is_alert_scope is 'Whether this is an object of known dimensions, each with 1 to 50 names.';
+revoke execute on function observability_internal.is_alert_scope from public;
+grant execute on function observability_internal.is_alert_scope to authenticated, service_role;
 
 create function observability_internal.is_alert_steps(steps numeric[]) returns boolean
 language sql
@@ -44,9 +44,9 @@ as $$
     and steps = array(select distinct s.step from unnest(steps) as s (step) where s.step > 0 and s.step <= 10 order by s.step);
 $$;
 
-comment on function observability_internal.is_alert_steps(numeric[]) is 'Whether these are 1 to 10 different fractions above 0 and up to 10, in ascending order.';
-
-grant execute on function observability_internal.is_alert_steps(numeric[]) to authenticated, service_role;
+comment on function observability_internal.is_alert_steps is 'Whether these are 1 to 10 different fractions above 0 and up to 10, in ascending order.';
+revoke execute on function observability_internal.is_alert_steps from public;
+grant execute on function observability_internal.is_alert_steps to authenticated, service_role;
 
 create function observability_internal.is_timezone(name text) returns boolean
 language plpgsql
@@ -64,9 +64,9 @@ exception
 end;
 $$;
 
-comment on function observability_internal.is_timezone(text) is 'Whether the database knows this time zone.';
-
-grant execute on function observability_internal.is_timezone(text) to authenticated, service_role;
+comment on function observability_internal.is_timezone is 'Whether the database knows this time zone.';
+revoke execute on function observability_internal.is_timezone from public;
+grant execute on function observability_internal.is_timezone to authenticated, service_role;
 
 create table observability_internal.notification_channels (
   channel_id bigint generated always as identity,
@@ -409,7 +409,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.stamp_change() is 'Writes who made and last changed a row, and when.';
+comment on function observability_internal.stamp_change is 'Writes who made and last changed a row, and when.';
+revoke execute on function observability_internal.stamp_change from public;
 
 create trigger stamp_change before insert or update on observability_internal.notification_channels
 for each row execute function observability_internal.stamp_change();

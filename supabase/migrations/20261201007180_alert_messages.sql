@@ -21,9 +21,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.describe_alert(observability_internal.alerts) is 'An alert as the app and the messages show it; decimals as text.';
-
-grant execute on function observability_internal.describe_alert(observability_internal.alerts) to authenticated, service_role;
+comment on function observability_internal.describe_alert is 'An alert as the app and the messages show it; decimals as text.';
+revoke execute on function observability_internal.describe_alert from public;
+grant execute on function observability_internal.describe_alert to authenticated, service_role;
 
 create function observability_internal.alert_level(rule observability_internal.alert_rules, value numeric)
 returns table (level integer, threshold numeric, severity text)
@@ -51,9 +51,9 @@ as $$
   limit 1;
 $$;
 
-comment on function observability_internal.alert_level(observability_internal.alert_rules, numeric) is 'The highest threshold that a value is beyond; no row where it is beyond none.';
-
-grant execute on function observability_internal.alert_level(observability_internal.alert_rules, numeric) to authenticated, service_role;
+comment on function observability_internal.alert_level is 'The highest threshold that a value is beyond; no row where it is beyond none.';
+revoke execute on function observability_internal.alert_level from public;
+grant execute on function observability_internal.alert_level to authenticated, service_role;
 
 create function observability_internal.is_silenced(rule_id bigint, group_key text, as_of timestamptz) returns boolean
 language sql
@@ -68,9 +68,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.is_silenced(bigint, text, timestamptz) is 'Whether a rule or this group of it is silenced at a moment.';
-
-grant execute on function observability_internal.is_silenced(bigint, text, timestamptz) to authenticated, service_role;
+comment on function observability_internal.is_silenced is 'Whether a rule or this group of it is silenced at a moment.';
+revoke execute on function observability_internal.is_silenced from public;
+grant execute on function observability_internal.is_silenced to authenticated, service_role;
 
 create function observability_internal.enqueue_notifications(alert_id bigint, event text, as_of timestamptz)
 returns integer
@@ -123,9 +123,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.enqueue_notifications(bigint, text, timestamptz) is 'Writes one message per enabled channel to the outbox; returns how many.';
-
-grant execute on function observability_internal.enqueue_notifications(bigint, text, timestamptz) to service_role;
+comment on function observability_internal.enqueue_notifications is 'Writes one message per enabled channel to the outbox; returns how many.';
+revoke execute on function observability_internal.enqueue_notifications from public;
+grant execute on function observability_internal.enqueue_notifications to service_role;
 
 create function observability_internal.resolve_alert(
   alert_id bigint, resolution text, value numeric, sample_count bigint, as_of timestamptz
@@ -156,9 +156,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.resolve_alert(bigint, text, numeric, bigint, timestamptz) is 'Ends an alert with its reason and figures, and tells its channels.';
-
-grant execute on function observability_internal.resolve_alert(bigint, text, numeric, bigint, timestamptz) to service_role;
+comment on function observability_internal.resolve_alert is 'Ends an alert with its reason and figures, and tells its channels.';
+revoke execute on function observability_internal.resolve_alert from public;
+grant execute on function observability_internal.resolve_alert to service_role;
 
 create function observability_internal.note_transition(
   rule observability_internal.alert_rules, figure observability_internal.alert_figure, from_state text, to_state text,
@@ -179,9 +179,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.note_transition(observability_internal.alert_rules, observability_internal.alert_figure, text, text, numeric, text, bigint, timestamptz) is 'Writes a change of state with its evidence.';
-
-grant execute on function observability_internal.note_transition(observability_internal.alert_rules, observability_internal.alert_figure, text, text, numeric, text, bigint, timestamptz) to service_role;
+comment on function observability_internal.note_transition is 'Writes a change of state with its evidence.';
+revoke execute on function observability_internal.note_transition from public;
+grant execute on function observability_internal.note_transition to service_role;
 
 create function observability_internal.fire_alert(
   rule observability_internal.alert_rules, figure observability_internal.alert_figure, level integer, level_threshold numeric,
@@ -204,9 +204,9 @@ as $$
   returning a.alert_id;
 $$;
 
-comment on function observability_internal.fire_alert(observability_internal.alert_rules, observability_internal.alert_figure, integer, numeric, text, timestamptz, timestamptz) is 'Writes an alert with the figure that caused it.';
-
-grant execute on function observability_internal.fire_alert(observability_internal.alert_rules, observability_internal.alert_figure, integer, numeric, text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.fire_alert is 'Writes an alert with the figure that caused it.';
+revoke execute on function observability_internal.fire_alert from public;
+grant execute on function observability_internal.fire_alert to service_role;
 
 create function observability_internal.tell_alert(rule observability_internal.alert_rules, alert_id bigint, as_of timestamptz)
 returns void
@@ -233,9 +233,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.tell_alert(observability_internal.alert_rules, bigint, timestamptz) is 'Writes the message that a firing alert owes: its beginning, a higher level, a reminder; none while it is silenced.';
-
-grant execute on function observability_internal.tell_alert(observability_internal.alert_rules, bigint, timestamptz) to service_role;
+comment on function observability_internal.tell_alert is 'Writes the message that a firing alert owes: its beginning, a higher level, a reminder; none while it is silenced.';
+revoke execute on function observability_internal.tell_alert from public;
+grant execute on function observability_internal.tell_alert to service_role;
 
 -- Security definer: ops who disable, change or delete a rule may not write alerts and messages themselves.
 create function observability_internal.close_alerts_of_rule() returns trigger
@@ -273,7 +273,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.close_alerts_of_rule() is 'Ends what a rule has firing when it is disabled or deleted.';
+comment on function observability_internal.close_alerts_of_rule is 'Ends what a rule has firing when it is disabled or deleted.';
+revoke execute on function observability_internal.close_alerts_of_rule from public;
 
 create trigger close_alerts_of_deleted_rule before delete on observability_internal.alert_rules
 for each row execute function observability_internal.close_alerts_of_rule();

@@ -107,9 +107,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.move_alert_state(observability_internal.alert_rules, observability_internal.alert_states, observability_internal.alert_figure, timestamptz) is 'Moves one group of a rule and writes what follows; returns ok, pending, fired, firing or resolved.';
-
-grant execute on function observability_internal.move_alert_state(observability_internal.alert_rules, observability_internal.alert_states, observability_internal.alert_figure, timestamptz) to service_role;
+comment on function observability_internal.move_alert_state is 'Moves one group of a rule and writes what follows; returns ok, pending, fired, firing or resolved.';
+revoke execute on function observability_internal.move_alert_state from public;
+grant execute on function observability_internal.move_alert_state to service_role;
 
 create function observability_internal.evaluate_alert_rule(rule_id bigint, as_of timestamptz) returns jsonb
 language plpgsql
@@ -195,9 +195,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.evaluate_alert_rule(bigint, timestamptz) is 'Moves every group of a rule; how many came to which end, {} where the rule was disabled or deleted.';
-
-grant execute on function observability_internal.evaluate_alert_rule(bigint, timestamptz) to service_role;
+comment on function observability_internal.evaluate_alert_rule is 'Moves every group of a rule; how many came to which end, {} where the rule was disabled or deleted.';
+revoke execute on function observability_internal.evaluate_alert_rule from public;
+grant execute on function observability_internal.evaluate_alert_rule to service_role;
 
 create function observability.evaluate_alerts(as_of timestamptz default null) returns jsonb
 language plpgsql
@@ -243,6 +243,6 @@ begin
 end;
 $$;
 
-comment on function observability.evaluate_alerts(timestamptz) is 'Evaluates every enabled rule as of a time (default now). Returns {is_busy, as_of, ok, pending, fired, firing, resolved, failed}.';
-
-grant execute on function observability.evaluate_alerts(timestamptz) to service_role;
+comment on function observability.evaluate_alerts is 'Evaluates every enabled rule as of a time (default now). Returns {is_busy, as_of, ok, pending, fired, firing, resolved, failed}.';
+revoke execute on function observability.evaluate_alerts from public;
+grant execute on function observability.evaluate_alerts to service_role;

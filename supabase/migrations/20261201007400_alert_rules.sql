@@ -20,9 +20,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_keys(jsonb, text[], text) is 'Refuses (22023) what is not an object, and a key that is not in the list.';
-
-grant execute on function observability_internal.check_keys(jsonb, text[], text) to authenticated, service_role;
+comment on function observability_internal.check_keys is 'Refuses (22023) what is not an object, and a key that is not in the list.';
+revoke execute on function observability_internal.check_keys from public;
+grant execute on function observability_internal.check_keys to authenticated, service_role;
 
 create function observability_internal.describe_rule(rule observability_internal.alert_rules) returns jsonb
 language sql
@@ -69,9 +69,9 @@ as $$
   left join observability_internal.alert_states as s on s.rule_id = rule.rule_id and s.group_key = '';
 $$;
 
-comment on function observability_internal.describe_rule(observability_internal.alert_rules) is 'A rule with its channels and where it stands; decimals as text.';
-
-grant execute on function observability_internal.describe_rule(observability_internal.alert_rules) to authenticated, service_role;
+comment on function observability_internal.describe_rule is 'A rule with its channels and where it stands; decimals as text.';
+revoke execute on function observability_internal.describe_rule from public;
+grant execute on function observability_internal.describe_rule to authenticated, service_role;
 
 create function observability_internal.normalize_scope(scope jsonb) returns jsonb
 language sql
@@ -95,9 +95,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.normalize_scope(jsonb) is 'A scope with every name in a list and without empty dimensions.';
-
-grant execute on function observability_internal.normalize_scope(jsonb) to authenticated, service_role;
+comment on function observability_internal.normalize_scope is 'A scope with every name in a list and without empty dimensions.';
+revoke execute on function observability_internal.normalize_scope from public;
+grant execute on function observability_internal.normalize_scope to authenticated, service_role;
 
 create function observability_internal.read_rule(document jsonb, base observability_internal.alert_rules)
 returns observability_internal.alert_rules
@@ -127,9 +127,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.read_rule(jsonb, observability_internal.alert_rules) is 'The rule that a document describes, over another one or over the defaults; refuses unknown keys.';
-
-grant execute on function observability_internal.read_rule(jsonb, observability_internal.alert_rules) to authenticated, service_role;
+comment on function observability_internal.read_rule is 'The rule that a document describes, over another one or over the defaults; refuses unknown keys.';
+revoke execute on function observability_internal.read_rule from public;
+grant execute on function observability_internal.read_rule to authenticated, service_role;
 
 create function observability_internal.set_rule_channels(rule_id bigint, channels jsonb) returns void
 language plpgsql
@@ -150,9 +150,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.set_rule_channels(bigint, jsonb) is 'Makes these the channels of a rule.';
-
-grant execute on function observability_internal.set_rule_channels(bigint, jsonb) to authenticated, service_role;
+comment on function observability_internal.set_rule_channels is 'Makes these the channels of a rule.';
+revoke execute on function observability_internal.set_rule_channels from public;
+grant execute on function observability_internal.set_rule_channels to authenticated, service_role;
 
 create function observability.save_alert_rule(rule jsonb) returns jsonb
 language plpgsql
@@ -205,9 +205,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_alert_rule(jsonb) is 'Adds a rule, or changes the given keys of the one with this rule_id. Ops only. Returns the rule.';
-
-grant execute on function observability.save_alert_rule(jsonb) to authenticated, service_role;
+comment on function observability.save_alert_rule is 'Adds a rule, or changes the given keys of the one with this rule_id. Ops only. Returns the rule.';
+revoke execute on function observability.save_alert_rule from public;
+grant execute on function observability.save_alert_rule to authenticated, service_role;
 
 create function observability.delete_alert_rule(rule_id bigint) returns boolean
 language plpgsql
@@ -223,9 +223,9 @@ begin
 end;
 $$;
 
-comment on function observability.delete_alert_rule(bigint) is 'Deletes a rule and ends what it has firing; its alerts stay. Ops only. True when there was one.';
-
-grant execute on function observability.delete_alert_rule(bigint) to authenticated, service_role;
+comment on function observability.delete_alert_rule is 'Deletes a rule and ends what it has firing; its alerts stay. Ops only. True when there was one.';
+revoke execute on function observability.delete_alert_rule from public;
+grant execute on function observability.delete_alert_rule to authenticated, service_role;
 
 create function observability.get_outside_rules() returns jsonb
 language sql
@@ -238,9 +238,9 @@ as $$
   where r.is_enabled and r.metric in ('anomaly', 'budget_forecast');
 $$;
 
-comment on function observability.get_outside_rules() is 'The rules whose values the worker computes and writes by record_metric_values.';
-
-grant execute on function observability.get_outside_rules() to service_role;
+comment on function observability.get_outside_rules is 'The rules whose values the worker computes and writes by record_metric_values.';
+revoke execute on function observability.get_outside_rules from public;
+grant execute on function observability.get_outside_rules to service_role;
 
 create function observability_internal.describe_budget(budget observability_internal.budgets) returns jsonb
 language sql
@@ -274,9 +274,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.describe_budget(observability_internal.budgets) is 'A budget with its channels and the shares of it that are used and expected; decimals as text.';
-
-grant execute on function observability_internal.describe_budget(observability_internal.budgets) to authenticated, service_role;
+comment on function observability_internal.describe_budget is 'A budget with its channels and the shares of it that are used and expected; decimals as text.';
+revoke execute on function observability_internal.describe_budget from public;
+grant execute on function observability_internal.describe_budget to authenticated, service_role;
 
 create function observability_internal.keep_budget_rule(
   budget observability_internal.budgets, metric text, is_wanted boolean, channels jsonb
@@ -320,9 +320,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.keep_budget_rule(observability_internal.budgets, text, boolean, jsonb) is 'Makes a budget''s rule what the budget says, or removes it.';
-
-grant execute on function observability_internal.keep_budget_rule(observability_internal.budgets, text, boolean, jsonb) to authenticated, service_role;
+comment on function observability_internal.keep_budget_rule is 'Makes a budget''s rule what the budget says, or removes it.';
+revoke execute on function observability_internal.keep_budget_rule from public;
+grant execute on function observability_internal.keep_budget_rule to authenticated, service_role;
 
 create function observability.save_budget(budget jsonb) returns jsonb
 language plpgsql
@@ -373,9 +373,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_budget(jsonb) is 'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the budget.';
-
-grant execute on function observability.save_budget(jsonb) to authenticated, service_role;
+comment on function observability.save_budget is 'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the budget.';
+revoke execute on function observability.save_budget from public;
+grant execute on function observability.save_budget to authenticated, service_role;
 
 create function observability.delete_budget(budget_id bigint) returns boolean
 language plpgsql
@@ -391,6 +391,6 @@ begin
 end;
 $$;
 
-comment on function observability.delete_budget(bigint) is 'Deletes a budget with its rules; its alerts stay. Ops only. True when there was one.';
-
-grant execute on function observability.delete_budget(bigint) to authenticated, service_role;
+comment on function observability.delete_budget is 'Deletes a budget with its rules; its alerts stay. Ops only. True when there was one.';
+revoke execute on function observability.delete_budget from public;
+grant execute on function observability.delete_budget to authenticated, service_role;

@@ -15,9 +15,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.describe_channel(observability_internal.notification_channels) is 'A channel as ops see it: of the address only the host.';
-
-grant execute on function observability_internal.describe_channel(observability_internal.notification_channels) to authenticated, service_role;
+comment on function observability_internal.describe_channel is 'A channel as ops see it: of the address only the host.';
+revoke execute on function observability_internal.describe_channel from public;
+grant execute on function observability_internal.describe_channel to authenticated, service_role;
 
 -- Security definer: the address and the secret go where ops can write but nobody in the app can read.
 create function observability_internal.set_channel_target(
@@ -82,9 +82,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.set_channel_target(bigint, text, text, text, text) is 'Stores a channel''s address and secret, sealed by the caller or in Supabase Vault; nothing given keeps what is there. Ops only.';
-
-grant execute on function observability_internal.set_channel_target(bigint, text, text, text, text) to authenticated, service_role;
+comment on function observability_internal.set_channel_target is 'Stores a channel''s address and secret, sealed by the caller or in Supabase Vault; nothing given keeps what is there. Ops only.';
+revoke execute on function observability_internal.set_channel_target from public;
+grant execute on function observability_internal.set_channel_target to authenticated, service_role;
 
 create function observability.save_notification_channel(channel jsonb) returns jsonb
 language plpgsql
@@ -141,9 +141,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_notification_channel(jsonb) is 'Adds a channel, or changes the given keys of the one with this channel_id. Ops only. The address comes sealed, or goes to Supabase Vault. Returns the channel; a signing secret made here is shown this once.';
-
-grant execute on function observability.save_notification_channel(jsonb) to authenticated, service_role;
+comment on function observability.save_notification_channel is 'Adds a channel, or changes the given keys of the one with this channel_id. Ops only. The address comes sealed, or goes to Supabase Vault. Returns the channel; a signing secret made here is shown this once.';
+revoke execute on function observability.save_notification_channel from public;
+grant execute on function observability.save_notification_channel to authenticated, service_role;
 
 create function observability.delete_notification_channel(channel_id bigint) returns boolean
 language plpgsql
@@ -159,6 +159,6 @@ begin
 end;
 $$;
 
-comment on function observability.delete_notification_channel(bigint) is 'Deletes a channel with its secret; rules lose it, waiting messages die. Ops only. True when there was one.';
-
-grant execute on function observability.delete_notification_channel(bigint) to authenticated, service_role;
+comment on function observability.delete_notification_channel is 'Deletes a channel with its secret; rules lose it, waiting messages die. Ops only. True when there was one.';
+revoke execute on function observability.delete_notification_channel from public;
+grant execute on function observability.delete_notification_channel to authenticated, service_role;

@@ -106,9 +106,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.backtest_cells(observability_internal.alert_rules, timestamptz, timestamptz, interval) is 'What a rule counts, by group and step: for a quantile, how many calls lie beyond each of its thresholds.';
-
-grant execute on function observability_internal.backtest_cells(observability_internal.alert_rules, timestamptz, timestamptz, interval) to authenticated, service_role;
+comment on function observability_internal.backtest_cells is 'What a rule counts, by group and step: for a quantile, how many calls lie beyond each of its thresholds.';
+revoke execute on function observability_internal.backtest_cells from public;
+grant execute on function observability_internal.backtest_cells to authenticated, service_role;
 
 create function observability_internal.backtest_points(
   rule observability_internal.alert_rules, from_time timestamptz, to_time timestamptz, step interval
@@ -203,9 +203,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.backtest_points(observability_internal.alert_rules, timestamptz, timestamptz, interval) is 'A rule''s figure at every moment at which it changes; level is null where nothing is breached, is_held keeps an alert firing.';
-
-grant execute on function observability_internal.backtest_points(observability_internal.alert_rules, timestamptz, timestamptz, interval) to authenticated, service_role;
+comment on function observability_internal.backtest_points is 'A rule''s figure at every moment at which it changes; level is null where nothing is breached, is_held keeps an alert firing.';
+revoke execute on function observability_internal.backtest_points from public;
+grant execute on function observability_internal.backtest_points to authenticated, service_role;
 
 create function observability_internal.draft_rule(rule jsonb) returns observability_internal.alert_rules
 language plpgsql
@@ -234,9 +234,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.draft_rule(jsonb) is 'The rule that a document describes, checked as if it were saved.';
-
-grant execute on function observability_internal.draft_rule(jsonb) to authenticated, service_role;
+comment on function observability_internal.draft_rule is 'The rule that a document describes, checked as if it were saved.';
+revoke execute on function observability_internal.draft_rule from public;
+grant execute on function observability_internal.draft_rule to authenticated, service_role;
 
 create function observability.backtest_rule(rule jsonb, days integer default 30, as_of timestamptz default null) returns jsonb
 language plpgsql
@@ -349,6 +349,6 @@ begin
 end;
 $$;
 
-comment on function observability.backtest_rule(jsonb, integer, timestamptz) is 'When a drafted rule would have fired over the last days (1 to 90): {firing_count, firing_s, firings, series, step_s}. Ops only; nothing is saved.';
-
-grant execute on function observability.backtest_rule(jsonb, integer, timestamptz) to authenticated, service_role;
+comment on function observability.backtest_rule is 'When a drafted rule would have fired over the last days (1 to 90): {firing_count, firing_s, firings, series, step_s}. Ops only; nothing is saved.';
+revoke execute on function observability.backtest_rule from public;
+grant execute on function observability.backtest_rule to authenticated, service_role;

@@ -15,9 +15,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.scope_meets(jsonb, jsonb) is 'Whether a scope and the page''s filters have calls in common.';
-
-grant execute on function observability_internal.scope_meets(jsonb, jsonb) to authenticated, service_role;
+comment on function observability_internal.scope_meets is 'Whether a scope and the page''s filters have calls in common.';
+revoke execute on function observability_internal.scope_meets from public;
+grant execute on function observability_internal.scope_meets to authenticated, service_role;
 
 create function observability.get_alerts(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -129,9 +129,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_alerts(timestamptz, timestamptz, jsonb) is 'The Alerts page: {access, firing, history, times, transitions, silences, outbox, rules}; filters by scope and limit (100). Members get empty lists.';
-
-grant execute on function observability.get_alerts(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_alerts is 'The Alerts page: {access, firing, history, times, transitions, silences, outbox, rules}; filters by scope and limit (100). Members get empty lists.';
+revoke execute on function observability.get_alerts from public;
+grant execute on function observability.get_alerts to authenticated, service_role;
 
 create function observability.get_settings() returns jsonb
 language plpgsql
@@ -188,9 +188,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_settings() is 'The Settings page: {access, members, rules, budgets, channels, dimensions, has_vault}; analysts see rules and budgets, ops all, members only their access.';
-
-grant execute on function observability.get_settings() to authenticated, service_role;
+comment on function observability.get_settings is 'The Settings page: {access, members, rules, budgets, channels, dimensions, has_vault}; analysts see rules and budgets, ops all, members only their access.';
+revoke execute on function observability.get_settings from public;
+grant execute on function observability.get_settings to authenticated, service_role;
 
 -- Security definer: an alert is written by the evaluation alone, but ops may say that they look after it.
 create function observability.acknowledge_alert(alert_id bigint, note text default null) returns jsonb
@@ -223,9 +223,9 @@ begin
 end;
 $$;
 
-comment on function observability.acknowledge_alert(bigint, text) is 'Notes who looks after a firing alert; reminders end. Ops only. Returns the alert.';
-
-grant execute on function observability.acknowledge_alert(bigint, text) to authenticated, service_role;
+comment on function observability.acknowledge_alert is 'Notes who looks after a firing alert; reminders end. Ops only. Returns the alert.';
+revoke execute on function observability.acknowledge_alert from public;
+grant execute on function observability.acknowledge_alert to authenticated, service_role;
 
 -- Security definer: so that who silenced it is written here and not by the caller.
 create function observability.silence_alerts(
@@ -254,9 +254,9 @@ begin
 end;
 $$;
 
-comment on function observability.silence_alerts(bigint, timestamptz, text, text) is 'Keeps a rule, or one group of it, from sending until a moment; what still fires then is told. Ops only.';
-
-grant execute on function observability.silence_alerts(bigint, timestamptz, text, text) to authenticated, service_role;
+comment on function observability.silence_alerts is 'Keeps a rule, or one group of it, from sending until a moment; what still fires then is told. Ops only.';
+revoke execute on function observability.silence_alerts from public;
+grant execute on function observability.silence_alerts to authenticated, service_role;
 
 -- Security definer: as silence_alerts.
 create function observability.end_silence(silence_id bigint) returns boolean
@@ -275,6 +275,6 @@ begin
 end;
 $$;
 
-comment on function observability.end_silence(bigint) is 'Ends a silence now. Ops only. False where none was running.';
-
-grant execute on function observability.end_silence(bigint) to authenticated, service_role;
+comment on function observability.end_silence is 'Ends a silence now. Ops only. False where none was running.';
+revoke execute on function observability.end_silence from public;
+grant execute on function observability.end_silence to authenticated, service_role;

@@ -70,9 +70,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_report_schedules() is 'When and where reports leave: [{kind, is_enabled, local_hour, timezone, channels}]. Ops only.';
-
-grant execute on function observability.get_report_schedules() to authenticated, service_role;
+comment on function observability.get_report_schedules is 'When and where reports leave: [{kind, is_enabled, local_hour, timezone, channels}]. Ops only.';
+revoke execute on function observability.get_report_schedules from public;
+grant execute on function observability.get_report_schedules to authenticated, service_role;
 
 create function observability.save_report_schedule(schedule jsonb) returns jsonb
 language plpgsql
@@ -115,9 +115,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_report_schedule(jsonb) is 'Changes the fields given of the schedule {kind, is_enabled, local_hour, timezone, channels}. Ops only.';
-
-grant execute on function observability.save_report_schedule(jsonb) to authenticated, service_role;
+comment on function observability.save_report_schedule is 'Changes the fields given of the schedule {kind, is_enabled, local_hour, timezone, channels}. Ops only.';
+revoke execute on function observability.save_report_schedule from public;
+grant execute on function observability.save_report_schedule to authenticated, service_role;
 
 create function observability.get_due_reports(as_of timestamptz default null) returns jsonb
 language plpgsql
@@ -153,9 +153,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_due_reports(timestamptz) is 'Reports whose hour has come and that were not written yet: [{kind, timezone, period_start, period_end, from_time, to_time}]. A worker that was away writes the latest one late.';
-
-grant execute on function observability.get_due_reports(timestamptz) to service_role;
+comment on function observability.get_due_reports is 'Reports whose hour has come and that were not written yet: [{kind, timezone, period_start, period_end, from_time, to_time}]. A worker that was away writes the latest one late.';
+revoke execute on function observability.get_due_reports from public;
+grant execute on function observability.get_due_reports to service_role;
 
 create function observability.publish_report(
   kind text, period_start date, period_end date, message jsonb, worker text, is_extra boolean default false
@@ -205,6 +205,6 @@ begin
 end;
 $$;
 
-comment on function observability.publish_report(text, date, date, jsonb, text, boolean) is 'Writes a report {title, text, html, image} into its channels'' outbox, once a period unless it is an extra one. Returns how many messages.';
-
-grant execute on function observability.publish_report(text, date, date, jsonb, text, boolean) to service_role;
+comment on function observability.publish_report is 'Writes a report {title, text, html, image} into its channels'' outbox, once a period unless it is an extra one. Returns how many messages.';
+revoke execute on function observability.publish_report from public;
+grant execute on function observability.publish_report to service_role;

@@ -74,9 +74,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.partition_sums(text, timestamptz, timestamptz) is 'Exact sums of every column of a month, and a fingerprint that any insert, update or delete changes.';
-
-grant execute on function observability_internal.partition_sums(text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.partition_sums is 'Exact sums of every column of a month, and a fingerprint that any insert, update or delete changes.';
+revoke execute on function observability_internal.partition_sums from public;
+grant execute on function observability_internal.partition_sums to service_role;
 
 create function observability.summarize_partition(kind text, month date) returns jsonb
 language sql
@@ -93,9 +93,9 @@ as $$
   );
 $$;
 
-comment on function observability.summarize_partition(text, date) is 'Rows, newest arrival, sums of every column and a fingerprint of one month: {rows, newest_received_at, fingerprint, columns}.';
-
-grant execute on function observability.summarize_partition(text, date) to service_role;
+comment on function observability.summarize_partition is 'Rows, newest arrival, sums of every column and a fingerprint of one month: {rows, newest_received_at, fingerprint, columns}.';
+revoke execute on function observability.summarize_partition from public;
+grant execute on function observability.summarize_partition to service_role;
 
 create function observability.list_partitions(retention_days integer) returns jsonb
 language plpgsql
@@ -160,9 +160,9 @@ begin
 end;
 $$;
 
-comment on function observability.list_partitions(integer) is 'Each month in the database as {kind, month, rows_estimate, state}; state is recent, late rows, restoring, restored, pending or due.';
-
-grant execute on function observability.list_partitions(integer) to service_role;
+comment on function observability.list_partitions is 'Each month in the database as {kind, month, rows_estimate, state}; state is recent, late rows, restoring, restored, pending or due.';
+revoke execute on function observability.list_partitions from public;
+grant execute on function observability.list_partitions to service_role;
 
 create function observability.list_archived_months() returns jsonb
 language sql
@@ -175,9 +175,9 @@ as $$
   from observability_internal.archived_months as a;
 $$;
 
-comment on function observability.list_archived_months() is 'What the archive has taken out of this database: [{archive_id, kind, month, row_count, dropped_at, is_restored}].';
-
-grant execute on function observability.list_archived_months() to service_role;
+comment on function observability.list_archived_months is 'What the archive has taken out of this database: [{archive_id, kind, month, row_count, dropped_at, is_restored}].';
+revoke execute on function observability.list_archived_months from public;
+grant execute on function observability.list_archived_months to service_role;
 
 -- Security definer: service_role writes rows but does not own the partitions.
 create function observability.drop_archived_partition(
@@ -260,9 +260,9 @@ begin
 end;
 $$;
 
-comment on function observability.drop_archived_partition(text, date, integer, uuid, jsonb) is 'Detaches and drops a month whose rows still equal the sums of its archive; refuses otherwise. False when there is no such month.';
-
-grant execute on function observability.drop_archived_partition(text, date, integer, uuid, jsonb) to service_role;
+comment on function observability.drop_archived_partition is 'Detaches and drops a month whose rows still equal the sums of its archive; refuses otherwise. False when there is no such month.';
+revoke execute on function observability.drop_archived_partition from public;
+grant execute on function observability.drop_archived_partition to service_role;
 
 create function observability.prune_rollups(retention_days integer, max_rows integer default 20000) returns jsonb
 language plpgsql
@@ -331,6 +331,6 @@ begin
 end;
 $$;
 
-comment on function observability.prune_rollups(integer, integer) is 'Deletes at most max_rows rollup rows of whole months past their retention. Returns {is_busy, rows}; again while rows = max_rows.';
-
-grant execute on function observability.prune_rollups(integer, integer) to service_role;
+comment on function observability.prune_rollups is 'Deletes at most max_rows rollup rows of whole months past their retention. Returns {is_busy, rows}; again while rows = max_rows.';
+revoke execute on function observability.prune_rollups from public;
+grant execute on function observability.prune_rollups to service_role;

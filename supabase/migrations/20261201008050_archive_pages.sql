@@ -46,9 +46,9 @@ as $$
   limit read_usage_page.max_rows;
 $$;
 
-comment on function observability_internal.read_usage_page(date, timestamptz, uuid, integer) is 'The next calls of a month after a key, as the archive stores them.';
-
-grant execute on function observability_internal.read_usage_page(date, timestamptz, uuid, integer) to service_role;
+comment on function observability_internal.read_usage_page is 'The next calls of a month after a key, as the archive stores them.';
+revoke execute on function observability_internal.read_usage_page from public;
+grant execute on function observability_internal.read_usage_page to service_role;
 
 create function observability_internal.read_performance_page(
   month date, after_created_at timestamptz, after_event_id uuid, max_rows integer
@@ -78,9 +78,9 @@ as $$
   limit read_performance_page.max_rows;
 $$;
 
-comment on function observability_internal.read_performance_page(date, timestamptz, uuid, integer) is 'The next requests of a month after a key, as the archive stores them.';
-
-grant execute on function observability_internal.read_performance_page(date, timestamptz, uuid, integer) to service_role;
+comment on function observability_internal.read_performance_page is 'The next requests of a month after a key, as the archive stores them.';
+revoke execute on function observability_internal.read_performance_page from public;
+grant execute on function observability_internal.read_performance_page to service_role;
 
 create function observability.read_archive_page(
   kind text, month date, after_created_at timestamptz default null, after_event_id uuid default null, max_rows integer default 5000
@@ -111,9 +111,9 @@ begin
 end;
 $$;
 
-comment on function observability.read_archive_page(text, date, timestamptz, uuid, integer) is 'The next rows of a month after a key as a JSON array; money as text.';
-
-grant execute on function observability.read_archive_page(text, date, timestamptz, uuid, integer) to service_role;
+comment on function observability.read_archive_page is 'The next rows of a month after a key as a JSON array; money as text.';
+revoke execute on function observability.read_archive_page from public;
+grant execute on function observability.read_archive_page to service_role;
 
 create function observability.begin_restore(kind text, month date, keep_days integer, archive_ids jsonb, is_counted boolean default true)
 returns void
@@ -146,9 +146,9 @@ begin
 end;
 $$;
 
-comment on function observability.begin_restore(text, date, integer, jsonb, boolean) is 'Makes room for a month that comes back and keeps retention away from it.';
-
-grant execute on function observability.begin_restore(text, date, integer, jsonb, boolean) to service_role;
+comment on function observability.begin_restore is 'Makes room for a month that comes back and keeps retention away from it.';
+revoke execute on function observability.begin_restore from public;
+grant execute on function observability.begin_restore to service_role;
 
 create function observability.restore_rows(kind text, month date, events jsonb, is_counted boolean default true) returns integer
 language plpgsql
@@ -217,9 +217,9 @@ begin
 end;
 $$;
 
-comment on function observability.restore_rows(text, date, jsonb, boolean) is 'Puts archived rows back, each once; by default as already counted in the rollups. Returns how many were missing.';
-
-grant execute on function observability.restore_rows(text, date, jsonb, boolean) to service_role;
+comment on function observability.restore_rows is 'Puts archived rows back, each once; by default as already counted in the rollups. Returns how many were missing.';
+revoke execute on function observability.restore_rows from public;
+grant execute on function observability.restore_rows to service_role;
 
 create function observability.finish_restore(kind text, month date, archive_ids jsonb) returns void
 language plpgsql
@@ -240,6 +240,6 @@ begin
 end;
 $$;
 
-comment on function observability.finish_restore(text, date, jsonb) is 'Ends a restore: when retention takes the month again, it replaces these archives.';
-
-grant execute on function observability.finish_restore(text, date, jsonb) to service_role;
+comment on function observability.finish_restore is 'Ends a restore: when retention takes the month again, it replaces these archives.';
+revoke execute on function observability.finish_restore from public;
+grant execute on function observability.finish_restore to service_role;

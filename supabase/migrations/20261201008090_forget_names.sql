@@ -11,9 +11,9 @@ as $$
   select '(forgotten)';
 $$;
 
-comment on function observability_internal.forgotten_user() is 'The user id that the rows of all erased people share.';
-
-grant execute on function observability_internal.forgotten_user() to service_role;
+comment on function observability_internal.forgotten_user is 'The user id that the rows of all erased people share.';
+revoke execute on function observability_internal.forgotten_user from public;
+grant execute on function observability_internal.forgotten_user to service_role;
 
 create function observability_internal.forget_json(document jsonb, user_id text) returns jsonb
 language sql
@@ -25,9 +25,9 @@ as $$
   select replace(document::text, to_json(user_id)::text, to_json(observability_internal.forgotten_user())::text)::jsonb;
 $$;
 
-comment on function observability_internal.forget_json(jsonb, text) is 'A document in which every text that is this person''s id is the shared one.';
-
-grant execute on function observability_internal.forget_json(jsonb, text) to service_role;
+comment on function observability_internal.forget_json is 'A document in which every text that is this person''s id is the shared one.';
+revoke execute on function observability_internal.forget_json from public;
+grant execute on function observability_internal.forget_json to service_role;
 
 create function observability_internal.forget_scope(scope jsonb, user_id text) returns jsonb
 language sql
@@ -42,9 +42,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.forget_scope(jsonb, text) is 'A scope by users without this one; null where nobody is left.';
-
-grant execute on function observability_internal.forget_scope(jsonb, text) to service_role;
+comment on function observability_internal.forget_scope is 'A scope by users without this one; null where nobody is left.';
+revoke execute on function observability_internal.forget_scope from public;
+grant execute on function observability_internal.forget_scope to service_role;
 
 create function observability_internal.forget_in_rules(user_id text) returns integer
 language plpgsql
@@ -86,7 +86,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_in_rules(text) is 'Takes a person out of rules and budgets; those that watch nobody else go. Returns how many rows.';
+comment on function observability_internal.forget_in_rules is 'Takes a person out of rules and budgets; those that watch nobody else go. Returns how many rows.';
+revoke execute on function observability_internal.forget_in_rules from public;
 
 create function observability_internal.forget_in_alerts(user_id text) returns integer
 language plpgsql
@@ -155,7 +156,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_in_alerts(text) is 'Takes a person out of alerts, their states, transitions, silences and messages; returns how many rows.';
+comment on function observability_internal.forget_in_alerts is 'Takes a person out of alerts, their states, transitions, silences and messages; returns how many rows.';
+revoke execute on function observability_internal.forget_in_alerts from public;
 
 create function observability_internal.forget_names(user_id text) returns integer
 language plpgsql
@@ -192,6 +194,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_names(text) is 'Takes a person out of members, rejected events, rules, budgets, alerts, messages, and who changed prices and channels; returns how many rows.';
-
-grant execute on function observability_internal.forget_names(text) to service_role;
+comment on function observability_internal.forget_names is 'Takes a person out of members, rejected events, rules, budgets, alerts, messages, and who changed prices and channels; returns how many rows.';
+revoke execute on function observability_internal.forget_names from public;
+grant execute on function observability_internal.forget_names to service_role;
