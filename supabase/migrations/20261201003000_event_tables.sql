@@ -1,7 +1,7 @@
 -- The raw rows, one per LLM call and one per HTTP request, partitioned by month, and what surrounds their arrival.
 -- Locks: none; it only creates.
 
-create table observability.ai_usage_metrics (
+create table observability_internal.ai_usage_metrics (
   event_id uuid not null,
   created_at timestamptz not null,
   received_at timestamptz not null default now(),
@@ -87,25 +87,25 @@ create table observability.ai_usage_metrics (
 ) partition by range (created_at
 );
 
-comment on table observability.ai_usage_metrics is 'One row per LLM call. Token counts are inclusive as OpenAI reports them; money is exact US dollars.';
+comment on table observability_internal.ai_usage_metrics is 'One row per LLM call. Token counts are inclusive as OpenAI reports them; money is exact US dollars.';
 
-create index ai_usage_metrics_batch_id_idx on observability.ai_usage_metrics (batch_id);
+create index ai_usage_metrics_batch_id_idx on observability_internal.ai_usage_metrics (batch_id);
 
-create index ai_usage_metrics_created_at_idx on observability.ai_usage_metrics (created_at, event_id);
+create index ai_usage_metrics_created_at_idx on observability_internal.ai_usage_metrics (created_at, event_id);
 
-create index ai_usage_metrics_user_id_idx on observability.ai_usage_metrics (user_id, created_at);
+create index ai_usage_metrics_user_id_idx on observability_internal.ai_usage_metrics (user_id, created_at);
 
-alter table observability.ai_usage_metrics enable row level security;
+alter table observability_internal.ai_usage_metrics enable row level security;
 
-grant select on table observability.ai_usage_metrics to authenticated;
+grant select on table observability_internal.ai_usage_metrics to authenticated;
 
-grant select, insert, update, delete on table observability.ai_usage_metrics to service_role;
+grant select, insert, update, delete on table observability_internal.ai_usage_metrics to service_role;
 
-create policy "people read their own calls, analysts all" on observability.ai_usage_metrics
+create policy "people read their own calls, analysts all" on observability_internal.ai_usage_metrics
 for select to authenticated
 using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.can_read_all()));
 
-create table observability.performance_metrics (
+create table observability_internal.performance_metrics (
   event_id uuid not null,
   created_at timestamptz not null,
   received_at timestamptz not null default now(),
@@ -140,21 +140,21 @@ create table observability.performance_metrics (
 ) partition by range (created_at
 );
 
-comment on table observability.performance_metrics is 'One row per sampled HTTP request of the product; sample_weight requests stand behind each.';
+comment on table observability_internal.performance_metrics is 'One row per sampled HTTP request of the product; sample_weight requests stand behind each.';
 
-create index performance_metrics_batch_id_idx on observability.performance_metrics (batch_id);
+create index performance_metrics_batch_id_idx on observability_internal.performance_metrics (batch_id);
 
-create index performance_metrics_created_at_idx on observability.performance_metrics (created_at, event_id);
+create index performance_metrics_created_at_idx on observability_internal.performance_metrics (created_at, event_id);
 
-create index performance_metrics_user_id_idx on observability.performance_metrics (user_id, created_at);
+create index performance_metrics_user_id_idx on observability_internal.performance_metrics (user_id, created_at);
 
-alter table observability.performance_metrics enable row level security;
+alter table observability_internal.performance_metrics enable row level security;
 
-grant select on table observability.performance_metrics to authenticated;
+grant select on table observability_internal.performance_metrics to authenticated;
 
-grant select, insert, update, delete on table observability.performance_metrics to service_role;
+grant select, insert, update, delete on table observability_internal.performance_metrics to service_role;
 
-create policy "people read their own requests, analysts all" on observability.performance_metrics
+create policy "people read their own requests, analysts all" on observability_internal.performance_metrics
 for select to authenticated
 using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.can_read_all()));
 

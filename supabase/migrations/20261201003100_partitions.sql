@@ -16,9 +16,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.archive_table(text) is 'The table of a kind of rows: usage or performance.';
-
-grant execute on function observability_internal.archive_table(text) to service_role;
+comment on function observability_internal.archive_table is 'The table of a kind of rows: usage or performance.';
+revoke execute on function observability_internal.archive_table from public;
+grant execute on function observability_internal.archive_table to service_role;
 
 -- Security definer: service_role may write rows but does not own the tables that it may cause to exist.
 create function observability_internal.ensure_partition(parent text, month date) returns boolean
@@ -55,12 +55,12 @@ begin
   end if;
   -- A table of its own first, then attached: creating it in place would lock the parent against writes.
   execute format(
-    'create table observability_internal.%I (like observability.%I including all, constraint %I check (created_at >= %L and created_at < %L))',
+    'create table observability_internal.%I (like observability_internal.%I including all, constraint %I check (created_at >= %L and created_at < %L))',
     v_name, parent, v_name || '_range', v_start, v_end
   );
   execute format('alter table observability_internal.%I enable row level security', v_name);
   execute format(
-    'alter table observability.%I attach partition observability_internal.%I for values from (%L) to (%L)',
+    'alter table observability_internal.%I attach partition observability_internal.%I for values from (%L) to (%L)',
     parent, v_name, v_start, v_end
   );
   execute format('alter table observability_internal.%I drop constraint %I', v_name, v_name || '_range');
@@ -68,9 +68,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.ensure_partition(text, date) is 'Makes the partition of one month; true when it was missing.';
-
-grant execute on function observability_internal.ensure_partition(text, date) to service_role;
+comment on function observability_internal.ensure_partition is 'Makes the partition of one month; true when it was missing.';
+revoke execute on function observability_internal.ensure_partition from public;
+grant execute on function observability_internal.ensure_partition to service_role;
 
 create function observability.ensure_partitions(months_ahead integer default 2) returns integer
 language plpgsql
@@ -98,9 +98,9 @@ begin
 end;
 $$;
 
-comment on function observability.ensure_partitions(integer) is 'Makes this month''s partition and those ahead; returns how many were missing.';
-
-grant execute on function observability.ensure_partitions(integer) to service_role;
+comment on function observability.ensure_partitions is 'Makes this month''s partition and those ahead; returns how many were missing.';
+revoke execute on function observability.ensure_partitions from public;
+grant execute on function observability.ensure_partitions to service_role;
 
 create function observability_internal.ensure_partitions_for(kind text, events jsonb) returns void
 language sql
@@ -121,6 +121,6 @@ as $$
   order by months.month;
 $$;
 
-comment on function observability_internal.ensure_partitions_for(text, jsonb) is 'Makes the partitions that these events need.';
-
-grant execute on function observability_internal.ensure_partitions_for(text, jsonb) to service_role;
+comment on function observability_internal.ensure_partitions_for is 'Makes the partitions that these events need.';
+revoke execute on function observability_internal.ensure_partitions_for from public;
+grant execute on function observability_internal.ensure_partitions_for to service_role;

@@ -13,7 +13,7 @@ declare
   v_max timestamptz;
 begin
   with stored as (
-    insert into observability.ai_usage_metrics as m (
+    insert into observability_internal.ai_usage_metrics as m (
       event_id, created_at, batch_id, user_id, session_id, feature, environment, provider, model, operation, status,
       error_type, finish_reason, streamed, service_tier, prompt_tokens, completion_tokens, cached_tokens,
       cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, max_output_tokens, usage_source,
@@ -56,9 +56,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.store_usage(jsonb, bigint) is 'Stores usage events under one batch id; all or nothing.';
-
-grant execute on function observability_internal.store_usage(jsonb, bigint) to service_role;
+comment on function observability_internal.store_usage is 'Stores usage events under one batch id; all or nothing.';
+revoke execute on function observability_internal.store_usage from public;
+grant execute on function observability_internal.store_usage to service_role;
 
 create function observability_internal.store_performance(events jsonb, batch_id bigint) returns integer
 language plpgsql
@@ -72,7 +72,7 @@ declare
   v_max timestamptz;
 begin
   with stored as (
-    insert into observability.performance_metrics as m (
+    insert into observability_internal.performance_metrics as m (
       event_id, created_at, batch_id, environment, route, method, status_code, error_type, user_id, latency_ms,
       time_to_first_byte_ms, sample_weight, metadata
     )
@@ -101,9 +101,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.store_performance(jsonb, bigint) is 'Stores performance events under one batch id; all or nothing.';
-
-grant execute on function observability_internal.store_performance(jsonb, bigint) to service_role;
+comment on function observability_internal.store_performance is 'Stores performance events under one batch id; all or nothing.';
+revoke execute on function observability_internal.store_performance from public;
+grant execute on function observability_internal.store_performance to service_role;
 
 create function observability_internal.store_batch(kind text, events jsonb, batch_id bigint) returns integer
 language sql
@@ -117,9 +117,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.store_batch(text, jsonb, bigint) is 'Stores events of a kind: usage or performance.';
-
-grant execute on function observability_internal.store_batch(text, jsonb, bigint) to service_role;
+comment on function observability_internal.store_batch is 'Stores events of a kind: usage or performance.';
+revoke execute on function observability_internal.store_batch from public;
+grant execute on function observability_internal.store_batch to service_role;
 
 create function observability_internal.describe_rejected(event jsonb) returns jsonb
 language sql
@@ -146,9 +146,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.describe_rejected(jsonb) is 'What is kept of a rejected event: known fields, shortened, no metadata.';
-
-grant execute on function observability_internal.describe_rejected(jsonb) to service_role;
+comment on function observability_internal.describe_rejected is 'What is kept of a rejected event: known fields, shortened, no metadata.';
+revoke execute on function observability_internal.describe_rejected from public;
+grant execute on function observability_internal.describe_rejected to service_role;
 
 create function observability_internal.record_events(kind text, events jsonb) returns integer
 language plpgsql
@@ -201,9 +201,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.record_events(text, jsonb) is 'Stores a batch; where that fails, each event on its own, and the bad ones go to rejected_events.';
-
-grant execute on function observability_internal.record_events(text, jsonb) to service_role;
+comment on function observability_internal.record_events is 'Stores a batch; where that fails, each event on its own, and the bad ones go to rejected_events.';
+revoke execute on function observability_internal.record_events from public;
+grant execute on function observability_internal.record_events to service_role;
 
 create function observability_internal.record_one(kind text, event jsonb, batch_id bigint) returns integer
 language plpgsql
@@ -225,9 +225,9 @@ exception
 end;
 $$;
 
-comment on function observability_internal.record_one(text, jsonb, bigint) is 'Stores one event or keeps it, with the reason, in rejected_events.';
-
-grant execute on function observability_internal.record_one(text, jsonb, bigint) to service_role;
+comment on function observability_internal.record_one is 'Stores one event or keeps it, with the reason, in rejected_events.';
+revoke execute on function observability_internal.record_one from public;
+grant execute on function observability_internal.record_one to service_role;
 
 create function observability.record_usage(events jsonb) returns integer
 language sql
@@ -240,9 +240,9 @@ as $$
   select observability_internal.record_events('usage', events);
 $$;
 
-comment on function observability.record_usage(jsonb) is 'Stores LLM calls (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
-
-grant execute on function observability.record_usage(jsonb) to service_role;
+comment on function observability.record_usage is 'Stores LLM calls (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
+revoke execute on function observability.record_usage from public;
+grant execute on function observability.record_usage to service_role;
 
 create function observability.record_performance(events jsonb) returns integer
 language sql
@@ -255,9 +255,9 @@ as $$
   select observability_internal.record_events('performance', events);
 $$;
 
-comment on function observability.record_performance(jsonb) is 'Stores HTTP requests (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
-
-grant execute on function observability.record_performance(jsonb) to service_role;
+comment on function observability.record_performance is 'Stores HTTP requests (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
+revoke execute on function observability.record_performance from public;
+grant execute on function observability.record_performance to service_role;
 
 -- Security definer: the queue is nobody's to read; its length is shown to those who may see all rows.
 create function observability_internal.pending_rows() returns bigint
@@ -270,6 +270,6 @@ as $$
     then coalesce((select sum(p.row_count) from observability_internal.pending_batches as p), 0) else 0 end;
 $$;
 
-comment on function observability_internal.pending_rows() is 'Rows stored but not yet rolled up; 0 for members.';
-
-grant execute on function observability_internal.pending_rows() to authenticated, service_role;
+comment on function observability_internal.pending_rows is 'Rows stored but not yet rolled up; 0 for members.';
+revoke execute on function observability_internal.pending_rows from public;
+grant execute on function observability_internal.pending_rows to authenticated, service_role;

@@ -74,6 +74,6 @@ as $$
   select u.user_key from observability_internal.users as u where u.user_id = auth.jwt() ->> 'sub';
 $$;
 
-comment on function observability_internal.current_user_key() is 'The key of the caller''s own user id, null where it has no calls.';
-
-grant execute on function observability_internal.current_user_key() to authenticated, service_role;
+comment on function observability_internal.current_user_key is 'The key of the caller''s own user id, null where it has no calls.';
+revoke execute on function observability_internal.current_user_key from public;
+grant execute on function observability_internal.current_user_key to authenticated, service_role;

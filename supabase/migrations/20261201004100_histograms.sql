@@ -15,9 +15,9 @@ as $$
   select 0.99 * exp(bin * 0.020000666706669435);
 $$;
 
-comment on function observability_internal.histogram_value(double precision) is 'The duration in ms that stands for a bin, within 1 % of every value in it.';
-
-grant execute on function observability_internal.histogram_value(double precision) to authenticated, service_role;
+comment on function observability_internal.histogram_value is 'The duration in ms that stands for a bin, within 1 % of every value in it.';
+revoke execute on function observability_internal.histogram_value from public;
+grant execute on function observability_internal.histogram_value to authenticated, service_role;
 
 -- An entry is (bin + 400) * 2^44 + weight * 1024: bins from -400 (below a microsecond's -345) up, weights in steps of
 -- 1/1024 up to 17 billion. The entries of a histogram come in any order and a bin may occur in several: readers sum by
@@ -37,9 +37,9 @@ as $$
   ) as b;
 $$;
 
-comment on function observability_internal.merge_histogram(bigint[]) is 'The same histogram with one entry a bin.';
-
-grant execute on function observability_internal.merge_histogram(bigint[]) to service_role;
+comment on function observability_internal.merge_histogram is 'The same histogram with one entry a bin.';
+revoke execute on function observability_internal.merge_histogram from public;
+grant execute on function observability_internal.merge_histogram to service_role;
 
 create function observability_internal.subtract_histogram(histogram bigint[], taken bigint[]) returns bigint[]
 language sql
@@ -61,9 +61,9 @@ as $$
   where b.weight > 0;
 $$;
 
-comment on function observability_internal.subtract_histogram(bigint[], bigint[]) is 'A histogram without the calls of another that is a part of it; null when none are left.';
-
-grant execute on function observability_internal.subtract_histogram(bigint[], bigint[]) to service_role;
+comment on function observability_internal.subtract_histogram is 'A histogram without the calls of another that is a part of it; null when none are left.';
+revoke execute on function observability_internal.subtract_histogram from public;
+grant execute on function observability_internal.subtract_histogram to service_role;
 
 create function observability_internal.histogram_weight(histogram bigint[]) returns double precision
 language sql
@@ -75,9 +75,9 @@ as $$
   select coalesce(sum((e.entry & 17592186044415)::double precision), 0) / 1024 from (select unnest(histogram) as entry) as e;
 $$;
 
-comment on function observability_internal.histogram_weight(bigint[]) is 'How many calls a histogram holds.';
-
-grant execute on function observability_internal.histogram_weight(bigint[]) to authenticated, service_role;
+comment on function observability_internal.histogram_weight is 'How many calls a histogram holds.';
+revoke execute on function observability_internal.histogram_weight from public;
+grant execute on function observability_internal.histogram_weight to authenticated, service_role;
 
 create function observability_internal.histogram_quantile(histogram bigint[], quantile double precision)
 returns double precision
@@ -110,9 +110,9 @@ as $$
   from ends as n;
 $$;
 
-comment on function observability_internal.histogram_quantile(bigint[], double precision) is 'A quantile (0 to 1) in ms, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
-
-grant execute on function observability_internal.histogram_quantile(bigint[], double precision) to authenticated, service_role;
+comment on function observability_internal.histogram_quantile is 'A quantile (0 to 1) in ms, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
+revoke execute on function observability_internal.histogram_quantile from public;
+grant execute on function observability_internal.histogram_quantile to authenticated, service_role;
 
 create function observability_internal.histogram_percentiles(histogram bigint[]) returns double precision[]
 language sql
@@ -146,6 +146,6 @@ as $$
   having count(*) > 0;
 $$;
 
-comment on function observability_internal.histogram_percentiles(bigint[]) is '{count, p50, p90, p99}, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
-
-grant execute on function observability_internal.histogram_percentiles(bigint[]) to service_role;
+comment on function observability_internal.histogram_percentiles is '{count, p50, p90, p99}, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
+revoke execute on function observability_internal.histogram_percentiles from public;
+grant execute on function observability_internal.histogram_percentiles to service_role;

@@ -361,6 +361,6 @@ as $$
   on conflict do nothing;
 $$;
 
-comment on function observability_internal.mark_stale(timestamptz[]) is 'Says that the minutes of these times have changed, so that their coarse rows wait to be condensed.';
-
-grant execute on function observability_internal.mark_stale(timestamptz[]) to service_role;
+comment on function observability_internal.mark_stale is 'Says that the minutes of these times have changed, so that their coarse rows wait to be condensed.';
+revoke execute on function observability_internal.mark_stale from public;
+grant execute on function observability_internal.mark_stale to service_role;

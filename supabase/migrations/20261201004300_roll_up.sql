@@ -14,7 +14,7 @@ begin
     select
       m.provider, m.model, coalesce(m.feature, '') as feature, m.environment, m.operation, m.status,
       coalesce(m.error_type, '') as error_type, m.user_id
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.batch_id = any (batch_ids)
       and m.created_at between add_names.min_created_at and add_names.max_created_at
   ),
@@ -44,9 +44,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.add_names(bigint[], timestamptz, timestamptz) is 'Gives a key to each new user and combination of dimensions of these batches.';
-
-grant execute on function observability_internal.add_names(bigint[], timestamptz, timestamptz) to service_role;
+comment on function observability_internal.add_names is 'Gives a key to each new user and combination of dimensions of these batches.';
+revoke execute on function observability_internal.add_names from public;
+grant execute on function observability_internal.add_names to service_role;
 
 create function observability_internal.roll_up_usage(
   batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz
@@ -72,7 +72,7 @@ begin
       m.usage_source <> 'reported' as is_estimated,
       ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
       ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     inner join observability_internal.dimensions as d
       on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
       and m.environment = d.environment and m.operation = d.operation and m.status = d.status
@@ -183,9 +183,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.roll_up_usage(bigint[], timestamptz, timestamptz) is 'Adds the usage rows of these batches to the rollups; returns how many.';
-
-grant execute on function observability_internal.roll_up_usage(bigint[], timestamptz, timestamptz) to service_role;
+comment on function observability_internal.roll_up_usage is 'Adds the usage rows of these batches to the rollups; returns how many.';
+revoke execute on function observability_internal.roll_up_usage from public;
+grant execute on function observability_internal.roll_up_usage to service_role;
 
 create function observability_internal.roll_up_performance(
   batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz
@@ -202,7 +202,7 @@ declare
 begin
   insert into observability_internal.route_dimensions (environment, method, route, status_code, error_type)
   select distinct m.environment, m.method, m.route, m.status_code, coalesce(m.error_type, '')
-  from observability.performance_metrics as m
+  from observability_internal.performance_metrics as m
   where m.batch_id = any (batch_ids)
     and m.created_at between roll_up_performance.min_created_at and roll_up_performance.max_created_at
     and not exists (
@@ -219,7 +219,7 @@ begin
       + round(m.sample_weight * 1024)::bigint as latency,
       ((ceil(ln(case when m.time_to_first_byte_ms < 0.001 then 0.001 else m.time_to_first_byte_ms end) / 0.020000666706669435)::bigint + 400) << 44)
       + round(m.sample_weight * 1024)::bigint as first_byte
-    from observability.performance_metrics as m
+    from observability_internal.performance_metrics as m
     inner join observability_internal.route_dimensions as d
       on m.environment = d.environment and m.method = d.method and m.route = d.route
       and m.status_code = d.status_code and coalesce(m.error_type, '') = d.error_type
@@ -255,9 +255,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.roll_up_performance(bigint[], timestamptz, timestamptz) is 'Adds the performance rows of these batches to the rollups; returns how many.';
-
-grant execute on function observability_internal.roll_up_performance(bigint[], timestamptz, timestamptz) to service_role;
+comment on function observability_internal.roll_up_performance is 'Adds the performance rows of these batches to the rollups; returns how many.';
+revoke execute on function observability_internal.roll_up_performance from public;
+grant execute on function observability_internal.roll_up_performance to service_role;
 
 create function observability.roll_up(max_rows integer default 50000) returns jsonb
 language plpgsql
@@ -322,9 +322,9 @@ begin
 end;
 $$;
 
-comment on function observability.roll_up(integer) is 'Adds waiting batches, about max_rows rows, to the rollups, each row once. Returns {is_busy, batches, usage_rows, performance_rows, pending_batches}.';
-
-grant execute on function observability.roll_up(integer) to service_role;
+comment on function observability.roll_up is 'Adds waiting batches, about max_rows rows, to the rollups, each row once. Returns {is_busy, batches, usage_rows, performance_rows, pending_batches}.';
+revoke execute on function observability.roll_up from public;
+grant execute on function observability.roll_up to service_role;
 
 create function observability_internal.add_usage_difference(differences observability_internal.usage_difference[])
 returns bigint
@@ -419,6 +419,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.add_usage_difference(observability_internal.usage_difference[]) is 'Adds differences of counted calls to the minutes and users and marks the coarse levels; the caller holds the lock treering.roll_up. Returns the minute rows changed.';
-
-grant execute on function observability_internal.add_usage_difference(observability_internal.usage_difference[]) to service_role;
+comment on function observability_internal.add_usage_difference is 'Adds differences of counted calls to the minutes and users and marks the coarse levels; the caller holds the lock treering.roll_up. Returns the minute rows changed.';
+revoke execute on function observability_internal.add_usage_difference from public;
+grant execute on function observability_internal.add_usage_difference to service_role;

@@ -110,9 +110,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_hour_groups(timestamptz, timestamptz) is 'Merges the histograms of these hours and their quarters.';
-
-grant execute on function observability_internal.condense_hour_groups(timestamptz, timestamptz) to service_role;
+comment on function observability_internal.condense_hour_groups is 'Merges the histograms of these hours and their quarters.';
+revoke execute on function observability_internal.condense_hour_groups from public;
+grant execute on function observability_internal.condense_hour_groups to service_role;
 
 create function observability_internal.condense_groups(
   target text, source text, from_time timestamptz, to_time timestamptz
@@ -171,6 +171,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_groups(text, text, timestamptz, timestamptz) is 'Merges the histograms of groups: days from hours, weeks from days.';
-
-grant execute on function observability_internal.condense_groups(text, text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.condense_groups is 'Merges the histograms of groups: days from hours, weeks from days.';
+revoke execute on function observability_internal.condense_groups from public;
+grant execute on function observability_internal.condense_groups to service_role;

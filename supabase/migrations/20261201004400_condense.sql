@@ -61,9 +61,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_usage(text, text, text, timestamptz, timestamptz) is 'Computes rows of a coarse level of calls from a finer one.';
-
-grant execute on function observability_internal.condense_usage(text, text, text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.condense_usage is 'Computes rows of a coarse level of calls from a finer one.';
+revoke execute on function observability_internal.condense_usage from public;
+grant execute on function observability_internal.condense_usage to service_role;
 
 create function observability_internal.condense_performance(
   target text, source text, unit text, from_time timestamptz, to_time timestamptz
@@ -112,9 +112,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_performance(text, text, text, timestamptz, timestamptz) is 'Computes rows of a coarse level of requests from a finer one.';
-
-grant execute on function observability_internal.condense_performance(text, text, text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.condense_performance is 'Computes rows of a coarse level of requests from a finer one.';
+revoke execute on function observability_internal.condense_performance from public;
+grant execute on function observability_internal.condense_performance to service_role;
 
 create function observability_internal.condense_users(period text, from_time timestamptz, to_time timestamptz) returns void
 language plpgsql
@@ -162,9 +162,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_users(text, timestamptz, timestamptz) is 'Computes the rows and counts of users of hours, days, weeks or months.';
-
-grant execute on function observability_internal.condense_users(text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.condense_users is 'Computes the rows and counts of users of hours, days, weeks or months.';
+revoke execute on function observability_internal.condense_users from public;
+grant execute on function observability_internal.condense_users to service_role;
 
 create function observability_internal.count_users(period text, from_time timestamptz, to_time timestamptz) returns void
 language plpgsql
@@ -207,9 +207,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.count_users(text, timestamptz, timestamptz) is 'Counts the distinct users of each group of cost_aggregates in hours, days, weeks or months.';
-
-grant execute on function observability_internal.count_users(text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.count_users is 'Counts the distinct users of each group of cost_aggregates in hours, days, weeks or months.';
+revoke execute on function observability_internal.count_users from public;
+grant execute on function observability_internal.count_users to service_role;
 
 -- The oldest stale buckets of a level that end by a time and whose finer level is condensed.
 create function observability_internal.take_stale(level text, closed_by timestamptz, max_buckets integer)
@@ -242,9 +242,9 @@ as $$
   select array_agg(t.bucket) from taken as t;
 $$;
 
-comment on function observability_internal.take_stale(text, timestamptz, integer) is 'Takes buckets off the list of what waits to be condensed; null where none is ready.';
-
-grant execute on function observability_internal.take_stale(text, timestamptz, integer) to service_role;
+comment on function observability_internal.take_stale is 'Takes buckets off the list of what waits to be condensed; null where none is ready.';
+revoke execute on function observability_internal.take_stale from public;
+grant execute on function observability_internal.take_stale to service_role;
 
 create function observability_internal.condense_level(level text, from_time timestamptz, to_time timestamptz) returns void
 language plpgsql
@@ -268,9 +268,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_level(text, timestamptz, timestamptz) is 'Computes the rows of a level (hour, day, week, month) in a range of its buckets from the finer level.';
-
-grant execute on function observability_internal.condense_level(text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.condense_level is 'Computes the rows of a level (hour, day, week, month) in a range of its buckets from the finer level.';
+revoke execute on function observability_internal.condense_level from public;
+grant execute on function observability_internal.condense_level to service_role;
 
 create function observability_internal.condense_all(closed_by timestamptz, max_hours integer) returns jsonb
 language plpgsql
@@ -316,9 +316,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_all(timestamptz, integer) is 'Condenses what ended by a time; the caller holds the lock. Returns how many buckets of each level.';
-
-grant execute on function observability_internal.condense_all(timestamptz, integer) to service_role;
+comment on function observability_internal.condense_all is 'Condenses what ended by a time; the caller holds the lock. Returns how many buckets of each level.';
+revoke execute on function observability_internal.condense_all from public;
+grant execute on function observability_internal.condense_all to service_role;
 
 create function observability.condense_rollups(max_hours integer default 24) returns jsonb
 language plpgsql
@@ -345,9 +345,9 @@ begin
 end;
 $$;
 
-comment on function observability.condense_rollups(integer) is 'Computes the coarse levels of hours, days, weeks and months that have ended and changed. Returns {is_busy, is_done, hours, days, weeks, months}; call again until is_done.';
-
-grant execute on function observability.condense_rollups(integer) to service_role;
+comment on function observability.condense_rollups is 'Computes the coarse levels of hours, days, weeks and months that have ended and changed. Returns {is_busy, is_done, hours, days, weeks, months}; call again until is_done.';
+revoke execute on function observability.condense_rollups from public;
+grant execute on function observability.condense_rollups to service_role;
 
 -- Autovacuum does this too, later: what has no summary is read whole. Where it is at work, the next refresh does it.
 create function observability_internal.summarize_ranges() returns void
@@ -365,4 +365,5 @@ exception
 end;
 $$;
 
-comment on function observability_internal.summarize_ranges() is 'Summarizes the new block ranges of the index by time of the rollup by user; the owner''s right.';
+comment on function observability_internal.summarize_ranges is 'Summarizes the new block ranges of the index by time of the rollup by user; the owner''s right.';
+revoke execute on function observability_internal.summarize_ranges from public;

@@ -116,9 +116,9 @@ begin
 end;
 $$;
 
-comment on function observability.refresh_aggregates() is 'Refreshes cost_aggregates without blocking its readers. Returns {is_busy, duration_ms}.';
-
-grant execute on function observability.refresh_aggregates() to service_role;
+comment on function observability.refresh_aggregates is 'Refreshes cost_aggregates without blocking its readers. Returns {is_busy, duration_ms}.';
+revoke execute on function observability.refresh_aggregates from public;
+grant execute on function observability.refresh_aggregates to service_role;
 
 -- Security definer: materialized views know no row level security, so the function checks the caller.
 create function observability.get_cost_aggregates(period text, from_time timestamptz, to_time timestamptz)
@@ -180,6 +180,6 @@ begin
 end;
 $$;
 
-comment on function observability.get_cost_aggregates(text, timestamptz, timestamptz) is 'Rows of cost_aggregates of one period as {refreshed_at, rows}. Analysts and ops.';
-
-grant execute on function observability.get_cost_aggregates(text, timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability.get_cost_aggregates is 'Rows of cost_aggregates of one period as {refreshed_at, rows}. Analysts and ops.';
+revoke execute on function observability.get_cost_aggregates from public;
+grant execute on function observability.get_cost_aggregates to authenticated, service_role;

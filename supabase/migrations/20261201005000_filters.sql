@@ -53,9 +53,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.filter_values(jsonb, text) is 'A filter''s values as an array; null when it is absent or empty.';
-
-grant execute on function observability_internal.filter_values(jsonb, text) to authenticated, service_role;
+comment on function observability_internal.filter_values is 'A filter''s values as an array; null when it is absent or empty.';
+revoke execute on function observability_internal.filter_values from public;
+grant execute on function observability_internal.filter_values to authenticated, service_role;
 
 create function observability_internal.resolve_dimensions(filters jsonb) returns integer[]
 language plpgsql
@@ -85,9 +85,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.resolve_dimensions(jsonb) is 'The dim_ids that the filters leave; null when nothing is filtered.';
-
-grant execute on function observability_internal.resolve_dimensions(jsonb) to authenticated, service_role;
+comment on function observability_internal.resolve_dimensions is 'The dim_ids that the filters leave; null when nothing is filtered.';
+revoke execute on function observability_internal.resolve_dimensions from public;
+grant execute on function observability_internal.resolve_dimensions to authenticated, service_role;
 
 create function observability_internal.choose_bucket(span interval) returns text
 language sql
@@ -105,9 +105,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.choose_bucket(interval) is 'The finest bucket that draws a line of at most 200 points over the span.';
-
-grant execute on function observability_internal.choose_bucket(interval) to authenticated, service_role;
+comment on function observability_internal.choose_bucket is 'The finest bucket that draws a line of at most 200 points over the span.';
+revoke execute on function observability_internal.choose_bucket from public;
+grant execute on function observability_internal.choose_bucket to authenticated, service_role;
 
 create function observability_internal.check_filters(from_time timestamptz, to_time timestamptz, filters jsonb)
 returns void
@@ -157,9 +157,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_filters(timestamptz, timestamptz, jsonb) is 'Refuses (22023) an unbounded or inverted range, an unknown filter, bucket, grouping, limit or time zone.';
-
-grant execute on function observability_internal.check_filters(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability_internal.check_filters is 'Refuses (22023) an unbounded or inverted range, an unknown filter, bucket, grouping, limit or time zone.';
+revoke execute on function observability_internal.check_filters from public;
+grant execute on function observability_internal.check_filters to authenticated, service_role;
 
 -- Metadata is in raw rows only, which are read by the million at most.
 create function observability_internal.check_metadata(from_time timestamptz, to_time timestamptz, metadata jsonb) returns jsonb
@@ -192,9 +192,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_metadata(timestamptz, timestamptz, jsonb) is 'The metadata filter, null when empty; refuses (22023) more than 7 days or 2 million calls.';
-
-grant execute on function observability_internal.check_metadata(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability_internal.check_metadata is 'The metadata filter, null when empty; refuses (22023) more than 7 days or 2 million calls.';
+revoke execute on function observability_internal.check_metadata from public;
+grant execute on function observability_internal.check_metadata to authenticated, service_role;
 
 create function observability_internal.make_scope(from_time timestamptz, to_time timestamptz, filters jsonb)
 returns observability_internal.read_scope
@@ -265,9 +265,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.make_scope(timestamptz, timestamptz, jsonb) is 'Checks the caller, the range and the filters, and says what to read.';
-
-grant execute on function observability_internal.make_scope(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability_internal.make_scope is 'Checks the caller, the range and the filters, and says what to read.';
+revoke execute on function observability_internal.make_scope from public;
+grant execute on function observability_internal.make_scope to authenticated, service_role;
 
 create function observability_internal.minute_step(bucket text) returns interval
 language sql
@@ -281,6 +281,6 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.minute_step(text) is 'The length of a bucket below an hour; null for hours and longer.';
-
-grant execute on function observability_internal.minute_step(text) to authenticated, service_role;
+comment on function observability_internal.minute_step is 'The length of a bucket below an hour; null for hours and longer.';
+revoke execute on function observability_internal.minute_step from public;
+grant execute on function observability_internal.minute_step to authenticated, service_role;

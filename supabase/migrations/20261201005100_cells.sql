@@ -102,9 +102,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.split_range(timestamptz, timestamptz, timestamptz[], text) is 'Covers a range with whole weeks, days and hours (coarsest: week, day, hour or minute) and the minutes between.';
-
-grant execute on function observability_internal.split_range(timestamptz, timestamptz, timestamptz[], text) to authenticated, service_role;
+comment on function observability_internal.split_range is 'Covers a range with whole weeks, days and hours (coarsest: week, day, hour or minute) and the minutes between.';
+revoke execute on function observability_internal.split_range from public;
+grant execute on function observability_internal.split_range to authenticated, service_role;
 
 create function observability_internal.kept_quarters(
   split observability_internal.range_split, from_time timestamptz, to_time timestamptz, is_kept boolean, is_quarterly boolean
@@ -125,9 +125,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.kept_quarters(observability_internal.range_split, timestamptz, timestamptz, boolean, boolean) is 'Quarters of an hour that are kept for all calls: of the hours that a midnight cuts, or of all. Midnights fall on quarters.';
-
-grant execute on function observability_internal.kept_quarters(observability_internal.range_split, timestamptz, timestamptz, boolean, boolean) to authenticated, service_role;
+comment on function observability_internal.kept_quarters is 'Quarters of an hour that are kept for all calls: of the hours that a midnight cuts, or of all. Midnights fall on quarters.';
+revoke execute on function observability_internal.kept_quarters from public;
+grant execute on function observability_internal.kept_quarters to authenticated, service_role;
 
 create function observability_internal.minutes_between(minutes timestamptz[], quarters timestamptz[]) returns timestamptz[]
 language sql
@@ -143,9 +143,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.minutes_between(timestamptz[], timestamptz[]) is 'The minutes that lie in none of these quarters of an hour.';
-
-grant execute on function observability_internal.minutes_between(timestamptz[], timestamptz[]) to authenticated, service_role;
+comment on function observability_internal.minutes_between is 'The minutes that lie in none of these quarters of an hour.';
+revoke execute on function observability_internal.minutes_between from public;
+grant execute on function observability_internal.minutes_between to authenticated, service_role;
 
 create function observability_internal.raw_cells(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
@@ -168,7 +168,7 @@ as $$
     filter (where m.latency_ms is not null),
     array_agg(((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024)
     filter (where m.time_to_first_token_ms is not null)
-  from observability.ai_usage_metrics as m
+  from observability_internal.ai_usage_metrics as m
   inner join observability_internal.dimensions as d
     on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
     and m.environment = d.environment and m.operation = d.operation and m.status = d.status
@@ -180,9 +180,9 @@ as $$
   group by date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00'), d.dim_id, u.user_key;
 $$;
 
-comment on function observability_internal.raw_cells(observability_internal.read_scope, timestamptz, timestamptz) is 'Cells of the raw calls with this metadata, by quarter of an hour.';
-
-grant execute on function observability_internal.raw_cells(observability_internal.read_scope, timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.raw_cells is 'Cells of the raw calls with this metadata, by quarter of an hour.';
+revoke execute on function observability_internal.raw_cells from public;
+grant execute on function observability_internal.raw_cells to authenticated, service_role;
 
 create function observability_internal.user_cells(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, has_histograms boolean
@@ -215,9 +215,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.user_cells(observability_internal.read_scope, timestamptz, timestamptz, boolean) is 'Cells by quarter of an hour and user; histograms where they are asked for.';
-
-grant execute on function observability_internal.user_cells(observability_internal.read_scope, timestamptz, timestamptz, boolean) to authenticated, service_role;
+comment on function observability_internal.user_cells is 'Cells by quarter of an hour and user; histograms where they are asked for.';
+revoke execute on function observability_internal.user_cells from public;
+grant execute on function observability_internal.user_cells to authenticated, service_role;
 
 create function observability_internal.usage_cells(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, is_bucketed boolean
@@ -284,9 +284,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.usage_cells(observability_internal.read_scope, timestamptz, timestamptz, boolean) is 'Sums of a range by bucket (null unless bucketed) and dimensions, read once from the coarsest levels that hold it.';
-
-grant execute on function observability_internal.usage_cells(observability_internal.read_scope, timestamptz, timestamptz, boolean) to authenticated, service_role;
+comment on function observability_internal.usage_cells is 'Sums of a range by bucket (null unless bucketed) and dimensions, read once from the coarsest levels that hold it.';
+revoke execute on function observability_internal.usage_cells from public;
+grant execute on function observability_internal.usage_cells to authenticated, service_role;
 
 -- Days and hours where they are whole and condensed, minutes elsewhere; no column is null.
 create function observability_internal.alert_cells(
@@ -327,9 +327,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.alert_cells(integer[], timestamptz, timestamptz) is 'The rollup rows of a window of whole minutes; null dims mean all.';
-
-grant execute on function observability_internal.alert_cells(integer[], timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.alert_cells is 'The rollup rows of a window of whole minutes; null dims mean all.';
+revoke execute on function observability_internal.alert_cells from public;
+grant execute on function observability_internal.alert_cells to authenticated, service_role;
 
 create function observability_internal.route_alert_cells(window_start timestamptz, window_end timestamptz)
 returns setof observability_internal.performance_by_minute
@@ -358,6 +358,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.route_alert_cells(timestamptz, timestamptz) is 'The rollup rows of HTTP requests of a window of whole minutes.';
-
-grant execute on function observability_internal.route_alert_cells(timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.route_alert_cells is 'The rollup rows of HTTP requests of a window of whole minutes.';
+revoke execute on function observability_internal.route_alert_cells from public;
+grant execute on function observability_internal.route_alert_cells to authenticated, service_role;

@@ -88,9 +88,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.group_histograms(observability_internal.read_scope, timestamptz, timestamptz, text, text[], boolean) is 'Merged histograms of the members of a kind (all where member_values is null).';
-
-grant execute on function observability_internal.group_histograms(observability_internal.read_scope, timestamptz, timestamptz, text, text[], boolean) to authenticated, service_role;
+comment on function observability_internal.group_histograms is 'Merged histograms of the members of a kind (all where member_values is null).';
+revoke execute on function observability_internal.group_histograms from public;
+grant execute on function observability_internal.group_histograms to authenticated, service_role;
 
 create function observability_internal.call_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text, is_bucketed boolean
@@ -142,9 +142,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.call_histograms(observability_internal.read_scope, timestamptz, timestamptz, text, boolean) is 'Histograms of calls of a range by dimensions or user, keyed by model, feature or nothing.';
-
-grant execute on function observability_internal.call_histograms(observability_internal.read_scope, timestamptz, timestamptz, text, boolean) to authenticated, service_role;
+comment on function observability_internal.call_histograms is 'Histograms of calls of a range by dimensions or user, keyed by model, feature or nothing.';
+revoke execute on function observability_internal.call_histograms from public;
+grant execute on function observability_internal.call_histograms to authenticated, service_role;
 
 create function observability_internal.request_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text, is_bucketed boolean
@@ -181,9 +181,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.request_histograms(observability_internal.read_scope, timestamptz, timestamptz, text, boolean) is 'Histograms of requests of a range by route, in the environments asked for.';
-
-grant execute on function observability_internal.request_histograms(observability_internal.read_scope, timestamptz, timestamptz, text, boolean) to authenticated, service_role;
+comment on function observability_internal.request_histograms is 'Histograms of requests of a range by route, in the environments asked for.';
+revoke execute on function observability_internal.request_histograms from public;
+grant execute on function observability_internal.request_histograms to authenticated, service_role;
 
 create function observability_internal.find_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text, is_bucketed boolean
@@ -230,9 +230,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.find_histograms(observability_internal.read_scope, timestamptz, timestamptz, text, boolean) is 'The fewest histograms that answer: key_name is total, model or feature for calls, requests or route for requests.';
-
-grant execute on function observability_internal.find_histograms(observability_internal.read_scope, timestamptz, timestamptz, text, boolean) to authenticated, service_role;
+comment on function observability_internal.find_histograms is 'The fewest histograms that answer: key_name is total, model or feature for calls, requests or route for requests.';
+revoke execute on function observability_internal.find_histograms from public;
+grant execute on function observability_internal.find_histograms to authenticated, service_role;
 
 create function observability_internal.percentiles(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text,
@@ -330,6 +330,6 @@ as $$
   where p.is_kept;
 $$;
 
-comment on function observability_internal.percentiles(observability_internal.read_scope, timestamptz, timestamptz, text, boolean, boolean) is 'Counts and percentiles (ms) by key and bucket; those of the time to first token or byte where has_first.';
-
-grant execute on function observability_internal.percentiles(observability_internal.read_scope, timestamptz, timestamptz, text, boolean, boolean) to authenticated, service_role;
+comment on function observability_internal.percentiles is 'Counts and percentiles (ms) by key and bucket; those of the time to first token or byte where has_first.';
+revoke execute on function observability_internal.percentiles from public;
+grant execute on function observability_internal.percentiles to authenticated, service_role;

@@ -85,9 +85,9 @@ as $$
   )::observability_internal.usage_figures;
 $$;
 
-comment on function observability_internal.read_user_cells(observability_internal.read_scope, text) is 'Figures of some users, or of calls with some metadata.';
-
-grant execute on function observability_internal.read_user_cells(observability_internal.read_scope, text) to authenticated, service_role;
+comment on function observability_internal.read_user_cells is 'Figures of some users, or of calls with some metadata.';
+revoke execute on function observability_internal.read_user_cells from public;
+grant execute on function observability_internal.read_user_cells to authenticated, service_role;
 
 create function observability_internal.read_sums(scope observability_internal.read_scope)
 returns observability_internal.usage_sum[]
@@ -135,9 +135,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.read_sums(observability_internal.read_scope) is 'Sums by dimensions of the period and of the one before, from the coarsest levels that hold them.';
-
-grant execute on function observability_internal.read_sums(observability_internal.read_scope) to authenticated, service_role;
+comment on function observability_internal.read_sums is 'Sums by dimensions of the period and of the one before, from the coarsest levels that hold them.';
+revoke execute on function observability_internal.read_sums from public;
+grant execute on function observability_internal.read_sums to authenticated, service_role;
 
 create function observability_internal.read_points(scope observability_internal.read_scope, group_by text)
 returns observability_internal.usage_point[]
@@ -249,9 +249,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.read_points(observability_internal.read_scope, text) is 'Points by bucket and key of the period.';
-
-grant execute on function observability_internal.read_points(observability_internal.read_scope, text) to authenticated, service_role;
+comment on function observability_internal.read_points is 'Points by bucket and key of the period.';
+revoke execute on function observability_internal.read_points from public;
+grant execute on function observability_internal.read_points to authenticated, service_role;
 
 create function observability_internal.read_usage(scope observability_internal.read_scope, group_by text)
 returns observability_internal.usage_figures
@@ -268,6 +268,6 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.read_usage(observability_internal.read_scope, text) is 'Sums of the period and of the one before, and points of the period.';
-
-grant execute on function observability_internal.read_usage(observability_internal.read_scope, text) to authenticated, service_role;
+comment on function observability_internal.read_usage is 'Sums of the period and of the one before, and points of the period.';
+revoke execute on function observability_internal.read_usage from public;
+grant execute on function observability_internal.read_usage to authenticated, service_role;

@@ -55,9 +55,9 @@ as $$
   select coalesce(jsonb_object_agg(l.dimension, l.rows), '{}') from lists as l;
 $$;
 
-comment on function observability_internal.rank_rows(observability_internal.breakdown_row[], integer) is 'The costliest rows of each dimension and one row for the others, as {dimension: [row]}.';
-
-grant execute on function observability_internal.rank_rows(observability_internal.breakdown_row[], integer) to authenticated, service_role;
+comment on function observability_internal.rank_rows is 'The costliest rows of each dimension and one row for the others, as {dimension: [row]}.';
+revoke execute on function observability_internal.rank_rows from public;
+grant execute on function observability_internal.rank_rows to authenticated, service_role;
 
 create function observability_internal.totals_document(
   sums observability_internal.usage_sum[], is_current boolean, latencies jsonb
@@ -89,9 +89,9 @@ as $$
   where s.is_current = totals_document.is_current;
 $$;
 
-comment on function observability_internal.totals_document(observability_internal.usage_sum[], boolean, jsonb) is 'Requests, tokens, cost, shares and percentiles of the period or of the one before.';
-
-grant execute on function observability_internal.totals_document(observability_internal.usage_sum[], boolean, jsonb) to authenticated, service_role;
+comment on function observability_internal.totals_document is 'Requests, tokens, cost, shares and percentiles of the period or of the one before.';
+revoke execute on function observability_internal.totals_document from public;
+grant execute on function observability_internal.totals_document to authenticated, service_role;
 
 create function observability_internal.latency_totals(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
@@ -112,9 +112,9 @@ as $$
   from observability_internal.percentiles(scope, latency_totals.from_time, latency_totals.to_time, 'total', false, true) as p;
 $$;
 
-comment on function observability_internal.latency_totals(observability_internal.read_scope, timestamptz, timestamptz) is '{latency_ms, time_to_first_token_ms}, each {count, p50, p90, p99}.';
-
-grant execute on function observability_internal.latency_totals(observability_internal.read_scope, timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.latency_totals is '{latency_ms, time_to_first_token_ms}, each {count, p50, p90, p99}.';
+revoke execute on function observability_internal.latency_totals from public;
+grant execute on function observability_internal.latency_totals to authenticated, service_role;
 
 create function observability_internal.usage_series(points observability_internal.usage_point[], group_by text) returns jsonb
 language sql
@@ -152,9 +152,9 @@ as $$
   from named as n;
 $$;
 
-comment on function observability_internal.usage_series(observability_internal.usage_point[], text) is 'Points by bucket and, where group_by is given, key (top 8, the rest as key null).';
-
-grant execute on function observability_internal.usage_series(observability_internal.usage_point[], text) to authenticated, service_role;
+comment on function observability_internal.usage_series is 'Points by bucket and, where group_by is given, key (top 8, the rest as key null).';
+revoke execute on function observability_internal.usage_series from public;
+grant execute on function observability_internal.usage_series to authenticated, service_role;
 
 create function observability_internal.latency_series(
   scope observability_internal.read_scope, points observability_internal.usage_point[], has_first boolean
@@ -187,9 +187,9 @@ as $$
   ) as l using (bucket_start);
 $$;
 
-comment on function observability_internal.latency_series(observability_internal.read_scope, observability_internal.usage_point[], boolean) is 'Requests, errors, tokens, cost and percentiles (ms) by bucket.';
-
-grant execute on function observability_internal.latency_series(observability_internal.read_scope, observability_internal.usage_point[], boolean) to authenticated, service_role;
+comment on function observability_internal.latency_series is 'Requests, errors, tokens, cost and percentiles (ms) by bucket.';
+revoke execute on function observability_internal.latency_series from public;
+grant execute on function observability_internal.latency_series to authenticated, service_role;
 
 create function observability_internal.usage_breakdown(
   sums observability_internal.usage_sum[], dimensions text[], row_limit integer
@@ -224,9 +224,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.usage_breakdown(observability_internal.usage_sum[], text[], integer) is 'Rows by the values of each dimension, the period before beside them.';
-
-grant execute on function observability_internal.usage_breakdown(observability_internal.usage_sum[], text[], integer) to authenticated, service_role;
+comment on function observability_internal.usage_breakdown is 'Rows by the values of each dimension, the period before beside them.';
+revoke execute on function observability_internal.usage_breakdown from public;
+grant execute on function observability_internal.usage_breakdown to authenticated, service_role;
 
 create function observability_internal.latency_breakdown(
   scope observability_internal.read_scope, sums observability_internal.usage_sum[], dimension text
@@ -258,9 +258,9 @@ as $$
   ) as l using (key);
 $$;
 
-comment on function observability_internal.latency_breakdown(observability_internal.read_scope, observability_internal.usage_sum[], text) is 'Requests, errors and percentiles (ms) by model or feature, busiest first.';
-
-grant execute on function observability_internal.latency_breakdown(observability_internal.read_scope, observability_internal.usage_sum[], text) to authenticated, service_role;
+comment on function observability_internal.latency_breakdown is 'Requests, errors and percentiles (ms) by model or feature, busiest first.';
+revoke execute on function observability_internal.latency_breakdown from public;
+grant execute on function observability_internal.latency_breakdown to authenticated, service_role;
 
 create function observability_internal.errors_by_type(sums observability_internal.usage_sum[]) returns jsonb
 language sql
@@ -280,6 +280,6 @@ as $$
   ) as t;
 $$;
 
-comment on function observability_internal.errors_by_type(observability_internal.usage_sum[]) is 'Failed calls by error type, most frequent first.';
-
-grant execute on function observability_internal.errors_by_type(observability_internal.usage_sum[]) to authenticated, service_role;
+comment on function observability_internal.errors_by_type is 'Failed calls by error type, most frequent first.';
+revoke execute on function observability_internal.errors_by_type from public;
+grant execute on function observability_internal.errors_by_type to authenticated, service_role;

@@ -39,9 +39,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.split_user_range(timestamptz, timestamptz, integer[]) is 'As split_range, for users: what no week or day holds is in the spans.';
-
-grant execute on function observability_internal.split_user_range(timestamptz, timestamptz, integer[]) to authenticated, service_role;
+comment on function observability_internal.split_user_range is 'As split_range, for users: what no week or day holds is in the spans.';
+revoke execute on function observability_internal.split_user_range from public;
+grant execute on function observability_internal.split_user_range to authenticated, service_role;
 
 create function observability_internal.user_sums(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
@@ -98,9 +98,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.user_sums(observability_internal.read_scope, timestamptz, timestamptz) is 'Sums by user, in parts; the range counts from the quarter of an hour in which it begins.';
-
-grant execute on function observability_internal.user_sums(observability_internal.read_scope, timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.user_sums is 'Sums by user, in parts; the range counts from the quarter of an hour in which it begins.';
+revoke execute on function observability_internal.user_sums from public;
+grant execute on function observability_internal.user_sums to authenticated, service_role;
 
 create function observability_internal.user_costs(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
@@ -147,9 +147,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.user_costs(observability_internal.read_scope, timestamptz, timestamptz) is 'Cost and priced calls by user, in parts: all that is asked of the period before.';
-
-grant execute on function observability_internal.user_costs(observability_internal.read_scope, timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.user_costs is 'Cost and priced calls by user, in parts: all that is asked of the period before.';
+revoke execute on function observability_internal.user_costs from public;
+grant execute on function observability_internal.user_costs to authenticated, service_role;
 
 create function observability_internal.user_figures(scope observability_internal.read_scope) returns jsonb
 language sql
@@ -224,9 +224,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.user_figures(observability_internal.read_scope) is '{users, previous_users, top_keys, rows}: how many users, and the costliest with one row for the others.';
-
-grant execute on function observability_internal.user_figures(observability_internal.read_scope) to authenticated, service_role;
+comment on function observability_internal.user_figures is '{users, previous_users, top_keys, rows}: how many users, and the costliest with one row for the others.';
+revoke execute on function observability_internal.user_figures from public;
+grant execute on function observability_internal.user_figures to authenticated, service_role;
 
 create function observability_internal.user_series(scope observability_internal.read_scope, top_keys integer[]) returns jsonb
 language plpgsql
@@ -287,6 +287,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.user_series(observability_internal.read_scope, integer[]) is 'Points by bucket and user: these users, the rest as key null.';
-
-grant execute on function observability_internal.user_series(observability_internal.read_scope, integer[]) to authenticated, service_role;
+comment on function observability_internal.user_series is 'Points by bucket and user: these users, the rest as key null.';
+revoke execute on function observability_internal.user_series from public;
+grant execute on function observability_internal.user_series to authenticated, service_role;

@@ -35,9 +35,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.route_counts(observability_internal.read_scope) is 'HTTP requests by bucket and route.';
-
-grant execute on function observability_internal.route_counts(observability_internal.read_scope) to authenticated, service_role;
+comment on function observability_internal.route_counts is 'HTTP requests by bucket and route.';
+revoke execute on function observability_internal.route_counts from public;
+grant execute on function observability_internal.route_counts to authenticated, service_role;
 
 create function observability_internal.route_figures(scope observability_internal.read_scope) returns jsonb
 language sql
@@ -100,6 +100,6 @@ as $$
   );
 $$;
 
-comment on function observability_internal.route_figures(observability_internal.read_scope) is 'HTTP requests of a range: totals, series, and routes, slowest p90 first.';
-
-grant execute on function observability_internal.route_figures(observability_internal.read_scope) to authenticated, service_role;
+comment on function observability_internal.route_figures is 'HTTP requests of a range: totals, series, and routes, slowest p90 first.';
+revoke execute on function observability_internal.route_figures from public;
+grant execute on function observability_internal.route_figures to authenticated, service_role;

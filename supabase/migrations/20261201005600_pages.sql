@@ -40,9 +40,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.page_head(observability_internal.read_scope, observability_internal.usage_sum[], jsonb) is 'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where they are given.';
-
-grant execute on function observability_internal.page_head(observability_internal.read_scope, observability_internal.usage_sum[], jsonb) to authenticated, service_role;
+comment on function observability_internal.page_head is 'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where they are given.';
+revoke execute on function observability_internal.page_head from public;
+grant execute on function observability_internal.page_head to authenticated, service_role;
 
 create function observability_internal.spent_since(unit text, filters jsonb) returns jsonb
 language plpgsql
@@ -70,9 +70,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.spent_since(text, jsonb) is 'Requests, tokens and cost since the local day or month began; null under a filter by metadata.';
-
-grant execute on function observability_internal.spent_since(text, jsonb) to authenticated, service_role;
+comment on function observability_internal.spent_since is 'Requests, tokens and cost since the local day or month began; null under a filter by metadata.';
+revoke execute on function observability_internal.spent_since from public;
+grant execute on function observability_internal.spent_since to authenticated, service_role;
 
 create function observability_internal.grouped_series(
   scope observability_internal.read_scope, points observability_internal.usage_point[], users jsonb
@@ -90,9 +90,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.grouped_series(observability_internal.read_scope, observability_internal.usage_point[], jsonb) is 'Points by bucket and the key asked for.';
-
-grant execute on function observability_internal.grouped_series(observability_internal.read_scope, observability_internal.usage_point[], jsonb) to authenticated, service_role;
+comment on function observability_internal.grouped_series is 'Points by bucket and the key asked for.';
+revoke execute on function observability_internal.grouped_series from public;
+grant execute on function observability_internal.grouped_series to authenticated, service_role;
 
 create function observability.get_overview(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -118,15 +118,15 @@ begin
     'top_models', coalesce(v_rows -> 'model', '[]'), 'top_features', coalesce(v_rows -> 'feature', '[]'),
     'top_users', v_users -> 'rows',
     'firing_alerts', case when v_scope.access <> 'member' then (
-      select count(*) from observability.alerts as a where a.state = 'firing'
+      select count(*) from observability_internal.alerts as a where a.state = 'firing'
     ) end
   );
 end;
 $$;
 
-comment on function observability.get_overview(timestamptz, timestamptz, jsonb) is 'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
-
-grant execute on function observability.get_overview(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_overview is 'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
+revoke execute on function observability.get_overview from public;
+grant execute on function observability.get_overview to authenticated, service_role;
 
 create function observability.get_usage(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -156,9 +156,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_usage(timestamptz, timestamptz, jsonb) is 'The Usage page: head, series by group_by, rows by model, feature, operation, status and user.';
-
-grant execute on function observability.get_usage(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_usage is 'The Usage page: head, series by group_by, rows by model, feature, operation, status and user.';
+revoke execute on function observability.get_usage from public;
+grant execute on function observability.get_usage to authenticated, service_role;
 
 create function observability.get_costs(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -188,9 +188,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_costs(timestamptz, timestamptz, jsonb) is 'The Costs page: head, series by group_by, rows by model, feature, provider, environment and user.';
-
-grant execute on function observability.get_costs(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_costs is 'The Costs page: head, series by group_by, rows by model, feature, provider, environment and user.';
+revoke execute on function observability.get_costs from public;
+grant execute on function observability.get_costs to authenticated, service_role;
 
 create function observability.get_performance(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -219,9 +219,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_performance(timestamptz, timestamptz, jsonb) is 'The Performance page: head, percentiles by bucket, model and feature, errors by type, routes (null for members).';
-
-grant execute on function observability.get_performance(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_performance is 'The Performance page: head, percentiles by bucket, model and feature, errors by type, routes (null for members).';
+revoke execute on function observability.get_performance from public;
+grant execute on function observability.get_performance to authenticated, service_role;
 
 create function observability.get_series(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -265,6 +265,6 @@ begin
 end;
 $$;
 
-comment on function observability.get_series(timestamptz, timestamptz, jsonb) is 'Calls, tokens, errors and cost by bucket and, where group_by is given, by the eight costliest keys.';
-
-grant execute on function observability.get_series(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_series is 'Calls, tokens, errors and cost by bucket and, where group_by is given, by the eight costliest keys.';
+revoke execute on function observability.get_series from public;
+grant execute on function observability.get_series to authenticated, service_role;

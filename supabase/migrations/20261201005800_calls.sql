@@ -22,9 +22,9 @@ as $$
   where f.chosen is not null;
 $$;
 
-comment on function observability_internal.call_predicate(jsonb) is 'The condition on a call m that the filters but user_id state, every value quoted.';
-
-grant execute on function observability_internal.call_predicate(jsonb) to authenticated, service_role;
+comment on function observability_internal.call_predicate is 'The condition on a call m that the filters but user_id state, every value quoted.';
+revoke execute on function observability_internal.call_predicate from public;
+grant execute on function observability_internal.call_predicate to authenticated, service_role;
 
 create function observability_internal.pending_batch_ids(from_time timestamptz, to_time timestamptz, max_rows integer)
 returns bigint[]
@@ -39,9 +39,9 @@ as $$
     and p.max_created_at >= pending_batch_ids.from_time and p.min_created_at < pending_batch_ids.to_time;
 $$;
 
-comment on function observability_internal.pending_batch_ids(timestamptz, timestamptz, integer) is 'Batches of calls of a range that no rollup holds yet; null where they have more than max_rows. None for members.';
-
-grant execute on function observability_internal.pending_batch_ids(timestamptz, timestamptz, integer) to authenticated, service_role;
+comment on function observability_internal.pending_batch_ids is 'Batches of calls of a range that no rollup holds yet; null where they have more than max_rows. None for members.';
+revoke execute on function observability_internal.pending_batch_ids from public;
+grant execute on function observability_internal.pending_batch_ids to authenticated, service_role;
 
 -- A rare model or error is somewhere in months of calls: the rollups know in which minutes.
 create function observability_internal.minutes_with_calls(
@@ -94,13 +94,13 @@ begin
 end;
 $$;
 
-comment on function observability_internal.minutes_with_calls(timestamptz, timestamptz, integer[], integer) is 'The newest minutes whose calls of these dimensions reach max_calls, and whether these are all there are.';
-
-grant execute on function observability_internal.minutes_with_calls(timestamptz, timestamptz, integer[], integer) to authenticated, service_role;
+comment on function observability_internal.minutes_with_calls is 'The newest minutes whose calls of these dimensions reach max_calls, and whether these are all there are.';
+revoke execute on function observability_internal.minutes_with_calls from public;
+grant execute on function observability_internal.minutes_with_calls to authenticated, service_role;
 
 create function observability_internal.calls_of_users(
   from_time timestamptz, until_time timestamptz, until_id uuid, users text[], predicate text, max_calls integer
-) returns setof observability.ai_usage_metrics
+) returns setof observability_internal.ai_usage_metrics
 language plpgsql
 stable
 security invoker
@@ -113,7 +113,7 @@ begin
     from (select distinct u.user_id from unnest($4) as u (user_id)) as u
     cross join lateral (
       select m.*
-      from observability.ai_usage_metrics as m
+      from observability_internal.ai_usage_metrics as m
       where m.user_id = u.user_id and m.created_at >= $1 and m.created_at <= $2
         and (m.created_at, m.event_id) < ($2, $3) and %s
       order by m.created_at desc, m.event_id desc
@@ -125,13 +125,13 @@ begin
 end;
 $$;
 
-comment on function observability_internal.calls_of_users(timestamptz, timestamptz, uuid, text[], text, integer) is 'The newest calls before a place, of some people, each found in the index by user.';
-
-grant execute on function observability_internal.calls_of_users(timestamptz, timestamptz, uuid, text[], text, integer) to authenticated, service_role;
+comment on function observability_internal.calls_of_users is 'The newest calls before a place, of some people, each found in the index by user.';
+revoke execute on function observability_internal.calls_of_users from public;
+grant execute on function observability_internal.calls_of_users to authenticated, service_role;
 
 create function observability_internal.calls_of_dimensions(
   from_time timestamptz, until_time timestamptz, until_id uuid, dims integer[], predicate text, max_calls integer
-) returns setof observability.ai_usage_metrics
+) returns setof observability_internal.ai_usage_metrics
 language plpgsql
 stable
 security invoker
@@ -142,7 +142,7 @@ declare
   v_pending constant bigint[] := observability_internal.pending_batch_ids(from_time, until_time, 20000);
   v_minutes timestamptz[];
   v_is_all boolean;
-  v_calls observability.ai_usage_metrics[];
+  v_calls observability_internal.ai_usage_metrics[];
 begin
   if v_pending is not null then
     select f.minutes, f.is_all into v_minutes, v_is_all
@@ -156,7 +156,7 @@ begin
           -- The limit makes each minute a look-up in the index by time, however many minutes there are.
           cross join lateral (
             select m.*
-            from observability.ai_usage_metrics as m
+            from observability_internal.ai_usage_metrics as m
             where m.created_at >= greatest(f.minute, $1) and m.created_at < f.minute + interval '1 minute'
               and m.created_at <= $2 and (m.created_at, m.event_id) < ($2, $3) and %1$s
             order by m.created_at desc, m.event_id desc
@@ -164,7 +164,7 @@ begin
           ) as n
           union all
           select m.*
-          from observability.ai_usage_metrics as m
+          from observability_internal.ai_usage_metrics as m
           where m.batch_id = any ($5) and m.created_at >= $1 and m.created_at <= $2
             and (m.created_at, m.event_id) < ($2, $3) and date_trunc('minute', m.created_at) <> all ($4) and %1$s
         ) as c
@@ -184,13 +184,13 @@ begin
 end;
 $$;
 
-comment on function observability_internal.calls_of_dimensions(timestamptz, timestamptz, uuid, integer[], text, integer) is 'The newest calls before a place, of some dimensions, found in the minutes that have any.';
-
-grant execute on function observability_internal.calls_of_dimensions(timestamptz, timestamptz, uuid, integer[], text, integer) to authenticated, service_role;
+comment on function observability_internal.calls_of_dimensions is 'The newest calls before a place, of some dimensions, found in the minutes that have any.';
+revoke execute on function observability_internal.calls_of_dimensions from public;
+grant execute on function observability_internal.calls_of_dimensions to authenticated, service_role;
 
 create function observability_internal.calls_in_range(
   from_time timestamptz, until_time timestamptz, until_id uuid, predicate text, max_calls integer
-) returns setof observability.ai_usage_metrics
+) returns setof observability_internal.ai_usage_metrics
 language plpgsql
 stable
 security invoker
@@ -200,7 +200,7 @@ as $$
 begin
   return query execute format($query$
     select m.*
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.created_at >= $1 and m.created_at <= $2 and (m.created_at, m.event_id) < ($2, $3) and %s
     order by m.created_at desc, m.event_id desc
     limit $4
@@ -208,13 +208,13 @@ begin
 end;
 $$;
 
-comment on function observability_internal.calls_in_range(timestamptz, timestamptz, uuid, text, integer) is 'The newest calls before a place, read from the index by time.';
-
-grant execute on function observability_internal.calls_in_range(timestamptz, timestamptz, uuid, text, integer) to authenticated, service_role;
+comment on function observability_internal.calls_in_range is 'The newest calls before a place, read from the index by time.';
+revoke execute on function observability_internal.calls_in_range from public;
+grant execute on function observability_internal.calls_in_range to authenticated, service_role;
 
 create function observability_internal.find_calls(
   from_time timestamptz, until_time timestamptz, until_id uuid, filters jsonb, max_calls integer
-) returns setof observability.ai_usage_metrics
+) returns setof observability_internal.ai_usage_metrics
 language plpgsql
 stable
 security invoker
@@ -245,9 +245,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.find_calls(timestamptz, timestamptz, uuid, jsonb, integer) is 'The newest calls before (until_time, until_id) that the filters leave, at most max_calls, the shortest way.';
-
-grant execute on function observability_internal.find_calls(timestamptz, timestamptz, uuid, jsonb, integer) to authenticated, service_role;
+comment on function observability_internal.find_calls is 'The newest calls before (until_time, until_id) that the filters leave, at most max_calls, the shortest way.';
+revoke execute on function observability_internal.find_calls from public;
+grant execute on function observability_internal.find_calls to authenticated, service_role;
 
 create function observability_internal.newest_call_at(users text[]) returns timestamptz
 language sql
@@ -257,11 +257,11 @@ set search_path = ''
 as $$
   select case
     when users is null then (
-      select m.created_at from observability.ai_usage_metrics as m order by m.created_at desc limit 1
+      select m.created_at from observability_internal.ai_usage_metrics as m order by m.created_at desc limit 1
     )
     else (
       select m.created_at
-      from observability.ai_usage_metrics as m
+      from observability_internal.ai_usage_metrics as m
       where m.user_id = users[1]
       order by m.created_at desc
       limit 1
@@ -269,9 +269,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.newest_call_at(text[]) is 'When the newest call was made, of everybody (null) or of one person.';
-
-grant execute on function observability_internal.newest_call_at(text[]) to authenticated, service_role;
+comment on function observability_internal.newest_call_at is 'When the newest call was made, of everybody (null) or of one person.';
+revoke execute on function observability_internal.newest_call_at from public;
+grant execute on function observability_internal.newest_call_at to authenticated, service_role;
 
 create function observability.get_events(from_time timestamptz, to_time timestamptz, filters jsonb default '{}') returns jsonb
 language plpgsql
@@ -286,7 +286,7 @@ declare
   v_filters jsonb := filters;
   v_cursor text[];
   v_limit integer;
-  v_calls observability.ai_usage_metrics[];
+  v_calls observability_internal.ai_usage_metrics[];
   v_events jsonb;
   v_next text;
 begin
@@ -343,6 +343,6 @@ begin
 end;
 $$;
 
-comment on function observability.get_events(timestamptz, timestamptz, jsonb) is 'Raw calls, newest first, by keyset pages: {access, events, next_cursor, newest_event_at (where there are none), options, has_demo_data}; filters also error_type and session_id; limit 1 to 1000.';
-
-grant execute on function observability.get_events(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_events is 'Raw calls, newest first, by keyset pages: {access, events, next_cursor, newest_event_at (where there are none), options, has_demo_data}; filters also error_type and session_id; limit 1 to 1000.';
+revoke execute on function observability.get_events from public;
+grant execute on function observability.get_events to authenticated, service_role;

@@ -1,7 +1,7 @@
 -- The customer's own prices and the versions of the published price catalogue.
 -- Locks: none; it only creates.
 
-create table observability.model_prices (
+create table observability_internal.model_prices (
   price_id bigint generated always as identity,
   provider text not null default 'openai',
   model text not null,
@@ -47,26 +47,26 @@ create table observability.model_prices (
   )
 );
 
-comment on table observability.model_prices is 'The customer''s own prices, US dollars per million tokens, valid in [valid_from, valid_to). Appended, never changed.';
+comment on table observability_internal.model_prices is 'The customer''s own prices, US dollars per million tokens, valid in [valid_from, valid_to). Appended, never changed.';
 
-comment on column observability.model_prices.service_tier is 'Tier as served; null prices every tier.';
+comment on column observability_internal.model_prices.service_tier is 'Tier as served; null prices every tier.';
 
-comment on column observability.model_prices.per_hour is 'US dollars per hour that a request takes.';
+comment on column observability_internal.model_prices.per_hour is 'US dollars per hour that a request takes.';
 
-comment on column observability.model_prices.long_context is 'Bands [{above, input, …}]: rates of the whole request when its input exceeds so many tokens.';
+comment on column observability_internal.model_prices.long_context is 'Bands [{above, input, …}]: rates of the whole request when its input exceeds so many tokens.';
 
 -- Not unique: a mistake is corrected by a row with the same start, and of two the one appended last counts.
-create index model_prices_start_idx on observability.model_prices (provider, model, service_tier, valid_from);
+create index model_prices_start_idx on observability_internal.model_prices (provider, model, service_tier, valid_from);
 
-alter table observability.model_prices enable row level security;
+alter table observability_internal.model_prices enable row level security;
 
-grant select, insert on table observability.model_prices to authenticated, service_role;
+grant select, insert on table observability_internal.model_prices to authenticated, service_role;
 
-create policy "analysts read prices" on observability.model_prices
+create policy "analysts read prices" on observability_internal.model_prices
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create policy "ops append prices in their own name" on observability.model_prices
+create policy "ops append prices in their own name" on observability_internal.model_prices
 for insert to authenticated
 with check ((select observability_internal.is_ops()) and created_by = ((select auth.jwt()) ->> 'sub'));
 
@@ -91,7 +91,7 @@ alter table observability_internal.price_catalogues enable row level security;
 
 grant select, insert, delete on table observability_internal.price_catalogues to service_role;
 
-create function observability_internal.price_rates(price observability.model_prices) returns jsonb
+create function observability_internal.price_rates(price observability_internal.model_prices) returns jsonb
 language sql
 immutable
 security invoker
@@ -106,9 +106,9 @@ as $$
   ));
 $$;
 
-comment on function observability_internal.price_rates(observability.model_prices) is 'The rates of a price by name, as exact text.';
-
-grant execute on function observability_internal.price_rates(observability.model_prices) to authenticated, service_role;
+comment on function observability_internal.price_rates is 'The rates of a price by name, as exact text.';
+revoke execute on function observability_internal.price_rates from public;
+grant execute on function observability_internal.price_rates to authenticated, service_role;
 
 create function observability_internal.check_rates(rates jsonb, names text[]) returns void
 language plpgsql
@@ -134,9 +134,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_rates(jsonb, text[]) is 'Refuses (22023) rates with other names, or whose values are not decimals as text.';
-
-grant execute on function observability_internal.check_rates(jsonb, text[]) to authenticated, service_role;
+comment on function observability_internal.check_rates is 'Refuses (22023) rates with other names, or whose values are not decimals as text.';
+revoke execute on function observability_internal.check_rates from public;
+grant execute on function observability_internal.check_rates to authenticated, service_role;
 
 create function observability_internal.check_price(price jsonb) returns void
 language plpgsql
@@ -182,11 +182,11 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_price(jsonb) is 'Refuses (22023) a price document that add_price does not take.';
+comment on function observability_internal.check_price is 'Refuses (22023) a price document that add_price does not take.';
+revoke execute on function observability_internal.check_price from public;
+grant execute on function observability_internal.check_price to authenticated, service_role;
 
-grant execute on function observability_internal.check_price(jsonb) to authenticated, service_role;
-
-create function observability_internal.describe_price(price observability.model_prices) returns jsonb
+create function observability_internal.describe_price(price observability_internal.model_prices) returns jsonb
 language sql
 stable
 security invoker
@@ -198,7 +198,7 @@ as $$
     'long_context', price.long_context, 'source', price.source, 'note', price.note, 'created_at', price.created_at,
     'created_by', price.created_by,
     'is_superseded', exists (
-      select from observability.model_prices as later
+      select from observability_internal.model_prices as later
       where later.provider = price.provider and later.model = price.model
         and later.service_tier is not distinct from price.service_tier and later.valid_from = price.valid_from
         and later.price_id > price.price_id
@@ -206,9 +206,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.describe_price(observability.model_prices) is 'A price as JSON, rates as exact text; is_superseded when a later one has the same start.';
-
-grant execute on function observability_internal.describe_price(observability.model_prices) to authenticated, service_role;
+comment on function observability_internal.describe_price is 'A price as JSON, rates as exact text; is_superseded when a later one has the same start.';
+revoke execute on function observability_internal.describe_price from public;
+grant execute on function observability_internal.describe_price to authenticated, service_role;
 
 create function observability.add_price(price jsonb) returns jsonb
 language plpgsql
@@ -218,12 +218,12 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_price observability.model_prices;
+  v_price observability_internal.model_prices;
   v_rates constant jsonb := add_price.price -> 'rates';
 begin
   perform observability_internal.require_access('{ops,service}');
   perform observability_internal.check_price(add_price.price);
-  insert into observability.model_prices as p (
+  insert into observability_internal.model_prices as p (
     provider, model, service_tier, valid_from, valid_to, input_per_mtok, cached_input_per_mtok, cache_write_per_mtok,
     output_per_mtok, reasoning_per_mtok, audio_input_per_mtok, audio_output_per_mtok, request_fee, per_hour,
     long_context, source, note, created_by
@@ -245,9 +245,9 @@ begin
 end;
 $$;
 
-comment on function observability.add_price(jsonb) is 'Appends a price {model, rates, source, provider, service_tier, valid_from, valid_to, long_context, note}; nothing is ever changed. Ops only. Returns the row.';
-
-grant execute on function observability.add_price(jsonb) to authenticated, service_role;
+comment on function observability.add_price is 'Appends a price {model, rates, source, provider, service_tier, valid_from, valid_to, long_context, note}; nothing is ever changed. Ops only. Returns the row.';
+revoke execute on function observability.add_price from public;
+grant execute on function observability.add_price to authenticated, service_role;
 
 create function observability.save_price_catalogue(source_url text, reader_version text, content text) returns jsonb
 language plpgsql
@@ -282,9 +282,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_price_catalogue(text, text, text) is 'Keeps a fetched catalogue unless it is the last one again. Returns {catalogue_id, is_new}.';
-
-grant execute on function observability.save_price_catalogue(text, text, text) to service_role;
+comment on function observability.save_price_catalogue is 'Keeps a fetched catalogue unless it is the last one again. Returns {catalogue_id, is_new}.';
+revoke execute on function observability.save_price_catalogue from public;
+grant execute on function observability.save_price_catalogue to service_role;
 
 create function observability.get_price_catalogue() returns jsonb
 language sql
@@ -296,9 +296,9 @@ as $$
   select to_jsonb(c) from observability_internal.price_catalogues as c order by c.catalogue_id desc limit 1;
 $$;
 
-comment on function observability.get_price_catalogue() is 'The catalogue fetched last {catalogue_id, fetched_at, source_url, reader_version, sha256, content}; null for none.';
-
-grant execute on function observability.get_price_catalogue() to service_role;
+comment on function observability.get_price_catalogue is 'The catalogue fetched last {catalogue_id, fetched_at, source_url, reader_version, sha256, content}; null for none.';
+revoke execute on function observability.get_price_catalogue from public;
+grant execute on function observability.get_price_catalogue to service_role;
 
 -- Security definer: analysts see which catalogue is in force without rights on its table.
 create function observability_internal.current_catalogue() returns jsonb
@@ -317,9 +317,9 @@ as $$
   limit 1;
 $$;
 
-comment on function observability_internal.current_catalogue() is 'Which catalogue was fetched last, without its content; null for none and for members.';
-
-grant execute on function observability_internal.current_catalogue() to authenticated, service_role;
+comment on function observability_internal.current_catalogue is 'Which catalogue was fetched last, without its content; null for none and for members.';
+revoke execute on function observability_internal.current_catalogue from public;
+grant execute on function observability_internal.current_catalogue to authenticated, service_role;
 
 create function observability.get_prices() returns jsonb
 language plpgsql
@@ -337,12 +337,12 @@ begin
     'catalogue', observability_internal.current_catalogue(),
     'prices', (
       select coalesce(jsonb_agg(observability_internal.describe_price(p) order by p.price_id), '[]')
-      from observability.model_prices as p
+      from observability_internal.model_prices as p
     )
   );
 end;
 $$;
 
-comment on function observability.get_prices() is 'The customer''s prices, superseded ones too, and which catalogue is in force: {generated_at, catalogue, prices}. Analysts and ops.';
-
-grant execute on function observability.get_prices() to authenticated, service_role;
+comment on function observability.get_prices is 'The customer''s prices, superseded ones too, and which catalogue is in force: {generated_at, catalogue, prices}. Analysts and ops.';
+revoke execute on function observability.get_prices from public;
+grant execute on function observability.get_prices to authenticated, service_role;

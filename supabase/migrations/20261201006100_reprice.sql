@@ -88,9 +88,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_reprice(timestamptz, timestamptz, jsonb) is 'Refuses (22023) a range or filters that cannot be repriced.';
-
-grant execute on function observability_internal.check_reprice(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability_internal.check_reprice is 'Refuses (22023) a range or filters that cannot be repriced.';
+revoke execute on function observability_internal.check_reprice from public;
+grant execute on function observability_internal.check_reprice to authenticated, service_role;
 
 create function observability.get_rows_to_reprice(
   from_time timestamptz, to_time timestamptz, filters jsonb default '{}', after_created_at timestamptz default null,
@@ -121,7 +121,7 @@ begin
   end if;
   with page as (
     select m.*
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.created_at >= coalesce(after_created_at, get_rows_to_reprice.from_time)
       and m.created_at < get_rows_to_reprice.to_time
       and (after_event_id is null or (m.created_at, m.event_id) > (after_created_at, after_event_id))
@@ -156,9 +156,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_rows_to_reprice(timestamptz, timestamptz, jsonb, timestamptz, uuid, integer) is 'What pricing needs of the calls of a range, oldest first, by keyset pages {rows, next}. Ops only.';
-
-grant execute on function observability.get_rows_to_reprice(timestamptz, timestamptz, jsonb, timestamptz, uuid, integer) to authenticated, service_role;
+comment on function observability.get_rows_to_reprice is 'What pricing needs of the calls of a range, oldest first, by keyset pages {rows, next}. Ops only.';
+revoke execute on function observability.get_rows_to_reprice from public;
+grant execute on function observability.get_rows_to_reprice to authenticated, service_role;
 
 create function observability.get_reprice_runs(row_limit integer default 50) returns jsonb
 language plpgsql
@@ -183,9 +183,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_reprice_runs(integer) is 'The latest runs of corrections, newest first. Analysts and ops.';
-
-grant execute on function observability.get_reprice_runs(integer) to authenticated, service_role;
+comment on function observability.get_reprice_runs is 'The latest runs of corrections, newest first. Analysts and ops.';
+revoke execute on function observability.get_reprice_runs from public;
+grant execute on function observability.get_reprice_runs to authenticated, service_role;
 
 create function observability.get_cost_corrections(event_id uuid) returns jsonb
 language plpgsql
@@ -210,9 +210,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_cost_corrections(uuid) is 'Every correction of one call''s cost, oldest first: before, after, when, by whom and why. Analysts and ops.';
-
-grant execute on function observability.get_cost_corrections(uuid) to authenticated, service_role;
+comment on function observability.get_cost_corrections is 'Every correction of one call''s cost, oldest first: before, after, when, by whom and why. Analysts and ops.';
+revoke execute on function observability.get_cost_corrections from public;
+grant execute on function observability.get_cost_corrections to authenticated, service_role;
 
 create function observability.start_reprice(
   from_time timestamptz, to_time timestamptz, filters jsonb, price_fingerprint text, requested_by text,
@@ -257,9 +257,9 @@ begin
 end;
 $$;
 
-comment on function observability.start_reprice(timestamptz, timestamptz, jsonb, text, text, text) is 'Begins a run of corrections, or resumes the same one of the last day that did not finish. Returns {run_id, is_resumed, rows_read, rows_corrected, next}.';
-
-grant execute on function observability.start_reprice(timestamptz, timestamptz, jsonb, text, text, text) to service_role;
+comment on function observability.start_reprice is 'Begins a run of corrections, or resumes the same one of the last day that did not finish. Returns {run_id, is_resumed, rows_read, rows_corrected, next}.';
+revoke execute on function observability.start_reprice from public;
+grant execute on function observability.start_reprice to service_role;
 
 create function observability_internal.explain_left_out(
   changes jsonb, corrected integer, min_created_at timestamptz, max_created_at timestamptz
@@ -286,7 +286,7 @@ begin
     from jsonb_to_recordset(changes) as w (
       event_id uuid, created_at timestamptz, new_cost numeric, new_cost_source text, new_price_id text
     )
-    inner join observability.ai_usage_metrics as m on w.event_id = m.event_id and w.created_at = m.created_at
+    inner join observability_internal.ai_usage_metrics as m on w.event_id = m.event_id and w.created_at = m.created_at
     where m.created_at between explain_left_out.min_created_at and explain_left_out.max_created_at
   )
   select
@@ -301,9 +301,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.explain_left_out(jsonb, integer, timestamptz, timestamptz) is 'Of changes just applied: which wait for their roll-up, and how many rows are neither as before nor as wanted.';
-
-grant execute on function observability_internal.explain_left_out(jsonb, integer, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.explain_left_out is 'Of changes just applied: which wait for their roll-up, and how many rows are neither as before nor as wanted.';
+revoke execute on function observability_internal.explain_left_out from public;
+grant execute on function observability_internal.explain_left_out to service_role;
 
 create function observability_internal.correct_costs(run_id bigint, changes jsonb) returns jsonb
 language plpgsql
@@ -329,7 +329,7 @@ begin
   ),
   -- A row that has changed since it was read is left for another run, as is one that is not counted yet.
   corrected as (
-    update observability.ai_usage_metrics as m
+    update observability_internal.ai_usage_metrics as m
     set estimated_cost = w.new_cost, cost_source = w.new_cost_source, price_id = w.new_price_id
     from wanted as w
     where m.event_id = w.event_id and m.created_at = w.created_at and m.created_at between v_min and v_max
@@ -389,9 +389,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.correct_costs(bigint, jsonb) is 'Corrects raw rows, writes the audit and moves the rollups by the difference. Its caller holds the roll-up''s lock.';
-
-grant execute on function observability_internal.correct_costs(bigint, jsonb) to service_role;
+comment on function observability_internal.correct_costs is 'Corrects raw rows, writes the audit and moves the rollups by the difference. Its caller holds the roll-up''s lock.';
+revoke execute on function observability_internal.correct_costs from public;
+grant execute on function observability_internal.correct_costs to service_role;
 
 create function observability.apply_reprice(run_id bigint, changes jsonb, progress jsonb) returns jsonb
 language plpgsql
@@ -439,6 +439,6 @@ begin
 end;
 $$;
 
-comment on function observability.apply_reprice(bigint, jsonb, jsonb) is 'Corrects at most 5,000 calls [{event_id, created_at, old_…, new_…}] with audit and rollups in one transaction. Returns {corrected, old_cost, new_cost, pending, conflicts, locked_ms}.';
-
-grant execute on function observability.apply_reprice(bigint, jsonb, jsonb) to service_role;
+comment on function observability.apply_reprice is 'Corrects at most 5,000 calls [{event_id, created_at, old_…, new_…}] with audit and rollups in one transaction. Returns {corrected, old_cost, new_cost, pending, conflicts, locked_ms}.';
+revoke execute on function observability.apply_reprice from public;
+grant execute on function observability.apply_reprice to service_role;

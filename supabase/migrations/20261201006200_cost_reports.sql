@@ -57,9 +57,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_daily_cost(text, timestamptz, timestamptz, text) is 'A user''s cost by day of a time zone, by default the last 30 days and the caller: {user_id, cost, requests, days: [{day, cost, …}]}. Others'' costs for analysts and ops.';
-
-grant execute on function observability.get_daily_cost(text, timestamptz, timestamptz, text) to authenticated, service_role;
+comment on function observability.get_daily_cost is 'A user''s cost by day of a time zone, by default the last 30 days and the caller: {user_id, cost, requests, days: [{day, cost, …}]}. Others'' costs for analysts and ops.';
+revoke execute on function observability.get_daily_cost from public;
+grant execute on function observability.get_daily_cost to authenticated, service_role;
 
 create function observability.get_cost_breakdown(
   from_time timestamptz, to_time timestamptz, group_by text default 'model', filters jsonb default '{}'
@@ -105,6 +105,6 @@ begin
 end;
 $$;
 
-comment on function observability.get_cost_breakdown(timestamptz, timestamptz, text, jsonb) is 'Cost of a range by model, feature, provider, environment, operation, status or user_id: {totals, rows: [{key, cost, …}]}, costliest first, the rest as one row.';
-
-grant execute on function observability.get_cost_breakdown(timestamptz, timestamptz, text, jsonb) to authenticated, service_role;
+comment on function observability.get_cost_breakdown is 'Cost of a range by model, feature, provider, environment, operation, status or user_id: {totals, rows: [{key, cost, …}]}, costliest first, the rest as one row.';
+revoke execute on function observability.get_cost_breakdown from public;
+grant execute on function observability.get_cost_breakdown to authenticated, service_role;

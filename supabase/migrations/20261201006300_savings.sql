@@ -11,7 +11,7 @@ set search_path = ''
 as $$
   with calls as (
     select m.provider, m.model, m.feature, m.prefix_hash, m.created_at, m.cached_tokens
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.created_at >= repeated_prefixes.from_time and m.created_at < repeated_prefixes.to_time
       -- Providers cache no prompt that is shorter, and a call that failed shows nothing.
       and m.prefix_hash is not null and m.prompt_tokens >= 1024 and m.status <> 'error'
@@ -44,9 +44,9 @@ as $$
   from counted as c;
 $$;
 
-comment on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), those of them that read nothing from the cache (missed).';
-
-grant execute on function observability_internal.repeated_prefixes(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability_internal.repeated_prefixes is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), those of them that read nothing from the cache (missed).';
+revoke execute on function observability_internal.repeated_prefixes from public;
+grant execute on function observability_internal.repeated_prefixes to authenticated, service_role;
 
 create function observability.get_savings_evidence(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -99,6 +99,6 @@ begin
 end;
 $$;
 
-comment on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: repeats and misses of the last 7 days at most}. Analysts and ops.';
-
-grant execute on function observability.get_savings_evidence(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_savings_evidence is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: repeats and misses of the last 7 days at most}. Analysts and ops.';
+revoke execute on function observability.get_savings_evidence from public;
+grant execute on function observability.get_savings_evidence to authenticated, service_role;

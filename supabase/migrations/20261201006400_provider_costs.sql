@@ -1,7 +1,7 @@
 -- What providers say they billed.
 -- Locks: none; it only creates.
 
-create table observability.provider_costs (
+create table observability_internal.provider_costs (
   provider text not null default 'openai',
   day date not null,
   source text not null,
@@ -44,19 +44,19 @@ create table observability.provider_costs (
   )
 );
 
-comment on table observability.provider_costs is 'What the provider billed (kind cost) and counted (kind usage), by UTC day and line. Amounts are exact, in their own currency.';
+comment on table observability_internal.provider_costs is 'What the provider billed (kind cost) and counted (kind usage), by UTC day and line. Amounts are exact, in their own currency.';
 
-comment on column observability.provider_costs.model is 'For a cost the model that its line item names, if any; for usage the model that served.';
+comment on column observability_internal.provider_costs.model is 'For a cost the model that its line item names, if any; for usage the model that served.';
 
-comment on column observability.provider_costs.input_tokens is 'All input tokens, cached and written ones included.';
+comment on column observability_internal.provider_costs.input_tokens is 'All input tokens, cached and written ones included.';
 
-alter table observability.provider_costs enable row level security;
+alter table observability_internal.provider_costs enable row level security;
 
-grant select on table observability.provider_costs to authenticated;
+grant select on table observability_internal.provider_costs to authenticated;
 
-grant select, insert, update, delete on table observability.provider_costs to service_role;
+grant select, insert, update, delete on table observability_internal.provider_costs to service_role;
 
-create policy "analysts read what the provider billed" on observability.provider_costs
+create policy "analysts read what the provider billed" on observability_internal.provider_costs
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
@@ -68,7 +68,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_lines observability.provider_costs[];
+  v_lines observability_internal.provider_costs[];
   v_count integer;
 begin
   if jsonb_typeof(record_provider_costs.rows) is distinct from 'array' then
@@ -76,18 +76,18 @@ begin
   end if;
   v_lines := array(
     select l from jsonb_populate_recordset(
-      null::observability.provider_costs, record_provider_costs.rows
+      null::observability_internal.provider_costs, record_provider_costs.rows
     ) as l
   );
   -- One answer at a time: two that replace the same day would meet at its first line.
   perform pg_advisory_xact_lock(hashtextextended('observability.record_provider_costs', 0));
   -- An answer or a file is the whole truth on its days: a line that it no longer has is gone.
-  delete from observability.provider_costs as c
+  delete from observability_internal.provider_costs as c
   using (
     select distinct coalesce(l.provider, 'openai') as provider, l.day, l.source, l.kind from unnest(v_lines) as l
   ) as told
   where c.provider = told.provider and c.day = told.day and c.source = told.source and c.kind = told.kind;
-  insert into observability.provider_costs as c (
+  insert into observability_internal.provider_costs as c (
     provider, day, source, kind, line_item, model, project_id, service_tier, is_batch, currency, amount, quantity,
     quantity_unit, requests, input_tokens, cached_tokens, cache_write_tokens, output_tokens
   )
@@ -107,6 +107,6 @@ begin
 end;
 $$;
 
-comment on function observability.record_provider_costs(jsonb) is 'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines of one call add up. Returns how many lines stand.';
-
-grant execute on function observability.record_provider_costs(jsonb) to service_role;
+comment on function observability.record_provider_costs is 'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines of one call add up. Returns how many lines stand.';
+revoke execute on function observability.record_provider_costs from public;
+grant execute on function observability.record_provider_costs to service_role;

@@ -26,9 +26,9 @@ as $$
   select case when billed <> 0 then (billed - recorded) / abs(billed) when billed = 0 then -sign(recorded) end;
 $$;
 
-comment on function observability_internal.drift_fraction(numeric, numeric) is 'What the bill has more (positive) or less than the record, as a fraction of the bill; -1 where nothing was billed but something recorded.';
-
-grant execute on function observability_internal.drift_fraction(numeric, numeric) to authenticated, service_role;
+comment on function observability_internal.drift_fraction is 'What the bill has more (positive) or less than the record, as a fraction of the bill; -1 where nothing was billed but something recorded.';
+revoke execute on function observability_internal.drift_fraction from public;
+grant execute on function observability_internal.drift_fraction to authenticated, service_role;
 
 create function observability_internal.model_family(model text) returns text
 language sql
@@ -40,33 +40,33 @@ as $$
   select lower(regexp_replace(regexp_replace(model, '^[a-z_-]+/', ''), '-20[0-9]{2}-[0-9]{2}-[0-9]{2}$', ''));
 $$;
 
-comment on function observability_internal.model_family(text) is 'A model''s name without provider prefix and snapshot date: the bill and the record need not name the same snapshot.';
-
-grant execute on function observability_internal.model_family(text) to authenticated, service_role;
+comment on function observability_internal.model_family is 'A model''s name without provider prefix and snapshot date: the bill and the record need not name the same snapshot.';
+revoke execute on function observability_internal.model_family from public;
+grant execute on function observability_internal.model_family to authenticated, service_role;
 
 create function observability_internal.billed_lines(provider text, from_day date, to_day date)
-returns setof observability.provider_costs
+returns setof observability_internal.provider_costs
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
   select c.*
-  from observability.provider_costs as c
+  from observability_internal.provider_costs as c
   where c.provider = billed_lines.provider and c.day >= billed_lines.from_day and c.day < billed_lines.to_day
     -- What was read before the day was over is only a part of it.
     and c.fetched_at >= (c.day + 1)::timestamp at time zone 'UTC'
     and (
       c.kind = 'usage' or c.source = 'import' or not exists (
-        select from observability.provider_costs as i
+        select from observability_internal.provider_costs as i
         where i.provider = c.provider and i.day = c.day and i.kind = 'cost' and i.source = 'import'
       )
     );
 $$;
 
-comment on function observability_internal.billed_lines(text, date, date) is 'The lines that count: of whole days, and an imported invoice instead of the API''s amounts.';
-
-grant execute on function observability_internal.billed_lines(text, date, date) to authenticated, service_role;
+comment on function observability_internal.billed_lines is 'The lines that count: of whole days, and an imported invoice instead of the API''s amounts.';
+revoke execute on function observability_internal.billed_lines from public;
+grant execute on function observability_internal.billed_lines to authenticated, service_role;
 
 create function observability_internal.recorded_usage(
   provider text, from_day date, to_day date, environments text[]
@@ -101,9 +101,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.recorded_usage(text, date, date, text[]) is 'What was recorded, by UTC day and model family. Without environments everything but demo data.';
-
-grant execute on function observability_internal.recorded_usage(text, date, date, text[]) to authenticated, service_role;
+comment on function observability_internal.recorded_usage is 'What was recorded, by UTC day and model family. Without environments everything but demo data.';
+revoke execute on function observability_internal.recorded_usage from public;
+grant execute on function observability_internal.recorded_usage to authenticated, service_role;
 
 create function observability_internal.reconcile_days(
   provider text, from_day date, to_day date, recorded observability_internal.recorded_day[]
@@ -142,9 +142,9 @@ as $$
   full join recorded_days as r on b.day = r.day;
 $$;
 
-comment on function observability_internal.reconcile_days(text, date, date, observability_internal.recorded_day[]) is 'Bill and record of each UTC day that has either. A null billed_cost is unknown: such a day is not compared.';
-
-grant execute on function observability_internal.reconcile_days(text, date, date, observability_internal.recorded_day[]) to authenticated, service_role;
+comment on function observability_internal.reconcile_days is 'Bill and record of each UTC day that has either. A null billed_cost is unknown: such a day is not compared.';
+revoke execute on function observability_internal.reconcile_days from public;
+grant execute on function observability_internal.reconcile_days to authenticated, service_role;
 
 create function observability_internal.reconcile_models(
   provider text, days date[], recorded observability_internal.recorded_day[]
@@ -199,9 +199,9 @@ as $$
   full join recorded_models as r on b.family = r.family;
 $$;
 
-comment on function observability_internal.reconcile_models(text, date[], observability_internal.recorded_day[]) is 'Bill and record of some days by model family; lines that name no model have a null family, a null side is absent.';
-
-grant execute on function observability_internal.reconcile_models(text, date[], observability_internal.recorded_day[]) to authenticated, service_role;
+comment on function observability_internal.reconcile_models is 'Bill and record of some days by model family; lines that name no model have a null family, a null side is absent.';
+revoke execute on function observability_internal.reconcile_models from public;
+grant execute on function observability_internal.reconcile_models to authenticated, service_role;
 
 create function observability_internal.explain_drift(
   provider text, days date[], recorded observability_internal.recorded_day[], drift numeric
@@ -290,9 +290,9 @@ as $$
   from causes as c;
 $$;
 
-comment on function observability_internal.explain_drift(text, date[], observability_internal.recorded_day[], numeric) is 'What could explain a drift: [{cause, requests, amount, details}]; amounts are shares of the drift in US dollars, estimated by request.';
-
-grant execute on function observability_internal.explain_drift(text, date[], observability_internal.recorded_day[], numeric) to authenticated, service_role;
+comment on function observability_internal.explain_drift is 'What could explain a drift: [{cause, requests, amount, details}]; amounts are shares of the drift in US dollars, estimated by request.';
+revoke execute on function observability_internal.explain_drift from public;
+grant execute on function observability_internal.explain_drift to authenticated, service_role;
 
 create function observability.get_reconciliation(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -377,6 +377,6 @@ begin
 end;
 $$;
 
-comment on function observability.get_reconciliation(timestamptz, timestamptz, jsonb) is 'The provider''s bill beside what was recorded: {totals, days, by_model, explanations}, whole UTC days around the range. Filters: provider, environment. Analysts and ops.';
-
-grant execute on function observability.get_reconciliation(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_reconciliation is 'The provider''s bill beside what was recorded: {totals, days, by_model, explanations}, whole UTC days around the range. Filters: provider, environment. Analysts and ops.';
+revoke execute on function observability.get_reconciliation from public;
+grant execute on function observability.get_reconciliation to authenticated, service_role;

@@ -29,9 +29,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.is_alert_scope(jsonb) is 'Whether this is an object of known dimensions, each with 1 to 50 names.';
-
-grant execute on function observability_internal.is_alert_scope(jsonb) to authenticated, service_role;
+comment on function observability_internal.is_alert_scope is 'Whether this is an object of known dimensions, each with 1 to 50 names.';
+revoke execute on function observability_internal.is_alert_scope from public;
+grant execute on function observability_internal.is_alert_scope to authenticated, service_role;
 
 create function observability_internal.is_alert_steps(steps numeric[]) returns boolean
 language sql
@@ -44,9 +44,9 @@ as $$
     and steps = array(select distinct s.step from unnest(steps) as s (step) where s.step > 0 and s.step <= 10 order by s.step);
 $$;
 
-comment on function observability_internal.is_alert_steps(numeric[]) is 'Whether these are 1 to 10 different fractions above 0 and up to 10, in ascending order.';
-
-grant execute on function observability_internal.is_alert_steps(numeric[]) to authenticated, service_role;
+comment on function observability_internal.is_alert_steps is 'Whether these are 1 to 10 different fractions above 0 and up to 10, in ascending order.';
+revoke execute on function observability_internal.is_alert_steps from public;
+grant execute on function observability_internal.is_alert_steps to authenticated, service_role;
 
 create function observability_internal.is_timezone(name text) returns boolean
 language plpgsql
@@ -64,11 +64,11 @@ exception
 end;
 $$;
 
-comment on function observability_internal.is_timezone(text) is 'Whether the database knows this time zone.';
+comment on function observability_internal.is_timezone is 'Whether the database knows this time zone.';
+revoke execute on function observability_internal.is_timezone from public;
+grant execute on function observability_internal.is_timezone to authenticated, service_role;
 
-grant execute on function observability_internal.is_timezone(text) to authenticated, service_role;
-
-create table observability.notification_channels (
+create table observability_internal.notification_channels (
   channel_id bigint generated always as identity,
   name text not null,
   kind text not null default 'webhook',
@@ -86,34 +86,34 @@ create table observability.notification_channels (
   constraint "a channel takes 1 to 6000 messages a minute" check (max_per_minute between 1 and 6000)
 );
 
-comment on table observability.notification_channels is 'Where alerts are sent. The address and the secret are write-only: only the host is shown.';
+comment on table observability_internal.notification_channels is 'Where alerts are sent. The address and the secret are write-only: only the host is shown.';
 
-comment on column observability.notification_channels.target_hint is 'The host of the address, written together with it; null while there is none.';
+comment on column observability_internal.notification_channels.target_hint is 'The host of the address, written together with it; null while there is none.';
 
-alter table observability.notification_channels enable row level security;
+alter table observability_internal.notification_channels enable row level security;
 
 grant
 select, delete,
 insert (name, kind, is_enabled, max_per_minute),
 update (name, kind, is_enabled, max_per_minute)
-on table observability.notification_channels to authenticated;
+on table observability_internal.notification_channels to authenticated;
 
-grant select, insert, update, delete on table observability.notification_channels to service_role;
+grant select, insert, update, delete on table observability_internal.notification_channels to service_role;
 
-create policy "ops see channels" on observability.notification_channels
+create policy "ops see channels" on observability_internal.notification_channels
 for select to authenticated
 using ((select observability_internal.is_ops()));
 
-create policy "ops add channels" on observability.notification_channels
+create policy "ops add channels" on observability_internal.notification_channels
 for insert to authenticated
 with check ((select observability_internal.is_ops()));
 
-create policy "ops change channels" on observability.notification_channels
+create policy "ops change channels" on observability_internal.notification_channels
 for update to authenticated
 using ((select observability_internal.is_ops()))
 with check ((select observability_internal.is_ops()));
 
-create policy "ops remove channels" on observability.notification_channels
+create policy "ops remove channels" on observability_internal.notification_channels
 for delete to authenticated
 using ((select observability_internal.is_ops()));
 
@@ -126,7 +126,7 @@ create table observability_internal.channel_secrets (
   vault_id uuid,
   constraint channel_secrets_pkey primary key (channel_id),
   constraint channel_secrets_channel_id_fkey foreign key (channel_id)
-  references observability.notification_channels (channel_id) on delete cascade,
+  references observability_internal.notification_channels (channel_id) on delete cascade,
   constraint "a target is an http or https address without user or password" check (
     target_url ~ '^https?://[^\s\\/?#@]+([/?#][^\s\\]*)?$' and char_length(target_url) <= 2048
   ),
@@ -150,7 +150,7 @@ alter table observability_internal.channel_secrets enable row level security;
 
 grant select, insert, update, delete on table observability_internal.channel_secrets to service_role;
 
-create table observability.budgets (
+create table observability_internal.budgets (
   budget_id bigint generated always as identity,
   name text not null,
   amount numeric not null,
@@ -177,36 +177,36 @@ create table observability.budgets (
   constraint "a forecast step is a fraction above 0 up to 10" check (forecast_step > 0 and forecast_step <= 10)
 );
 
-comment on table observability.budgets is 'US dollars per calendar day, week or month of a time zone; its rules are kept in alert_rules.';
+comment on table observability_internal.budgets is 'US dollars per calendar day, week or month of a time zone; its rules are kept in alert_rules.';
 
-alter table observability.budgets enable row level security;
+alter table observability_internal.budgets enable row level security;
 
 grant
 select, delete,
 insert (name, amount, period, timezone, scope, steps, forecast_step, is_enabled),
 update (name, amount, period, timezone, scope, steps, forecast_step, is_enabled)
-on table observability.budgets to authenticated;
+on table observability_internal.budgets to authenticated;
 
-grant select, insert, update, delete on table observability.budgets to service_role;
+grant select, insert, update, delete on table observability_internal.budgets to service_role;
 
-create policy "analysts see budgets" on observability.budgets
+create policy "analysts see budgets" on observability_internal.budgets
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create policy "ops add budgets" on observability.budgets
+create policy "ops add budgets" on observability_internal.budgets
 for insert to authenticated
 with check ((select observability_internal.is_ops()));
 
-create policy "ops change budgets" on observability.budgets
+create policy "ops change budgets" on observability_internal.budgets
 for update to authenticated
 using ((select observability_internal.is_ops()))
 with check ((select observability_internal.is_ops()));
 
-create policy "ops remove budgets" on observability.budgets
+create policy "ops remove budgets" on observability_internal.budgets
 for delete to authenticated
 using ((select observability_internal.is_ops()));
 
-create table observability.alert_rules (
+create table observability_internal.alert_rules (
   rule_id bigint generated always as identity,
   name text not null,
   metric text not null,
@@ -251,7 +251,7 @@ create table observability.alert_rules (
     metric <> 'provider_drift' or scope - '{provider,environment}'::text[] = '{}'
   ),
   constraint alert_rules_budget_id_fkey foreign key (budget_id)
-  references observability.budgets (budget_id) on delete cascade,
+  references observability_internal.budgets (budget_id) on delete cascade,
   constraint "a metric is one that Treering measures" check (
     metric in (
       'spend', 'tokens', 'requests', 'error_rate', 'p50_latency_ms', 'p90_latency_ms', 'p99_latency_ms',
@@ -312,24 +312,24 @@ create table observability.alert_rules (
   constraint "a managed rule is a budget's" check (budget_id is not null or not is_managed)
 );
 
-comment on table observability.alert_rules is 'Fires when the metric over the window is beyond the threshold for for_s seconds, once per group.';
+comment on table observability_internal.alert_rules is 'Fires when the metric over the window is beyond the threshold for for_s seconds, once per group.';
 
-comment on column observability.alert_rules.threshold is 'US dollars for spend; a fraction for rates, shares, drift and budgets; milliseconds or seconds where the metric says so.';
+comment on column observability_internal.alert_rules.threshold is 'US dollars for spend; a fraction for rates, shares, drift and budgets; milliseconds or seconds where the metric says so.';
 
-comment on column observability.alert_rules.minimum_sample is 'Calls (requests, for routes; days with a bill, for provider_drift) needed before a breach counts.';
+comment on column observability_internal.alert_rules.minimum_sample is 'Calls (requests, for routes; days with a bill, for provider_drift) needed before a breach counts.';
 
-comment on column observability.alert_rules.period is 'A calendar window of the time zone instead of the sliding window_s.';
+comment on column observability_internal.alert_rules.period is 'A calendar window of the time zone instead of the sliding window_s.';
 
-comment on column observability.alert_rules.steps is 'Thresholds of a budget; each step passed tells once.';
+comment on column observability_internal.alert_rules.steps is 'Thresholds of a budget; each step passed tells once.';
 
-comment on column observability.alert_rules.is_managed is 'Kept by its budget, not edited by itself.';
+comment on column observability_internal.alert_rules.is_managed is 'Kept by its budget, not edited by itself.';
 
 create unique index alert_rules_one_managed_per_budget_and_metric_idx
-on observability.alert_rules (budget_id, metric) where is_managed;
+on observability_internal.alert_rules (budget_id, metric) where is_managed;
 
-create index alert_rules_budget_id_idx on observability.alert_rules (budget_id);
+create index alert_rules_budget_id_idx on observability_internal.alert_rules (budget_id);
 
-alter table observability.alert_rules enable row level security;
+alter table observability_internal.alert_rules enable row level security;
 
 grant
 select, delete,
@@ -339,56 +339,56 @@ is_managed),
 update (name, metric, window_s, threshold, for_s, minimum_sample, scope, severity, is_enabled, group_by, group_limit,
 period, timezone, comparator, critical_threshold, steps, resolve_threshold, no_data, renotify_s, budget_id,
 is_managed)
-on table observability.alert_rules to authenticated;
+on table observability_internal.alert_rules to authenticated;
 
-grant select, insert, update, delete on table observability.alert_rules to service_role;
+grant select, insert, update, delete on table observability_internal.alert_rules to service_role;
 
-create policy "analysts see rules" on observability.alert_rules
+create policy "analysts see rules" on observability_internal.alert_rules
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create policy "ops add rules" on observability.alert_rules
+create policy "ops add rules" on observability_internal.alert_rules
 for insert to authenticated
 with check ((select observability_internal.is_ops()));
 
-create policy "ops change rules" on observability.alert_rules
+create policy "ops change rules" on observability_internal.alert_rules
 for update to authenticated
 using ((select observability_internal.is_ops()))
 with check ((select observability_internal.is_ops()));
 
-create policy "ops remove rules" on observability.alert_rules
+create policy "ops remove rules" on observability_internal.alert_rules
 for delete to authenticated
 using ((select observability_internal.is_ops()));
 
-create table observability.alert_rule_channels (
+create table observability_internal.alert_rule_channels (
   rule_id bigint not null,
   channel_id bigint not null,
   constraint alert_rule_channels_pkey primary key (rule_id, channel_id),
   constraint alert_rule_channels_rule_id_fkey foreign key (rule_id)
-  references observability.alert_rules (rule_id) on delete cascade,
+  references observability_internal.alert_rules (rule_id) on delete cascade,
   constraint alert_rule_channels_channel_id_fkey foreign key (channel_id)
-  references observability.notification_channels (channel_id) on delete cascade
+  references observability_internal.notification_channels (channel_id) on delete cascade
 );
 
-comment on table observability.alert_rule_channels is 'Which channels a rule''s alerts go to.';
+comment on table observability_internal.alert_rule_channels is 'Which channels a rule''s alerts go to.';
 
-create index alert_rule_channels_channel_id_idx on observability.alert_rule_channels (channel_id);
+create index alert_rule_channels_channel_id_idx on observability_internal.alert_rule_channels (channel_id);
 
-alter table observability.alert_rule_channels enable row level security;
+alter table observability_internal.alert_rule_channels enable row level security;
 
-grant select, insert, delete on table observability.alert_rule_channels to authenticated;
+grant select, insert, delete on table observability_internal.alert_rule_channels to authenticated;
 
-grant select, insert, update, delete on table observability.alert_rule_channels to service_role;
+grant select, insert, update, delete on table observability_internal.alert_rule_channels to service_role;
 
-create policy "analysts see where rules send" on observability.alert_rule_channels
+create policy "analysts see where rules send" on observability_internal.alert_rule_channels
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create policy "ops add channels to rules" on observability.alert_rule_channels
+create policy "ops add channels to rules" on observability_internal.alert_rule_channels
 for insert to authenticated
 with check ((select observability_internal.is_ops()));
 
-create policy "ops take channels from rules" on observability.alert_rule_channels
+create policy "ops take channels from rules" on observability_internal.alert_rule_channels
 for delete to authenticated
 using ((select observability_internal.is_ops()));
 
@@ -409,13 +409,14 @@ begin
 end;
 $$;
 
-comment on function observability_internal.stamp_change() is 'Writes who made and last changed a row, and when.';
+comment on function observability_internal.stamp_change is 'Writes who made and last changed a row, and when.';
+revoke execute on function observability_internal.stamp_change from public;
 
-create trigger stamp_change before insert or update on observability.notification_channels
+create trigger stamp_change before insert or update on observability_internal.notification_channels
 for each row execute function observability_internal.stamp_change();
 
-create trigger stamp_change before insert or update on observability.alert_rules
+create trigger stamp_change before insert or update on observability_internal.alert_rules
 for each row execute function observability_internal.stamp_change();
 
-create trigger stamp_change before insert or update on observability.budgets
+create trigger stamp_change before insert or update on observability_internal.budgets
 for each row execute function observability_internal.stamp_change();

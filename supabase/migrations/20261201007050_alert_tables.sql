@@ -1,7 +1,7 @@
 -- Alerts, what happened to them, where each rule stands, and the outbox.
 -- Locks: none; it only creates.
 
-create table observability.alerts (
+create table observability_internal.alerts (
   alert_id bigint generated always as identity,
   rule_id bigint,
   rule_name text not null,
@@ -32,7 +32,7 @@ create table observability.alerts (
   acknowledged_by text,
   acknowledge_note text,
   constraint alerts_pkey primary key (alert_id),
-  constraint alerts_rule_id_fkey foreign key (rule_id) references observability.alert_rules (rule_id) on delete set null,
+  constraint alerts_rule_id_fkey foreign key (rule_id) references observability_internal.alert_rules (rule_id) on delete set null,
   constraint "an alert is firing or resolved" check (state in ('firing', 'resolved')),
   constraint "a resolved alert says when and why" check (
     (state = 'resolved') = (resolved_at is not null) and (state = 'resolved') = (resolution is not null)
@@ -46,30 +46,30 @@ create table observability.alerts (
   constraint "a note has at most 2000 characters" check (char_length(acknowledge_note) <= 2000)
 );
 
-comment on table observability.alerts is 'One row per breach from firing to resolved, with the figures that caused both.';
+comment on table observability_internal.alerts is 'One row per breach from firing to resolved, with the figures that caused both.';
 
-comment on column observability.alerts.value is 'The metric''s value when the alert fired, over [window_start, window_end).';
+comment on column observability_internal.alerts.value is 'The metric''s value when the alert fired, over [window_start, window_end).';
 
-comment on column observability.alerts.level is 'Which threshold was passed, counted from 1; it only rises while the alert fires.';
+comment on column observability_internal.alerts.level is 'Which threshold was passed, counted from 1; it only rises while the alert fires.';
 
 create unique index alerts_one_firing_per_rule_and_group_idx
-on observability.alerts (rule_id, group_key) where state = 'firing';
+on observability_internal.alerts (rule_id, group_key) where state = 'firing';
 
-create index alerts_rule_id_idx on observability.alerts (rule_id);
+create index alerts_rule_id_idx on observability_internal.alerts (rule_id);
 
-create index alerts_started_at_idx on observability.alerts (started_at);
+create index alerts_started_at_idx on observability_internal.alerts (started_at);
 
-alter table observability.alerts enable row level security;
+alter table observability_internal.alerts enable row level security;
 
-grant select on table observability.alerts to authenticated;
+grant select on table observability_internal.alerts to authenticated;
 
-grant select, insert, update, delete on table observability.alerts to service_role;
+grant select, insert, update, delete on table observability_internal.alerts to service_role;
 
-create policy "analysts see alerts" on observability.alerts
+create policy "analysts see alerts" on observability_internal.alerts
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create table observability.alert_transitions (
+create table observability_internal.alert_transitions (
   transition_id bigint generated always as identity,
   rule_id bigint,
   rule_name text not null,
@@ -89,32 +89,32 @@ create table observability.alert_transitions (
   note text,
   constraint alert_transitions_pkey primary key (transition_id),
   constraint alert_transitions_rule_id_fkey foreign key (rule_id)
-  references observability.alert_rules (rule_id) on delete set null,
+  references observability_internal.alert_rules (rule_id) on delete set null,
   constraint alert_transitions_alert_id_fkey foreign key (alert_id)
-  references observability.alerts (alert_id) on delete cascade,
+  references observability_internal.alerts (alert_id) on delete cascade,
   constraint "a transition is between ok, pending, firing, resolved, acknowledged" check (
     from_state in ('ok', 'pending', 'firing', 'resolved')
     and to_state in ('ok', 'pending', 'firing', 'resolved', 'acknowledged')
   )
 );
 
-comment on table observability.alert_transitions is 'Every change of state with its evidence: value, threshold, sample and window.';
+comment on table observability_internal.alert_transitions is 'Every change of state with its evidence: value, threshold, sample and window.';
 
-create index alert_transitions_alert_id_idx on observability.alert_transitions (alert_id);
+create index alert_transitions_alert_id_idx on observability_internal.alert_transitions (alert_id);
 
-create index alert_transitions_rule_id_idx on observability.alert_transitions (rule_id, occurred_at);
+create index alert_transitions_rule_id_idx on observability_internal.alert_transitions (rule_id, occurred_at);
 
-alter table observability.alert_transitions enable row level security;
+alter table observability_internal.alert_transitions enable row level security;
 
-grant select on table observability.alert_transitions to authenticated;
+grant select on table observability_internal.alert_transitions to authenticated;
 
-grant select, insert, update, delete on table observability.alert_transitions to service_role;
+grant select, insert, update, delete on table observability_internal.alert_transitions to service_role;
 
-create policy "analysts see transitions" on observability.alert_transitions
+create policy "analysts see transitions" on observability_internal.alert_transitions
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create table observability.alert_silences (
+create table observability_internal.alert_silences (
   silence_id bigint generated always as identity,
   rule_id bigint not null,
   group_key text,
@@ -124,22 +124,22 @@ create table observability.alert_silences (
   created_by text,
   constraint alert_silences_pkey primary key (silence_id),
   constraint alert_silences_rule_id_fkey foreign key (rule_id)
-  references observability.alert_rules (rule_id) on delete cascade,
+  references observability_internal.alert_rules (rule_id) on delete cascade,
   constraint "a silence lasts at most 90 days" check (ends_at <= created_at + interval '90 days'),
   constraint "a silence's note has at most 2000 characters" check (char_length(note) <= 2000)
 );
 
-comment on table observability.alert_silences is 'Until when a rule, or one group of it, sends nothing; a null group is all of them.';
+comment on table observability_internal.alert_silences is 'Until when a rule, or one group of it, sends nothing; a null group is all of them.';
 
-create index alert_silences_rule_id_idx on observability.alert_silences (rule_id, ends_at);
+create index alert_silences_rule_id_idx on observability_internal.alert_silences (rule_id, ends_at);
 
-alter table observability.alert_silences enable row level security;
+alter table observability_internal.alert_silences enable row level security;
 
-grant select on table observability.alert_silences to authenticated;
+grant select on table observability_internal.alert_silences to authenticated;
 
-grant select, insert, update, delete on table observability.alert_silences to service_role;
+grant select, insert, update, delete on table observability_internal.alert_silences to service_role;
 
-create policy "analysts see silences" on observability.alert_silences
+create policy "analysts see silences" on observability_internal.alert_silences
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
@@ -157,8 +157,8 @@ create table observability_internal.alert_states (
   groups_over_limit integer not null default 0,
   constraint alert_states_pkey primary key (rule_id, group_key),
   constraint alert_states_rule_id_fkey foreign key (rule_id)
-  references observability.alert_rules (rule_id) on delete cascade,
-  constraint alert_states_alert_id_fkey foreign key (alert_id) references observability.alerts (alert_id),
+  references observability_internal.alert_rules (rule_id) on delete cascade,
+  constraint alert_states_alert_id_fkey foreign key (alert_id) references observability_internal.alerts (alert_id),
   constraint "a rule is ok, pending, firing or resolved" check (state in ('ok', 'pending', 'firing', 'resolved')),
   constraint "pending and firing know since when" check (
     (state in ('pending', 'firing')) = (pending_since is not null)
@@ -195,7 +195,7 @@ create table observability_internal.metric_values (
   evidence jsonb not null default '{}',
   constraint metric_values_pkey primary key (rule_id, group_key),
   constraint metric_values_rule_id_fkey foreign key (rule_id)
-  references observability.alert_rules (rule_id) on delete cascade
+  references observability_internal.alert_rules (rule_id) on delete cascade
 );
 
 comment on table observability_internal.metric_values is 'Values of metrics that the worker computes in Python (anomaly, budget_forecast), until they expire.';
@@ -230,9 +230,9 @@ create table observability_internal.notifications (
   last_attempt_at timestamptz,
   constraint notifications_pkey primary key (notification_id),
   constraint notifications_alert_id_fkey foreign key (alert_id)
-  references observability.alerts (alert_id) on delete cascade,
+  references observability_internal.alerts (alert_id) on delete cascade,
   constraint notifications_channel_id_fkey foreign key (channel_id)
-  references observability.notification_channels (channel_id) on delete set null,
+  references observability_internal.notification_channels (channel_id) on delete set null,
   constraint "a message is pending, sent or dead" check (state in ('pending', 'sent', 'dead')),
   constraint "a sent message says when" check ((state = 'sent') = (sent_at is not null)),
   constraint "a lease has a holder and an end" check ((leased_by is null) = (leased_until is null)),

@@ -12,7 +12,7 @@ create type observability_internal.alert_figure as (
 
 comment on type observability_internal.alert_figure is 'What a metric came to over one window for one group; a null value is unknown.';
 
-create function observability_internal.is_by_user(rule observability.alert_rules) returns boolean
+create function observability_internal.is_by_user(rule observability_internal.alert_rules) returns boolean
 language sql
 immutable
 parallel safe
@@ -22,9 +22,9 @@ as $$
   select rule.group_by is not distinct from 'user_id' or rule.scope ? 'user_id';
 $$;
 
-comment on function observability_internal.is_by_user(observability.alert_rules) is 'Whether a rule reads the rollup by user, whose rows are quarters of an hour.';
-
-grant execute on function observability_internal.is_by_user(observability.alert_rules) to authenticated, service_role;
+comment on function observability_internal.is_by_user is 'Whether a rule reads the rollup by user, whose rows are quarters of an hour.';
+revoke execute on function observability_internal.is_by_user from public;
+grant execute on function observability_internal.is_by_user to authenticated, service_role;
 
 create function observability_internal.metric_quantile(metric text) returns double precision
 language sql
@@ -36,12 +36,12 @@ as $$
   select substring(metric from '^p([0-9]{2})\_')::double precision / 100;
 $$;
 
-comment on function observability_internal.metric_quantile(text) is 'The quantile (0 to 1) that a metric is; null where it is none.';
-
-grant execute on function observability_internal.metric_quantile(text) to authenticated, service_role;
+comment on function observability_internal.metric_quantile is 'The quantile (0 to 1) that a metric is; null where it is none.';
+revoke execute on function observability_internal.metric_quantile from public;
+grant execute on function observability_internal.metric_quantile to authenticated, service_role;
 
 -- That nothing comes is what a lower limit of a sum is there to see.
-create function observability_internal.needed_sample(rule observability.alert_rules) returns bigint
+create function observability_internal.needed_sample(rule observability_internal.alert_rules) returns bigint
 language sql
 immutable
 parallel safe
@@ -54,9 +54,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.needed_sample(observability.alert_rules) is 'Calls that a rule needs before a breach counts: none for a lower limit of what is counted.';
-
-grant execute on function observability_internal.needed_sample(observability.alert_rules) to authenticated, service_role;
+comment on function observability_internal.needed_sample is 'Calls that a rule needs before a breach counts: none for a lower limit of what is counted.';
+revoke execute on function observability_internal.needed_sample from public;
+grant execute on function observability_internal.needed_sample to authenticated, service_role;
 
 create function observability_internal.measure_provider_drift(
   scope jsonb, window_start timestamptz, window_end timestamptz
@@ -83,12 +83,12 @@ as $$
   where d.billed_cost is not null;
 $$;
 
-comment on function observability_internal.measure_provider_drift(jsonb, timestamptz, timestamptz) is 'The drift without its sign, as a fraction of the bill, over the whole UTC days of the window that have a bill; null where none has.';
-
-grant execute on function observability_internal.measure_provider_drift(jsonb, timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.measure_provider_drift is 'The drift without its sign, as a fraction of the bill, over the whole UTC days of the window that have a bill; null where none has.';
+revoke execute on function observability_internal.measure_provider_drift from public;
+grant execute on function observability_internal.measure_provider_drift to authenticated, service_role;
 
 create function observability_internal.measure_calls(
-  rule observability.alert_rules, window_start timestamptz, window_end timestamptz
+  rule observability_internal.alert_rules, window_start timestamptz, window_end timestamptz
 ) returns table (group_key text, value numeric, sample_count bigint)
 language plpgsql
 stable
@@ -169,12 +169,12 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_calls(observability.alert_rules, timestamptz, timestamptz) is 'A metric of LLM calls over a window, a row per group that has calls.';
-
-grant execute on function observability_internal.measure_calls(observability.alert_rules, timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.measure_calls is 'A metric of LLM calls over a window, a row per group that has calls.';
+revoke execute on function observability_internal.measure_calls from public;
+grant execute on function observability_internal.measure_calls to authenticated, service_role;
 
 create function observability_internal.measure_routes(
-  rule observability.alert_rules, window_start timestamptz, window_end timestamptz
+  rule observability_internal.alert_rules, window_start timestamptz, window_end timestamptz
 ) returns table (group_key text, value numeric, sample_count bigint)
 language plpgsql
 stable
@@ -227,6 +227,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_routes(observability.alert_rules, timestamptz, timestamptz) is 'A metric of HTTP requests over a window, a row per group that has requests.';
-
-grant execute on function observability_internal.measure_routes(observability.alert_rules, timestamptz, timestamptz) to authenticated, service_role;
+comment on function observability_internal.measure_routes is 'A metric of HTTP requests over a window, a row per group that has requests.';
+revoke execute on function observability_internal.measure_routes from public;
+grant execute on function observability_internal.measure_routes to authenticated, service_role;

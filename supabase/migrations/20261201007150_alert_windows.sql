@@ -11,11 +11,11 @@ as $$
   select date_trunc(period, as_of at time zone timezone) at time zone timezone;
 $$;
 
-comment on function observability_internal.period_start(text, text, timestamptz) is 'When the calendar day, week or month of a moment began in a time zone.';
+comment on function observability_internal.period_start is 'When the calendar day, week or month of a moment began in a time zone.';
+revoke execute on function observability_internal.period_start from public;
+grant execute on function observability_internal.period_start to authenticated, service_role;
 
-grant execute on function observability_internal.period_start(text, text, timestamptz) to authenticated, service_role;
-
-create function observability_internal.measure_budget(rule observability.alert_rules, as_of timestamptz)
+create function observability_internal.measure_budget(rule observability_internal.alert_rules, as_of timestamptz)
 returns setof observability_internal.alert_figure
 language plpgsql
 stable
@@ -23,15 +23,15 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_budget observability.budgets;
+  v_budget observability_internal.budgets;
   v_start timestamptz;
   v_end timestamptz;
   v_spend record;
   v_elapsed numeric;
-  v_rule observability.alert_rules := rule;
+  v_rule observability_internal.alert_rules := rule;
   v_evidence jsonb;
 begin
-  select * into strict v_budget from observability.budgets as b where b.budget_id = rule.budget_id;
+  select * into strict v_budget from observability_internal.budgets as b where b.budget_id = rule.budget_id;
   v_start := observability_internal.period_start(v_budget.period, v_budget.timezone, as_of);
   v_end := ((v_start at time zone v_budget.timezone) + ('1 ' || v_budget.period)::interval) at time zone v_budget.timezone;
   v_rule.metric := 'spend';
@@ -56,11 +56,11 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_budget(observability.alert_rules, timestamptz) is 'The share of a budget that its running period has used, or will have used at its end.';
+comment on function observability_internal.measure_budget is 'The share of a budget that its running period has used, or will have used at its end.';
+revoke execute on function observability_internal.measure_budget from public;
+grant execute on function observability_internal.measure_budget to authenticated, service_role;
 
-grant execute on function observability_internal.measure_budget(observability.alert_rules, timestamptz) to authenticated, service_role;
-
-create function observability_internal.measure_outside(rule observability.alert_rules, as_of timestamptz)
+create function observability_internal.measure_outside(rule observability_internal.alert_rules, as_of timestamptz)
 returns setof observability_internal.alert_figure
 language sql
 stable
@@ -72,14 +72,14 @@ as $$
   where v.rule_id = rule.rule_id and v.evaluated_at <= as_of and v.valid_until > as_of;
 $$;
 
-comment on function observability_internal.measure_outside(observability.alert_rules, timestamptz) is 'The values that the worker has written for a rule and that still hold.';
-
-grant execute on function observability_internal.measure_outside(observability.alert_rules, timestamptz) to authenticated, service_role;
+comment on function observability_internal.measure_outside is 'The values that the worker has written for a rule and that still hold.';
+revoke execute on function observability_internal.measure_outside from public;
+grant execute on function observability_internal.measure_outside to authenticated, service_role;
 
 -- Two windows of the same length: the one that the running minute ends, and the last one of whole minutes. The first
 -- sees a breach within seconds; the second keeps it in sight when the next minute begins almost empty. A lower limit is
 -- judged over the whole window alone, for the running one is not full yet. By user, minutes are quarters of an hour.
-create function observability_internal.alert_windows(rule observability.alert_rules, as_of timestamptz)
+create function observability_internal.alert_windows(rule observability_internal.alert_rules, as_of timestamptz)
 returns table (window_start timestamptz, window_end timestamptz)
 language sql
 stable
@@ -106,12 +106,12 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.alert_windows(observability.alert_rules, timestamptz) is 'The windows that a rule is judged over at a moment.';
-
-grant execute on function observability_internal.alert_windows(observability.alert_rules, timestamptz) to authenticated, service_role;
+comment on function observability_internal.alert_windows is 'The windows that a rule is judged over at a moment.';
+revoke execute on function observability_internal.alert_windows from public;
+grant execute on function observability_internal.alert_windows to authenticated, service_role;
 
 create function observability_internal.measure_window(
-  rule observability.alert_rules, window_start timestamptz, window_end timestamptz, as_of timestamptz
+  rule observability_internal.alert_rules, window_start timestamptz, window_end timestamptz, as_of timestamptz
 ) returns setof observability_internal.alert_figure
 language plpgsql
 stable
@@ -137,11 +137,11 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_window(observability.alert_rules, timestamptz, timestamptz, timestamptz) is 'A rule''s metric over one window.';
+comment on function observability_internal.measure_window is 'A rule''s metric over one window.';
+revoke execute on function observability_internal.measure_window from public;
+grant execute on function observability_internal.measure_window to authenticated, service_role;
 
-grant execute on function observability_internal.measure_window(observability.alert_rules, timestamptz, timestamptz, timestamptz) to authenticated, service_role;
-
-create function observability_internal.measure_alert(rule observability.alert_rules, as_of timestamptz)
+create function observability_internal.measure_alert(rule observability_internal.alert_rules, as_of timestamptz)
 returns setof observability_internal.alert_figure
 language plpgsql
 stable
@@ -182,9 +182,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.measure_alert(observability.alert_rules, timestamptz) is 'A rule''s metric as of a moment: a figure per window and group.';
-
-grant execute on function observability_internal.measure_alert(observability.alert_rules, timestamptz) to authenticated, service_role;
+comment on function observability_internal.measure_alert is 'A rule''s metric as of a moment: a figure per window and group.';
+revoke execute on function observability_internal.measure_alert from public;
+grant execute on function observability_internal.measure_alert to authenticated, service_role;
 
 create function observability.record_metric_values(
   rule_id bigint, figures jsonb, as_of timestamptz default null, valid_s integer default 3600
@@ -218,6 +218,6 @@ begin
 end;
 $$;
 
-comment on function observability.record_metric_values(bigint, jsonb, timestamptz, integer) is 'Replaces what a rule''s metric came to, [{group_key, window_start, window_end, value, sample_count, evidence}]; it holds for valid_s.';
-
-grant execute on function observability.record_metric_values(bigint, jsonb, timestamptz, integer) to service_role;
+comment on function observability.record_metric_values is 'Replaces what a rule''s metric came to, [{group_key, window_start, window_end, value, sample_count, evidence}]; it holds for valid_s.';
+revoke execute on function observability.record_metric_values from public;
+grant execute on function observability.record_metric_values to service_role;

@@ -1,7 +1,7 @@
 -- Opens and ends an alert, notes each change of state, and writes the messages about it into the outbox.
 -- Locks: none; it only creates.
 
-create function observability_internal.describe_alert(alert observability.alerts) returns jsonb
+create function observability_internal.describe_alert(alert observability_internal.alerts) returns jsonb
 language sql
 stable
 security invoker
@@ -21,11 +21,11 @@ as $$
   );
 $$;
 
-comment on function observability_internal.describe_alert(observability.alerts) is 'An alert as the app and the messages show it; decimals as text.';
+comment on function observability_internal.describe_alert is 'An alert as the app and the messages show it; decimals as text.';
+revoke execute on function observability_internal.describe_alert from public;
+grant execute on function observability_internal.describe_alert to authenticated, service_role;
 
-grant execute on function observability_internal.describe_alert(observability.alerts) to authenticated, service_role;
-
-create function observability_internal.alert_level(rule observability.alert_rules, value numeric)
+create function observability_internal.alert_level(rule observability_internal.alert_rules, value numeric)
 returns table (level integer, threshold numeric, severity text)
 language sql
 immutable
@@ -51,9 +51,9 @@ as $$
   limit 1;
 $$;
 
-comment on function observability_internal.alert_level(observability.alert_rules, numeric) is 'The highest threshold that a value is beyond; no row where it is beyond none.';
-
-grant execute on function observability_internal.alert_level(observability.alert_rules, numeric) to authenticated, service_role;
+comment on function observability_internal.alert_level is 'The highest threshold that a value is beyond; no row where it is beyond none.';
+revoke execute on function observability_internal.alert_level from public;
+grant execute on function observability_internal.alert_level to authenticated, service_role;
 
 create function observability_internal.is_silenced(rule_id bigint, group_key text, as_of timestamptz) returns boolean
 language sql
@@ -62,15 +62,15 @@ security invoker
 set search_path = ''
 as $$
   select exists (
-    select from observability.alert_silences as s
+    select from observability_internal.alert_silences as s
     where s.rule_id = is_silenced.rule_id and (s.group_key is null or s.group_key = is_silenced.group_key)
       and s.created_at <= is_silenced.as_of and s.ends_at > is_silenced.as_of
   );
 $$;
 
-comment on function observability_internal.is_silenced(bigint, text, timestamptz) is 'Whether a rule or this group of it is silenced at a moment.';
-
-grant execute on function observability_internal.is_silenced(bigint, text, timestamptz) to authenticated, service_role;
+comment on function observability_internal.is_silenced is 'Whether a rule or this group of it is silenced at a moment.';
+revoke execute on function observability_internal.is_silenced from public;
+grant execute on function observability_internal.is_silenced to authenticated, service_role;
 
 create function observability_internal.enqueue_notifications(alert_id bigint, event text, as_of timestamptz)
 returns integer
@@ -81,10 +81,10 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_alert observability.alerts;
+  v_alert observability_internal.alerts;
   v_count integer;
 begin
-  update observability.alerts as a
+  update observability_internal.alerts as a
   set
     message_count = a.message_count + 1,
     notified_at = case when enqueue_notifications.event = 'resolved' then a.notified_at else enqueue_notifications.as_of end,
@@ -102,7 +102,7 @@ begin
       'alert', observability_internal.describe_alert(v_alert)
     ),
     enqueue_notifications.as_of, enqueue_notifications.as_of
-  from observability.notification_channels as c
+  from observability_internal.notification_channels as c
   where c.is_enabled
     and case enqueue_notifications.event
       when 'resolved' then exists (
@@ -110,7 +110,7 @@ begin
         where n.alert_id = v_alert.alert_id and n.channel_id = c.channel_id
       )
       else exists (
-        select from observability.alert_rule_channels as rc
+        select from observability_internal.alert_rule_channels as rc
         where rc.rule_id = v_alert.rule_id and rc.channel_id = c.channel_id
       )
     end
@@ -123,9 +123,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.enqueue_notifications(bigint, text, timestamptz) is 'Writes one message per enabled channel to the outbox; returns how many.';
-
-grant execute on function observability_internal.enqueue_notifications(bigint, text, timestamptz) to service_role;
+comment on function observability_internal.enqueue_notifications is 'Writes one message per enabled channel to the outbox; returns how many.';
+revoke execute on function observability_internal.enqueue_notifications from public;
+grant execute on function observability_internal.enqueue_notifications to service_role;
 
 create function observability_internal.resolve_alert(
   alert_id bigint, resolution text, value numeric, sample_count bigint, as_of timestamptz
@@ -137,15 +137,15 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_alert observability.alerts;
+  v_alert observability_internal.alerts;
 begin
-  update observability.alerts as a
+  update observability_internal.alerts as a
   set
     state = 'resolved', resolved_at = resolve_alert.as_of, resolution = resolve_alert.resolution,
     resolved_value = resolve_alert.value, resolved_sample_count = resolve_alert.sample_count
   where a.alert_id = resolve_alert.alert_id
   returning a.* into strict v_alert;
-  insert into observability.alert_transitions (
+  insert into observability_internal.alert_transitions (
     rule_id, rule_name, alert_id, group_key, occurred_at, from_state, to_state, value, threshold, severity, sample_count, note
   )
   values (
@@ -156,12 +156,12 @@ begin
 end;
 $$;
 
-comment on function observability_internal.resolve_alert(bigint, text, numeric, bigint, timestamptz) is 'Ends an alert with its reason and figures, and tells its channels.';
-
-grant execute on function observability_internal.resolve_alert(bigint, text, numeric, bigint, timestamptz) to service_role;
+comment on function observability_internal.resolve_alert is 'Ends an alert with its reason and figures, and tells its channels.';
+revoke execute on function observability_internal.resolve_alert from public;
+grant execute on function observability_internal.resolve_alert to service_role;
 
 create function observability_internal.note_transition(
-  rule observability.alert_rules, figure observability_internal.alert_figure, from_state text, to_state text,
+  rule observability_internal.alert_rules, figure observability_internal.alert_figure, from_state text, to_state text,
   level_threshold numeric, severity text, alert_id bigint, as_of timestamptz
 ) returns void
 language sql
@@ -169,7 +169,7 @@ volatile
 security invoker
 set search_path = ''
 as $$
-  insert into observability.alert_transitions (
+  insert into observability_internal.alert_transitions (
     rule_id, rule_name, alert_id, group_key, occurred_at, from_state, to_state, value, threshold, severity,
     sample_count, window_start, window_end, evidence
   )
@@ -179,12 +179,12 @@ as $$
   );
 $$;
 
-comment on function observability_internal.note_transition(observability.alert_rules, observability_internal.alert_figure, text, text, numeric, text, bigint, timestamptz) is 'Writes a change of state with its evidence.';
-
-grant execute on function observability_internal.note_transition(observability.alert_rules, observability_internal.alert_figure, text, text, numeric, text, bigint, timestamptz) to service_role;
+comment on function observability_internal.note_transition is 'Writes a change of state with its evidence.';
+revoke execute on function observability_internal.note_transition from public;
+grant execute on function observability_internal.note_transition to service_role;
 
 create function observability_internal.fire_alert(
-  rule observability.alert_rules, figure observability_internal.alert_figure, level integer, level_threshold numeric,
+  rule observability_internal.alert_rules, figure observability_internal.alert_figure, level integer, level_threshold numeric,
   severity text, pending_since timestamptz, as_of timestamptz
 ) returns bigint
 language sql
@@ -192,7 +192,7 @@ volatile
 security invoker
 set search_path = ''
 as $$
-  insert into observability.alerts as a (
+  insert into observability_internal.alerts as a (
     rule_id, rule_name, group_by, group_key, metric, scope, comparator, level, severity, threshold, value, sample_count,
     window_start, window_end, evidence, pending_since, started_at
   )
@@ -204,11 +204,11 @@ as $$
   returning a.alert_id;
 $$;
 
-comment on function observability_internal.fire_alert(observability.alert_rules, observability_internal.alert_figure, integer, numeric, text, timestamptz, timestamptz) is 'Writes an alert with the figure that caused it.';
+comment on function observability_internal.fire_alert is 'Writes an alert with the figure that caused it.';
+revoke execute on function observability_internal.fire_alert from public;
+grant execute on function observability_internal.fire_alert to service_role;
 
-grant execute on function observability_internal.fire_alert(observability.alert_rules, observability_internal.alert_figure, integer, numeric, text, timestamptz, timestamptz) to service_role;
-
-create function observability_internal.tell_alert(rule observability.alert_rules, alert_id bigint, as_of timestamptz)
+create function observability_internal.tell_alert(rule observability_internal.alert_rules, alert_id bigint, as_of timestamptz)
 returns void
 language plpgsql
 volatile
@@ -217,10 +217,10 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_alert observability.alerts;
+  v_alert observability_internal.alerts;
   v_event text;
 begin
-  select * into strict v_alert from observability.alerts as a where a.alert_id = tell_alert.alert_id;
+  select * into strict v_alert from observability_internal.alerts as a where a.alert_id = tell_alert.alert_id;
   v_event := case
     when v_alert.notified_level is null then 'firing'
     when v_alert.level > v_alert.notified_level then 'escalated'
@@ -233,9 +233,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.tell_alert(observability.alert_rules, bigint, timestamptz) is 'Writes the message that a firing alert owes: its beginning, a higher level, a reminder; none while it is silenced.';
-
-grant execute on function observability_internal.tell_alert(observability.alert_rules, bigint, timestamptz) to service_role;
+comment on function observability_internal.tell_alert is 'Writes the message that a firing alert owes: its beginning, a higher level, a reminder; none while it is silenced.';
+revoke execute on function observability_internal.tell_alert from public;
+grant execute on function observability_internal.tell_alert to service_role;
 
 -- Security definer: ops who disable, change or delete a rule may not write alerts and messages themselves.
 create function observability_internal.close_alerts_of_rule() returns trigger
@@ -273,18 +273,19 @@ begin
 end;
 $$;
 
-comment on function observability_internal.close_alerts_of_rule() is 'Ends what a rule has firing when it is disabled or deleted.';
+comment on function observability_internal.close_alerts_of_rule is 'Ends what a rule has firing when it is disabled or deleted.';
+revoke execute on function observability_internal.close_alerts_of_rule from public;
 
-create trigger close_alerts_of_deleted_rule before delete on observability.alert_rules
+create trigger close_alerts_of_deleted_rule before delete on observability_internal.alert_rules
 for each row execute function observability_internal.close_alerts_of_rule();
 
-create trigger close_alerts_of_disabled_rule before update of is_enabled on observability.alert_rules
+create trigger close_alerts_of_disabled_rule before update of is_enabled on observability_internal.alert_rules
 for each row when (old.is_enabled and not new.is_enabled)
 execute function observability_internal.close_alerts_of_rule();
 
 -- What fires by one metric or scope says nothing of another: such a change begins anew.
 create trigger close_alerts_of_changed_rule
-before update of metric, scope, group_by, period, comparator, steps, budget_id on observability.alert_rules
+before update of metric, scope, group_by, period, comparator, steps, budget_id on observability_internal.alert_rules
 for each row when (
   old.is_enabled and new.is_enabled
   and (old.metric, old.scope, old.group_by, old.period, old.comparator, old.steps, old.budget_id)

@@ -3,7 +3,7 @@
 -- EXCLUSIVE on states, alerts and the outbox.
 
 create function observability_internal.move_alert_state(
-  rule observability.alert_rules, state observability_internal.alert_states, figure observability_internal.alert_figure,
+  rule observability_internal.alert_rules, state observability_internal.alert_states, figure observability_internal.alert_figure,
   as_of timestamptz
 ) returns text
 language plpgsql
@@ -46,7 +46,7 @@ begin
   elsif v_is_firing then
     v_next := 'firing';
     if v_has_data and v_level.level is not null then
-      update observability.alerts as a
+      update observability_internal.alerts as a
       set
         level = v_level.level, severity = v_level.severity, threshold = v_level.threshold, value = figure.value,
         sample_count = figure.sample_count, window_start = figure.window_start, window_end = figure.window_end,
@@ -107,9 +107,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.move_alert_state(observability.alert_rules, observability_internal.alert_states, observability_internal.alert_figure, timestamptz) is 'Moves one group of a rule and writes what follows; returns ok, pending, fired, firing or resolved.';
-
-grant execute on function observability_internal.move_alert_state(observability.alert_rules, observability_internal.alert_states, observability_internal.alert_figure, timestamptz) to service_role;
+comment on function observability_internal.move_alert_state is 'Moves one group of a rule and writes what follows; returns ok, pending, fired, firing or resolved.';
+revoke execute on function observability_internal.move_alert_state from public;
+grant execute on function observability_internal.move_alert_state to service_role;
 
 create function observability_internal.evaluate_alert_rule(rule_id bigint, as_of timestamptz) returns jsonb
 language plpgsql
@@ -119,7 +119,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_rule observability.alert_rules;
+  v_rule observability_internal.alert_rules;
   v_candidate record;
   v_counts jsonb := '{}'::jsonb;
   v_outcome text;
@@ -127,7 +127,7 @@ declare
 begin
   -- A share lock: the rule is neither disabled nor deleted between this reading and the transition.
   select * into v_rule
-  from observability.alert_rules as r
+  from observability_internal.alert_rules as r
   where r.rule_id = evaluate_alert_rule.rule_id and r.is_enabled
   for share;
   if not found then
@@ -195,9 +195,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.evaluate_alert_rule(bigint, timestamptz) is 'Moves every group of a rule; how many came to which end, {} where the rule was disabled or deleted.';
-
-grant execute on function observability_internal.evaluate_alert_rule(bigint, timestamptz) to service_role;
+comment on function observability_internal.evaluate_alert_rule is 'Moves every group of a rule; how many came to which end, {} where the rule was disabled or deleted.';
+revoke execute on function observability_internal.evaluate_alert_rule from public;
+grant execute on function observability_internal.evaluate_alert_rule to service_role;
 
 create function observability.evaluate_alerts(as_of timestamptz default null) returns jsonb
 language plpgsql
@@ -220,7 +220,7 @@ begin
   end if;
   v_as_of := coalesce(evaluate_alerts.as_of, clock_timestamp());
   for v_rule_id in
-    select r.rule_id from observability.alert_rules as r where r.is_enabled order by r.rule_id
+    select r.rule_id from observability_internal.alert_rules as r where r.is_enabled order by r.rule_id
   loop
     begin
       v_outcomes := observability_internal.evaluate_alert_rule(v_rule_id, v_as_of);
@@ -229,7 +229,7 @@ begin
         v_outcomes := '{"failed": 1}'::jsonb;
         insert into observability_internal.alert_states as s (rule_id, last_error, last_error_at)
         select r.rule_id, left(sqlstate || ': ' || sqlerrm, 500), v_as_of
-        from observability.alert_rules as r
+        from observability_internal.alert_rules as r
         where r.rule_id = v_rule_id
         for key share
         on conflict (rule_id, group_key) do update
@@ -243,6 +243,6 @@ begin
 end;
 $$;
 
-comment on function observability.evaluate_alerts(timestamptz) is 'Evaluates every enabled rule as of a time (default now). Returns {is_busy, as_of, ok, pending, fired, firing, resolved, failed}.';
-
-grant execute on function observability.evaluate_alerts(timestamptz) to service_role;
+comment on function observability.evaluate_alerts is 'Evaluates every enabled rule as of a time (default now). Returns {is_busy, as_of, ok, pending, fired, firing, resolved, failed}.';
+revoke execute on function observability.evaluate_alerts from public;
+grant execute on function observability.evaluate_alerts to service_role;

@@ -11,9 +11,9 @@ as $$
   select 15;
 $$;
 
-comment on function observability_internal.max_notification_attempts() is 'Attempts before a message is dead: about five hours with the delays below.';
-
-grant execute on function observability_internal.max_notification_attempts() to service_role;
+comment on function observability_internal.max_notification_attempts is 'Attempts before a message is dead: about five hours with the delays below.';
+revoke execute on function observability_internal.max_notification_attempts from public;
+grant execute on function observability_internal.max_notification_attempts to service_role;
 
 -- Waits of 5 s, 10 s, 20 s … at most an hour; the upper half of each is random, so that retries do not come in step.
 create function observability_internal.notification_delay(attempts integer) returns interval
@@ -25,9 +25,9 @@ as $$
   select make_interval(secs => least(5 * 2 ^ (attempts - 1), 3600) * (0.5 + random() / 2));
 $$;
 
-comment on function observability_internal.notification_delay(integer) is 'How long to wait after so many failed attempts.';
-
-grant execute on function observability_internal.notification_delay(integer) to service_role;
+comment on function observability_internal.notification_delay is 'How long to wait after so many failed attempts.';
+revoke execute on function observability_internal.notification_delay from public;
+grant execute on function observability_internal.notification_delay to service_role;
 
 create function observability_internal.has_vault() returns boolean
 language sql
@@ -42,9 +42,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.has_vault() is 'Whether Supabase Vault is present.';
-
-grant execute on function observability_internal.has_vault() to authenticated, service_role;
+comment on function observability_internal.has_vault is 'Whether Supabase Vault is present.';
+revoke execute on function observability_internal.has_vault from public;
+grant execute on function observability_internal.has_vault to authenticated, service_role;
 
 -- Security definer: the worker's role may not read Vault everywhere; this gives it the channels' own secrets only.
 create function observability_internal.read_channel_vault(vault_id uuid) returns jsonb
@@ -66,9 +66,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.read_channel_vault(uuid) is 'Address and signing secret of a channel from Supabase Vault; null where there is none.';
-
-grant execute on function observability_internal.read_channel_vault(uuid) to service_role;
+comment on function observability_internal.read_channel_vault is 'Address and signing secret of a channel from Supabase Vault; null where there is none.';
+revoke execute on function observability_internal.read_channel_vault from public;
+grant execute on function observability_internal.read_channel_vault to service_role;
 
 create function observability.claim_notifications(
   worker text, max_count integer default 20, lease_s integer default 60, as_of timestamptz default null
@@ -101,7 +101,7 @@ begin
         else 'the worker vanished during the last attempt'
       end as reason
     from observability_internal.notifications as n
-    left join observability.notification_channels as c on n.channel_id = c.channel_id
+    left join observability_internal.notification_channels as c on n.channel_id = c.channel_id
     left join observability_internal.channel_secrets as s on n.channel_id = s.channel_id
     where n.state = 'pending' and coalesce(n.leased_until, '-infinity') <= v_now
       and (
@@ -140,7 +140,7 @@ begin
         due.*, row_number() over (partition by due.channel_id order by due.next_attempt_at, due.notification_id) as place
       from due
     ) as d
-    inner join observability.notification_channels as c on d.channel_id = c.channel_id
+    inner join observability_internal.notification_channels as c on d.channel_id = c.channel_id
     left join spent as s on d.channel_id = s.channel_id
     where d.place <= c.max_per_minute - coalesce(s.attempts, 0)
   ),
@@ -176,16 +176,16 @@ begin
     )
   into v_claimed
   from claimed as n
-  inner join observability.notification_channels as c on n.channel_id = c.channel_id
+  inner join observability_internal.notification_channels as c on n.channel_id = c.channel_id
   inner join observability_internal.channel_secrets as s on n.channel_id = s.channel_id
   cross join lateral (select observability_internal.read_channel_vault(s.vault_id) as secret) as v;
   return v_claimed;
 end;
 $$;
 
-comment on function observability.claim_notifications(text, integer, integer, timestamptz) is 'Leases due messages to a worker at each channel''s rate: [{notification_id, idempotency_key, attempt, event, channel_name, kind, payload, sealed, target_url, signing_secret}].';
-
-grant execute on function observability.claim_notifications(text, integer, integer, timestamptz) to service_role;
+comment on function observability.claim_notifications is 'Leases due messages to a worker at each channel''s rate: [{notification_id, idempotency_key, attempt, event, channel_name, kind, payload, sealed, target_url, signing_secret}].';
+revoke execute on function observability.claim_notifications from public;
+grant execute on function observability.claim_notifications to service_role;
 
 create function observability.finish_notification(
   notification_id bigint, worker text, ok boolean, error text default null, is_final boolean default false,
@@ -237,9 +237,9 @@ begin
 end;
 $$;
 
-comment on function observability.finish_notification(bigint, text, boolean, text, boolean, timestamptz) is 'Records how an attempt ended: sent; pending again after a growing delay; or dead, at once where the failure is final.';
-
-grant execute on function observability.finish_notification(bigint, text, boolean, text, boolean, timestamptz) to service_role;
+comment on function observability.finish_notification is 'Records how an attempt ended: sent; pending again after a growing delay; or dead, at once where the failure is final.';
+revoke execute on function observability.finish_notification from public;
+grant execute on function observability.finish_notification to service_role;
 
 -- Security definer: ops may send a dead message again without a right to write the outbox.
 create function observability.resend_notification(notification_id bigint) returns boolean
@@ -258,9 +258,9 @@ begin
 end;
 $$;
 
-comment on function observability.resend_notification(bigint) is 'Puts a dead message back into the outbox, with the same idempotency key. Ops only. False where none was dead.';
-
-grant execute on function observability.resend_notification(bigint) to authenticated, service_role;
+comment on function observability.resend_notification is 'Puts a dead message back into the outbox, with the same idempotency key. Ops only. False where none was dead.';
+revoke execute on function observability.resend_notification from public;
+grant execute on function observability.resend_notification to authenticated, service_role;
 
 -- Security definer: ops may try a channel without a right to write the outbox.
 create function observability.send_test_notification(channel_id bigint default null, rule_id bigint default null)
@@ -272,7 +272,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_rule observability.alert_rules;
+  v_rule observability_internal.alert_rules;
   v_sent jsonb;
 begin
   perform observability_internal.require_access('{ops,service}');
@@ -280,16 +280,16 @@ begin
     raise exception 'a test is of a channel or of a rule' using errcode = '22023';
   end if;
   if send_test_notification.rule_id is not null then
-    select * into v_rule from observability.alert_rules as r where r.rule_id = send_test_notification.rule_id;
+    select * into v_rule from observability_internal.alert_rules as r where r.rule_id = send_test_notification.rule_id;
     if not found then
       raise exception 'there is no rule %', send_test_notification.rule_id using errcode = '22023';
     end if;
   end if;
   with targets as (
     select c.*
-    from observability.notification_channels as c
+    from observability_internal.notification_channels as c
     where c.channel_id = send_test_notification.channel_id or exists (
-      select from observability.alert_rule_channels as rc
+      select from observability_internal.alert_rule_channels as rc
       where rc.rule_id = send_test_notification.rule_id and rc.channel_id = c.channel_id
     )
   ),
@@ -311,9 +311,9 @@ begin
 end;
 $$;
 
-comment on function observability.send_test_notification(bigint, bigint) is 'Writes a marked test message for a channel, or for every channel of a rule: [{notification_id, channel_name}]. Ops only.';
-
-grant execute on function observability.send_test_notification(bigint, bigint) to authenticated, service_role;
+comment on function observability.send_test_notification is 'Writes a marked test message for a channel, or for every channel of a rule: [{notification_id, channel_name}]. Ops only.';
+revoke execute on function observability.send_test_notification from public;
+grant execute on function observability.send_test_notification to authenticated, service_role;
 
 create function observability.get_notification_states(notification_ids jsonb) returns jsonb
 language sql
@@ -329,6 +329,6 @@ as $$
   where n.notification_id in (select e.number::bigint from jsonb_array_elements_text(notification_ids) as e (number));
 $$;
 
-comment on function observability.get_notification_states(jsonb) is 'What became of messages: [{notification_id, channel_name, state, attempts, last_error}].';
-
-grant execute on function observability.get_notification_states(jsonb) to authenticated, service_role;
+comment on function observability.get_notification_states is 'What became of messages: [{notification_id, channel_name, state, attempts, last_error}].';
+revoke execute on function observability.get_notification_states from public;
+grant execute on function observability.get_notification_states to authenticated, service_role;

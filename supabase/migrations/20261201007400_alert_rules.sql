@@ -20,11 +20,11 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_keys(jsonb, text[], text) is 'Refuses (22023) what is not an object, and a key that is not in the list.';
+comment on function observability_internal.check_keys is 'Refuses (22023) what is not an object, and a key that is not in the list.';
+revoke execute on function observability_internal.check_keys from public;
+grant execute on function observability_internal.check_keys to authenticated, service_role;
 
-grant execute on function observability_internal.check_keys(jsonb, text[], text) to authenticated, service_role;
-
-create function observability_internal.describe_rule(rule observability.alert_rules) returns jsonb
+create function observability_internal.describe_rule(rule observability_internal.alert_rules) returns jsonb
 language sql
 stable
 security invoker
@@ -43,7 +43,7 @@ as $$
     'is_managed', rule.is_managed,
     'channels', (
       select coalesce(jsonb_agg(rc.channel_id order by rc.channel_id), '[]')
-      from observability.alert_rule_channels as rc
+      from observability_internal.alert_rule_channels as rc
       where rc.rule_id = rule.rule_id
     ),
     'created_at', rule.created_at, 'created_by', rule.created_by, 'updated_at', rule.updated_at,
@@ -61,7 +61,7 @@ as $$
     'value', trim_scale(s.value)::text, 'sample_count', s.sample_count, 'evaluated_at', s.evaluated_at,
     'last_error', s.last_error, 'last_error_at', s.last_error_at,
     'silenced_until', (
-      select max(q.ends_at) from observability.alert_silences as q
+      select max(q.ends_at) from observability_internal.alert_silences as q
       where q.rule_id = rule.rule_id and q.group_key is null and q.ends_at > now()
     )
   )
@@ -69,9 +69,9 @@ as $$
   left join observability_internal.alert_states as s on s.rule_id = rule.rule_id and s.group_key = '';
 $$;
 
-comment on function observability_internal.describe_rule(observability.alert_rules) is 'A rule with its channels and where it stands; decimals as text.';
-
-grant execute on function observability_internal.describe_rule(observability.alert_rules) to authenticated, service_role;
+comment on function observability_internal.describe_rule is 'A rule with its channels and where it stands; decimals as text.';
+revoke execute on function observability_internal.describe_rule from public;
+grant execute on function observability_internal.describe_rule to authenticated, service_role;
 
 create function observability_internal.normalize_scope(scope jsonb) returns jsonb
 language sql
@@ -95,19 +95,19 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.normalize_scope(jsonb) is 'A scope with every name in a list and without empty dimensions.';
+comment on function observability_internal.normalize_scope is 'A scope with every name in a list and without empty dimensions.';
+revoke execute on function observability_internal.normalize_scope from public;
+grant execute on function observability_internal.normalize_scope to authenticated, service_role;
 
-grant execute on function observability_internal.normalize_scope(jsonb) to authenticated, service_role;
-
-create function observability_internal.read_rule(document jsonb, base observability.alert_rules)
-returns observability.alert_rules
+create function observability_internal.read_rule(document jsonb, base observability_internal.alert_rules)
+returns observability_internal.alert_rules
 language plpgsql
 immutable
 security invoker
 set search_path = ''
 as $$
 declare
-  v_rule observability.alert_rules;
+  v_rule observability_internal.alert_rules;
 begin
   perform observability_internal.check_keys(
     document,
@@ -127,9 +127,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.read_rule(jsonb, observability.alert_rules) is 'The rule that a document describes, over another one or over the defaults; refuses unknown keys.';
-
-grant execute on function observability_internal.read_rule(jsonb, observability.alert_rules) to authenticated, service_role;
+comment on function observability_internal.read_rule is 'The rule that a document describes, over another one or over the defaults; refuses unknown keys.';
+revoke execute on function observability_internal.read_rule from public;
+grant execute on function observability_internal.read_rule to authenticated, service_role;
 
 create function observability_internal.set_rule_channels(rule_id bigint, channels jsonb) returns void
 language plpgsql
@@ -142,17 +142,17 @@ begin
   if jsonb_typeof(channels) is distinct from 'array' then
     raise exception 'channels is a list of channel ids' using errcode = '22023';
   end if;
-  delete from observability.alert_rule_channels as rc
+  delete from observability_internal.alert_rule_channels as rc
   where rc.rule_id = set_rule_channels.rule_id and not channels @> to_jsonb(rc.channel_id);
-  insert into observability.alert_rule_channels (rule_id, channel_id)
+  insert into observability_internal.alert_rule_channels (rule_id, channel_id)
   select set_rule_channels.rule_id, element.id::bigint from jsonb_array_elements_text(channels) as element (id)
   on conflict do nothing;
 end;
 $$;
 
-comment on function observability_internal.set_rule_channels(bigint, jsonb) is 'Makes these the channels of a rule.';
-
-grant execute on function observability_internal.set_rule_channels(bigint, jsonb) to authenticated, service_role;
+comment on function observability_internal.set_rule_channels is 'Makes these the channels of a rule.';
+revoke execute on function observability_internal.set_rule_channels from public;
+grant execute on function observability_internal.set_rule_channels to authenticated, service_role;
 
 create function observability.save_alert_rule(rule jsonb) returns jsonb
 language plpgsql
@@ -162,12 +162,12 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_row observability.alert_rules;
+  v_row observability_internal.alert_rules;
 begin
   perform observability_internal.require_access('{ops,service}');
   if rule ->> 'rule_id' is null then
     v_row := observability_internal.read_rule(rule, null);
-    insert into observability.alert_rules as r (
+    insert into observability_internal.alert_rules as r (
       name, metric, window_s, period, timezone, comparator, threshold, critical_threshold, resolve_threshold, for_s,
       minimum_sample, scope, group_by, group_limit, no_data, renotify_s, severity, is_enabled, budget_id
     )
@@ -179,7 +179,7 @@ begin
     )
     returning r.* into v_row;
   else
-    select * into v_row from observability.alert_rules as r where r.rule_id = (rule ->> 'rule_id')::bigint for update;
+    select * into v_row from observability_internal.alert_rules as r where r.rule_id = (rule ->> 'rule_id')::bigint for update;
     if not found then
       raise exception 'there is no rule %', left(rule ->> 'rule_id', 20) using errcode = '22023';
     end if;
@@ -187,7 +187,7 @@ begin
       raise exception 'this rule belongs to a budget: change the budget' using errcode = '22023';
     end if;
     v_row := observability_internal.read_rule(rule, v_row);
-    update observability.alert_rules as r
+    update observability_internal.alert_rules as r
     set
       name = v_row.name, metric = v_row.metric, window_s = v_row.window_s, period = v_row.period,
       timezone = v_row.timezone, comparator = v_row.comparator, threshold = v_row.threshold,
@@ -205,9 +205,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_alert_rule(jsonb) is 'Adds a rule, or changes the given keys of the one with this rule_id. Ops only. Returns the rule.';
-
-grant execute on function observability.save_alert_rule(jsonb) to authenticated, service_role;
+comment on function observability.save_alert_rule is 'Adds a rule, or changes the given keys of the one with this rule_id. Ops only. Returns the rule.';
+revoke execute on function observability.save_alert_rule from public;
+grant execute on function observability.save_alert_rule to authenticated, service_role;
 
 create function observability.delete_alert_rule(rule_id bigint) returns boolean
 language plpgsql
@@ -218,14 +218,14 @@ as $$
 #variable_conflict use_column
 begin
   perform observability_internal.require_access('{ops,service}');
-  delete from observability.alert_rules as r where r.rule_id = delete_alert_rule.rule_id;
+  delete from observability_internal.alert_rules as r where r.rule_id = delete_alert_rule.rule_id;
   return found;
 end;
 $$;
 
-comment on function observability.delete_alert_rule(bigint) is 'Deletes a rule and ends what it has firing; its alerts stay. Ops only. True when there was one.';
-
-grant execute on function observability.delete_alert_rule(bigint) to authenticated, service_role;
+comment on function observability.delete_alert_rule is 'Deletes a rule and ends what it has firing; its alerts stay. Ops only. True when there was one.';
+revoke execute on function observability.delete_alert_rule from public;
+grant execute on function observability.delete_alert_rule to authenticated, service_role;
 
 create function observability.get_outside_rules() returns jsonb
 language sql
@@ -234,15 +234,15 @@ security invoker
 set search_path = ''
 as $$
   select coalesce(jsonb_agg(observability_internal.describe_rule(r) order by r.rule_id), '[]')
-  from observability.alert_rules as r
+  from observability_internal.alert_rules as r
   where r.is_enabled and r.metric in ('anomaly', 'budget_forecast');
 $$;
 
-comment on function observability.get_outside_rules() is 'The rules whose values the worker computes and writes by record_metric_values.';
+comment on function observability.get_outside_rules is 'The rules whose values the worker computes and writes by record_metric_values.';
+revoke execute on function observability.get_outside_rules from public;
+grant execute on function observability.get_outside_rules to service_role;
 
-grant execute on function observability.get_outside_rules() to service_role;
-
-create function observability_internal.describe_budget(budget observability.budgets) returns jsonb
+create function observability_internal.describe_budget(budget observability_internal.budgets) returns jsonb
 language sql
 stable
 security invoker
@@ -255,31 +255,31 @@ as $$
     'created_by', budget.created_by, 'updated_at', budget.updated_at, 'updated_by', budget.updated_by,
     'channels', (
       select coalesce(jsonb_agg(distinct rc.channel_id), '[]')
-      from observability.alert_rule_channels as rc
-      inner join observability.alert_rules as r on rc.rule_id = r.rule_id
+      from observability_internal.alert_rule_channels as rc
+      inner join observability_internal.alert_rules as r on rc.rule_id = r.rule_id
       where r.budget_id = budget.budget_id and r.is_managed
     ),
     'used', (
       select trim_scale(s.value)::text
       from observability_internal.alert_states as s
-      inner join observability.alert_rules as r on s.rule_id = r.rule_id
+      inner join observability_internal.alert_rules as r on s.rule_id = r.rule_id
       where r.budget_id = budget.budget_id and r.is_managed and r.metric = 'budget_used' and s.group_key = ''
     ),
     'forecast', (
       select trim_scale(round(s.value, 6))::text
       from observability_internal.alert_states as s
-      inner join observability.alert_rules as r on s.rule_id = r.rule_id
+      inner join observability_internal.alert_rules as r on s.rule_id = r.rule_id
       where r.budget_id = budget.budget_id and r.is_managed and r.metric = 'budget_forecast' and s.group_key = ''
     )
   );
 $$;
 
-comment on function observability_internal.describe_budget(observability.budgets) is 'A budget with its channels and the shares of it that are used and expected; decimals as text.';
-
-grant execute on function observability_internal.describe_budget(observability.budgets) to authenticated, service_role;
+comment on function observability_internal.describe_budget is 'A budget with its channels and the shares of it that are used and expected; decimals as text.';
+revoke execute on function observability_internal.describe_budget from public;
+grant execute on function observability_internal.describe_budget to authenticated, service_role;
 
 create function observability_internal.keep_budget_rule(
-  budget observability.budgets, metric text, is_wanted boolean, channels jsonb
+  budget observability_internal.budgets, metric text, is_wanted boolean, channels jsonb
 ) returns void
 language plpgsql
 volatile
@@ -293,18 +293,18 @@ declare
   v_steps constant numeric[] := case metric when 'budget_used' then budget.steps end;
 begin
   if not is_wanted then
-    delete from observability.alert_rules as r
+    delete from observability_internal.alert_rules as r
     where r.budget_id = budget.budget_id and r.metric = keep_budget_rule.metric and r.is_managed;
     return;
   end if;
-  update observability.alert_rules as r
+  update observability_internal.alert_rules as r
   set
     name = v_name, threshold = coalesce(v_steps[1], budget.forecast_step), steps = v_steps, scope = budget.scope,
     period = budget.period, timezone = budget.timezone, is_enabled = budget.is_enabled
   where r.budget_id = budget.budget_id and r.metric = keep_budget_rule.metric and r.is_managed
   returning r.rule_id into v_rule_id;
   if not found then
-    insert into observability.alert_rules as r (
+    insert into observability_internal.alert_rules as r (
       name, metric, window_s, period, timezone, threshold, steps, scope, is_enabled, budget_id, is_managed
     )
     values (
@@ -320,9 +320,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.keep_budget_rule(observability.budgets, text, boolean, jsonb) is 'Makes a budget''s rule what the budget says, or removes it.';
-
-grant execute on function observability_internal.keep_budget_rule(observability.budgets, text, boolean, jsonb) to authenticated, service_role;
+comment on function observability_internal.keep_budget_rule is 'Makes a budget''s rule what the budget says, or removes it.';
+revoke execute on function observability_internal.keep_budget_rule from public;
+grant execute on function observability_internal.keep_budget_rule to authenticated, service_role;
 
 create function observability.save_budget(budget jsonb) returns jsonb
 language plpgsql
@@ -332,7 +332,7 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_row observability.budgets;
+  v_row observability_internal.budgets;
   v_channels constant jsonb := budget -> 'channels';
 begin
   perform observability_internal.require_access('{ops,service}');
@@ -340,7 +340,7 @@ begin
     budget, '{budget_id,name,amount,period,timezone,scope,steps,forecast_step,is_enabled,channels}', 'budget'
   );
   if budget ->> 'budget_id' is not null then
-    select * into v_row from observability.budgets as b where b.budget_id = (budget ->> 'budget_id')::bigint for update;
+    select * into v_row from observability_internal.budgets as b where b.budget_id = (budget ->> 'budget_id')::bigint for update;
     if not found then
       raise exception 'there is no budget %', left(budget ->> 'budget_id', 20) using errcode = '22023';
     end if;
@@ -353,14 +353,14 @@ begin
   );
   v_row.scope := observability_internal.normalize_scope(v_row.scope);
   if v_row.budget_id is null then
-    insert into observability.budgets as b (name, amount, period, timezone, scope, steps, forecast_step, is_enabled)
+    insert into observability_internal.budgets as b (name, amount, period, timezone, scope, steps, forecast_step, is_enabled)
     values (
       v_row.name, v_row.amount, v_row.period, v_row.timezone, v_row.scope, v_row.steps, v_row.forecast_step,
       v_row.is_enabled
     )
     returning b.* into v_row;
   else
-    update observability.budgets as b
+    update observability_internal.budgets as b
     set
       name = v_row.name, amount = v_row.amount, period = v_row.period, timezone = v_row.timezone, scope = v_row.scope,
       steps = v_row.steps, forecast_step = v_row.forecast_step, is_enabled = v_row.is_enabled
@@ -373,9 +373,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_budget(jsonb) is 'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the budget.';
-
-grant execute on function observability.save_budget(jsonb) to authenticated, service_role;
+comment on function observability.save_budget is 'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the budget.';
+revoke execute on function observability.save_budget from public;
+grant execute on function observability.save_budget to authenticated, service_role;
 
 create function observability.delete_budget(budget_id bigint) returns boolean
 language plpgsql
@@ -386,11 +386,11 @@ as $$
 #variable_conflict use_column
 begin
   perform observability_internal.require_access('{ops,service}');
-  delete from observability.budgets as b where b.budget_id = delete_budget.budget_id;
+  delete from observability_internal.budgets as b where b.budget_id = delete_budget.budget_id;
   return found;
 end;
 $$;
 
-comment on function observability.delete_budget(bigint) is 'Deletes a budget with its rules; its alerts stay. Ops only. True when there was one.';
-
-grant execute on function observability.delete_budget(bigint) to authenticated, service_role;
+comment on function observability.delete_budget is 'Deletes a budget with its rules; its alerts stay. Ops only. True when there was one.';
+revoke execute on function observability.delete_budget from public;
+grant execute on function observability.delete_budget to authenticated, service_role;

@@ -1,7 +1,7 @@
 -- How ops edit the channels that messages go to.
 -- Locks: none; it only creates.
 
-create function observability_internal.describe_channel(channel observability.notification_channels) returns jsonb
+create function observability_internal.describe_channel(channel observability_internal.notification_channels) returns jsonb
 language sql
 stable
 security invoker
@@ -15,9 +15,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.describe_channel(observability.notification_channels) is 'A channel as ops see it: of the address only the host.';
-
-grant execute on function observability_internal.describe_channel(observability.notification_channels) to authenticated, service_role;
+comment on function observability_internal.describe_channel is 'A channel as ops see it: of the address only the host.';
+revoke execute on function observability_internal.describe_channel from public;
+grant execute on function observability_internal.describe_channel to authenticated, service_role;
 
 -- Security definer: the address and the secret go where ops can write but nobody in the app can read.
 create function observability_internal.set_channel_target(
@@ -70,7 +70,7 @@ begin
   if v_old.vault_id is not null then
     execute format('delete from %I.secrets where id = $1', 'vault') using v_old.vault_id;
   end if;
-  update observability.notification_channels as c
+  update observability_internal.notification_channels as c
   set target_hint = coalesce(
     set_channel_target.target_hint,
     case c.kind
@@ -82,9 +82,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.set_channel_target(bigint, text, text, text, text) is 'Stores a channel''s address and secret, sealed by the caller or in Supabase Vault; nothing given keeps what is there. Ops only.';
-
-grant execute on function observability_internal.set_channel_target(bigint, text, text, text, text) to authenticated, service_role;
+comment on function observability_internal.set_channel_target is 'Stores a channel''s address and secret, sealed by the caller or in Supabase Vault; nothing given keeps what is there. Ops only.';
+revoke execute on function observability_internal.set_channel_target from public;
+grant execute on function observability_internal.set_channel_target to authenticated, service_role;
 
 create function observability.save_notification_channel(channel jsonb) returns jsonb
 language plpgsql
@@ -95,7 +95,7 @@ as $$
 #variable_conflict use_column
 declare
   v_secrets constant text[] := array['target_url', 'signing_secret', 'sealed', 'target_hint'];
-  v_row observability.notification_channels;
+  v_row observability_internal.notification_channels;
   v_secret text := channel ->> 'signing_secret';
   v_own_secret text;
 begin
@@ -105,10 +105,10 @@ begin
   );
   if channel ->> 'channel_id' is null then
     v_row := jsonb_populate_record(
-      null::observability.notification_channels,
+      null::observability_internal.notification_channels,
       '{"kind": "webhook", "is_enabled": true, "max_per_minute": 60}'::jsonb || (channel - v_secrets)
     );
-    insert into observability.notification_channels as c (name, kind, max_per_minute, is_enabled)
+    insert into observability_internal.notification_channels as c (name, kind, max_per_minute, is_enabled)
     values (v_row.name, v_row.kind, v_row.max_per_minute, v_row.is_enabled)
     returning c.* into v_row;
     if v_secret is null and channel ->> 'sealed' is null and v_row.kind = 'webhook' then
@@ -118,14 +118,14 @@ begin
     end if;
   else
     select * into v_row
-    from observability.notification_channels as c
+    from observability_internal.notification_channels as c
     where c.channel_id = (channel ->> 'channel_id')::bigint
     for update;
     if not found then
       raise exception 'there is no channel %', left(channel ->> 'channel_id', 20) using errcode = '22023';
     end if;
     v_row := jsonb_populate_record(v_row, channel - v_secrets);
-    update observability.notification_channels as c
+    update observability_internal.notification_channels as c
     set name = v_row.name, kind = v_row.kind, max_per_minute = v_row.max_per_minute, is_enabled = v_row.is_enabled
     where c.channel_id = v_row.channel_id
     returning c.* into v_row;
@@ -134,16 +134,16 @@ begin
     v_row.channel_id, channel ->> 'target_url', v_secret, channel ->> 'sealed', channel ->> 'target_hint'
   );
   select * into strict v_row
-  from observability.notification_channels as c
+  from observability_internal.notification_channels as c
   where c.channel_id = v_row.channel_id;
   return observability_internal.describe_channel(v_row)
     || case when v_own_secret is null then '{}'::jsonb else jsonb_build_object('signing_secret', v_own_secret) end;
 end;
 $$;
 
-comment on function observability.save_notification_channel(jsonb) is 'Adds a channel, or changes the given keys of the one with this channel_id. Ops only. The address comes sealed, or goes to Supabase Vault. Returns the channel; a signing secret made here is shown this once.';
-
-grant execute on function observability.save_notification_channel(jsonb) to authenticated, service_role;
+comment on function observability.save_notification_channel is 'Adds a channel, or changes the given keys of the one with this channel_id. Ops only. The address comes sealed, or goes to Supabase Vault. Returns the channel; a signing secret made here is shown this once.';
+revoke execute on function observability.save_notification_channel from public;
+grant execute on function observability.save_notification_channel to authenticated, service_role;
 
 create function observability.delete_notification_channel(channel_id bigint) returns boolean
 language plpgsql
@@ -154,11 +154,11 @@ as $$
 #variable_conflict use_column
 begin
   perform observability_internal.require_access('{ops,service}');
-  delete from observability.notification_channels as c where c.channel_id = delete_notification_channel.channel_id;
+  delete from observability_internal.notification_channels as c where c.channel_id = delete_notification_channel.channel_id;
   return found;
 end;
 $$;
 
-comment on function observability.delete_notification_channel(bigint) is 'Deletes a channel with its secret; rules lose it, waiting messages die. Ops only. True when there was one.';
-
-grant execute on function observability.delete_notification_channel(bigint) to authenticated, service_role;
+comment on function observability.delete_notification_channel is 'Deletes a channel with its secret; rules lose it, waiting messages die. Ops only. True when there was one.';
+revoke execute on function observability.delete_notification_channel from public;
+grant execute on function observability.delete_notification_channel to authenticated, service_role;

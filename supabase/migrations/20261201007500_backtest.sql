@@ -2,7 +2,7 @@
 -- Locks: none; it only creates.
 
 create function observability_internal.backtest_cells(
-  rule observability.alert_rules, from_time timestamptz, to_time timestamptz, step interval
+  rule observability_internal.alert_rules, from_time timestamptz, to_time timestamptz, step interval
 ) returns table (group_key text, bucket timestamptz, amount numeric, base numeric, sample numeric, critical numeric, resolve numeric)
 language plpgsql
 stable
@@ -106,12 +106,12 @@ begin
 end;
 $$;
 
-comment on function observability_internal.backtest_cells(observability.alert_rules, timestamptz, timestamptz, interval) is 'What a rule counts, by group and step: for a quantile, how many calls lie beyond each of its thresholds.';
-
-grant execute on function observability_internal.backtest_cells(observability.alert_rules, timestamptz, timestamptz, interval) to authenticated, service_role;
+comment on function observability_internal.backtest_cells is 'What a rule counts, by group and step: for a quantile, how many calls lie beyond each of its thresholds.';
+revoke execute on function observability_internal.backtest_cells from public;
+grant execute on function observability_internal.backtest_cells to authenticated, service_role;
 
 create function observability_internal.backtest_points(
-  rule observability.alert_rules, from_time timestamptz, to_time timestamptz, step interval
+  rule observability_internal.alert_rules, from_time timestamptz, to_time timestamptz, step interval
 ) returns table (group_key text, moment timestamptz, value numeric, sample numeric, level integer, is_held boolean)
 language plpgsql
 stable
@@ -203,18 +203,18 @@ begin
 end;
 $$;
 
-comment on function observability_internal.backtest_points(observability.alert_rules, timestamptz, timestamptz, interval) is 'A rule''s figure at every moment at which it changes; level is null where nothing is breached, is_held keeps an alert firing.';
+comment on function observability_internal.backtest_points is 'A rule''s figure at every moment at which it changes; level is null where nothing is breached, is_held keeps an alert firing.';
+revoke execute on function observability_internal.backtest_points from public;
+grant execute on function observability_internal.backtest_points to authenticated, service_role;
 
-grant execute on function observability_internal.backtest_points(observability.alert_rules, timestamptz, timestamptz, interval) to authenticated, service_role;
-
-create function observability_internal.draft_rule(rule jsonb) returns observability.alert_rules
+create function observability_internal.draft_rule(rule jsonb) returns observability_internal.alert_rules
 language plpgsql
 volatile
 security invoker
 set search_path = ''
 as $$
 declare
-  v_rule observability.alert_rules;
+  v_rule observability_internal.alert_rules;
   v_saved jsonb;
 begin
   -- Saved and taken back: so a draft is checked exactly as a rule is.
@@ -223,7 +223,7 @@ begin
       (rule - '{rule_id,channels}'::text[]) || jsonb_build_object('name', gen_random_uuid()::text, 'is_enabled', false)
     );
     select * into strict v_rule
-    from observability.alert_rules as r
+    from observability_internal.alert_rules as r
     where r.rule_id = (v_saved ->> 'rule_id')::bigint;
     raise exception 'taken back' using errcode = 'TR001';
   exception
@@ -234,9 +234,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.draft_rule(jsonb) is 'The rule that a document describes, checked as if it were saved.';
-
-grant execute on function observability_internal.draft_rule(jsonb) to authenticated, service_role;
+comment on function observability_internal.draft_rule is 'The rule that a document describes, checked as if it were saved.';
+revoke execute on function observability_internal.draft_rule from public;
+grant execute on function observability_internal.draft_rule to authenticated, service_role;
 
 create function observability.backtest_rule(rule jsonb, days integer default 30, as_of timestamptz default null) returns jsonb
 language plpgsql
@@ -248,7 +248,7 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_rule observability.alert_rules;
+  v_rule observability_internal.alert_rules;
   v_to constant timestamptz := date_trunc('minute', coalesce(backtest_rule.as_of, clock_timestamp()));
   v_from constant timestamptz := v_to - make_interval(days => days);
   v_step interval;
@@ -349,6 +349,6 @@ begin
 end;
 $$;
 
-comment on function observability.backtest_rule(jsonb, integer, timestamptz) is 'When a drafted rule would have fired over the last days (1 to 90): {firing_count, firing_s, firings, series, step_s}. Ops only; nothing is saved.';
-
-grant execute on function observability.backtest_rule(jsonb, integer, timestamptz) to authenticated, service_role;
+comment on function observability.backtest_rule is 'When a drafted rule would have fired over the last days (1 to 90): {firing_count, firing_s, firings, series, step_s}. Ops only; nothing is saved.';
+revoke execute on function observability.backtest_rule from public;
+grant execute on function observability.backtest_rule to authenticated, service_role;

@@ -15,9 +15,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.scope_meets(jsonb, jsonb) is 'Whether a scope and the page''s filters have calls in common.';
-
-grant execute on function observability_internal.scope_meets(jsonb, jsonb) to authenticated, service_role;
+comment on function observability_internal.scope_meets is 'Whether a scope and the page''s filters have calls in common.';
+revoke execute on function observability_internal.scope_meets from public;
+grant execute on function observability_internal.scope_meets to authenticated, service_role;
 
 create function observability.get_alerts(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
@@ -43,14 +43,14 @@ begin
           observability_internal.describe_alert(a) || jsonb_build_object(
             'current_value', trim_scale(s.value)::text, 'evaluated_at', s.evaluated_at,
             'silenced_until', (
-              select max(q.ends_at) from observability.alert_silences as q
+              select max(q.ends_at) from observability_internal.alert_silences as q
               where q.rule_id = a.rule_id and (q.group_key is null or q.group_key = a.group_key) and q.ends_at > now()
             )
           )
           order by a.severity, a.started_at desc, a.alert_id desc
         ), '[]'
       )
-      from observability.alerts as a
+      from observability_internal.alerts as a
       left join observability_internal.alert_states as s on a.rule_id = s.rule_id and a.group_key = s.group_key
       where a.state = 'firing' and observability_internal.scope_meets(a.scope, filters)
     ),
@@ -60,7 +60,7 @@ begin
       )
       from (
         select past.*
-        from observability.alerts as past
+        from observability_internal.alerts as past
         where past.state = 'resolved' and past.started_at < get_alerts.to_time
           and past.resolved_at >= get_alerts.from_time and observability_internal.scope_meets(past.scope, filters)
         order by past.started_at desc, past.alert_id desc
@@ -75,7 +75,7 @@ begin
         'mean_time_to_resolve_s', round(extract(epoch from avg(a.resolved_at - a.started_at) filter (where a.resolution = 'recovered'))),
         'recovered', count(*) filter (where a.resolution = 'recovered')
       )
-      from observability.alerts as a
+      from observability_internal.alerts as a
       where a.started_at >= get_alerts.from_time and a.started_at < get_alerts.to_time
         and observability_internal.scope_meets(a.scope, filters)
     ),
@@ -84,7 +84,7 @@ begin
         'value', trim_scale(t.value)::text, 'threshold', t.threshold::text
       ) order by t.transition_id desc), '[]')
       from (
-        select recent.* from observability.alert_transitions as recent
+        select recent.* from observability_internal.alert_transitions as recent
         where recent.occurred_at >= get_alerts.from_time and recent.occurred_at < get_alerts.to_time
         order by recent.transition_id desc
         limit v_limit
@@ -92,8 +92,8 @@ begin
     ),
     'silences', (
       select coalesce(jsonb_agg(to_jsonb(q) || jsonb_build_object('rule_name', r.name) order by q.ends_at), '[]')
-      from observability.alert_silences as q
-      inner join observability.alert_rules as r on q.rule_id = r.rule_id
+      from observability_internal.alert_silences as q
+      inner join observability_internal.alert_rules as r on q.rule_id = r.rule_id
       where q.ends_at > now()
     ),
     'outbox', (
@@ -112,7 +112,7 @@ begin
       from (
         select sent.*, a.rule_name
         from observability_internal.notifications as sent
-        left join observability.alerts as a on sent.alert_id = a.alert_id
+        left join observability_internal.alerts as a on sent.alert_id = a.alert_id
         where (
           sent.state = 'pending' or sent.created_at >= get_alerts.from_time and sent.created_at < get_alerts.to_time
         ) and (a.alert_id is null or observability_internal.scope_meets(a.scope, filters))
@@ -122,16 +122,16 @@ begin
     ),
     'rules', (
       select coalesce(jsonb_agg(observability_internal.describe_rule(r) order by r.name), '[]')
-      from observability.alert_rules as r
+      from observability_internal.alert_rules as r
       where observability_internal.scope_meets(r.scope, filters)
     )
   );
 end;
 $$;
 
-comment on function observability.get_alerts(timestamptz, timestamptz, jsonb) is 'The Alerts page: {access, firing, history, times, transitions, silences, outbox, rules}; filters by scope and limit (100). Members get empty lists.';
-
-grant execute on function observability.get_alerts(timestamptz, timestamptz, jsonb) to authenticated, service_role;
+comment on function observability.get_alerts is 'The Alerts page: {access, firing, history, times, transitions, silences, outbox, rules}; filters by scope and limit (100). Members get empty lists.';
+revoke execute on function observability.get_alerts from public;
+grant execute on function observability.get_alerts to authenticated, service_role;
 
 create function observability.get_settings() returns jsonb
 language plpgsql
@@ -150,20 +150,20 @@ begin
     'access', v_access,
     'members', (
       select coalesce(jsonb_agg(to_jsonb(m) order by m.added_at, m.user_id), '[]')
-      from observability.members as m
+      from observability_internal.members as m
       where v_access in ('ops', 'service')
     ),
     'rules', (
       select coalesce(jsonb_agg(observability_internal.describe_rule(r) order by r.name), '[]')
-      from observability.alert_rules as r
+      from observability_internal.alert_rules as r
     ),
     'budgets', (
       select coalesce(jsonb_agg(observability_internal.describe_budget(b) order by b.name), '[]')
-      from observability.budgets as b
+      from observability_internal.budgets as b
     ),
     'channels', (
       select coalesce(jsonb_agg(observability_internal.describe_channel(c) order by c.name), '[]')
-      from observability.notification_channels as c
+      from observability_internal.notification_channels as c
     ),
     'dimensions', (
       select coalesce(jsonb_object_agg(d.dimension, d.names), '{}')
@@ -188,9 +188,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_settings() is 'The Settings page: {access, members, rules, budgets, channels, dimensions, has_vault}; analysts see rules and budgets, ops all, members only their access.';
-
-grant execute on function observability.get_settings() to authenticated, service_role;
+comment on function observability.get_settings is 'The Settings page: {access, members, rules, budgets, channels, dimensions, has_vault}; analysts see rules and budgets, ops all, members only their access.';
+revoke execute on function observability.get_settings from public;
+grant execute on function observability.get_settings to authenticated, service_role;
 
 -- Security definer: an alert is written by the evaluation alone, but ops may say that they look after it.
 create function observability.acknowledge_alert(alert_id bigint, note text default null) returns jsonb
@@ -202,17 +202,17 @@ as $$
 #variable_conflict use_column
 declare
   v_actor constant text := coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role');
-  v_alert observability.alerts;
+  v_alert observability_internal.alerts;
 begin
   perform observability_internal.require_access('{ops,service}');
-  update observability.alerts as a
+  update observability_internal.alerts as a
   set acknowledged_at = clock_timestamp(), acknowledged_by = v_actor, acknowledge_note = nullif(trim(acknowledge_alert.note), '')
   where a.alert_id = acknowledge_alert.alert_id and a.state = 'firing'
   returning a.* into v_alert;
   if not found then
     raise exception 'no alert % is firing', acknowledge_alert.alert_id using errcode = '22023';
   end if;
-  insert into observability.alert_transitions (
+  insert into observability_internal.alert_transitions (
     rule_id, rule_name, alert_id, group_key, occurred_at, from_state, to_state, threshold, severity, actor, note
   )
   values (
@@ -223,9 +223,9 @@ begin
 end;
 $$;
 
-comment on function observability.acknowledge_alert(bigint, text) is 'Notes who looks after a firing alert; reminders end. Ops only. Returns the alert.';
-
-grant execute on function observability.acknowledge_alert(bigint, text) to authenticated, service_role;
+comment on function observability.acknowledge_alert is 'Notes who looks after a firing alert; reminders end. Ops only. Returns the alert.';
+revoke execute on function observability.acknowledge_alert from public;
+grant execute on function observability.acknowledge_alert to authenticated, service_role;
 
 -- Security definer: so that who silenced it is written here and not by the caller.
 create function observability.silence_alerts(
@@ -238,13 +238,13 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_silence observability.alert_silences;
+  v_silence observability_internal.alert_silences;
 begin
   perform observability_internal.require_access('{ops,service}');
   if silence_alerts.ends_at is null or silence_alerts.ends_at <= clock_timestamp() then
     raise exception 'a silence ends in the future' using errcode = '22023';
   end if;
-  insert into observability.alert_silences as s (rule_id, group_key, ends_at, note, created_by)
+  insert into observability_internal.alert_silences as s (rule_id, group_key, ends_at, note, created_by)
   values (
     silence_alerts.rule_id, silence_alerts.group_key, silence_alerts.ends_at, nullif(trim(silence_alerts.note), ''),
     coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role')
@@ -254,9 +254,9 @@ begin
 end;
 $$;
 
-comment on function observability.silence_alerts(bigint, timestamptz, text, text) is 'Keeps a rule, or one group of it, from sending until a moment; what still fires then is told. Ops only.';
-
-grant execute on function observability.silence_alerts(bigint, timestamptz, text, text) to authenticated, service_role;
+comment on function observability.silence_alerts is 'Keeps a rule, or one group of it, from sending until a moment; what still fires then is told. Ops only.';
+revoke execute on function observability.silence_alerts from public;
+grant execute on function observability.silence_alerts to authenticated, service_role;
 
 -- Security definer: as silence_alerts.
 create function observability.end_silence(silence_id bigint) returns boolean
@@ -268,13 +268,13 @@ as $$
 #variable_conflict use_column
 begin
   perform observability_internal.require_access('{ops,service}');
-  update observability.alert_silences as s
+  update observability_internal.alert_silences as s
   set ends_at = clock_timestamp()
   where s.silence_id = end_silence.silence_id and s.ends_at > clock_timestamp();
   return found;
 end;
 $$;
 
-comment on function observability.end_silence(bigint) is 'Ends a silence now. Ops only. False where none was running.';
-
-grant execute on function observability.end_silence(bigint) to authenticated, service_role;
+comment on function observability.end_silence is 'Ends a silence now. Ops only. False where none was running.';
+revoke execute on function observability.end_silence from public;
+grant execute on function observability.end_silence to authenticated, service_role;

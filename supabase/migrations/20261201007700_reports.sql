@@ -1,7 +1,7 @@
 -- The daily and weekly report: when it leaves, where to, and that none leaves twice.
 -- Locks: none; it only creates.
 
-create table observability.report_schedules (
+create table observability_internal.report_schedules (
   kind text not null,
   is_enabled boolean not null default false,
   local_hour integer not null default 8,
@@ -16,24 +16,24 @@ create table observability.report_schedules (
   constraint "a report goes to at most 50 channels" check (cardinality(channels) <= 50)
 );
 
-comment on table observability.report_schedules is 'When and where the daily report (of yesterday) and the weekly one (of the week until Sunday, on Monday) leave.';
+comment on table observability_internal.report_schedules is 'When and where the daily report (of yesterday) and the weekly one (of the week until Sunday, on Monday) leave.';
 
-insert into observability.report_schedules (kind) values ('daily'), ('weekly');
+insert into observability_internal.report_schedules (kind) values ('daily'), ('weekly');
 
-alter table observability.report_schedules enable row level security;
+alter table observability_internal.report_schedules enable row level security;
 
 grant
 select,
 update (is_enabled, local_hour, timezone, channels, updated_at, updated_by)
-on table observability.report_schedules to authenticated;
+on table observability_internal.report_schedules to authenticated;
 
-grant select, insert, update, delete on table observability.report_schedules to service_role;
+grant select, insert, update, delete on table observability_internal.report_schedules to service_role;
 
-create policy "ops see when reports leave" on observability.report_schedules
+create policy "ops see when reports leave" on observability_internal.report_schedules
 for select to authenticated
 using ((select observability_internal.is_ops()));
 
-create policy "ops change when reports leave" on observability.report_schedules
+create policy "ops change when reports leave" on observability_internal.report_schedules
 for update to authenticated
 using ((select observability_internal.is_ops()))
 with check ((select observability_internal.is_ops()));
@@ -65,14 +65,14 @@ as $$
 begin
   perform observability_internal.require_access('{ops,service}');
   return (
-    select coalesce(jsonb_agg(to_jsonb(s) order by s.kind), '[]') from observability.report_schedules as s
+    select coalesce(jsonb_agg(to_jsonb(s) order by s.kind), '[]') from observability_internal.report_schedules as s
   );
 end;
 $$;
 
-comment on function observability.get_report_schedules() is 'When and where reports leave: [{kind, is_enabled, local_hour, timezone, channels}]. Ops only.';
-
-grant execute on function observability.get_report_schedules() to authenticated, service_role;
+comment on function observability.get_report_schedules is 'When and where reports leave: [{kind, is_enabled, local_hour, timezone, channels}]. Ops only.';
+revoke execute on function observability.get_report_schedules from public;
+grant execute on function observability.get_report_schedules to authenticated, service_role;
 
 create function observability.save_report_schedule(schedule jsonb) returns jsonb
 language plpgsql
@@ -82,7 +82,7 @@ set search_path = ''
 as $$
 declare
   v_unknown text;
-  v_saved observability.report_schedules;
+  v_saved observability_internal.report_schedules;
 begin
   perform observability_internal.require_access('{ops,service}');
   if jsonb_typeof(schedule) is distinct from 'object' then
@@ -95,7 +95,7 @@ begin
   if v_unknown is not null then
     raise exception 'a schedule has no field %', left(v_unknown, 100) using errcode = '22023';
   end if;
-  update observability.report_schedules as s
+  update observability_internal.report_schedules as s
   set
     is_enabled = coalesce((schedule ->> 'is_enabled')::boolean, s.is_enabled),
     local_hour = coalesce((schedule ->> 'local_hour')::integer, s.local_hour),
@@ -115,9 +115,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_report_schedule(jsonb) is 'Changes the fields given of the schedule {kind, is_enabled, local_hour, timezone, channels}. Ops only.';
-
-grant execute on function observability.save_report_schedule(jsonb) to authenticated, service_role;
+comment on function observability.save_report_schedule is 'Changes the fields given of the schedule {kind, is_enabled, local_hour, timezone, channels}. Ops only.';
+revoke execute on function observability.save_report_schedule from public;
+grant execute on function observability.save_report_schedule to authenticated, service_role;
 
 create function observability.get_due_reports(as_of timestamptz default null) returns jsonb
 language plpgsql
@@ -137,7 +137,7 @@ begin
     ) order by d.kind), '[]')
     from (
       select s.kind, s.timezone, p.period_end - p.days as period_start, p.period_end, s.local_hour
-      from observability.report_schedules as s
+      from observability_internal.report_schedules as s
       cross join lateral (
         select
           date_trunc(case s.kind when 'daily' then 'day' else 'week' end, v_now at time zone s.timezone)::date as period_end,
@@ -153,9 +153,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_due_reports(timestamptz) is 'Reports whose hour has come and that were not written yet: [{kind, timezone, period_start, period_end, from_time, to_time}]. A worker that was away writes the latest one late.';
-
-grant execute on function observability.get_due_reports(timestamptz) to service_role;
+comment on function observability.get_due_reports is 'Reports whose hour has come and that were not written yet: [{kind, timezone, period_start, period_end, from_time, to_time}]. A worker that was away writes the latest one late.';
+revoke execute on function observability.get_due_reports from public;
+grant execute on function observability.get_due_reports to service_role;
 
 create function observability.publish_report(
   kind text, period_start date, period_end date, message jsonb, worker text, is_extra boolean default false
@@ -167,14 +167,14 @@ set search_path = ''
 as $$
 #variable_conflict use_column
 declare
-  v_schedule observability.report_schedules;
+  v_schedule observability_internal.report_schedules;
   v_count integer;
 begin
   perform observability_internal.require_access('{service}');
   if jsonb_typeof(message) is distinct from 'object' or not message ?& array['title', 'text', 'html'] then
     raise exception 'a report has a title, a text and html' using errcode = '22023';
   end if;
-  select * into v_schedule from observability.report_schedules as s where s.kind = publish_report.kind;
+  select * into v_schedule from observability_internal.report_schedules as s where s.kind = publish_report.kind;
   if not found then
     raise exception 'a report is daily or weekly' using errcode = '22023';
   end if;
@@ -198,13 +198,13 @@ begin
       'message', case when c.kind = 'webhook' then publish_report.message - 'image' else publish_report.message end
     ),
     clock_timestamp(), clock_timestamp()
-  from observability.notification_channels as c
+  from observability_internal.notification_channels as c
   where c.channel_id = any (v_schedule.channels) and c.is_enabled;
   get diagnostics v_count = row_count;
   return v_count;
 end;
 $$;
 
-comment on function observability.publish_report(text, date, date, jsonb, text, boolean) is 'Writes a report {title, text, html, image} into its channels'' outbox, once a period unless it is an extra one. Returns how many messages.';
-
-grant execute on function observability.publish_report(text, date, date, jsonb, text, boolean) to service_role;
+comment on function observability.publish_report is 'Writes a report {title, text, html, image} into its channels'' outbox, once a period unless it is an extra one. Returns how many messages.';
+revoke execute on function observability.publish_report from public;
+grant execute on function observability.publish_report to service_role;

@@ -62,21 +62,21 @@ begin
   into v_columns
   from pg_catalog.pg_attribute as a
   inner join pg_catalog.pg_type as t on a.atttypid = t.oid
-  where a.attrelid = ('observability.' || observability_internal.archive_table(kind))::regclass
+  where a.attrelid = ('observability_internal.' || observability_internal.archive_table(kind))::regclass
     and a.attnum > 0 and not a.attisdropped and a.attname <> 'batch_id';
   execute format(
     'select jsonb_build_object(''rows'', count(*), ''newest_received_at'', max(m.received_at),'
     ' ''fingerprint'', coalesce(sum(hashtidextended(m.ctid, m.xmin::text::bigint)), 0)::text,'
-    ' ''columns'', jsonb_build_object(%s)) from observability.%I as m where m.created_at >= %L and m.created_at < %L',
+    ' ''columns'', jsonb_build_object(%s)) from observability_internal.%I as m where m.created_at >= %L and m.created_at < %L',
     v_columns, observability_internal.archive_table(kind), from_time, to_time
   ) into v_sums;
   return v_sums;
 end;
 $$;
 
-comment on function observability_internal.partition_sums(text, timestamptz, timestamptz) is 'Exact sums of every column of a month, and a fingerprint that any insert, update or delete changes.';
-
-grant execute on function observability_internal.partition_sums(text, timestamptz, timestamptz) to service_role;
+comment on function observability_internal.partition_sums is 'Exact sums of every column of a month, and a fingerprint that any insert, update or delete changes.';
+revoke execute on function observability_internal.partition_sums from public;
+grant execute on function observability_internal.partition_sums to service_role;
 
 create function observability.summarize_partition(kind text, month date) returns jsonb
 language sql
@@ -93,9 +93,9 @@ as $$
   );
 $$;
 
-comment on function observability.summarize_partition(text, date) is 'Rows, newest arrival, sums of every column and a fingerprint of one month: {rows, newest_received_at, fingerprint, columns}.';
-
-grant execute on function observability.summarize_partition(text, date) to service_role;
+comment on function observability.summarize_partition is 'Rows, newest arrival, sums of every column and a fingerprint of one month: {rows, newest_received_at, fingerprint, columns}.';
+revoke execute on function observability.summarize_partition from public;
+grant execute on function observability.summarize_partition to service_role;
 
 create function observability.list_partitions(retention_days integer) returns jsonb
 language plpgsql
@@ -122,14 +122,14 @@ begin
       to_date(right(c.relname, 6), 'YYYYMM')::timestamp at time zone 'UTC' as from_time,
       (to_date(right(c.relname, 6), 'YYYYMM') + interval '1 month') at time zone 'UTC' as to_time
     from (values ('usage', 'ai_usage_metrics'), ('performance', 'performance_metrics')) as kinds (kind, parent)
-    inner join pg_catalog.pg_inherits as i on i.inhparent = ('observability.' || kinds.parent)::regclass
+    inner join pg_catalog.pg_inherits as i on i.inhparent = ('observability_internal.' || kinds.parent)::regclass
     inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
     order by from_time, kinds.kind desc
   loop
     v_newest := null;
     if v_partition.to_time <= v_limit then
       execute format(
-        'select max(m.received_at) from observability.%I as m where m.created_at >= $1 and m.created_at < $2',
+        'select max(m.received_at) from observability_internal.%I as m where m.created_at >= $1 and m.created_at < $2',
         v_partition.parent
       ) into v_newest using v_partition.from_time, v_partition.to_time;
     end if;
@@ -160,9 +160,9 @@ begin
 end;
 $$;
 
-comment on function observability.list_partitions(integer) is 'Each month in the database as {kind, month, rows_estimate, state}; state is recent, late rows, restoring, restored, pending or due.';
-
-grant execute on function observability.list_partitions(integer) to service_role;
+comment on function observability.list_partitions is 'Each month in the database as {kind, month, rows_estimate, state}; state is recent, late rows, restoring, restored, pending or due.';
+revoke execute on function observability.list_partitions from public;
+grant execute on function observability.list_partitions to service_role;
 
 create function observability.list_archived_months() returns jsonb
 language sql
@@ -175,9 +175,9 @@ as $$
   from observability_internal.archived_months as a;
 $$;
 
-comment on function observability.list_archived_months() is 'What the archive has taken out of this database: [{archive_id, kind, month, row_count, dropped_at, is_restored}].';
-
-grant execute on function observability.list_archived_months() to service_role;
+comment on function observability.list_archived_months is 'What the archive has taken out of this database: [{archive_id, kind, month, row_count, dropped_at, is_restored}].';
+revoke execute on function observability.list_archived_months from public;
+grant execute on function observability.list_archived_months to service_role;
 
 -- Security definer: service_role writes rows but does not own the partitions.
 create function observability.drop_archived_partition(
@@ -254,15 +254,15 @@ begin
     insert into observability_internal.archived_months (archive_id, kind, month, row_count)
     values (archive_id, kind, v_start::date, (v_sums ->> 'rows')::bigint);
   end if;
-  execute format('alter table observability.%I detach partition observability_internal.%I', v_parent, v_name);
+  execute format('alter table observability_internal.%I detach partition observability_internal.%I', v_parent, v_name);
   execute format('drop table observability_internal.%I', v_name);
   return true;
 end;
 $$;
 
-comment on function observability.drop_archived_partition(text, date, integer, uuid, jsonb) is 'Detaches and drops a month whose rows still equal the sums of its archive; refuses otherwise. False when there is no such month.';
-
-grant execute on function observability.drop_archived_partition(text, date, integer, uuid, jsonb) to service_role;
+comment on function observability.drop_archived_partition is 'Detaches and drops a month whose rows still equal the sums of its archive; refuses otherwise. False when there is no such month.';
+revoke execute on function observability.drop_archived_partition from public;
+grant execute on function observability.drop_archived_partition to service_role;
 
 create function observability.prune_rollups(retention_days integer, max_rows integer default 20000) returns jsonb
 language plpgsql
@@ -292,7 +292,7 @@ begin
       select min(to_date(right(c.relname, 6), 'YYYYMM'))::timestamp at time zone 'UTC'
       from pg_catalog.pg_inherits as i
       inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
-      where i.inhparent in ('observability.ai_usage_metrics'::regclass, 'observability.performance_metrics'::regclass)
+      where i.inhparent in ('observability_internal.ai_usage_metrics'::regclass, 'observability_internal.performance_metrics'::regclass)
     )
   );
   -- Every level has its rows under `bucket`, the distinct users theirs under `bucket_start`. A week that reaches over the
@@ -331,6 +331,6 @@ begin
 end;
 $$;
 
-comment on function observability.prune_rollups(integer, integer) is 'Deletes at most max_rows rollup rows of whole months past their retention. Returns {is_busy, rows}; again while rows = max_rows.';
-
-grant execute on function observability.prune_rollups(integer, integer) to service_role;
+comment on function observability.prune_rollups is 'Deletes at most max_rows rollup rows of whole months past their retention. Returns {is_busy, rows}; again while rows = max_rows.';
+revoke execute on function observability.prune_rollups from public;
+grant execute on function observability.prune_rollups to service_role;

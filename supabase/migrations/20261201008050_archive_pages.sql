@@ -35,7 +35,7 @@ as $$
     m.metadata::text, case when scale(m.estimated_cost) > 24 and min_scale(m.estimated_cost) > 24 then m.estimated_cost::text end,
     case when scale(m.provider_cost) > 24 and min_scale(m.provider_cost) > 24 then m.provider_cost::text end,
     case when scale(m.request_fees) > 24 and min_scale(m.request_fees) > 24 then m.request_fees::text end
-  from observability.ai_usage_metrics as m
+  from observability_internal.ai_usage_metrics as m
   where m.created_at < (date_trunc('month', read_usage_page.month::timestamp) + interval '1 month') at time zone 'UTC'
     and m.created_at >= coalesce(
       read_usage_page.after_created_at, date_trunc('month', read_usage_page.month::timestamp) at time zone 'UTC'
@@ -46,9 +46,9 @@ as $$
   limit read_usage_page.max_rows;
 $$;
 
-comment on function observability_internal.read_usage_page(date, timestamptz, uuid, integer) is 'The next calls of a month after a key, as the archive stores them.';
-
-grant execute on function observability_internal.read_usage_page(date, timestamptz, uuid, integer) to service_role;
+comment on function observability_internal.read_usage_page is 'The next calls of a month after a key, as the archive stores them.';
+revoke execute on function observability_internal.read_usage_page from public;
+grant execute on function observability_internal.read_usage_page to service_role;
 
 create function observability_internal.read_performance_page(
   month date, after_created_at timestamptz, after_event_id uuid, max_rows integer
@@ -66,7 +66,7 @@ as $$
   select
     encode(uuid_send(m.event_id), 'hex'), m.created_at, m.received_at, m.environment, m.route, m.method, m.status_code,
     m.error_type, m.user_id, m.latency_ms, m.time_to_first_byte_ms, m.sample_weight, m.metadata::text
-  from observability.performance_metrics as m
+  from observability_internal.performance_metrics as m
   where m.created_at < (date_trunc('month', read_performance_page.month::timestamp) + interval '1 month') at time zone 'UTC'
     and m.created_at >= coalesce(
       read_performance_page.after_created_at,
@@ -78,9 +78,9 @@ as $$
   limit read_performance_page.max_rows;
 $$;
 
-comment on function observability_internal.read_performance_page(date, timestamptz, uuid, integer) is 'The next requests of a month after a key, as the archive stores them.';
-
-grant execute on function observability_internal.read_performance_page(date, timestamptz, uuid, integer) to service_role;
+comment on function observability_internal.read_performance_page is 'The next requests of a month after a key, as the archive stores them.';
+revoke execute on function observability_internal.read_performance_page from public;
+grant execute on function observability_internal.read_performance_page to service_role;
 
 create function observability.read_archive_page(
   kind text, month date, after_created_at timestamptz default null, after_event_id uuid default null, max_rows integer default 5000
@@ -111,9 +111,9 @@ begin
 end;
 $$;
 
-comment on function observability.read_archive_page(text, date, timestamptz, uuid, integer) is 'The next rows of a month after a key as a JSON array; money as text.';
-
-grant execute on function observability.read_archive_page(text, date, timestamptz, uuid, integer) to service_role;
+comment on function observability.read_archive_page is 'The next rows of a month after a key as a JSON array; money as text.';
+revoke execute on function observability.read_archive_page from public;
+grant execute on function observability.read_archive_page to service_role;
 
 create function observability.begin_restore(kind text, month date, keep_days integer, archive_ids jsonb, is_counted boolean default true)
 returns void
@@ -146,9 +146,9 @@ begin
 end;
 $$;
 
-comment on function observability.begin_restore(text, date, integer, jsonb, boolean) is 'Makes room for a month that comes back and keeps retention away from it.';
-
-grant execute on function observability.begin_restore(text, date, integer, jsonb, boolean) to service_role;
+comment on function observability.begin_restore is 'Makes room for a month that comes back and keeps retention away from it.';
+revoke execute on function observability.begin_restore from public;
+grant execute on function observability.begin_restore to service_role;
 
 create function observability.restore_rows(kind text, month date, events jsonb, is_counted boolean default true) returns integer
 language plpgsql
@@ -183,11 +183,11 @@ begin
   v_batch_id := nextval('observability_internal.batch_ids');
   if restore_rows.kind = 'usage' then
     with stored as (
-      insert into observability.ai_usage_metrics as m
+      insert into observability_internal.ai_usage_metrics as m
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability.ai_usage_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
+        null::observability_internal.ai_usage_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
       ) as r
       on conflict do nothing
       returning m.created_at
@@ -195,11 +195,11 @@ begin
     select count(*), min(s.created_at), max(s.created_at) into v_count, v_min, v_max from stored as s;
   else
     with stored as (
-      insert into observability.performance_metrics as m
+      insert into observability_internal.performance_metrics as m
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability.performance_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
+        null::observability_internal.performance_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
       ) as r
       on conflict do nothing
       returning m.created_at
@@ -217,9 +217,9 @@ begin
 end;
 $$;
 
-comment on function observability.restore_rows(text, date, jsonb, boolean) is 'Puts archived rows back, each once; by default as already counted in the rollups. Returns how many were missing.';
-
-grant execute on function observability.restore_rows(text, date, jsonb, boolean) to service_role;
+comment on function observability.restore_rows is 'Puts archived rows back, each once; by default as already counted in the rollups. Returns how many were missing.';
+revoke execute on function observability.restore_rows from public;
+grant execute on function observability.restore_rows to service_role;
 
 create function observability.finish_restore(kind text, month date, archive_ids jsonb) returns void
 language plpgsql
@@ -240,6 +240,6 @@ begin
 end;
 $$;
 
-comment on function observability.finish_restore(text, date, jsonb) is 'Ends a restore: when retention takes the month again, it replaces these archives.';
-
-grant execute on function observability.finish_restore(text, date, jsonb) to service_role;
+comment on function observability.finish_restore is 'Ends a restore: when retention takes the month again, it replaces these archives.';
+revoke execute on function observability.finish_restore from public;
+grant execute on function observability.finish_restore to service_role;

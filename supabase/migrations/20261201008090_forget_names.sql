@@ -11,9 +11,9 @@ as $$
   select '(forgotten)';
 $$;
 
-comment on function observability_internal.forgotten_user() is 'The user id that the rows of all erased people share.';
-
-grant execute on function observability_internal.forgotten_user() to service_role;
+comment on function observability_internal.forgotten_user is 'The user id that the rows of all erased people share.';
+revoke execute on function observability_internal.forgotten_user from public;
+grant execute on function observability_internal.forgotten_user to service_role;
 
 create function observability_internal.forget_json(document jsonb, user_id text) returns jsonb
 language sql
@@ -25,9 +25,9 @@ as $$
   select replace(document::text, to_json(user_id)::text, to_json(observability_internal.forgotten_user())::text)::jsonb;
 $$;
 
-comment on function observability_internal.forget_json(jsonb, text) is 'A document in which every text that is this person''s id is the shared one.';
-
-grant execute on function observability_internal.forget_json(jsonb, text) to service_role;
+comment on function observability_internal.forget_json is 'A document in which every text that is this person''s id is the shared one.';
+revoke execute on function observability_internal.forget_json from public;
+grant execute on function observability_internal.forget_json to service_role;
 
 create function observability_internal.forget_scope(scope jsonb, user_id text) returns jsonb
 language sql
@@ -42,9 +42,9 @@ as $$
   end;
 $$;
 
-comment on function observability_internal.forget_scope(jsonb, text) is 'A scope by users without this one; null where nobody is left.';
-
-grant execute on function observability_internal.forget_scope(jsonb, text) to service_role;
+comment on function observability_internal.forget_scope is 'A scope by users without this one; null where nobody is left.';
+revoke execute on function observability_internal.forget_scope from public;
+grant execute on function observability_internal.forget_scope to service_role;
 
 create function observability_internal.forget_in_rules(user_id text) returns integer
 language plpgsql
@@ -60,23 +60,23 @@ declare
   v_total integer := 0;
 begin
   -- What watched this person alone has nothing left to watch.
-  delete from observability.budgets as b
+  delete from observability_internal.budgets as b
   where b.scope -> 'user_id' ? v_name and observability_internal.forget_scope(b.scope, v_name) is null;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  delete from observability.alert_rules as r
+  delete from observability_internal.alert_rules as r
   where r.scope -> 'user_id' ? v_name and observability_internal.forget_scope(r.scope, v_name) is null;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
   -- Who changed a row last is written anew by its trigger.
-  update observability.budgets as b
+  update observability_internal.budgets as b
   set
     scope = case when b.scope -> 'user_id' ? v_name then observability_internal.forget_scope(b.scope, v_name) else b.scope end,
     created_by = case when b.created_by = v_name then v_forgotten else b.created_by end
   where b.scope -> 'user_id' ? v_name or v_name in (b.created_by, b.updated_by);
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  update observability.alert_rules as r
+  update observability_internal.alert_rules as r
   set
     scope = case when r.scope -> 'user_id' ? v_name then observability_internal.forget_scope(r.scope, v_name) else r.scope end,
     created_by = case when r.created_by = v_name then v_forgotten else r.created_by end
@@ -86,7 +86,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_in_rules(text) is 'Takes a person out of rules and budgets; those that watch nobody else go. Returns how many rows.';
+comment on function observability_internal.forget_in_rules is 'Takes a person out of rules and budgets; those that watch nobody else go. Returns how many rows.';
+revoke execute on function observability_internal.forget_in_rules from public;
 
 create function observability_internal.forget_in_alerts(user_id text) returns integer
 language plpgsql
@@ -103,7 +104,7 @@ declare
   v_total integer := 0;
 begin
   delete from observability_internal.notifications as n
-  using observability.alerts as a
+  using observability_internal.alerts as a
   where n.alert_id = a.alert_id and a.group_key = v_name;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
@@ -119,23 +120,23 @@ begin
   v_total := v_total + v_rows;
   delete from observability_internal.alert_states as s where s.group_key = v_name;
   delete from observability_internal.metric_values as v where v.group_key = v_name;
-  delete from observability.alert_silences as s where s.group_key = v_name;
+  delete from observability_internal.alert_silences as s where s.group_key = v_name;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  update observability.alert_silences as s
+  update observability_internal.alert_silences as s
   set created_by = case when s.created_by = v_name then v_forgotten else s.created_by end, note = replace(s.note, v_name, v_forgotten)
   where s.created_by = v_name or position(v_name in s.note) > 0;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
   -- A firing alert of this person ends without a word: there is nobody to tell of any more.
-  update observability.alerts as a
+  update observability_internal.alerts as a
   set
     state = 'resolved', resolved_at = coalesce(a.resolved_at, greatest(now(), a.started_at)),
     resolution = coalesce(a.resolution, 'no_data'), group_key = v_forgotten, evidence = '{}'
   where a.group_key = v_name;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  update observability.alerts as a
+  update observability_internal.alerts as a
   set
     scope = observability_internal.forget_json(a.scope, v_name), evidence = observability_internal.forget_json(a.evidence, v_name),
     acknowledged_by = case when a.acknowledged_by = v_name then v_forgotten else a.acknowledged_by end,
@@ -144,7 +145,7 @@ begin
     or position(v_text in a.scope::text || a.evidence::text) > 0;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  update observability.alert_transitions as t
+  update observability_internal.alert_transitions as t
   set
     group_key = case when t.group_key = v_name then v_forgotten else t.group_key end,
     evidence = case when t.group_key = v_name then '{}' else observability_internal.forget_json(t.evidence, v_name) end,
@@ -155,7 +156,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_in_alerts(text) is 'Takes a person out of alerts, their states, transitions, silences and messages; returns how many rows.';
+comment on function observability_internal.forget_in_alerts is 'Takes a person out of alerts, their states, transitions, silences and messages; returns how many rows.';
+revoke execute on function observability_internal.forget_in_alerts from public;
 
 create function observability_internal.forget_names(user_id text) returns integer
 language plpgsql
@@ -171,17 +173,17 @@ declare
 begin
   -- No rule is being evaluated meanwhile: what it would write could name the person again.
   perform pg_advisory_xact_lock(hashtextextended('treering.evaluate_alerts', 0));
-  delete from observability.members as m where m.user_id = forget_names.user_id;
+  delete from observability_internal.members as m where m.user_id = forget_names.user_id;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  update observability.members as m set added_by = v_forgotten where m.added_by = forget_names.user_id;
+  update observability_internal.members as m set added_by = v_forgotten where m.added_by = forget_names.user_id;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  update observability.model_prices as m set created_by = v_forgotten where m.created_by = forget_names.user_id;
+  update observability_internal.model_prices as m set created_by = v_forgotten where m.created_by = forget_names.user_id;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows + observability_internal.forget_in_rules(forget_names.user_id)
     + observability_internal.forget_in_alerts(forget_names.user_id);
-  update observability.notification_channels as c
+  update observability_internal.notification_channels as c
   set created_by = case when c.created_by = forget_names.user_id then v_forgotten else c.created_by end
   where forget_names.user_id in (c.created_by, c.updated_by);
   get diagnostics v_rows = row_count;
@@ -192,6 +194,6 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_names(text) is 'Takes a person out of members, rejected events, rules, budgets, alerts, messages, and who changed prices and channels; returns how many rows.';
-
-grant execute on function observability_internal.forget_names(text) to service_role;
+comment on function observability_internal.forget_names is 'Takes a person out of members, rejected events, rules, budgets, alerts, messages, and who changed prices and channels; returns how many rows.';
+revoke execute on function observability_internal.forget_names from public;
+grant execute on function observability_internal.forget_names to service_role;

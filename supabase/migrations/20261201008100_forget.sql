@@ -83,9 +83,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.add_user_cells(observability_internal.usage_by_user[], integer, integer) is 'Adds cells to a user''s rollup, or takes them away.';
-
-grant execute on function observability_internal.add_user_cells(observability_internal.usage_by_user[], integer, integer) to service_role;
+comment on function observability_internal.add_user_cells is 'Adds cells to a user''s rollup, or takes them away.';
+revoke execute on function observability_internal.add_user_cells from public;
+grant execute on function observability_internal.add_user_cells to service_role;
 
 create function observability_internal.usage_cells_of(
   event_ids uuid[], min_created_at timestamptz, max_created_at timestamptz
@@ -101,7 +101,7 @@ as $$
       date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00') as bucket, d.dim_id, m.*,
       ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
       ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     inner join observability_internal.dimensions as d
       on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
       and m.environment = d.environment and m.operation = d.operation and m.status = d.status
@@ -128,9 +128,9 @@ as $$
   select array_agg(row(c.*)::observability_internal.usage_by_user) from cells as c;
 $$;
 
-comment on function observability_internal.usage_cells_of(uuid[], timestamptz, timestamptz) is 'What these calls are in the rollup by user.';
-
-grant execute on function observability_internal.usage_cells_of(uuid[], timestamptz, timestamptz) to service_role;
+comment on function observability_internal.usage_cells_of is 'What these calls are in the rollup by user.';
+revoke execute on function observability_internal.usage_cells_of from public;
+grant execute on function observability_internal.usage_cells_of to service_role;
 
 create function observability_internal.forget_usage(user_id text, event_salt text, max_rows integer) returns integer
 language plpgsql
@@ -151,7 +151,7 @@ begin
   -- restore finds the row; the salt that leads from the old id to it is deleted at the end. Rollups by minute, hour and quarter of an hour agree.
   with taken as (
     select m.event_id, m.created_at
-    from observability.ai_usage_metrics as m
+    from observability_internal.ai_usage_metrics as m
     where m.user_id = forget_usage.user_id
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     order by m.created_at
@@ -159,7 +159,7 @@ begin
     for update
   ),
   changed as (
-    update observability.ai_usage_metrics as m set
+    update observability_internal.ai_usage_metrics as m set
       event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
       received_at = date_trunc('minute', m.received_at), user_id = observability_internal.forgotten_user(),
       session_id = null, request_group_id = null, prompt_hash = null, prefix_hash = null, response_id = null,
@@ -183,9 +183,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_usage(text, text, integer) is 'Makes a batch of a person''s counted calls nobody''s, with the rollup''s difference; returns how many.';
-
-grant execute on function observability_internal.forget_usage(text, text, integer) to service_role;
+comment on function observability_internal.forget_usage is 'Makes a batch of a person''s counted calls nobody''s, with the rollup''s difference; returns how many.';
+revoke execute on function observability_internal.forget_usage from public;
+grant execute on function observability_internal.forget_usage to service_role;
 
 create function observability_internal.forget_performance(user_id text, event_salt text, max_rows integer) returns integer
 language sql
@@ -196,7 +196,7 @@ set timezone = 'UTC'
 as $$
   with taken as (
     select m.event_id, m.created_at
-    from observability.performance_metrics as m
+    from observability_internal.performance_metrics as m
     where m.user_id = forget_performance.user_id
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     order by m.created_at
@@ -204,7 +204,7 @@ as $$
     for update
   ),
   changed as (
-    update observability.performance_metrics as m set
+    update observability_internal.performance_metrics as m set
       event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
       received_at = date_trunc('minute', m.received_at), user_id = null, metadata = null
     from taken as t
@@ -214,9 +214,9 @@ as $$
   select count(*)::integer from changed;
 $$;
 
-comment on function observability_internal.forget_performance(text, text, integer) is 'Makes a batch of a person''s counted requests nobody''s; returns how many. No rollup of requests knows people.';
-
-grant execute on function observability_internal.forget_performance(text, text, integer) to service_role;
+comment on function observability_internal.forget_performance is 'Makes a batch of a person''s counted requests nobody''s; returns how many. No rollup of requests knows people.';
+revoke execute on function observability_internal.forget_performance from public;
+grant execute on function observability_internal.forget_performance to service_role;
 
 create function observability_internal.forget_rollups(user_id text, max_rows integer) returns integer
 language plpgsql
@@ -247,9 +247,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_rollups(text, integer) is 'Moves a batch of what the rollups still hold of a person, months without raw rows, to the shared key; returns how many.';
-
-grant execute on function observability_internal.forget_rollups(text, integer) to service_role;
+comment on function observability_internal.forget_rollups is 'Moves a batch of what the rollups still hold of a person, months without raw rows, to the shared key; returns how many.';
+revoke execute on function observability_internal.forget_rollups from public;
+grant execute on function observability_internal.forget_rollups to service_role;
 
 create function observability_internal.move_user_levels(from_key integer, to_key integer) returns integer
 language plpgsql
@@ -295,9 +295,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.move_user_levels(integer, integer) is 'Moves the days and weeks of one user to another key; returns how many rows.';
-
-grant execute on function observability_internal.move_user_levels(integer, integer) to service_role;
+comment on function observability_internal.move_user_levels is 'Moves the days and weeks of one user to another key; returns how many rows.';
+revoke execute on function observability_internal.move_user_levels from public;
+grant execute on function observability_internal.move_user_levels to service_role;
 
 create function observability_internal.open_erasure(user_id text) returns bigint
 language plpgsql
@@ -325,9 +325,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.open_erasure(text) is 'The record of an erasure that is not finished, made where there is none.';
-
-grant execute on function observability_internal.open_erasure(text) to service_role;
+comment on function observability_internal.open_erasure is 'The record of an erasure that is not finished, made where there is none.';
+revoke execute on function observability_internal.open_erasure from public;
+grant execute on function observability_internal.open_erasure to service_role;
 
 create function observability_internal.add_erased(erasure_id bigint, counts jsonb) returns void
 language sql
@@ -342,9 +342,9 @@ as $$
   where e.erasure_id = add_erased.erasure_id;
 $$;
 
-comment on function observability_internal.add_erased(bigint, jsonb) is 'Adds to the record of an erasure.';
-
-grant execute on function observability_internal.add_erased(bigint, jsonb) to service_role;
+comment on function observability_internal.add_erased is 'Adds to the record of an erasure.';
+revoke execute on function observability_internal.add_erased from public;
+grant execute on function observability_internal.add_erased to service_role;
 
 create function observability.forget_user(user_id text, max_rows integer default 5000) returns jsonb
 language plpgsql
@@ -376,7 +376,7 @@ begin
   insert into observability_internal.users (user_id) values (observability_internal.forgotten_user()) on conflict do nothing;
   insert into observability_internal.users (user_id)
   select forget_user.user_id
-  where exists (select from observability.ai_usage_metrics as m where m.user_id = forget_user.user_id)
+  where exists (select from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
   on conflict do nothing;
   v_usage := observability_internal.forget_usage(forget_user.user_id, v_salt, max_rows);
   if v_usage = 0 then
@@ -385,8 +385,8 @@ begin
   if v_usage + v_performance = 0 then
     v_rollups := observability_internal.forget_rollups(forget_user.user_id, max_rows);
   end if;
-  v_waiting := (select count(*) from observability.ai_usage_metrics as m where m.user_id = forget_user.user_id)
-    + (select count(*) from observability.performance_metrics as m where m.user_id = forget_user.user_id);
+  v_waiting := (select count(*) from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
+    + (select count(*) from observability_internal.performance_metrics as m where m.user_id = forget_user.user_id);
   if v_usage + v_performance + v_rollups + v_waiting = 0 then
     select u.user_key into v_key from observability_internal.users as u where u.user_id = forget_user.user_id;
     perform observability_internal.move_user_levels(v_key, u.user_key)
@@ -405,9 +405,9 @@ begin
 end;
 $$;
 
-comment on function observability.forget_user(text, integer) is 'Erases a batch of a person''s traces; again until is_done. Rows that wait for the roll-up are waiting_rows.';
-
-grant execute on function observability.forget_user(text, integer) to service_role;
+comment on function observability.forget_user is 'Erases a batch of a person''s traces; again until is_done. Rows that wait for the roll-up are waiting_rows.';
+revoke execute on function observability.forget_user from public;
+grant execute on function observability.forget_user to service_role;
 
 create function observability.finish_erasure(user_id text, counts jsonb) returns void
 language plpgsql
@@ -424,6 +424,6 @@ begin
 end;
 $$;
 
-comment on function observability.finish_erasure(text, jsonb) is 'Ends the record of an erasure with what was rewritten in the archive.';
-
-grant execute on function observability.finish_erasure(text, jsonb) to service_role;
+comment on function observability.finish_erasure is 'Ends the record of an erasure with what was rewritten in the archive.';
+revoke execute on function observability.finish_erasure from public;
+grant execute on function observability.finish_erasure to service_role;

@@ -33,9 +33,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.has_raw_rows(text, timestamptz) is 'Whether all raw rows (usage or performance) of a UTC day are in the database; if not, its rollups hold what is archived.';
-
-grant execute on function observability_internal.has_raw_rows(text, timestamptz) to service_role;
+comment on function observability_internal.has_raw_rows is 'Whether all raw rows (usage or performance) of a UTC day are in the database; if not, its rollups hold what is archived.';
+revoke execute on function observability_internal.has_raw_rows from public;
+grant execute on function observability_internal.has_raw_rows to service_role;
 
 -- One statement and so one snapshot: what is stored or rolled up meanwhile is in both sides or in neither.
 create function observability_internal.sum_levels(from_time timestamptz, to_time timestamptz)
@@ -55,7 +55,7 @@ as $$
   )
   select date_trunc('day', m.created_at, 'UTC'), 'raw', count(*), sum(m.prompt_tokens + m.completion_tokens),
     coalesce(sum(m.estimated_cost), 0), count(m.latency_ms)
-  from observability.ai_usage_metrics as m
+  from observability_internal.ai_usage_metrics as m
   where m.created_at >= sum_levels.from_time and m.created_at < sum_levels.to_time
     and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
   group by 1
@@ -98,7 +98,7 @@ as $$
   group by r.bucket
   union all
   select date_trunc('day', m.created_at, 'UTC'), 'raw requests', round(sum(m.sample_weight)::numeric, 3), null, null, count(*)
-  from observability.performance_metrics as m
+  from observability_internal.performance_metrics as m
   where m.created_at >= sum_levels.from_time and m.created_at < sum_levels.to_time
     and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
   group by 1
@@ -114,9 +114,9 @@ as $$
   group by r.bucket;
 $$;
 
-comment on function observability_internal.sum_levels(timestamptz, timestamptz) is 'Sums of whole UTC days by level: raw rows that are rolled up, and each rollup that is condensed.';
-
-grant execute on function observability_internal.sum_levels(timestamptz, timestamptz) to service_role;
+comment on function observability_internal.sum_levels is 'Sums of whole UTC days by level: raw rows that are rolled up, and each rollup that is condensed.';
+revoke execute on function observability_internal.sum_levels from public;
+grant execute on function observability_internal.sum_levels to service_role;
 
 create function observability.verify_rollups(from_time timestamptz default null, to_time timestamptz default null) returns jsonb
 language plpgsql
@@ -194,9 +194,9 @@ begin
 end;
 $$;
 
-comment on function observability.verify_rollups(timestamptz, timestamptz) is 'Compares requests, tokens, cost and histogram weights of every level with the raw rows, by UTC days (default: the last three). Returns and keeps {is_exact, difference_count, differences, levels, …}.';
-
-grant execute on function observability.verify_rollups(timestamptz, timestamptz) to service_role;
+comment on function observability.verify_rollups is 'Compares requests, tokens, cost and histogram weights of every level with the raw rows, by UTC days (default: the last three). Returns and keeps {is_exact, difference_count, differences, levels, …}.';
+revoke execute on function observability.verify_rollups from public;
+grant execute on function observability.verify_rollups to service_role;
 
 create function observability.rebuild_rollups(from_time timestamptz, to_time timestamptz) returns jsonb
 language plpgsql
@@ -237,7 +237,7 @@ begin
       delete from observability_internal.usage_by_minute as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
       delete from observability_internal.usage_by_user as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
       v_batches := array(
-        select distinct m.batch_id from observability.ai_usage_metrics as m
+        select distinct m.batch_id from observability_internal.ai_usage_metrics as m
         where m.created_at >= v_day and m.created_at < v_day + interval '1 day'
           and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
       );
@@ -249,7 +249,7 @@ begin
       delete from observability_internal.performance_by_minute as r
       where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
       v_batches := array(
-        select distinct m.batch_id from observability.performance_metrics as m
+        select distinct m.batch_id from observability_internal.performance_metrics as m
         where m.created_at >= v_day and m.created_at < v_day + interval '1 day'
           and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
       );
@@ -268,6 +268,6 @@ begin
 end;
 $$;
 
-comment on function observability.rebuild_rollups(timestamptz, timestamptz) is 'Computes the minutes and users of whole UTC days anew from the raw rows (at most 31 days a call; days whose raw rows are archived stay as they are). Coarse levels follow when they are condensed.';
-
-grant execute on function observability.rebuild_rollups(timestamptz, timestamptz) to service_role;
+comment on function observability.rebuild_rollups is 'Computes the minutes and users of whole UTC days anew from the raw rows (at most 31 days a call; days whose raw rows are archived stay as they are). Coarse levels follow when they are condensed.';
+revoke execute on function observability.rebuild_rollups from public;
+grant execute on function observability.rebuild_rollups to service_role;

@@ -54,9 +54,9 @@ begin
 end;
 $$;
 
-comment on function observability.acquire_lease(text, text, integer) is 'Takes or renews a lease; false while somebody else holds it.';
-
-grant execute on function observability.acquire_lease(text, text, integer) to service_role;
+comment on function observability.acquire_lease is 'Takes or renews a lease; false while somebody else holds it.';
+revoke execute on function observability.acquire_lease from public;
+grant execute on function observability.acquire_lease to service_role;
 
 create function observability.release_lease(name text, holder text) returns boolean
 language plpgsql
@@ -71,9 +71,9 @@ begin
 end;
 $$;
 
-comment on function observability.release_lease(text, text) is 'Gives a lease back; false when the caller did not hold it.';
-
-grant execute on function observability.release_lease(text, text) to service_role;
+comment on function observability.release_lease is 'Gives a lease back; false when the caller did not hold it.';
+revoke execute on function observability.release_lease from public;
+grant execute on function observability.release_lease to service_role;
 
 create function observability.record_heartbeat(worker text, details jsonb) returns void
 language plpgsql
@@ -90,9 +90,9 @@ begin
 end;
 $$;
 
-comment on function observability.record_heartbeat(text, jsonb) is 'Notes that a worker is alive and what its jobs did.';
-
-grant execute on function observability.record_heartbeat(text, jsonb) to service_role;
+comment on function observability.record_heartbeat is 'Notes that a worker is alive and what its jobs did.';
+revoke execute on function observability.record_heartbeat from public;
+grant execute on function observability.record_heartbeat to service_role;
 
 -- Security definer: ops may see the state of jobs without a right on their tables.
 create function observability.get_status() returns jsonb
@@ -148,18 +148,18 @@ begin
     ),
     'partitions', (
       select count(*) from pg_catalog.pg_inherits as i
-      where i.inhparent in ('observability.ai_usage_metrics'::regclass, 'observability.performance_metrics'::regclass)
+      where i.inhparent in ('observability_internal.ai_usage_metrics'::regclass, 'observability_internal.performance_metrics'::regclass)
     ),
     'usage_rows_estimate', (
       select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint
       from pg_catalog.pg_inherits as i
       inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
-      where i.inhparent = 'observability.ai_usage_metrics'::regclass
+      where i.inhparent = 'observability_internal.ai_usage_metrics'::regclass
     )
   );
 end;
 $$;
 
-comment on function observability.get_status() is 'The health of the pipeline: backlog, workers, refresh, partitions, rejected events. Analysts and ops.';
-
-grant execute on function observability.get_status() to authenticated, service_role;
+comment on function observability.get_status is 'The health of the pipeline: backlog, workers, refresh, partitions, rejected events. Analysts and ops.';
+revoke execute on function observability.get_status from public;
+grant execute on function observability.get_status to authenticated, service_role;
