@@ -9,8 +9,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ingest.database.migrate import apply_migrations
 from ingest.errors import DatabaseError, PermissionDeniedError
-from ingest.migrate import apply_migrations
 from tests.support.events import NOON, performance_event, roll_up_all, usage_event
 
 if TYPE_CHECKING:
