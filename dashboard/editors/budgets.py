@@ -12,7 +12,8 @@ from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import PERIODS, describe_budget, to_threshold
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
 from dashboard.reads.settings import delete_budget, reporting_zone, save_budget
-from ingest.alerts.rules import Budget as Draft
+from ingest.alerts.metrics import CALLS
+from ingest.alerts.rules import BudgetDraft
 from ingest.words import format_share
 
 if TYPE_CHECKING:
@@ -72,18 +73,18 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
         )
         steps = sorted({*_STEPS, *(budget.steps if budget else ())})
         chosen_steps = left.pills(
-            "Tell at",
+            "Notify at",
             steps,
             default=list(budget.steps if budget else _STEPS),
             selection_mode="multi",
-            format_func=lambda step: f"{float(step) * 100:g} %",
+            format_func=lambda step: f"{float(step) * 100:g}%",
             key=f"{key}_steps",
         )
         has_forecast = right.toggle(
-            "Tell when more is expected",
+            "Notify on forecast overrun",
             value=budget is None or budget.forecast_step is not None,
             key=f"{key}_forecast",
-            help="As soon as the forecast for the end of the period passes the amount.",
+            help="Notifies as soon as the forecast for the end of the period exceeds the amount.",
         )
         chosen = st.multiselect(
             "Channels",
@@ -94,7 +95,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             placeholder="None: shown in the app only",
         )
         with st.expander("Only some calls", key=f"{key}_scope_box"):
-            scope = draw_scope(key, budget.scope if budget else {}, configuration.dimensions)
+            scope = draw_scope(key, budget.scope if budget else {}, configuration.dimensions, CALLS.scope)
         is_enabled = st.toggle("Enabled", value=budget.is_enabled if budget else True, key=f"{key}_enabled")
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
     if is_saved:
@@ -118,7 +119,7 @@ def _save(viewer: Viewer, budget: Budget | None, typed: dict[str, Any], key: str
         st.error("Enter a name and an amount above zero.")
         return
     try:
-        document = Draft.model_validate(typed).model_dump(mode="json")
+        document = BudgetDraft.model_validate(typed).model_dump(mode="json")
     except ValidationError as error:
         st.error(explain(error))
         return

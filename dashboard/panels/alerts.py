@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 import streamlit as st
 
-from dashboard.figures.alert_words import METRICS, describe_scope, format_figure, length_in_words, moment_in_words
+from dashboard.figures.alert_words import describe_scope, length_in_words, moment_in_words
 from dashboard.panels.cards import Card, draw_cards, draw_title
 from dashboard.panels.changes import change, draw_facts, line
 from dashboard.panels.tables import draw_download
 from dashboard.reads.alerts import acknowledge_alert, end_silence, resend_notification, silence_alerts
+from ingest.alerts.metrics import format_metric, metric_named
 from ingest.words import DASH, format_usd
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def draw_firing(viewer: Viewer, alerts: Sequence[Alert], zone: ZoneInfo, *, can_
                 if alert.silenced_until:
                     until = moment_in_words(alert.silenced_until, zone)
                     st.badge(f"Silenced until {until}", icon=":material/notifications_paused:", color="gray")
-            st.html(f'<div class="tr-facts">{_facts(alert, zone)}</div>')
+            st.html(f'<div class="tr-facts">{describe_alert(alert, zone)}</div>')
             if can_change:
                 with st.container(horizontal=True, gap="small"):
                     _draw_actions(viewer, alert)
@@ -134,8 +135,8 @@ def draw_history(alerts: Sequence[Alert], zone: ZoneInfo) -> None:
             "Rule": [alert.rule_name for alert in alerts],
             "Group": [alert.group_key or DASH for alert in alerts],
             "Severity": [alert.severity for alert in alerts],
-            "Value": [format_figure(alert.metric, alert.value) for alert in alerts],
-            "Threshold": [format_figure(alert.metric, alert.threshold) for alert in alerts],
+            "Value": [format_metric(alert.metric, alert.value) for alert in alerts],
+            "Threshold": [format_metric(alert.metric, alert.threshold) for alert in alerts],
             "Started": [moment_in_words(alert.started_at, zone) for alert in alerts],
             "Lasted": [
                 length_in_words((alert.resolved_at - alert.started_at).total_seconds()) if alert.resolved_at else DASH
@@ -210,14 +211,16 @@ def draw_outbox(viewer: Viewer, messages: Sequence[Message], zone: ZoneInfo, *, 
             )
 
 
-def _facts(alert: Alert, zone: ZoneInfo) -> str:
-    value, threshold = (format_figure(alert.metric, figure) for figure in (alert.value, alert.threshold))
-    text = f"{html.escape(METRICS.get(alert.metric, alert.metric))} <b>{value}</b>, threshold {threshold}"
+def describe_alert(alert: Alert, zone: ZoneInfo) -> str:
+    """Return the line of facts of an alert as HTML: figure, threshold, sample, reason, scope."""
+    metric = metric_named(alert.metric)
+    value, threshold = (format_metric(alert.metric, figure) for figure in (alert.value, alert.threshold))
+    text = f"{html.escape(metric.label)} <b>{value}</b>, threshold {threshold}"
     if alert.current_value is not None and alert.current_value != alert.value:
-        text += f", now {format_figure(alert.metric, alert.current_value)}"
-    if alert.sample_count is not None:
-        text += f" · {alert.sample_count:,} {'requests' if 'route_' in alert.metric else 'calls'}"
-    if alert.metric.startswith("budget_") and alert.evidence.get("spent"):
+        text += f", now {format_metric(alert.metric, alert.current_value)}"
+    if alert.sample_count is not None and metric.of.counted:
+        text += f" · {alert.sample_count:,} {metric.of.counted}"
+    if metric.of.is_budget and alert.evidence.get("spent"):
         spent, amount = (Decimal(str(alert.evidence[name])) for name in ("spent", "amount"))
         text += f" · {format_usd(spent)} of {format_usd(amount)}"
     if explanation := alert.evidence.get("explanation"):
@@ -235,7 +238,7 @@ def _draw_actions(viewer: Viewer, alert: Alert) -> None:
             note = f"alerts_note_{alert.alert_id}"
             st.text_input("Note", key=note, max_chars=500)
             st.button(
-                "I look after it",
+                "Acknowledge",
                 key=f"alerts_acknowledge_save_{alert.alert_id}",
                 type="primary",
                 on_click=change,
@@ -253,7 +256,7 @@ def _draw_actions(viewer: Viewer, alert: Alert) -> None:
             st.toggle(f"Only {alert.group_key}", value=True, key=f"alerts_silence_one_{alert.alert_id}")
         st.text_input("Reason", key=f"alerts_silence_note_{alert.alert_id}", max_chars=500)
         st.button(
-            "Send nothing",
+            "Silence",
             key=f"alerts_silence_save_{alert.alert_id}",
             type="primary",
             on_click=change,

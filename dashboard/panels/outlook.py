@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -15,7 +14,7 @@ from dashboard.reads.viewer import Viewer
 from dashboard.selection.filters import DIMENSIONS, Window
 from ingest.errors import TreeringError
 from ingest.forecasting.forecast import CONFIDENCE, MonthForecast, forecast_month
-from ingest.words import format_usd
+from ingest.words import format_estimate
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -55,9 +54,9 @@ def draw_month(outlook: MonthForecast | None) -> None:
     with st.container(border=True, key="panel_costs_month"):
         draw_title(f"Forecast of {outlook.month:%B}", basis(outlook))
         st.html(
-            f'<div class="tr-figure">{format_usd(_dollars(outlook.expected))}<span>{interval(outlook)}</span></div>'
-            f'<div class="tr-outlook" role="img" aria-label="{format_usd(_dollars(outlook.spent))} spent of '
-            f'{format_usd(_dollars(outlook.expected))} expected">'
+            f'<div class="tr-figure">{format_estimate(outlook.expected)}<span>{interval(outlook)}</span></div>'
+            f'<div class="tr-outlook" role="img" aria-label="{format_estimate(outlook.spent)} spent of '
+            f'{format_estimate(outlook.expected)} expected">'
             f'<i class="expected" style="width:{expected}"></i><i class="spent" style="width:{spent}"></i>'
             f'<i class="interval" style="left:{low};width:calc({high} - {low})"></i></div>'
         )
@@ -65,20 +64,20 @@ def draw_month(outlook: MonthForecast | None) -> None:
 
 def month_note(outlook: MonthForecast | None, otherwise: str) -> str:
     """Return the line below the month's spend: where it is expected to end."""
-    return otherwise if outlook is None else f"{format_usd(_dollars(outlook.expected))} expected by its end"
+    return otherwise if outlook is None else f"{format_estimate(outlook.expected)} expected by its end"
 
 
 def interval(outlook: MonthForecast) -> str:
     """Say between which sums the month is expected to end."""
-    return f"{format_usd(_dollars(outlook.low))} to {format_usd(_dollars(outlook.high))}"
+    return f"{format_estimate(outlook.low)} to {format_estimate(outlook.high)}"
 
 
 def basis(outlook: MonthForecast) -> str:
     """Say what a forecast rests on."""
-    spent = f"{format_usd(_dollars(outlook.spent))} spent so far."
+    spent = f"{format_estimate(outlook.spent)} spent so far."
     if outlook.basis == "run_rate":
         return f"{spent} By the straight line, give or take half of what is to come: the history is too short for more."
-    line = f" The straight line says {format_usd(_dollars(outlook.run_rate))}." if outlook.run_rate is not None else ""
+    line = f" The straight line says {format_estimate(outlook.run_rate)}." if outlook.run_rate is not None else ""
     return (
         f"{spent} From the level, the weekdays and the trend so far; {CONFIDENCE:.0%} of months end in the "
         f"interval.{line}"
@@ -97,7 +96,3 @@ def _month_outlook(
     return forecast_month(
         {point.bucket_start.astimezone(zone).date(): float(point.cost or 0) for point in points}, local
     )
-
-
-def _dollars(amount: float) -> Decimal:
-    return Decimal(f"{amount:.6g}") if abs(amount) < 1 else Decimal(f"{amount:.2f}")

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from ingest.documents.pipeline import ColumnSum
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.archive")
 
 LEASE_NAME = "archive"
 _LEASE_TTL_S = 120

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Final
 
 from ingest.billing.organization_api import OrganizationApi
@@ -13,8 +12,6 @@ from ingest.documents.billing import Reconciliation
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ingest.database import Database
     from ingest.settings import Settings
 
@@ -56,20 +53,6 @@ def read_reconciliation(
         to_time=_midnight(to_day),
     )
     return parse(Reconciliation, document, "get_reconciliation"), document
-
-
-def daily_reconciliation(settings: Settings, database: Database) -> Callable[[], bool] | None:
-    """The worker's job: read the costs of the last month's whole days; None where there is no admin key."""
-    if settings.openai_admin_key is None:
-        return None
-
-    def run() -> bool:
-        today = datetime.now(UTC).date()
-        with contextlib.closing(open_api(settings)) as api:
-            fetch_costs(database, api, today - timedelta(days=DAYS_A_RUN), today)
-        return False
-
-    return run
 
 
 def _midnight(day: date) -> datetime:

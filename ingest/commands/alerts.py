@@ -29,7 +29,8 @@ def send_test(
     as_json: JsonOption = False,
 ) -> None:
     """Send a message marked as a test to every channel of a rule, and say what became of it."""
-    from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
+    from ingest.alerts.notifier import ChannelNotifier
+    from ingest.alerts.outbox import deliver_notifications
     from ingest.database import fetch, open_database
     from ingest.documents.alerts import MessageState, WrittenMessage
     from ingest.settings import load_settings

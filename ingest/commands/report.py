@@ -31,11 +31,13 @@ def report(
     home: HomeOption = None,
 ) -> None:
     """Show the latest report as it would be sent, or send it now; the scheduled one still leaves at its hour."""
-    from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
+    from ingest.alerts.notifier import ChannelNotifier
+    from ingest.alerts.outbox import deliver_notifications
     from ingest.costs import cost_optimization_suggestions
     from ingest.database import open_database
     from ingest.prices.in_force import read_price_book
-    from ingest.reports.publish import Period, as_savings, make_message, preview_page, read_figures
+    from ingest.reports.figures import Period, as_savings, read_figures
+    from ingest.reports.publish import make_message, preview_page
     from ingest.settings import load_settings
     from ingest.worker.worker import default_name
 

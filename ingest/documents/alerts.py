@@ -70,6 +70,7 @@ class Alert(Document):
     started_at: datetime
     resolved_at: datetime | None = None
     resolution: str | None = None
+    resolved_value: Decimal | None = None
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None
     acknowledge_note: str | None = None

@@ -19,7 +19,7 @@ import httpx
 
 from ingest.database import PostgresDatabase, fetch
 from ingest.documents.pipeline import RolledUp
-from ingest.errors import TreeringError
+from ingest.errors import UpError
 from ingest.local.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -43,10 +43,6 @@ _FOREIGN_VARIABLES = (
     "SUPABASE_URL", "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_PUBLISHABLE_KEY",
     "SUPABASE_ANON_KEY", "SUPABASE_JWT_SECRET", "SUPABASE_DB_URL",
 )  # fmt: skip
-
-
-class UpError(TreeringError):
-    """`treering up` cannot start or go on; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)

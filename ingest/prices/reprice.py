@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ingest.database import fetch
 from ingest.documents.prices import Place, RepricePage, RepriceStart, RepriceStep
-from ingest.errors import DatabaseError, TreeringError
+from ingest.errors import DatabaseError, RepriceError
 from ingest.notices import Notices
 from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices
@@ -39,10 +39,6 @@ _MAX_ROLL_UPS = 100
 
 _EXACT = Context(prec=60, traps=[Inexact])  # the thread's own context would round at 28 digits
 _COST_KEYS = ("estimated_cost", "cost_source", "price_id")
-
-
-class RepriceError(TreeringError):
-    """Calls could not be priced again; what was applied stays applied and counted, and the same command goes on."""
 
 
 @dataclass(frozen=True, slots=True)

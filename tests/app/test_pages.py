@@ -386,9 +386,9 @@ def test_alerts_of_the_past_stay_visible_when_nothing_fires(open_app: OpenApp, f
 
 
 @pytest.mark.parametrize(
-    ("rules", "text"), [(1, "1 rule watches."), (0, "No rule watches yet: Settings offers ready-made ones.")]
+    ("rules", "text"), [(1, "1 rule is active."), (0, "No alert rules yet. Start from a preset in Settings.")]
 )
-def test_without_an_alert_the_page_says_what_watches(
+def test_without_an_alert_the_page_says_how_many_rules_are_active(
     open_app: OpenApp, fake: FakeDatabase, rules: int, text: str
 ) -> None:
     fake.is_empty, fake.firing = True, rules

@@ -40,7 +40,7 @@ def apply(database: Database, scope: RepriceScope = DAY, **overrides: str) -> Re
 def rows(door: Door) -> list[tuple[str, Decimal | None, str, str | None]]:
     with psycopg.connect(door.database.superuser_url) as connection:
         return connection.execute(
-            "select model, estimated_cost, cost_source, price_id from observability.ai_usage_metrics"
+            "select model, estimated_cost, cost_source, price_id from observability_internal.ai_usage_metrics"
             " order by created_at, event_id"
         ).fetchall()
 

@@ -110,11 +110,12 @@ def test_a_short_month_says_what_the_forecast_rests_on(service: Clockwork) -> No
     write_outside_metrics(service.database, now=NOW)
     service.evaluate(SECONDS)
     forecast = next(alert for alert in states(service) if alert["metric"] == "budget_forecast")
-    assert "by the straight line: the history is too short for more" in forecast["evidence"]["explanation"]
+    assert "at this pace; the history is too short for a forecast" in forecast["evidence"]["explanation"]
 
 
 def test_a_rule_that_fails_does_not_stop_the_others() -> None:
-    rules: Any = [{"rule_id": number, "metric": "anomaly", "timezone": None} for number in (1, 2)]
+    rule = {"name": "x", "metric": "anomaly", "window_s": 3600, "threshold": "1"}
+    rules: Any = [{**rule, "rule_id": number} for number in (1, 2)]
     database = ScriptedDatabase(
         get_outside_rules=[rules],
         get_series=[DatabaseUnavailableError("gone"), {"series": []}],

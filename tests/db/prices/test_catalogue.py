@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from genai_prices.update_prices import DEFAULT_UPDATE_URL
 
-from ingest.errors import PermissionDeniedError, UnexpectedResponseError
+from ingest.errors import CatalogueError, PermissionDeniedError, UnexpectedResponseError
 from ingest.notices import Notices
-from ingest.prices.catalogue import CatalogueError, default_url, update_catalogue
+from ingest.prices.catalogue import default_url, update_catalogue
 from ingest.prices.in_force import Prices
-from ingest.worker.worker import standard_lanes
 from pricing.catalogue import Catalogue
 from tests.support.events import NOON
 from tests.support.scripted_database import ScriptedDatabase
@@ -202,15 +201,6 @@ def test_an_answer_that_is_no_document_is_an_error_that_leaves_the_list_prices()
 
 def test_the_default_address_is_the_one_of_genai_prices() -> None:
     assert default_url() == DEFAULT_UPDATE_URL
-
-
-def test_the_worker_updates_prices_only_where_that_is_switched_on() -> None:
-    def names(**options: Callable[[], bool]) -> list[str]:
-        lanes = standard_lanes(ScriptedDatabase(), deliver=lambda: False, **options)
-        return [job.name for lane in lanes for job in lane]
-
-    assert "update_prices" not in names()
-    assert "update_prices" in names(update_prices=lambda: False)
 
 
 def test_the_bundled_catalogue_has_enough_models_for_the_check() -> None:

@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.alerts.computed import read_forecast
 from ingest.costs import cost_optimization_suggestions
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
-from ingest.reports.publish import Period, as_savings, publish_due_reports, read_figures
+from ingest.forecasting.series import read_forecast
+from ingest.reports.figures import Period, as_savings, read_figures
+from ingest.reports.publish import publish_due_reports
 from tests.support.clockwork import Clockwork
 from tests.support.events import store, usage_event
 
@@ -156,7 +157,7 @@ def test_a_webhook_gets_the_report_without_its_picture(service: Clockwork) -> No
     webhook = int(service.channel("https://hooks.example.com/x", name="hook")["channel_id"])
     schedule(database, channels=[webhook, add_channel(database)])
     publish(database)
-    claimed = {one["channel_name"]: one["payload"] for one in service.claim(86_400)}
+    claimed = {one["channel_name"]: one["payload"] for one in service.claim(None)}
     assert claimed["hook"]["message"] == {name: MESSAGE[name] for name in ("title", "text", "html")}
     assert claimed["mail"]["message"] == MESSAGE
     assert (claimed["hook"]["schema"], claimed["hook"]["event"]) == ("treering.report/1", "report")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from ingest.alerts.rules import AlertRule, Budget, ready_made_rules
+from ingest.alerts.rules import BudgetDraft, RuleDraft, preset_rules
 
 RULE: dict[str, Any] = {"name": "x", "metric": "spend", "threshold": "1"}
 
@@ -13,7 +13,7 @@ RULE: dict[str, Any] = {"name": "x", "metric": "spend", "threshold": "1"}
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"metric": "luck"}, "metric"),
+        ({"metric": "luck"}, "luck is no metric: choose one of spend, tokens"),
         ({"window_s": 90}, "multiple of 60"),
         ({"threshold": "NaN"}, "threshold"),
         ({"metric": "error_rate", "threshold": "1.5"}, "a rate or share is a fraction"),
@@ -24,9 +24,10 @@ RULE: dict[str, Any] = {"name": "x", "metric": "spend", "threshold": "1"}
         ({"timezone": "Mars/Olympus"}, "an IANA time zone"),
         ({"scope": {"route": ["/x"]}}, "spend has no scope route"),
         ({"metric": "pipeline_lag_s", "scope": {"model": ["x"]}}, "pipeline_lag_s has no scope model"),
-        ({"metric": "p99_route_latency_ms", "group_by": "model"}, "routes are grouped by route or environment"),
-        ({"group_by": "route"}, "calls are not grouped by route"),
+        ({"metric": "p99_route_latency_ms", "group_by": "model"}, "groups only by environment, route"),
+        ({"group_by": "route"}, "spend has groups only by"),
         ({"metric": "pipeline_lag_s", "group_by": "model"}, "pipeline_lag_s has no groups"),
+        ({"metric": "provider_drift", "group_by": "model"}, "provider_drift has no groups"),
         ({"metric": "budget_used"}, "a budget's metric has a budget"),
         ({"budget_id": 1}, "a budget's metric has a budget"),
         ({"group_by": "user_id", "window_s": 300}, "quarters of an hour"),
@@ -38,28 +39,28 @@ RULE: dict[str, Any] = {"name": "x", "metric": "spend", "threshold": "1"}
 )
 def test_a_rule_that_makes_no_sense_is_refused_before_it_is_sent(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
-        AlertRule.model_validate({**RULE, **fields})
+        RuleDraft.model_validate({**RULE, **fields})
 
 
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
         ({"amount": "0"}, "greater than 0"),
-        ({"steps": ["0.9", "0.5"]}, "steps ascend"),
+        ({"steps": ["0.9", "0.5"]}, "steps must ascend"),
         ({"steps": []}, "at least 1"),
         ({"scope": {"route": ["/x"]}}, "a budget has no scope route"),
     ],
 )
 def test_a_budget_that_makes_no_sense_is_refused(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
-        Budget.model_validate({"name": "x", "amount": "100", **fields})
+        BudgetDraft.model_validate({"name": "x", "amount": "100", **fields})
 
 
-def test_ready_made_rules_are_valid_and_named_once() -> None:
-    rules = ready_made_rules("Europe/Berlin", [1])
+def test_presets_are_valid_and_named_once() -> None:
+    rules = preset_rules("Europe/Berlin", [1])
     assert len({rule.name for rule in rules}) == len(rules) == 8
     assert {(rule.timezone, *rule.channels) for rule in rules} == {("Europe/Berlin", 1)}
 
 
 def test_money_travels_as_text() -> None:
-    assert AlertRule.model_validate(RULE).model_dump(mode="json")["threshold"] == "1"
+    assert RuleDraft.model_validate(RULE).model_dump(mode="json")["threshold"] == "1"
