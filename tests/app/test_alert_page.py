@@ -17,7 +17,7 @@ from ingest.documents.settings import Budget
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 OpenApp = Callable[..., "AppTest"]
 

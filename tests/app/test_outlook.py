@@ -19,7 +19,7 @@ from tests.app.test_pages import texts
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 OpenApp = Callable[..., "AppTest"]
 OUTLOOK = MonthForecast(date(2026, 11, 1), 80.0, 110.0, 100.0, 125.5, 109.1, "seasonal")
