@@ -46,6 +46,7 @@ def spend(door: Door, amount: str) -> None:
     store(door.service(), usage_event(created_at=yesterday() + timedelta(hours=9), estimated_cost=amount))
 
 
+@pytest.mark.dated
 def test_a_bill_that_agrees_is_exit_code_0(door: Door, server: OrganizationServer, tmp_path: Path) -> None:
     spend(door, "0.96")
     server.add("costs", yesterday().date(), cost("1.000000", "gpt-4o-2024-08-06, input"))
@@ -79,6 +80,7 @@ def test_the_document_is_printed_for_programs(direct: Door, server: Organization
     assert len(document["days"]) == 30
 
 
+@pytest.mark.dated
 def test_days_are_chosen_and_today_is_left_out(direct: Door, server: OrganizationServer, tmp_path: Path) -> None:
     env = environment(direct, tmp_path, server)
     tomorrow = (today() + timedelta(days=1)).date().isoformat()
@@ -129,6 +131,7 @@ def test_no_day_with_a_bill_is_exit_code_1(direct: Door, server: OrganizationSer
     assert "1 lines in other currencies" in result.stdout
 
 
+@pytest.mark.dated
 def test_an_invoice_is_compared_on_its_own_days(door: Door, tmp_path: Path) -> None:
     spend(door, "2")
     file = tmp_path / "invoice.csv"
@@ -160,6 +163,7 @@ def test_an_invoice_of_bad_lines_alone_compares_nothing(direct: Door, tmp_path: 
     assert "nothing to compare" in result.stdout
 
 
+@pytest.mark.dated
 def test_the_worker_reads_the_last_days_where_there_is_a_key(
     door: Door, server: OrganizationServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ def same_step_of_both_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.worker.time.time", lambda: 1000.0)
 
 
+@pytest.mark.dated
 def test_a_job_runs_at_once_and_then_in_its_period() -> None:
     scene = Scene(job=done)
     wait_s = scene.lane.run_due()
@@ -147,6 +148,7 @@ def test_no_further_job_begins_once_told_to_stop() -> None:
     assert scene.runs == ["first"]
 
 
+@pytest.mark.dated
 def test_a_clock_that_is_set_back_does_not_hold_jobs_up(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(job=done)
     scene.lane.run_due()
@@ -306,6 +308,7 @@ def test_each_job_calls_its_function_in_its_period(name: str, period_s: int) -> 
     assert database.called == [name]
 
 
+@pytest.mark.dated
 def test_the_reconciliation_runs_daily_and_asks_a_provider_that_failed_once_an_hour() -> None:
     lanes = standard_lanes(ScriptedDatabase(), deliver=done, reconcile=broken)
     (job,) = next(lane for lane in lanes if lane[0].name == "reconcile")
