@@ -55,6 +55,7 @@ def test_a_filled_page_runs_without_an_error(open_app: OpenApp, page: str) -> No
 
 @pytest.mark.parametrize("page", FIGURES)
 @pytest.mark.parametrize("period", ["hour", "day", "month", "quarter"])
+@pytest.mark.dated
 def test_each_period_draws(open_app: OpenApp, page: str, period: str) -> None:
     app = open_app(page, period=period)
 
@@ -237,6 +238,7 @@ def test_a_member_is_told_that_the_figures_are_their_own(open_app: OpenApp, fake
     assert "your own calls" not in texts(open_app("costs"))
 
 
+@pytest.mark.dated
 def test_days_are_the_viewers(open_app: OpenApp, fake: FakeDatabase) -> None:
     open_app(timezone="Asia/Kathmandu", period="month")
 
@@ -277,6 +279,7 @@ def test_filters_can_be_cleared(open_app: OpenApp) -> None:
     assert not app.query_params
 
 
+@pytest.mark.dated
 def test_custom_days_are_chosen_on_a_calendar(open_app: OpenApp, fake: FakeDatabase) -> None:
     app = open_app()
     app.segmented_control(key="overview_period").set_value("custom").run()
@@ -365,6 +368,7 @@ def test_routes_show_where_no_call_was_made(open_app: OpenApp, fake: FakeDatabas
     assert "No call failed in this period." in [caption.value for caption in app.caption]
 
 
+@pytest.mark.dated
 def test_alerts_show_value_threshold_and_since_when(open_app: OpenApp) -> None:
     shown = texts(open_app("alerts"))
 
