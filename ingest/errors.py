@@ -2,21 +2,53 @@
 
 * TreeringError
     - ArchiveError
+    - CatalogueError
+    - ChildEndedError
     - ConfigurationError
+    - ForbiddenTargetError
     - ProviderError
+    - ReplayError
+    - RepriceError
+    - TraceError
+    - UpError
     - DatabaseError
         · PermissionDeniedError
         · InvalidArgumentError
         · FunctionNotFoundError
         · DatabaseUnavailableError
+        · UnexpectedResponseError
         · MigrationError
         · EmbeddedServerError
+
+An argument of a wrong type or value raises Python's own `TypeError` or `ValueError`. `pricing` has a tree of its own,
+`pricing.PricingError`.
 
 The same failure raises the same class with the same SQLSTATE and the same message, whether the database was reached
 through Supabase's API or directly.
 """
 
 from __future__ import annotations
+
+__all__ = [
+    "ArchiveError",
+    "CatalogueError",
+    "ChildEndedError",
+    "ConfigurationError",
+    "DatabaseError",
+    "DatabaseUnavailableError",
+    "EmbeddedServerError",
+    "ForbiddenTargetError",
+    "FunctionNotFoundError",
+    "InvalidArgumentError",
+    "MigrationError",
+    "PermissionDeniedError",
+    "ProviderError",
+    "ReplayError",
+    "RepriceError",
+    "TraceError",
+    "TreeringError",
+    "UpError",
+]
 
 
 class TreeringError(Exception):
@@ -27,12 +59,40 @@ class ArchiveError(TreeringError):
     """The archive is incomplete, damaged or at odds with the database; nothing was deleted because of it."""
 
 
+class CatalogueError(TreeringError):
+    """The published price catalogue cannot be fetched or is not fit for use; the one in force stays."""
+
+
+class ChildEndedError(TreeringError):
+    """A child process ended although nobody asked it to."""
+
+
 class ConfigurationError(TreeringError):
     """A setting is missing or wrong; the message names its environment variable."""
 
 
+class ForbiddenTargetError(TreeringError):
+    """The name leads to an address that may not be sent to."""
+
+
 class ProviderError(TreeringError):
     """A provider's billing API refused, failed, or answered in a form that is not its own."""
+
+
+class ReplayError(TreeringError):
+    """The calls of a trace could not all be brought into the database."""
+
+
+class RepriceError(TreeringError):
+    """Calls could not be priced again; what was applied stays applied and counted, and the same command goes on."""
+
+
+class TraceError(TreeringError):
+    """A trace cannot be read at all: no such file, not the format it was called, or damaged."""
+
+
+class UpError(TreeringError):
+    """`treering up` cannot start or go on; the message says what to do."""
 
 
 class DatabaseError(TreeringError):
@@ -72,6 +132,10 @@ class DatabaseUnavailableError(DatabaseError):
 
     def __init__(self, message: str, *, sqlstate: str | None = None, retryable: bool = True) -> None:
         super().__init__(message, sqlstate=sqlstate, retryable=retryable)
+
+
+class UnexpectedResponseError(DatabaseError):
+    """A function answered in a form that this version does not know: usually the migrations are of another version."""
 
 
 class MigrationError(DatabaseError):

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from ingest.alerts.notification import Outcome
+from ingest.errors import ForbiddenTargetError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -103,10 +104,6 @@ class WebhookNotifier:
             headers=headers,
             extensions={"timeout": timeout.as_dict()},
         )
-
-
-class ForbiddenTargetError(Exception):
-    """The name leads to an address that may not be sent to."""
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ingest.alerts.notification import Notifier
     from ingest.database import Database
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.alerts")
 
 # All messages of a turn are sent at once, so a turn lasts about as long as its slowest attempt.
 MAX_COUNT = 50

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from ingest.errors import TreeringError
+from ingest.errors import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -39,10 +39,6 @@ _PREFIX_BLOCKS = 2
 Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
-
-
-class TraceError(TreeringError):
-    """A trace cannot be read at all: no such file, not the format it was called, or damaged."""
 
 
 class RecordedCall(BaseModel):

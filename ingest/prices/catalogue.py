@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from ingest.errors import TreeringError
+from ingest.errors import CatalogueError
 from pricing import PriceBook, PricingError
 from pricing.catalogue import Catalogue
 
@@ -24,10 +24,6 @@ _TIMEOUT_S: Final = 30.0
 # A catalogue that lost this model, or a third of all, is broken and not news.
 _MUST_HAVE: Final = "gpt-4o"
 _MIN_SHARE: Final = 2 / 3
-
-
-class CatalogueError(TreeringError):
-    """The published catalogue cannot be fetched or is not fit for use; the one in force stays."""
 
 
 def default_url() -> str:

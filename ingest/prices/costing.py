@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.notices import Notices
-    from ingest.record.event import Event
 
 # Whoever runs a model owes nobody a list price: another's would be absurd, so without a row the cost stays unknown.
 SELF_HOSTED_PROVIDERS = frozenset({"self-hosted", "ollama", "vllm"})
@@ -46,7 +45,7 @@ class Costing:
         self._notices = notices
         self._book = book
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: dict[str, JsonValue]) -> None:
         """Charge one usage event: what its provider said, else its price, else the fallback's, else nothing."""
         if "provider_cost" in event:
             event["estimated_cost"] = event["provider_cost"]
@@ -63,7 +62,7 @@ class Costing:
         if charge.price_id is not None:
             event["price_id"] = charge.price_id
 
-    def _charge(self, event: Event) -> _Charge | None:
+    def _charge(self, event: dict[str, JsonValue]) -> _Charge | None:
         model, provider = str(event["model"]), str(event["provider"])
         try:
             return self._price(event, model, provider, "priced")

@@ -9,6 +9,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ingest.errors import ConfigurationError
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -108,8 +110,7 @@ def make_from_environment() -> Recorder | None:
     """Make the recorder that nobody has configured; a wrong setting is logged, and the journal keeps all."""
     import platformdirs
 
-    from ingest.errors import ConfigurationError
-    from ingest.record.recorder import Limits, Recorder, refuser
+    from ingest.record.recorder import Limits, Recorder, raising
     from ingest.settings import load_settings
 
     try:
@@ -117,7 +118,7 @@ def make_from_environment() -> Recorder | None:
     except ConfigurationError as error:
         logging.getLogger("treering").error("events are kept in the journal until this is put right: %s", error)
         home = os.environ.get("TREERING_HOME") or platformdirs.user_data_path("treering", appauthor=False)
-        return Recorder(Path(home).expanduser().absolute(), refuser(error), limits=Limits())
+        return Recorder(Path(home).expanduser().absolute(), raising(error), limits=Limits())
     return make_recorder(settings, None, Limits())
 
 
@@ -131,19 +132,19 @@ def make_recorder(
         database: A database that stays open afterwards, or a function that opens one.
         limits: Sizes and times.
     """
-    from ingest.record.recorder import Borrowed, Recorder, opener
+    from ingest.record.recorder import KeepOpen, Recorder, opening
 
     if not settings.enable_observability:
         return None
     if database is None:
-        open_database = opener(settings)
+        open_database = opening(settings)
     elif callable(database):
         open_database = database
     else:
-        borrowed = Borrowed(database)
+        kept_open = KeepOpen(database)
 
         def open_database() -> Database:
-            return borrowed
+            return kept_open
 
     return Recorder(
         settings.home,

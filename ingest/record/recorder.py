@@ -14,9 +14,12 @@ from uuid_utils.compat import uuid7
 
 from ingest.errors import ConfigurationError
 from ingest.notices import Notices
+from ingest.record.dead_letters import DeadLetters
+from ingest.record.delivery import Delivery
 from ingest.record.encoding import encode
 from ingest.record.event_id import resolve_identity
 from ingest.record.flusher import Backoff, Flusher
+from ingest.record.hashing import load_salt
 from ingest.record.journal import Journal
 
 if TYPE_CHECKING:
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Argument, Database
-    from ingest.record.delivery import Delivery
     from ingest.settings import Settings
 
 # Held while modules are imported in the background: a fork in the middle would leave the child with a locked import.
@@ -140,8 +142,6 @@ class Recorder:
     @cached_property
     def salt(self) -> bytes:
         """The key of all hashes."""
-        from ingest.record.hashing import load_salt
-
         return load_salt(self._home, self._hash_salt)
 
     def start(self) -> None:
@@ -227,8 +227,6 @@ class Recorder:
         with IMPORT_LOCK:
             from ingest.prices.costing import Costing
             from ingest.prices.in_force import Prices
-            from ingest.record.dead_letters import DeadLetters
-            from ingest.record.delivery import Delivery
 
         prices = Prices(self._notices, deployments=self._deployments, region=self._region)
         costing = Costing(self._fallback_model, self._notices, lambda: prices.book)
@@ -252,7 +250,7 @@ class Recorder:
             self._notices.warn("zone", "a created_at without a time zone is taken as UTC")
 
 
-def opener(settings: Settings) -> Callable[[], Database]:
+def opening(settings: Settings) -> Callable[[], Database]:
     """Return what opens the database that the settings name."""
 
     def open_it() -> Database:
@@ -264,7 +262,7 @@ def opener(settings: Settings) -> Callable[[], Database]:
     return open_it
 
 
-class Borrowed:
+class KeepOpen:
     """A database that somebody else opened and will close."""
 
     def __init__(self, database: Database) -> None:
@@ -278,10 +276,10 @@ class Borrowed:
         """Leave it open."""
 
 
-def refuser(error: ConfigurationError) -> Callable[[], Database]:
+def raising(error: ConfigurationError) -> Callable[[], Database]:
     """Return what raises `error` instead of opening a database."""
 
-    def refuse() -> Database:
+    def raise_it() -> Database:
         raise ConfigurationError(str(error))
 
-    return refuse
+    return raise_it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 # Where OpenAI's APIs and the providers that imitate them put each figure, the more exact place first.
@@ -103,8 +104,6 @@ def _read_cost(raw: Mapping[str, Any]) -> Any:
     upstream = plain(raw.get("cost_details")).get("upstream_inference_cost")
     if upstream is not None and (raw.get("is_byok") or not cost):
         # The customer's own key: the provider behind charges the customer, OpenRouter at most a fee.
-        from decimal import Decimal, InvalidOperation
-
         try:
             return str(Decimal(str(cost)) + Decimal(str(upstream)))
         except InvalidOperation:

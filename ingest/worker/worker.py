@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from ingest.worker.lane import Job
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.worker")
 
 
 class Worker:

@@ -33,7 +33,7 @@ def test_whom_an_alert_was_about_is_found_nowhere_afterwards(direct: Door) -> No
     service.ask("silence_alerts", rule_id=1, ends_at=far, group_key=GONE)
     service.record(call(0, user_id=GONE), call(0, user_id="user_left"))
     assert service.evaluate(10)["fired"] >= 4
-    assert "observability.alerts" in traces(direct.database, GONE)
+    assert "observability_internal.alerts" in traces(direct.database, GONE)
 
     forget(service)
 

@@ -127,7 +127,7 @@ def test_messages_of_a_channel_that_is_gone_end_as_dead(
 
 def test_a_channel_that_was_added_by_hand_without_an_address_sends_nothing(direct: Door) -> None:
     service = Clockwork(direct.service())
-    direct.database.execute("insert into observability.notification_channels (name) values ('by hand')")
+    direct.database.execute("insert into observability_internal.notification_channels (name) values ('by hand')")
     service.rule("spend", "0", channels=[1])
     service.record(call(0))
     service.evaluate(10)

@@ -53,8 +53,8 @@ def archive(service: Database, storage: Storage, on_step: Callable[[str], None] 
 def count(database: TestDatabase) -> tuple[int, int]:
     with psycopg.connect(database.superuser_url) as connection:
         row = connection.execute(
-            "select (select count(*) from observability.ai_usage_metrics),"
-            " (select count(*) from observability.performance_metrics)"
+            "select (select count(*) from observability_internal.ai_usage_metrics),"
+            " (select count(*) from observability_internal.performance_metrics)"
         ).fetchone()
     assert row is not None
     return row[0], row[1]
@@ -123,9 +123,9 @@ def test_rows_that_are_not_rolled_up_stay(direct: Door, storage: Storage, fill: 
 @pytest.mark.parametrize(
     "change",
     [
-        "update observability.ai_usage_metrics set price_id = 'other' where user_id = 'user_c'",
-        "delete from observability.ai_usage_metrics where user_id = 'user_c'",
-        "update observability.ai_usage_metrics set estimated_cost = 1 where user_id = 'user_c'",
+        "update observability_internal.ai_usage_metrics set price_id = 'other' where user_id = 'user_c'",
+        "delete from observability_internal.ai_usage_metrics where user_id = 'user_c'",
+        "update observability_internal.ai_usage_metrics set estimated_cost = 1 where user_id = 'user_c'",
     ],
 )
 def test_a_month_that_changes_while_it_is_archived_stays_and_goes_with_the_next_run(
@@ -267,7 +267,7 @@ def test_a_table_in_use_is_waited_for_and_nobody_waits_long_for_the_archive(
     fill(service)
     waits: list[float] = []
     with psycopg.connect(direct.database.superuser_url) as reader:
-        reader.execute("select count(*) from observability.ai_usage_metrics")
+        reader.execute("select count(*) from observability_internal.ai_usage_metrics")
 
         def sleep(seconds: float) -> None:
             waits.append(seconds)
@@ -286,7 +286,7 @@ def test_a_table_that_is_always_in_use_stays(
     fill(service)
     monkeypatch.setattr("ingest.archive.archiver._DROP_ATTEMPTS", 2)
     with psycopg.connect(direct.database.superuser_url) as reader:
-        reader.execute("select count(*) from observability.ai_usage_metrics")
+        reader.execute("select count(*) from observability_internal.ai_usage_metrics")
         assert archive(service, storage)[0].problem == "the table was in use at every attempt"
 
 
@@ -332,7 +332,7 @@ def test_rows_that_this_database_never_dropped_are_not_doubled(direct: Door, sto
 def test_a_column_that_this_version_does_not_know_keeps_the_rows(direct: Door, storage: Storage, fill: Fill) -> None:
     service = direct.service()
     fill(service)
-    direct.database.execute("alter table observability.ai_usage_metrics add column mood text")
+    direct.database.execute("alter table observability_internal.ai_usage_metrics add column mood text")
     problem = archive(service, storage)[0].problem
     assert problem == "this version does not know the columns mood: upgrade it"
 

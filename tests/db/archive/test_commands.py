@@ -72,7 +72,7 @@ def test_mistakes_are_explained(direct: Door, fill: Fill, tmp_path: Path, monkey
     assert "not a month" in run_cli("archive", "restore", "May", env=env).stderr
     backwards = ("--from", "2026-05-02", "--to", "2026-05-01")
     assert "--from must be before" in run_cli("archive", "query", *backwards, env=env).stderr
-    direct.database.execute("alter table observability.ai_usage_metrics add column mood text")
+    direct.database.execute("alter table observability_internal.ai_usage_metrics add column mood text")
     result = run_cli("archive", "run", env=env)
     assert (result.exit_code, "stays: this version does not know" in result.stdout) == (1, True)
     monkeypatch.setattr("ingest.commands.archive.find_spec", lambda _: None)

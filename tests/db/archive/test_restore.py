@@ -28,7 +28,8 @@ def rows_of(database: TestDatabase, table: str) -> list[tuple[object, ...]]:
     """Every column but the batch's number."""
     with psycopg.connect(database.superuser_url) as connection:
         return connection.execute(
-            f"select to_jsonb(m) - 'batch_id' from observability.{table} as m order by created_at, event_id".encode()
+            f"select to_jsonb(m) - 'batch_id' from observability_internal.{table} as m"
+            " order by created_at, event_id".encode()
         ).fetchall()
 
 

@@ -123,9 +123,9 @@ def test_a_price_is_never_changed_nor_taken_away(direct: Door) -> None:
     direct.service().call("add_price", price=PRICE)
     direct.service().call("add_member", user_id="user_ops", role="ops")
     for statement in (
-        "update observability.model_prices set input_per_mtok = 0",
-        "delete from observability.model_prices",
-        """insert into observability.model_prices (model, valid_from, input_per_mtok, source, created_by)
+        "update observability_internal.model_prices set input_per_mtok = 0",
+        "delete from observability_internal.model_prices",
+        """insert into observability_internal.model_prices (model, valid_from, input_per_mtok, source, created_by)
         values ('m', now(), 1, 's', 'somebody else')""",
     ):
         with psycopg.connect(direct.database.superuser_url) as connection:

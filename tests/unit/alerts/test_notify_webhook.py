@@ -12,13 +12,13 @@ import pytest
 
 from ingest.alerts.notification import ClaimedNotification, Outcome
 from ingest.alerts.notify_webhook import (
-    ForbiddenTargetError,
     GuardedTransport,
     WebhookNotifier,
     is_public,
     resolve_host,
     sign,
 )
+from ingest.errors import ForbiddenTargetError
 from tests.support.servers import free_port
 from tests.support.webhook_server import WebhookServer
 

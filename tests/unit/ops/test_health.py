@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ingest.documents.pipeline import Status
 from ingest.ops.health import (
     BACKLOG_LIMITS,
     REFRESH_LIMITS,
@@ -24,8 +25,8 @@ def ago(**length: float) -> str:
     return (NOW - timedelta(**length)).isoformat()
 
 
-def status(**changes: Any) -> dict[str, Any]:
-    return {
+def status(**changes: Any) -> Status:
+    document = {
         "server_time": NOW.isoformat(),
         "server_version": "18.4",
         "schema_version": "20261123",
@@ -40,7 +41,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "newest_event_at": ago(minutes=3),
         "usage_rows_estimate": 10,
         "partitions": 6,
-    } | changes
+    }
+    return Status.model_validate(document | changes)
 
 
 def judged(part: str, **changes: Any) -> tuple[Level, str]:

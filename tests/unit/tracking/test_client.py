@@ -13,7 +13,6 @@ import pytest
 import ingest
 from ingest.notices import Notices
 from ingest.record import capture
-from ingest.tracking import call as call_module
 from ingest.tracking import client as client_module
 from ingest.tracking.provider import provider_of
 from tests.support.openai_server import RESPONSE, OpenAIServer, Reply, completion, document, events, stream_as_openai
@@ -315,7 +314,7 @@ def test_a_fault_of_ours_leaves_the_plain_call(
         raise RuntimeError("secret words")
 
     monkeypatch.setattr(client_module, "_body_of", fail)
-    monkeypatch.setattr(call_module, "_NOTICES", Notices())
+    monkeypatch.setattr("ingest.tracking.emit._NOTICES", Notices())
     with caplog.at_level(logging.WARNING):
         assert len(list(client.chat.completions.create(**ASK, stream=True))) == 6
     assert "RuntimeError" in caplog.text
