@@ -16,6 +16,7 @@
         · InvalidArgumentError
         · FunctionNotFoundError
         · DatabaseUnavailableError
+        · UnexpectedResponseError
         · MigrationError
         · EmbeddedServerError
 
@@ -131,6 +132,10 @@ class DatabaseUnavailableError(DatabaseError):
 
     def __init__(self, message: str, *, sqlstate: str | None = None, retryable: bool = True) -> None:
         super().__init__(message, sqlstate=sqlstate, retryable=retryable)
+
+
+class UnexpectedResponseError(DatabaseError):
+    """A function answered in a form that this version does not know: usually the migrations are of another version."""
 
 
 class MigrationError(DatabaseError):

@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import PERIODS, describe_budget, to_threshold
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
-from dashboard.reads import pages as queries
+from dashboard.reads.settings import delete_budget, reporting_zone, save_budget
 from ingest.alerts.metrics import CALLS
 from ingest.alerts.rules import BudgetDraft
 from ingest.words import format_share
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
-    from ingest.documents.alerts import Budget, Configuration
+    from ingest.documents.settings import Budget, Configuration
 
 _STEPS: Final = (Decimal("0.5"), Decimal("0.8"), Decimal("0.9"), Decimal(1))
 
@@ -46,7 +46,7 @@ def draw_budgets(viewer: Viewer, configuration: Configuration) -> None:
                     icon=":material/delete:",
                     on_click=change,
                     args=(
-                        lambda number=budget.budget_id: queries.delete_budget(viewer, number),
+                        lambda number=budget.budget_id: delete_budget(viewer, number),
                         f"{budget.name} deleted",
                     ),
                 )
@@ -104,7 +104,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             "name": (name or "").strip(),
             "amount": to_threshold("spend", amount or ""),
             "period": period,
-            "timezone": budget.timezone if budget else queries.reporting_zone(),
+            "timezone": budget.timezone if budget else reporting_zone(),
             "steps": sorted(chosen_steps),
             "forecast_step": forecast if has_forecast else None,
             "channels": list(chosen),
@@ -125,5 +125,5 @@ def _save(viewer: Viewer, budget: Budget | None, typed: dict[str, Any], key: str
         return
     if budget:
         document["budget_id"] = budget.budget_id
-    if attempt(lambda: queries.save_budget(viewer, document), f"{document['name']} saved"):
+    if attempt(lambda: save_budget(viewer, document), f"{document['name']} saved"):
         start_over(*([] if budget else [f"{key}_name"]))

@@ -25,7 +25,7 @@ from dashboard.figures.alert_words import (
 )
 from dashboard.figures.backtest_chart import backtest_chart
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
-from dashboard.reads import pages as queries
+from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
 from ingest.alerts.metrics import ROUTES, Metric, format_metric, metric_named
 from ingest.alerts.rules import RuleDraft, preset_rules
 from ingest.errors import TreeringError
@@ -33,7 +33,8 @@ from ingest.words import DASH
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
-    from ingest.documents.alerts import AlertRule, Backtest, Configuration
+    from ingest.documents.alerts import AlertRule, Backtest
+    from ingest.documents.settings import Configuration
 
 # What a new rule's form offers: an hour, or a week where an hour is too short.
 _FIRST_WINDOW_S = 3600
@@ -75,7 +76,7 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
 def draw_backtest(draft: RuleDraft, result: Backtest) -> None:
     """Say when a rule would have fired."""
     metric = draft.metric
-    zone = ZoneInfo(queries.reporting_zone())
+    zone = ZoneInfo(reporting_zone())
     days = (result.to_time - result.from_time).days
     if not result.firing_count:
         st.success(f"In the last {days} days it would not have fired.", icon=":material/check:")
@@ -147,7 +148,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             type="tertiary",
             icon=":material/delete:",
             on_click=change,
-            args=(lambda rule_id=rule.rule_id: queries.delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
+            args=(lambda rule_id=rule.rule_id: delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
         )
 
 
@@ -275,7 +276,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         "no_data": no_data,
         "renotify_s": reminder or None,
         "group_limit": int(limit),
-        "timezone": rule.timezone if rule else queries.reporting_zone(),
+        "timezone": rule.timezone if rule else reporting_zone(),
     }
 
 
@@ -306,14 +307,14 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> RuleDraft | None:
 def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key: str) -> None:
     if rule:
         document["rule_id"] = rule.rule_id
-    if attempt(lambda: queries.save_alert_rule(viewer, document), f"{document['name']} saved"):
+    if attempt(lambda: save_alert_rule(viewer, document), f"{document['name']} saved"):
         start_over(*([] if rule else [f"{key}_name"]))
 
 
 def _draw_test(viewer: Viewer, draft: RuleDraft, document: dict[str, Any]) -> None:
     try:
         with st.spinner("Back-testing the last 30 days …"):
-            result = queries.backtest_rule(viewer, document)
+            result = backtest_rule(viewer, document)
     except TreeringError as error:
         st.error(f"No back-test: {error}")
         return
@@ -323,6 +324,6 @@ def _draw_test(viewer: Viewer, draft: RuleDraft, document: dict[str, Any]) -> No
 def _add_presets(viewer: Viewer, configuration: Configuration) -> None:
     taken = {rule.name for rule in configuration.rules}
     channels = [channel.channel_id for channel in configuration.channels if channel.is_enabled]
-    for draft in preset_rules(queries.reporting_zone(), channels):
+    for draft in preset_rules(reporting_zone(), channels):
         if draft.name not in taken:
-            queries.save_alert_rule(viewer, draft.model_dump(mode="json"))
+            save_alert_rule(viewer, draft.model_dump(mode="json"))

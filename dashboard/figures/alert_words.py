@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from ingest.documents.alerts import AlertRule, Budget
+    from ingest.documents.alerts import AlertRule
+    from ingest.documents.settings import Budget
 
 # Metrics that a rule of its own can have; budgets keep theirs themselves.
 RULE_METRICS: Final = tuple(metric.name for metric in METRICS.values() if not metric.of.is_budget)

@@ -14,7 +14,7 @@ from dashboard.figures.alert_words import describe_scope, length_in_words, momen
 from dashboard.panels.cards import Card, draw_cards, draw_title
 from dashboard.panels.changes import change, draw_facts, line
 from dashboard.panels.tables import draw_download
-from dashboard.reads import pages as queries
+from dashboard.reads.alerts import acknowledge_alert, end_silence, resend_notification, silence_alerts
 from ingest.alerts.metrics import format_metric, metric_named
 from ingest.words import DASH, format_usd
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from dashboard.reads.viewer import Viewer
-    from ingest.documents.alerts import Alert, AlertRule, Notification, Silence, Times, Transition
+    from ingest.documents.alerts import Alert, AlertRule, Message, Silence, Times, Transition
 
 SILENCES: Final = {
     "1 hour": timedelta(hours=1),
@@ -122,7 +122,7 @@ def draw_silences(viewer: Viewer, silences: Sequence[Silence], zone: ZoneInfo, *
                     icon=":material/notifications_active:",
                     on_click=change,
                     args=(
-                        lambda number=silence.silence_id: queries.end_silence(viewer, number),
+                        lambda number=silence.silence_id: end_silence(viewer, number),
                         f"{silence.rule_name} sends again",
                     ),
                 )
@@ -174,7 +174,7 @@ def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
         _draw_panel("Transitions", "transitions", transitions, frame)
 
 
-def draw_outbox(viewer: Viewer, messages: Sequence[Notification], zone: ZoneInfo, *, can_change: bool) -> None:
+def draw_outbox(viewer: Viewer, messages: Sequence[Message], zone: ZoneInfo, *, can_change: bool) -> None:
     """Draw the messages and what became of them; dead ones can be sent again."""
     frame = pd.DataFrame(
         {
@@ -205,7 +205,7 @@ def draw_outbox(viewer: Viewer, messages: Sequence[Notification], zone: ZoneInfo
                 icon=":material/replay:",
                 on_click=change,
                 args=(
-                    lambda number=message.notification_id: queries.resend_notification(viewer, number),
+                    lambda number=message.notification_id: resend_notification(viewer, number),
                     "The message waits to be sent",
                 ),
             )
@@ -243,7 +243,7 @@ def _draw_actions(viewer: Viewer, alert: Alert) -> None:
                 type="primary",
                 on_click=change,
                 args=(
-                    lambda: queries.acknowledge_alert(viewer, alert.alert_id, _typed(note)),
+                    lambda: acknowledge_alert(viewer, alert.alert_id, _typed(note)),
                     f"{alert.rule_name} acknowledged",
                 ),
             )
@@ -268,7 +268,7 @@ def _silence(viewer: Viewer, alert: Alert, rule_id: int) -> None:
     length = SILENCES[st.session_state[f"alerts_silence_for_{alert.alert_id}"]]
     group = alert.group_key if st.session_state.get(f"alerts_silence_one_{alert.alert_id}") else None
     reason = _typed(f"alerts_silence_note_{alert.alert_id}")
-    queries.silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
+    silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
 
 
 def _typed(key: str) -> str:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from dashboard.panels.cards import draw_title
-from dashboard.reads import pages as queries
+from dashboard.reads.pages import get_spend_by_day
 from dashboard.reads.viewer import Viewer
 from dashboard.selection.filters import DIMENSIONS, Window
 from ingest.errors import TreeringError
@@ -92,7 +92,7 @@ def _month_outlook(
     local = _now.astimezone(zone)
     start = (local - _HISTORY).replace(hour=0, minute=0, second=0, microsecond=0)
     window = Window(start, _now, (("bucket", "day"), ("timezone", zone_name), *filters))
-    points = queries.get_spend_by_day(viewer, window)
+    points = get_spend_by_day(viewer, window)
     return forecast_month(
         {point.bucket_start.astimezone(zone).date(): float(point.cost or 0) for point in points}, local
     )

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from pydantic import TypeAdapter
-
-from ingest.documents.alerts import AlertRule, Budget, Configuration
+from ingest.database import fetch
+from ingest.documents.alerts import AlertRule
+from ingest.documents.settings import Budget, Configuration
 from ingest.forecasting.anomaly import Verdict, fill_gaps, judge
 from ingest.forecasting.series import HOUR, explain_forecast, hour_of, read_forecast, read_series
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Database
-    from ingest.documents.pages import Point
+    from ingest.documents.series import Point
 
 logger = logging.getLogger("treering.alerts")
 
@@ -33,8 +33,6 @@ ANOMALY_HISTORY = timedelta(days=56)
 
 # The job runs every five minutes; a worker that is away for longer leaves no stale verdict standing.
 VALID_S = 1800
-
-_rules = TypeAdapter(list[AlertRule])
 
 
 def write_outside_metrics(database: Database, *, now: datetime) -> int:
@@ -50,7 +48,7 @@ def write_outside_metrics(database: Database, *, now: datetime) -> int:
     Raises:
         Exception: The last failure, after all rules had their turn.
     """
-    rules = _rules.validate_python(database.call("get_outside_rules"))
+    rules = fetch(database, list[AlertRule], "get_outside_rules")
     budgets = _read_budgets(database) if any(rule.budget_id is not None for rule in rules) else {}
     answered, failure = 0, None
     for rule in rules:
@@ -74,7 +72,7 @@ def write_outside_metrics(database: Database, *, now: datetime) -> int:
 
 
 def _read_budgets(database: Database) -> dict[int, Budget]:
-    settings = Configuration.model_validate(database.call("get_settings"))
+    settings = fetch(database, Configuration, "get_settings")
     return {budget.budget_id: budget for budget in settings.budgets}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from ingest.documents.pages import Point, Series
+from ingest.database import fetch
+from ingest.documents.series import Point, Series
 from ingest.forecasting.forecast import CONFIDENCE, MonthForecast, forecast_month
 from ingest.words import format_estimate
 
@@ -38,10 +39,8 @@ def read_series(
     filters |= {"bucket": bucket, "timezone": "UTC" if zone is None else zone.key}
     if group_by is not None:
         filters["group_by"] = group_by
-    document = database.call(
-        "get_series", from_time=from_time.isoformat(), to_time=to_time.isoformat(), filters=filters
-    )
-    return list(Series.model_validate(document).series)
+    window = {"from_time": from_time.isoformat(), "to_time": to_time.isoformat()}
+    return list(fetch(database, Series, "get_series", **window, filters=filters).series)
 
 
 def read_forecast(

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ingest.database import EMBEDDED_URI_FILE, PostgresDatabase, SupabaseDatabase, open_database
+from ingest.database import EMBEDDED_URI_FILE, PostgresDatabase, SupabaseDatabase, fetch, open_database
 from ingest.database.migrate import read_migrations
+from ingest.documents.pipeline import Status
 from ingest.errors import DatabaseError, FunctionNotFoundError, PermissionDeniedError, TreeringError
 from ingest.ops.health import Finding, Level, judge_status
 from pricing import UnknownModelError, calculate_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from pydantic import JsonValue
 
     from ingest.database import Database
     from ingest.settings import Settings
@@ -42,7 +40,7 @@ def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetim
     doors = list(_open_doors(settings))
     if not doors:
         yield Finding("database", Level.CRITICAL, "none is set and none runs here: `treering up`, or SUPABASE_DB_URL")
-    status: Mapping[str, JsonValue] | None = None
+    status: Status | None = None
     for name, service, anonymous in doors:
         with contextlib.closing(service):
             finding, found = _examine_door(name, service, now)
@@ -118,13 +116,11 @@ def _open_doors(settings: Settings) -> Iterator[tuple[str, Database, Database | 
         yield "embedded database", open_database(settings), PostgresDatabase(uri, role="anon")
 
 
-def _examine_door(
-    name: str, database: Database, now: Callable[[], datetime]
-) -> tuple[Finding, Mapping[str, JsonValue] | None]:
+def _examine_door(name: str, database: Database, now: Callable[[], datetime]) -> tuple[Finding, Status | None]:
     try:
         database.call("get_status")  # the first call also opens the connection
         asked_at = now()
-        status = database.call("get_status")
+        status = fetch(database, Status, "get_status")
         answered_at = now()
     except FunctionNotFoundError:
         return Finding(name, Level.CRITICAL, "Treering's functions are missing: run `treering migrate`"), None
@@ -132,9 +128,7 @@ def _examine_door(
         return Finding(name, Level.CRITICAL, f"the key or user may not act as service_role: {error}"), None
     except TreeringError as error:
         return Finding(name, Level.CRITICAL, f"{error}: check the address, the key and the network"), None
-    assert isinstance(status, Mapping)
-    server_time = datetime.fromisoformat(str(status["server_time"]))
-    skew = abs(server_time - (asked_at + (answered_at - asked_at) / 2))
+    skew = abs(status.server_time - (asked_at + (answered_at - asked_at) / 2))
     message = f"answers in {(answered_at - asked_at) / timedelta(milliseconds=1):.0f} ms"
     if skew > SKEW_WARNING:
         level = Level.CRITICAL if skew > SKEW_CRITICAL else Level.WARNING
@@ -155,9 +149,9 @@ def _examine_anonymous(name: str, database: Database) -> Finding:
     return Finding(part, Level.CRITICAL, "can read figures: revoke execute from anon and run `treering migrate`")
 
 
-def _examine_schema(status: Mapping[str, JsonValue]) -> Finding:
+def _examine_schema(status: Status) -> Finding:
     newest = read_migrations()[-1].version
-    applied = str(status["schema_version"])
+    applied = str(status.schema_version)
     if applied < newest:
         return Finding(
             "migrations", Level.CRITICAL, f"at {applied}, this version needs {newest}: run `treering migrate`"
@@ -169,9 +163,8 @@ def _examine_schema(status: Mapping[str, JsonValue]) -> Finding:
     return Finding("migrations", Level.OK, f"at {applied}")
 
 
-def _examine_partitions(status: Mapping[str, JsonValue]) -> Finding:
-    count = status["partitions"]
-    assert isinstance(count, int)
+def _examine_partitions(status: Status) -> Finding:
+    count = status.partitions
     if count < _EXPECTED_PARTITIONS:
         return Finding("partitions", Level.WARNING, f"{count}: fewer than the months ahead need: is a worker running?")
     return Finding("partitions", Level.OK, str(count))

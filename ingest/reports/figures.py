@@ -10,16 +10,19 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
+from ingest.database import fetch
 from ingest.documents.alerts import Alert, Alerts
 from ingest.documents.pages import Costs, Row
 from ingest.forecasting.series import read_forecast, read_series, spend_by_day
 from ingest.reports.chart import TREND_DAYS
+from pricing.savings import headline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.database import Database
     from ingest.forecasting.forecast import MonthForecast
+    from pricing.savings import Suggestion
 
 Kind = Literal["daily", "weekly"]
 
@@ -165,6 +168,11 @@ class Figures:
     spend: Mapping[date, float] = field(default_factory=dict)
 
 
+def as_savings(suggestions: Sequence[Suggestion]) -> list[Saving]:
+    """Return suggestions in the form of a report."""
+    return [Saving(headline(suggestion), suggestion.saved_per_month) for suggestion in suggestions]
+
+
 def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:
     """Choose whose spend changed most, of all dimensions, the largest change first."""
     moved = [mover for movers in rows.values() for mover in movers if abs(mover.change) >= _SMALLEST_MOVE]
@@ -175,10 +183,10 @@ def read_figures(database: Database, due: Period, *, now: datetime, savings: Seq
     """Read what a report is made of."""
     zone = ZoneInfo(due.timezone)
     period = {"from_time": due.from_time.isoformat(), "to_time": due.to_time.isoformat()}
-    costs = Costs.model_validate(database.call("get_costs", **period, filters={"timezone": due.timezone}))
+    costs = fetch(database, Costs, "get_costs", **period, filters={"timezone": due.timezone})
     start = (due.to_time.astimezone(zone) - timedelta(days=TREND_DAYS)).replace(hour=0, minute=0)
     points = read_series(database, start, due.to_time, {}, bucket="day", zone=zone)
-    firing = Alerts.model_validate(database.call("get_alerts", **period)).firing
+    firing = fetch(database, Alerts, "get_alerts", **period).firing
     return Figures(
         kind=due.kind,
         period_start=due.period_start,

@@ -7,15 +7,11 @@ import logging
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from ingest.alerts.notification import IMAGE_NAME
-from ingest.notices import Notices
-from ingest.prices.in_force import Prices
+from ingest.database import fetch
 from ingest.reports.chart import TREND_DAYS, draw_trend
 from ingest.reports.figures import Figures, Period, Saving, read_figures
 from ingest.reports.text import write_report
-from pricing.savings import Evidence, headline, suggest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,13 +19,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Database
-    from ingest.settings import Settings
 
 logger = logging.getLogger("treering.reports")
-
-_SAVINGS_HISTORY = timedelta(days=30)
-
-_periods = TypeAdapter(list[Period])
 
 
 def publish_due_reports(
@@ -54,8 +45,10 @@ def publish_due_reports(
     """
     moment = now or datetime.now(UTC)
     messages = 0
-    for due in _periods.validate_python(database.call("get_due_reports", as_of=moment.isoformat())):
-        count = database.call(
+    for due in fetch(database, list[Period], "get_due_reports", as_of=moment.isoformat()):
+        messages += fetch(
+            database,
+            int,
             "publish_report",
             kind=due.kind,
             period_start=due.period_start.isoformat(),
@@ -65,8 +58,6 @@ def publish_due_reports(
             ),
             worker=worker,
         )
-        assert isinstance(count, int)
-        messages += count
     return messages
 
 
@@ -92,21 +83,6 @@ def preview_page(message: Mapping[str, JsonValue]) -> str:
     if message["image"]:
         page = page.replace(f"cid:{IMAGE_NAME}", f"data:image/png;base64,{message['image']}")
     return page
-
-
-def find_savings(database: Database, settings: Settings, now: datetime) -> list[Saving]:
-    """What the last 30 days say could be saved, at the prices in force.
-
-    Args:
-        database: Opened as service_role.
-        settings: Say which model a deployment is of.
-        now: End of the days looked at.
-    """
-    prices = Prices(Notices(), deployments=settings.deployments, region=settings.region)
-    prices.refresh(database)
-    evidence = database.call("get_savings_evidence", from_time=now - _SAVINGS_HISTORY, to_time=now, filters={})
-    found = suggest(Evidence.model_validate(evidence), prices.book)
-    return [Saving(headline(suggestion), suggestion.saved_per_month) for suggestion in found]
 
 
 def _attempt(savings: Callable[[], Sequence[Saving]]) -> Sequence[Saving]:

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING, Final
 from ingest.alerts.computed import write_outside_metrics
 from ingest.alerts.outbox import MAX_COUNT, deliver_notifications
 from ingest.billing.reconcile import DAYS_A_RUN, fetch_costs, open_api
+from ingest.costs import cost_optimization_suggestions
 from ingest.prices.catalogue import update_catalogue
-from ingest.reports.publish import find_savings, publish_due_reports
+from ingest.prices.in_force import read_price_book
+from ingest.reports.figures import Saving, as_savings
+from ingest.reports.publish import publish_due_reports
 from ingest.worker.lane import LONGEST_BACKOFF_S, Job
 
 if TYPE_CHECKING:
@@ -128,11 +131,16 @@ def _measure(tools: Tools) -> bool:
 
 def _publish(tools: Tools) -> bool:
     now = tools.now()
+
+    def find_savings() -> list[Saving]:
+        book = read_price_book(tools.database, deployments=tools.settings.deployments, region=tools.settings.region)
+        return as_savings(cost_optimization_suggestions(tools.database, to_time=now, book=book))
+
     publish_due_reports(
         tools.database,
         tools.worker,
         now=now,
-        savings=lambda: find_savings(tools.database, tools.settings, now),
+        savings=find_savings,
         dashboard_url=tools.settings.dashboard_url,
     )
     return False

@@ -286,19 +286,40 @@ comment on function observability.save_price_catalogue is 'Keeps a fetched catal
 revoke execute on function observability.save_price_catalogue from public;
 grant execute on function observability.save_price_catalogue to service_role;
 
-create function observability.get_price_catalogue() returns jsonb
+-- Security definer: analysts and ops have no rights on the table of catalogues.
+create function observability_internal.stored_catalogue() returns jsonb
 language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select to_jsonb(c)
+  from observability_internal.price_catalogues as c
+  where observability_internal.can_read_all()
+  order by c.catalogue_id desc
+  limit 1;
+$$;
+
+comment on function observability_internal.stored_catalogue is 'The catalogue fetched last with its content; null for none and for members.';
+revoke execute on function observability_internal.stored_catalogue from public;
+grant execute on function observability_internal.stored_catalogue to authenticated, service_role;
+
+create function observability.get_price_catalogue() returns jsonb
+language plpgsql
 stable
 security invoker
 set search_path = ''
 set statement_timeout = '60s'
 as $$
-  select to_jsonb(c) from observability_internal.price_catalogues as c order by c.catalogue_id desc limit 1;
+begin
+  perform observability_internal.require_access('{analyst,ops,service}');
+  return observability_internal.stored_catalogue();
+end;
 $$;
 
-comment on function observability.get_price_catalogue is 'The catalogue fetched last {catalogue_id, fetched_at, source_url, reader_version, sha256, content}; null for none.';
+comment on function observability.get_price_catalogue is 'The catalogue fetched last {catalogue_id, fetched_at, source_url, reader_version, sha256, content}; null for none. Analysts and ops.';
 revoke execute on function observability.get_price_catalogue from public;
-grant execute on function observability.get_price_catalogue to service_role;
+grant execute on function observability.get_price_catalogue to authenticated, service_role;
 
 -- Security definer: analysts see which catalogue is in force without rights on its table.
 create function observability_internal.current_catalogue() returns jsonb

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dashboard.figures import alert_words
-from ingest.documents.alerts import AlertRule, Budget
+from ingest.documents.alerts import AlertRule
+from ingest.documents.settings import Budget
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest

@@ -170,7 +170,9 @@ def test_a_failure_is_said_in_words_and_can_be_tried_again(
 def test_an_answer_in_an_unknown_form_is_said(open_app: OpenApp, fake: FakeDatabase, monkeypatch: Any) -> None:
     monkeypatch.setattr(fake, "_get_overview", lambda **_: {"access": "ops"}, raising=False)
 
-    assert "in a form this app does not know (from_time, to_time, bucket)" in texts(open_app())
+    shown = texts(open_app())
+    assert "unexpected response from the database (get_overview: from_time, to_time, bucket)" in shown
+    assert "app and migrations may be of different versions" in shown
 
 
 def test_a_connection_that_fails_is_opened_anew(open_app: OpenApp, fake: FakeDatabase) -> None:

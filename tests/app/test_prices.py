@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard import repricing
 from dashboard.editors.prices import fault_of, price_document
 from dashboard.figures import price_table
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
-from ingest.notices import Notices
-from ingest.prices.costing import Costing
 from pricing import PriceBook
 from tests.app.test_settings import changes
 
@@ -77,10 +74,16 @@ def test_without_prices_of_their_own_list_prices_count(open_app: OpenApp, fake: 
     assert "None: list prices count." in texts(app)
 
 
-def test_a_catalogue_that_the_worker_fetched_is_told(open_app: OpenApp, fake: FakeDatabase) -> None:
-    assert "The worker has fetched a catalogue" not in texts(open_app("settings"))
-    fake.catalogue = {"sha256": "ab", "reader_version": "99.0"}
-    assert "The worker has fetched a catalogue" in texts(open_app("settings"))
+def test_a_catalogue_that_the_worker_fetched_is_the_one_in_force(open_app: OpenApp, fake: FakeDatabase) -> None:
+    assert "the worker fetched" not in texts(open_app("settings"))
+    model = {"id": "gpt-4o-mini", "match": {"equals": "gpt-4o-mini"}, "prices": {"input_mtok": 0.3, "output_mtok": 1.2}}
+    openai = {"id": "openai", "name": "OpenAI", "api_pattern": "openai", "models": [model]}
+    fake.catalogue = {"sha256": "ab", "reader_version": "99.0", "fetched_at": "2026-11-24T03:00:00+00:00"}
+    fake.catalogue |= {"content": json.dumps([openai])}
+    app = open_app("settings")
+    assert "The catalogue is the one that the worker fetched on 24 Nov 2026 (UTC)." in texts(app)
+    found = table(app, "layer").set_index("model")
+    assert (found.loc["gpt-4o-mini", "input"], found.loc["gpt-4o-mini", "output"]) == (0.3, 1.2)
 
 
 def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
@@ -217,8 +220,8 @@ def test_a_long_range_is_cut_and_said_so(open_app: OpenApp, fake: FakeDatabase) 
 
     app.button(key="settings_reprice_run").click().run()
 
-    assert app.warning[0].value.startswith("Cut: only the first 20,000 calls were read")
-    assert sum(name == "get_rows_to_reprice" for name, _ in fake.calls) == 4
+    assert app.warning[0].value.startswith("Preview limited to the first 20,000 calls, up to ")
+    assert sum(name == "get_rows_to_reprice" for name, _ in fake.calls) == 8
 
 
 def test_nothing_to_reprice_is_said(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -243,45 +246,6 @@ def test_a_preview_needs_days_in_order_and_says_what_the_database_refuses(
     app.button(key="settings_reprice_run").click().run()
 
     assert app.error[0].value == "The first day must not be after the last."
-
-
-ROW: dict[str, Any] = {
-    "event_id": "1", "created_at": "2026-11-20T10:00:00+00:00", "provider": "openai", "model": "gpt-4o",
-    "prompt_tokens": 1000, "completion_tokens": 100, "cost_source": "priced",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {},
-        {"cached_tokens": 600, "reasoning_tokens": 40, "service_tier": "batch"},
-        {"cached_tokens": 5000, "cache_write_tokens": 5, "audio_input_tokens": 9, "audio_output_tokens": 9},
-        {"request_fees": "0.01", "latency_ms": 12.5},
-        {"model": "who-knows"},
-        {"model": "who-knows", "provider": "vllm"},
-        {"model": "text-embedding-3-small", "service_tier": "flex"},
-        {"prompt_tokens": -1},
-        {"created_at": "2020-01-01T00:00:00+00:00"},
-    ],
-)
-@pytest.mark.parametrize("fallback", ["gpt-4o-mini", "nothing-known", None])
-def test_the_preview_prices_as_the_command_line_does(fields: dict[str, Any], fallback: str | None) -> None:
-    event = {key: value for key, value in {**ROW, **fields}.items() if key != "cost_source"}
-    Costing(fallback, Notices()).apply(event)
-
-    cost, source, price_id = repricing.reprice_call({**ROW, **fields}, BOOK, fallback)
-
-    assert (None if cost is None else format(cost, "f")) == event.get("estimated_cost")
-    assert (source, price_id) == (event["cost_source"], event.get("price_id"))
-
-
-def test_a_call_that_loses_its_cost_is_counted() -> None:
-    rows = [{**ROW, "model": "who-knows", "estimated_cost": "0.5"}]
-    found = repricing.preview(lambda _: {"rows": [*rows, "nonsense"], "next": None}, BOOK, None)
-    one = found.by_model["openai", "who-knows"]
-    assert (one.rows, one.changed, one.newly_unpriced, one.difference) == (1, 1, 1, Decimal("-0.5"))
-    assert repricing.preview(lambda _: {}, BOOK, None).rows == 0
 
 
 def test_rows_in_an_unknown_form_are_shown_as_dashes() -> None:

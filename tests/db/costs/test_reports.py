@@ -133,7 +133,7 @@ def test_a_wrong_dimension_is_refused(direct: Door) -> None:
 
 
 def test_an_answer_of_another_form_is_an_error_of_the_database() -> None:
-    with pytest.raises(DatabaseError, match="DailyCost"):
+    with pytest.raises(DatabaseError, match=r"unexpected response from the database \(get_daily_cost: user_id"):
         get_daily_cost(ScriptedDatabase(get_daily_cost=[{"user_id": 7}]), "user_a")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard.suggestions import cost_optimization_suggestions
+from ingest.costs import cost_optimization_suggestions
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from tests.support.events import NOON, store, usage_event
 

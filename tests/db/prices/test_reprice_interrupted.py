@@ -157,8 +157,8 @@ class Dying:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-selection = ingest.prices.reprice.Selection(datetime.fromisoformat(from_time), datetime.fromisoformat(to_time))
-ingest.prices.reprice.Repricer(Dying(), settings, Notices()).apply(selection, requested_by="ada")
+scope = ingest.prices.reprice.RepriceScope(datetime.fromisoformat(from_time), datetime.fromisoformat(to_time))
+ingest.prices.reprice.Repricer(Dying(), settings, Notices()).apply(scope, requested_by="ada")
 """
 
 

@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from ingest.costs import cost_optimization_suggestions
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from ingest.forecasting.series import read_forecast
-from ingest.reports.figures import Period, read_figures
-from ingest.reports.publish import find_savings, publish_due_reports
-from ingest.settings import load_settings
+from ingest.reports.figures import Period, as_savings, read_figures
+from ingest.reports.publish import publish_due_reports
 from tests.support.clockwork import Clockwork
 from tests.support.events import store, usage_event
 
@@ -180,10 +180,10 @@ def month_of_calls(database: Database) -> None:
 @pytest.mark.dated
 def test_the_job_reports_what_the_database_holds(service_db: Database) -> None:
     month_of_calls(service_db)
-    settings = load_settings(supabase_url=None)
     schedule(service_db, timezone="UTC", channels=[add_channel(service_db)])
     period = Period.latest("daily", "UTC", MONDAY)
-    figures = read_figures(service_db, period, now=MONDAY, savings=find_savings(service_db, settings, MONDAY))
+    savings = as_savings(cost_optimization_suggestions(service_db, to_time=MONDAY))
+    figures = read_figures(service_db, period, now=MONDAY, savings=savings)
     assert (figures.cost, figures.previous_cost, figures.requests) == (Decimal(33), Decimal(24), 25)
     changes = {(mover.dimension, mover.key): mover.change for mover in figures.movers}
     assert changes == {("feature", "chat"): Decimal(9), ("model", "o3"): Decimal(9)}
