@@ -74,8 +74,8 @@ ROUTE_SCOPE: Final = frozenset({"route", "method", "environment"})
 
 CALLS: Final = Subject("calls", CALL_SCOPE, frozenset({"user_id", "feature", "model", "provider", "environment"}))
 ROUTES: Final = Subject("requests", ROUTE_SCOPE, frozenset({"route", "environment"}))
-# A bill has whole days: the database takes no shorter window.
-BILL: Final = Subject("days", CALL_SCOPE, shortest_window_s=172_800, has_periods=False)
+# A bill has whole days, so no shorter window, and is not broken down by model, feature or person.
+BILL: Final = Subject("days", frozenset({"provider", "environment"}), shortest_window_s=172_800, has_periods=False)
 PIPELINE: Final = Subject("", has_window=False, has_periods=False)
 BUDGET: Final = Subject("calls", CALL_SCOPE, is_budget=True)
 

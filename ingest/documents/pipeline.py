@@ -41,6 +41,7 @@ class Status(Document):
     server_time: datetime
     server_version: str
     schema_version: str | None = None
+    migrations: tuple[str, ...] = ()
     newest_event_at: datetime | None = None
     pending_rows: int = 0
     oldest_pending_at: datetime | None = None

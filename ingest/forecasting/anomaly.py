@@ -47,7 +47,7 @@ class Sensitivity:
         lasting_quantile: The same for the mean of the last hours.
         lasting_margin: The same for the mean of the last hours; infinite: it is not looked at.
         lasting_s: How many seconds count as the last hours.
-        floor: A band is at least this share of the usual wide, so that a constant may tremble.
+        floor: A band is at least this share of the usual wide, so that jitter around a constant is not flagged.
         memory_s: How many seconds are remembered for the spread and for what is usual lately.
         learning_s: No verdict before the series is so old, in seconds.
         proof_s: A season must have predicted for so long, in seconds, before it is believed.
@@ -114,7 +114,7 @@ class Verdict:
         usual_for = {
             "hour_of_week": f"the usual for {_WEEKDAYS[local.weekday()]} {local:%H}:00",
             "hour_of_day": f"the usual for {local:%H}:00",
-            "recent": "the usual of late",
+            "recent": "the recent level",
         }[self.season]
         shown = _digits(self.usual)
         if self.usual > 0 and self.value >= 0:

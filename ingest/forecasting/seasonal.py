@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SeasonName = Literal["hour_of_day", "hour_of_week"]
 
-# A quiet hour is taken for at least this share of the usual level, so that one call at night is no sensation.
+# A quiet hour is taken for at least this share of the usual level, so that a single call at night is not flagged.
 _QUIETEST = 0.05
 
 

@@ -7,6 +7,8 @@ from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from ingest.worker.lease import LEASE_TTL_S
+
 if TYPE_CHECKING:
     from datetime import datetime
 
@@ -47,15 +49,15 @@ class _Limits:
         return Level.WARNING if age > self.warning else Level.OK
 
 
-# The worker reports every second and the lease ends after 5 s.
-WORKER_LIMITS = _Limits(timedelta(seconds=30), timedelta(minutes=2))
+# A follower leads once the lease has ended: several leases without a leader are an outage.
+WORKER_LIMITS = _Limits(timedelta(seconds=6 * LEASE_TTL_S), timedelta(seconds=24 * LEASE_TTL_S))
 # Rows are rolled up every second; a backlog of a million takes some minutes.
 BACKLOG_LIMITS = _Limits(timedelta(minutes=1), timedelta(minutes=15))
 # The aggregates are refreshed every 5 minutes.
 REFRESH_LIMITS = _Limits(timedelta(minutes=15), timedelta(hours=1))
 # The rollups are compared with the raw rows every day.
 VERIFICATION_LIMITS = _Limits(timedelta(hours=36), timedelta(days=7))
-# A rejected event is a fault in some client; it stays a warning for as long.
+# A rejected event is a fault in a client: it stays a warning for this long.
 REJECTION_SHOWN_FOR = timedelta(hours=24)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import date
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.app.test_pages import address, last_call
 
 if TYPE_CHECKING:
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 OpenApp = Callable[..., "AppTest"]
 
 
+@pytest.mark.dated
 def test_days_are_the_viewers(open_app: OpenApp, fake: FakeDatabase) -> None:
     open_app(timezone="Asia/Kathmandu", period="month")
 
@@ -56,6 +59,7 @@ def test_filters_can_be_cleared(open_app: OpenApp) -> None:
     assert not app.query_params
 
 
+@pytest.mark.dated
 def test_custom_days_are_chosen_on_a_calendar(open_app: OpenApp, fake: FakeDatabase) -> None:
     app = open_app()
     app.segmented_control(key="overview_period").set_value("custom").run()

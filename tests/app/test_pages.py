@@ -55,6 +55,7 @@ def test_a_filled_page_runs_without_an_error(open_app: OpenApp, page: str) -> No
 
 @pytest.mark.parametrize("page", FIGURES)
 @pytest.mark.parametrize("period", ["hour", "day", "month", "quarter"])
+@pytest.mark.dated
 def test_each_period_draws(open_app: OpenApp, page: str, period: str) -> None:
     app = open_app(page, period=period)
 
@@ -291,6 +292,7 @@ def test_routes_show_where_no_call_was_made(open_app: OpenApp, fake: FakeDatabas
     assert "No call failed in this period." in [caption.value for caption in app.caption]
 
 
+@pytest.mark.dated
 def test_alerts_show_value_threshold_and_since_when(open_app: OpenApp) -> None:
     shown = texts(open_app("alerts"))
 

@@ -28,7 +28,7 @@ def send(url: str, **options: Any) -> Outcome:
         target_url=SecretStr(url),
         payload={},
     )
-    notifier = AppriseNotifier(lambda _: MESSAGE, **{"allow_private": True, "timeout_s": 5, **options})
+    notifier = AppriseNotifier(lambda _: MESSAGE, **{"allow_private": True, "timeout_s": 60, **options})
     return asyncio.run(notifier.send(notification))
 
 
