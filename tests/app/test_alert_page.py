@@ -94,7 +94,7 @@ def test_every_change_of_state_is_listed_with_its_evidence(open_app: OpenApp) ->
     table = open_app("alerts").dataframe[2].value
 
     assert list(table[["From", "To", "Value", "Threshold", "Sample"]].iloc[0]) == [
-        "pending", "firing", "61.2041", "50", "1,204"
+        "pending", "firing", "$61.20", "$50.00", "1,204"
     ]  # fmt: skip
 
 
