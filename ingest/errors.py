@@ -47,6 +47,7 @@ __all__ = [
     "RepriceError",
     "TraceError",
     "TreeringError",
+    "UnexpectedResponseError",
     "UpError",
 ]
 

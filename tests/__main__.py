@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 COVERAGE_PERCENT = 95
 
-# Where dates go wrong: far from the days that tests name, the end of a year, a leap day, the two changes of summer time
-# (Berlin's, and New York's on a Sunday night), half a minute or more before each.
+# UTC. Far from the days that tests name, then the last minute of a year and of a leap day, and the last seconds before
+# the clocks change in Berlin and in New York, on the night of a Sunday.
 CLOCKS = ("+400d", "2027-12-31 23:59:00", "2028-02-29 23:59:00", "2028-03-26 00:59:30", "2028-11-05 05:59:30")
 
 
@@ -35,7 +35,11 @@ def main() -> int:
         description="All checks and all tests; arguments go to pytest.", allow_abbrev=False
     )
     parser.add_argument(
-        "--clock", metavar="WHEN", action="append", help='the tests alone, at "+400d" or "2028-02-29 23:59:00" (UTC)'
+        "--clock",
+        metavar="WHEN",
+        type=clock.check,
+        action="append",
+        help='the tests alone, at "+400d" or "2028-02-29 23:59:00" (UTC)',
     )
     options, pytest_arguments = parser.parse_known_args()
     install_tools()

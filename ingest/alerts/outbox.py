@@ -13,10 +13,9 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from ingest.alerts.notification import ClaimedNotification, Outcome
 from ingest.alerts.notify_webhook import TIMEOUT_S
+from ingest.database import fetch
 from ingest.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -31,8 +30,6 @@ MAX_COUNT = 50
 # How long a message stays with this worker beyond the attempt itself: time to record 50 outcomes on a slow database.
 # A worker that is killed holds its messages up for as long.
 _LEASE_MARGIN_S = 15
-
-_notifications = TypeAdapter(list[ClaimedNotification])
 
 
 def deliver_notifications(
@@ -58,10 +55,13 @@ def deliver_notifications(
     Raises:
         DatabaseError: Claiming failed, or an outcome could not be recorded (that message is sent again later).
     """
-    claimed = _notifications.validate_python(
-        database.call(
-            "claim_notifications", worker=worker, max_count=max_count, lease_s=round(timeout_s) + _LEASE_MARGIN_S
-        )
+    claimed = fetch(
+        database,
+        list[ClaimedNotification],
+        "claim_notifications",
+        worker=worker,
+        max_count=max_count,
+        lease_s=round(timeout_s) + _LEASE_MARGIN_S,
     )
     if claimed:
         asyncio.run(_send_all(database, worker, notifier, claimed))

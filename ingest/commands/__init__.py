@@ -11,6 +11,7 @@ from ingest.commands import (
     export,
     members,
     migrate,
+    migrations,
     reconcile,
     replay,
     report,
@@ -44,5 +45,6 @@ app.command("secret-key", short_help="Make a key that seals channels' addresses.
 app.add_typer(alerts.app, name="alerts", short_help="Try alert rules.")
 app.command("forget", short_help="Erase a person everywhere.")(archive.forget)
 app.add_typer(archive.app, name="archive", short_help="Keep old months as Parquet.")
+app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
 app.add_typer(rollups.app, name="rollups", short_help="Compare rollups with raw calls.")
 app.add_typer(members.app, name="members", short_help="Say who may see and change what.")

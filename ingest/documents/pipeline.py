@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime  # noqa: TC003 -- pydantic reads the annotations at run time
+from decimal import Decimal
 
 from pydantic import Field, JsonValue
 
@@ -40,6 +41,7 @@ class Status(Document):
     server_time: datetime
     server_version: str
     schema_version: str | None = None
+    migrations: tuple[str, ...] = ()
     newest_event_at: datetime | None = None
     pending_rows: int = 0
     oldest_pending_at: datetime | None = None
@@ -54,9 +56,51 @@ class Status(Document):
 
 
 class RolledUp(Document):
-    """Answer of `roll_up`."""
+    """Answer of `roll_up`; `is_busy` while another increment is at work."""
 
-    pending_batches: int
+    is_busy: bool = False
+    pending_batches: int = 0
+
+
+class Condensed(Document):
+    """Answer of `condense_rollups`; work is left until `is_done`."""
+
+    is_busy: bool = False
+    is_done: bool = False
+
+
+class Rebuilt(Document):
+    """Answer of `rebuild_rollups`."""
+
+    usage_rows: int
+    performance_rows: int
+    skipped_days: int
+
+
+class RollupDifference(Document):
+    """Where a level of a day differs from its raw rows; None where a figure is not compared."""
+
+    day: datetime
+    level: str
+    requests: Decimal | None = None
+    raw_requests: Decimal | None = None
+    tokens: Decimal | None = None
+    raw_tokens: Decimal | None = None
+    cost: Decimal | None = None
+    raw_cost: Decimal | None = None
+    samples: Decimal | None = None
+    raw_samples: Decimal | None = None
+
+
+class RollupCheck(Document):
+    """Document of `verify_rollups`."""
+
+    is_exact: bool
+    requests: int = 0
+    tokens: int = 0
+    cost: Decimal = Decimal(0)
+    difference_count: int = 0
+    differences: tuple[RollupDifference, ...] = ()
 
 
 class Pruned(Document):

@@ -150,17 +150,22 @@ def _examine_anonymous(name: str, database: Database) -> Finding:
 
 
 def _examine_schema(status: Status) -> Finding:
-    newest = read_migrations()[-1].version
-    applied = str(status.schema_version)
-    if applied < newest:
+    applied = status.migrations
+    needed = {migration.version for migration in read_migrations()}
+    missing, unknown = needed.difference(applied), set(applied) - needed
+    if missing:
         return Finding(
-            "migrations", Level.CRITICAL, f"at {applied}, this version needs {newest}: run `treering migrate`"
+            "migrations",
+            Level.CRITICAL,
+            f"{len(missing)} of {len(needed)} are missing, the first is {min(missing)}: run `treering migrate`",
         )
-    if applied > newest:
+    if unknown:
         return Finding(
-            "migrations", Level.WARNING, f"at {applied}, newer than this version's {newest}: update treering"
+            "migrations",
+            Level.WARNING,
+            f"{len(unknown)} are unknown to this version, the last is {max(unknown)}: update treering",
         )
-    return Finding("migrations", Level.OK, f"at {applied}")
+    return Finding("migrations", Level.OK, f"all {len(needed)} applied")
 
 
 def _examine_partitions(status: Status) -> Finding:

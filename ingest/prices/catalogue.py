@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+from ingest.database import fetch
+from ingest.documents.prices import SavedCatalogue
 from ingest.errors import CatalogueError
 from pricing import PriceBook, PricingError
 from pricing.catalogue import Catalogue
@@ -50,10 +52,15 @@ def update_catalogue(database: Database, url: str | None = None) -> bool:
     address = url or default_url()
     content = _fetch(address)
     _check(content)
-    answer = database.call(
-        "save_price_catalogue", source_url=address, reader_version=version("genai-prices"), content=content
+    saved = fetch(
+        database,
+        SavedCatalogue,
+        "save_price_catalogue",
+        source_url=address,
+        reader_version=version("genai-prices"),
+        content=content,
     )
-    return isinstance(answer, dict) and answer["is_new"] is True
+    return saved.is_new
 
 
 def _fetch(url: str) -> str:

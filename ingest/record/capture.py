@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingest.database import Database
+    from ingest.record.process import Scope
     from ingest.record.recorder import Stats
 
 # As in ingest.record.encoding, which is not imported before recording starts.
@@ -306,6 +307,18 @@ def hash_salt() -> bytes | None:
 def add_source(settle: Callable[[float], None]) -> None:
     """Register what holds calls that are not events yet; `settle` records them all in the seconds given."""
     _process.sources.append(settle)
+
+
+def scope() -> Scope | None:
+    """Return what a call that begins now belongs to; None for the process."""
+    return _process.scope()
+
+
+def replace(process: Process) -> Process:
+    """Record through `process` from now on; returns the one before."""
+    global _process
+    former, _process = _process, process
+    return former
 
 
 def _record(

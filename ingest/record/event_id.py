@@ -12,6 +12,30 @@ from ingest.record.event import time_of_uuid7
 _NAMESPACE = uuid.UUID("5f1a9a52-2f0c-5a61-9a7e-6d0f3c7b1c44")  # any constant: the same text gives the same id
 
 
+def identify(fields: dict[str, object], event_id: object, created_at: object) -> tuple[uuid.UUID, dict[str, object]]:
+    """Give an event its id.
+
+    Args:
+        fields: Arguments of the caller.
+        event_id: The caller's own id, if any.
+        created_at: The caller's own time, if any.
+
+    Returns:
+        The id, and the fields that have a value with `event_id`, with `created_at` unless the id tells it, and with
+        `flags` where something was wrong.
+    """
+    made, identity = uuid7(), None
+    if event_id is not None or created_at is not None:
+        identity = resolve_identity(event_id, created_at)
+    kept = {name: value for name, value in fields.items() if value is not None}
+    if identity is not None:
+        made, kept["created_at"], flags = identity
+        if flags:
+            kept["flags"] = flags
+    kept["event_id"] = made.hex
+    return made, kept
+
+
 def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, str, list[str]] | None:
     """Settle what a caller passed as `event_id` and `created_at`, at least one of which is not None.
 

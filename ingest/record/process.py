@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ingest.errors import ConfigurationError
 
@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 _EXIT_TIMEOUT_S = 5.0
 _IMPORT_TIMEOUT_S = 10.0
+
+
+class Scope(Protocol):
+    """What a call belongs to that began in it, where that is not the process."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is recorded of its calls any more."""
+        ...
 
 
 class Process:
@@ -65,6 +74,10 @@ class Process:
         with self._lock:
             recorder, self.recorder = self.recorder, None
         return recorder is None or recorder.shutdown(timeout_s, is_patient=is_patient)
+
+    def scope(self) -> Scope | None:
+        """Return what a call that begins now belongs to; None: it is recorded whenever it ends."""
+        return None
 
     def settle(self, timeout_s: float) -> None:
         """Have everything recorded that is not an event yet."""

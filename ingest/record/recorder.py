@@ -17,7 +17,7 @@ from ingest.notices import Notices
 from ingest.record.dead_letters import DeadLetters
 from ingest.record.delivery import Delivery
 from ingest.record.encoding import encode
-from ingest.record.event_id import resolve_identity
+from ingest.record.event_id import identify
 from ingest.record.flusher import Backoff, Flusher
 from ingest.record.hashing import load_salt
 from ingest.record.journal import Journal
@@ -155,21 +155,11 @@ class Recorder:
 
     def record(self, kind: bytes, fields: dict[str, object], event_id: object, created_at: object) -> uuid.UUID | None:
         """Keep one event; returns its id, or None where this recorder has been shut down."""
-        made = uuid7()
+        made = None
         try:
-            flags: list[str] | None = None
-            time_text: str | None = None
-            if event_id is not None or created_at is not None:
-                identity = resolve_identity(event_id, created_at)
-                if identity is not None:
-                    made, time_text, flags = identity
-            kept = {name: value for name, value in fields.items() if value is not None}
-            kept["event_id"] = made.hex
-            if time_text is not None:
-                kept["created_at"] = time_text
-            if flags:
-                kept["flags"] = flags
-                self._warn_of(flags)
+            made, kept = identify(fields, event_id, created_at)
+            if "flags" in kept:
+                self._warn_of(kept["flags"])
             count = self._journal.append(encode(kind, kept))
             if not count:
                 return None
@@ -179,7 +169,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the product goes on
             self._lost += 1
             self._notices.warn("lost", f"an event could not be recorded: {type(error).__name__}", level=logging.ERROR)
-        return made
+        return made or uuid7()
 
     def flush(self, timeout_s: float, *, is_patient: bool = True) -> bool:
         """Wait until what was recorded so far is settled; False where that took longer than `timeout_s`."""
@@ -240,7 +230,8 @@ class Recorder:
             "until it can, events are kept in memory and do not survive the process",
         )
 
-    def _warn_of(self, flags: list[str]) -> None:
+    def _warn_of(self, flags: object) -> None:
+        assert isinstance(flags, list)
         if "event_id:repeat_not_recognisable" in flags:
             self._notices.warn(
                 "identity",

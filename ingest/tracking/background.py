@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Both are told whether there is no time for anything slow; a sweep says whether it wants to be called again.
-Work: TypeAlias = Callable[[bool], None]
+Work: TypeAlias = Callable[[bool], object]
 Sweep: TypeAlias = Callable[[bool], bool]
 
 _PAUSE_S = 0.02

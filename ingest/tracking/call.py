@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from uuid_utils.compat import uuid7
 
+from ingest.record import capture
 from ingest.record.context import current_fields, merge
 from ingest.tracking.answer import Answer, error_kind
 from ingest.tracking.counting import Job, submit
@@ -45,6 +46,7 @@ class Call:
         "_group",
         "_is_open",
         "_process_id",
+        "_scope",
         "answer",
         "asked",
         "attempt",
@@ -79,6 +81,7 @@ class Call:
         self._fields = merge(current_fields(), fields or {})
         self._is_open = [True]
         self._process_id = os.getpid()
+        self._scope = capture.scope()
 
     @property
     def is_finished(self) -> bool:
@@ -142,6 +145,8 @@ class Call:
             return
         if os.getpid() != self._process_id:
             return  # a fork's copy: the parent records it
+        if self._scope is not None and self._scope.is_over:
+            return  # left over from a test
         try:
             self._record(status, error_type, was_delivered=was_delivered)
         except Exception as error:  # noqa: BLE001 -- as above

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -18,6 +17,8 @@ from ingest.alerts.computed import write_outside_metrics
 from ingest.alerts.outbox import MAX_COUNT, deliver_notifications
 from ingest.billing.reconcile import DAYS_A_RUN, fetch_costs, open_api
 from ingest.costs import cost_optimization_suggestions
+from ingest.database import fetch
+from ingest.documents.pipeline import Condensed, RolledUp
 from ingest.prices.catalogue import update_catalogue
 from ingest.prices.in_force import read_price_book
 from ingest.reports.figures import Saving, as_savings
@@ -110,14 +111,14 @@ def _calling(function: str) -> Callable[[Tools], bool]:
 
 
 def _roll_up(tools: Tools) -> bool:
-    result = tools.database.call("roll_up")
+    result = fetch(tools.database, RolledUp, "roll_up")
     # Busy means that another worker's increment is at work: asking again at once would only spin.
-    return isinstance(result, Mapping) and not result.get("is_busy") and bool(result.get("pending_batches"))
+    return not result.is_busy and result.pending_batches > 0
 
 
 def _condense(tools: Tools) -> bool:
-    result = tools.database.call("condense_rollups", max_hours=_HOURS_A_CALL)
-    return isinstance(result, Mapping) and not result.get("is_busy") and not result.get("is_done")
+    result = fetch(tools.database, Condensed, "condense_rollups", max_hours=_HOURS_A_CALL)
+    return not result.is_busy and not result.is_done
 
 
 def _deliver(tools: Tools) -> bool:

@@ -104,16 +104,12 @@ set statement_timeout = '8s'
 set jit = off
 set timezone = 'UTC'
 as $$
-declare
-  v_schema_version text;
 begin
   perform observability_internal.require_access('{analyst,ops,service}');
-  if to_regclass('supabase_migrations.schema_migrations') is not null then
-    execute 'select max(version) from supabase_migrations.schema_migrations' into v_schema_version;
-  end if;
   return jsonb_build_object(
     'server_time', clock_timestamp(), 'server_version', current_setting('server_version'),
-    'schema_version', v_schema_version,
+    'schema_version', (select max(m.version) from observability_internal.migrations as m),
+    'migrations', (select coalesce(jsonb_agg(m.version order by m.version), '[]') from observability_internal.migrations as m),
     'newest_event_at', (
       select max(r.bucket) from observability_internal.usage_by_minute as r
     ),

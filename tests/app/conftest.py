@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 import dashboard
 from dashboard.reads import connection
 from dashboard.reads import viewer as identity
-from tests.app.documents import FakeDatabase
+from tests.app.fake_database import FakeDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dashboard.reads import connection
 from ingest.errors import DatabaseUnavailableError
-from tests.app.documents import FakeDatabase
+from tests.app.fake_database import FakeDatabase
 
 STATES = {
     "filled": FakeDatabase(),

@@ -13,7 +13,7 @@ from dashboard.reads import viewer as identity
 from dashboard.reads.viewer import Viewer
 from ingest.errors import DatabaseUnavailableError
 from tests.app.conftest import APP, TIMEOUT_S
-from tests.app.documents import FakeDatabase
+from tests.app.fake_database import FakeDatabase
 
 ANNA = {"is_logged_in": True, "sub": "user_anna", "name": "Anna *Berg*", "email": "anna@example.com"}
 

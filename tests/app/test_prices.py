@@ -18,7 +18,7 @@ from tests.app.test_settings import changes
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 OpenApp = Callable[..., "AppTest"]
 BOOK = PriceBook.default()

@@ -15,7 +15,7 @@ from ingest.errors import PermissionDeniedError
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 OpenApp = Callable[..., "AppTest"]
 NEW_RULE = "settings_rule_new"

@@ -43,18 +43,19 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _opened = ExitStack()
 
 
-@contextmanager
-def environment(clocks: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Variables for a process of tests that is to run at other times.
-
-    Args:
-        clocks: Shifts and moments.
+def check(when: str) -> str:
+    """Return a text that is a shift or a moment.
 
     Raises:
-        ValueError: One is neither.
+        ValueError: It is neither.
     """
-    for when in clocks:
-        _shift_ns(when)
+    _shift_ns(when)
+    return when
+
+
+@contextmanager
+def environment(clocks: Sequence[str]) -> Iterator[dict[str, str]]:
+    """Variables for a process of tests that is to run at these shifts and moments."""
     with _public_folder() as folder:
         library = folder / "clock.so"
         subprocess.run(

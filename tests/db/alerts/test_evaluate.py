@@ -178,12 +178,14 @@ def test_two_workers_never_evaluate_at_once(direct: Door) -> None:
     assert service.evaluate(20) == {"fired": 1}
 
 
+@pytest.mark.dated
 def test_without_a_time_the_rules_are_evaluated_as_of_now(service: Clockwork) -> None:
     service.rule("spend", "0.5")
     service.record(call(0, created_at=dt.datetime.now(dt.UTC).isoformat()))
     assert service.ask("evaluate_alerts")["fired"] == 1
 
 
+@pytest.mark.dated
 def test_disabling_a_rule_ends_its_alert_and_says_so(clockwork: Clockwork) -> None:
     clockwork.channel("https://hooks.example.com/x")
     rule = clockwork.rule("spend", "0", channels=[1])

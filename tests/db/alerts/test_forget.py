@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.support.clockwork import Clockwork, at, call
 from tests.support.traces import traces
 
@@ -21,6 +23,7 @@ def forget(service: Clockwork) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.dated
 def test_whom_an_alert_was_about_is_found_nowhere_afterwards(direct: Door) -> None:
     service = Clockwork(direct.service())
     service.channel("https://hooks.example.com/x")
@@ -50,6 +53,7 @@ def test_whom_an_alert_was_about_is_found_nowhere_afterwards(direct: Door) -> No
     assert "(forgotten)" not in {alert["group_key"] for alert in service.alerts()["firing"]}
 
 
+@pytest.mark.dated
 def test_who_looked_after_alerts_is_found_nowhere_afterwards(direct: Door) -> None:
     service = Clockwork(direct.service())
     service.database.call("add_member", user_id=GONE, role="ops")

@@ -217,6 +217,7 @@ def test_an_e_mail_that_is_refused_again_and_again_is_dead_until_somebody_sends_
     assert len(server.messages) == 1
 
 
+@pytest.mark.dated
 def test_a_message_is_delivered_through_each_door(service: Clockwork) -> None:
     with WebhookServer() as receiver:
         service.channel(receiver.url)

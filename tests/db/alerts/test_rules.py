@@ -90,6 +90,7 @@ def test_routes_are_measured_and_grouped_by_method_and_route(clockwork: Clockwor
     assert firing["first byte"] == ("", pytest.approx(50, rel=0.01))
 
 
+@pytest.mark.dated
 def test_the_lag_of_the_pipeline_is_the_age_of_what_waits(clockwork: Clockwork) -> None:
     clockwork.rule("pipeline_lag_s", "60", window_s=60)
     now = dt.datetime.now(dt.UTC)

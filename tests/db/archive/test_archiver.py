@@ -88,6 +88,7 @@ def test_a_month_past_retention_goes_to_parquet_and_its_rollups_stay(
     assert after["totals"] == before["totals"]
 
 
+@pytest.mark.dated
 def test_a_recent_month_and_one_with_recent_arrivals_stay(direct: Door, storage: Storage, fill: Fill) -> None:
     service = direct.service()
     fill(service)
@@ -369,6 +370,7 @@ def test_the_database_refuses_a_drop_that_is_not_due(
         service_db.call("drop_archived_partition", **given)  # type: ignore[arg-type]
 
 
+@pytest.mark.dated
 def test_rollups_go_by_whole_months_and_never_before_their_raw_rows(direct: Door, storage: Storage, fill: Fill) -> None:
     service = direct.service()
     fill(service)
@@ -393,6 +395,7 @@ def test_rollups_go_by_whole_months_and_never_before_their_raw_rows(direct: Door
     roll_up_all(service)
 
 
+@pytest.mark.dated
 def test_a_week_that_reaches_over_the_end_of_retention_keeps_its_later_days(direct: Door) -> None:
     service = direct.service()
     last, first = dt.datetime(2026, 4, 28, 12, tzinfo=dt.UTC), dt.datetime(2026, 5, 1, 12, tzinfo=dt.UTC)

@@ -61,6 +61,7 @@ def test_a_restored_month_is_what_it_was_and_counts_once(
     assert [restore_month(service_db, storage, one) for one in storage.read_manifests()] == [0, 0]
 
 
+@pytest.mark.dated
 def test_a_restored_month_is_kept_and_then_archived_in_place_of_the_old_files(
     direct: Door, storage: Storage, fill: Fill
 ) -> None:

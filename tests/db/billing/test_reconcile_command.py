@@ -48,6 +48,7 @@ def spend(door: Door, amount: str) -> None:
     store(door.service(), usage_event(created_at=yesterday() + timedelta(hours=9), estimated_cost=amount))
 
 
+@pytest.mark.dated
 def test_a_bill_that_agrees_is_exit_code_0(door: Door, server: OrganizationServer, tmp_path: Path) -> None:
     spend(door, "0.96")
     server.add("costs", yesterday().date(), cost("1.000000", "gpt-4o-2024-08-06, input"))
@@ -81,6 +82,7 @@ def test_the_document_is_printed_for_programs(direct: Door, server: Organization
     assert len(document["days"]) == 30
 
 
+@pytest.mark.dated
 def test_days_are_chosen_and_today_is_left_out(direct: Door, server: OrganizationServer, tmp_path: Path) -> None:
     env = environment(direct, tmp_path, server)
     tomorrow = (today() + timedelta(days=1)).date().isoformat()
@@ -131,6 +133,7 @@ def test_no_day_with_a_bill_is_exit_code_1(direct: Door, server: OrganizationSer
     assert "1 lines in other currencies" in result.stdout
 
 
+@pytest.mark.dated
 def test_an_invoice_is_compared_on_its_own_days(door: Door, tmp_path: Path) -> None:
     spend(door, "2")
     file = tmp_path / "invoice.csv"
@@ -162,6 +165,7 @@ def test_an_invoice_of_bad_lines_alone_compares_nothing(direct: Door, tmp_path: 
     assert "nothing to compare" in result.stdout
 
 
+@pytest.mark.dated
 def test_the_worker_reads_the_last_days_where_there_is_a_key(door: Door, server: OrganizationServer) -> None:
     server.add(
         "costs", yesterday().date(), cost("1", "gpt-4o", project_id="proj_a"), cost("2", "o3", project_id="proj_b")

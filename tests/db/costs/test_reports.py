@@ -42,6 +42,7 @@ def test_days_are_those_of_the_time_zone_asked_for(service_db: Database) -> None
     assert (there.cost, there.requests, there.timezone) == (3 * COST, 3, "Asia/Kolkata")
 
 
+@pytest.mark.dated
 def test_without_a_range_the_last_thirty_days_and_today_count(direct: Door) -> None:
     service = direct.service()
     now = datetime.now(UTC)

@@ -248,6 +248,7 @@ def test_a_bucket_too_fine_for_the_range_is_refused(direct: Door) -> None:
         page(direct.service(), "get_overview", NOON, timedelta(days=90), bucket="minute")
 
 
+@pytest.mark.dated
 def test_overview_tells_today_and_this_month_in_the_viewers_zone(direct: Door) -> None:
     service = direct.service()
     zone = ZoneInfo("Asia/Kolkata")

@@ -180,6 +180,7 @@ def test_a_price_without_a_tier_is_the_standard_one_and_an_explicit_null_is_for_
     assert batch.layer == "customer"
 
 
+@pytest.mark.dated
 def test_what_is_recorded_is_charged_with_the_customers_price(door: Door, tmp_path: Path) -> None:
     service = door.service()
     service.call("add_price", price=PRICE)

@@ -126,6 +126,7 @@ def test_a_week_is_from_monday_to_sunday(service_db: Database) -> None:
     assert Period.model_validate(report) == Period.latest("weekly", BERLIN, MONDAY)
 
 
+@pytest.mark.dated
 def test_a_report_is_written_once_and_then_no_longer_due(service_db: Database) -> None:
     channel = add_channel(service_db)
     schedule(service_db, channels=[channel, add_channel(service_db, "off", is_enabled=False), 999])
@@ -152,6 +153,7 @@ def test_an_extra_report_leaves_at_once_and_replaces_none(service_db: Database) 
     assert [publish(service_db, is_extra=True), publish(service_db, is_extra=True), publish(service_db)] == [1, 1, 1]
 
 
+@pytest.mark.dated
 def test_a_webhook_gets_the_report_without_its_picture(service: Clockwork) -> None:
     database = service.database
     webhook = int(service.channel("https://hooks.example.com/x", name="hook")["channel_id"])
@@ -175,6 +177,7 @@ def month_of_calls(database: Database) -> None:
     store(database, *events)
 
 
+@pytest.mark.dated
 def test_the_job_reports_what_the_database_holds(service_db: Database) -> None:
     month_of_calls(service_db)
     schedule(service_db, timezone="UTC", channels=[add_channel(service_db)])

@@ -126,6 +126,7 @@ def test_a_late_call_is_on_the_page_before_its_hour_is_condensed_again(direct: D
     assert totals()["requests"] == 21
 
 
+@pytest.mark.dated
 def test_an_hour_that_is_still_open_waits_for_its_end(direct: Door) -> None:
     service = direct.service()
     # Of the hour to come: the present one may end before the next line.

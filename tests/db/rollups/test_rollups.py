@@ -246,6 +246,7 @@ def test_cost_aggregates_count_distinct_users_of_each_period(direct: Door, perio
     assert sum(int(str(row["request_count"])) for row in rows) == 4
 
 
+@pytest.mark.dated
 def test_hours_of_the_view_and_older_ones_are_each_there_once(direct: Door) -> None:
     service = direct.service()
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -8,6 +8,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from ingest.alerts.notifier import ChannelNotifier
 from ingest.commands import worker as worker_command
 from ingest.settings import load_settings
@@ -18,8 +20,6 @@ from tests.support.cli import door_environment
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
     from ingest.database import Database
     from tests.support.doors import Door
@@ -88,6 +88,7 @@ def test_the_second_worker_follows(direct: Door, tmp_path: Path) -> None:
     assert status(service)["pending_batches"] == 1
 
 
+@pytest.mark.dated
 def test_a_follower_takes_over_when_the_leaders_lease_has_expired(direct: Door) -> None:
     service = direct.service()
     lost = Worker(service, [], name="lost")

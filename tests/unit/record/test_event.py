@@ -190,6 +190,7 @@ def test_the_time_of_an_event_is_that_of_its_id() -> None:
     assert made_at.microsecond % 1000 == 0
 
 
+@pytest.mark.dated
 def test_an_id_without_a_time_gets_the_present_one() -> None:
     event = usage(event_id=uuid.uuid4().hex)
     assert datetime.fromisoformat(event["created_at"]).tzinfo is not None

@@ -85,7 +85,7 @@ def test_condensing_goes_on_until_it_is_done_unless_another_is_at_it(result: dic
     ],
 )
 def test_each_job_calls_its_function_in_its_period(name: str, period_s: int) -> None:
-    database = ScriptedDatabase()
+    database = ScriptedDatabase(roll_up=[{"pending_batches": 0}], condense_rollups=[{"is_done": True}])
     job = job_named(database, name)
     assert not job.run()
     assert job.period_s == period_s

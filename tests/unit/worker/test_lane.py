@@ -69,6 +69,7 @@ def same_step_of_both_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.worker.lane.time.time", lambda: 1000.0)
 
 
+@pytest.mark.dated
 def test_a_job_runs_at_once_and_then_in_its_period() -> None:
     scene = Scene(job=done)
     wait_s = scene.lane.run_due()
@@ -138,6 +139,7 @@ def test_no_further_job_begins_once_told_to_stop() -> None:
     assert scene.runs == ["first"]
 
 
+@pytest.mark.dated
 def test_a_clock_that_is_set_back_does_not_hold_jobs_up(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene(job=done)
     scene.lane.run_due()
