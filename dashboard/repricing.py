@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING, Final
 
-from pricing import PriceBook, PricingError, UnknownModelError
+from pricing import PriceBook, PricingError, TokenUsage, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -121,22 +121,11 @@ def _price(
 ) -> tuple[Decimal | None, str, str | None] | None:
     """Return the charge at a model's price; None where no layer knows the model."""
     tier, latency_ms = row.get("service_tier"), row.get("latency_ms")
-    prompt, completion = _count(row, "prompt_tokens"), _count(row, "completion_tokens")
-    # Where reports overlap, the part named first keeps its tokens.
-    cached = min(_count(row, "cached_tokens"), prompt)
-    written = min(_count(row, "cache_write_tokens"), prompt - cached)
-    reasoning = min(_count(row, "reasoning_tokens"), completion)
     try:
         cost = book.price(
             model,
-            prompt,
-            completion,
+            _usage(row),
             provider=provider,
-            cached_input_tokens=cached,
-            cache_write_tokens=written,
-            reasoning_tokens=reasoning,
-            audio_input_tokens=min(_count(row, "audio_input_tokens"), prompt - cached - written),
-            audio_output_tokens=min(_count(row, "audio_output_tokens"), completion - reasoning),
             service_tier=tier if isinstance(tier, str) else None,
             duration_ms=latency_ms if isinstance(latency_ms, int | float) else None,
             at=datetime.fromisoformat(str(row["created_at"])),
@@ -152,6 +141,6 @@ def _price(
     return total, source, cost.price_id
 
 
-def _count(row: Mapping[str, JsonValue], name: str) -> int:
-    value = row.get(name, 0)
-    return value if isinstance(value, int) else 0
+def _usage(row: Mapping[str, JsonValue]) -> TokenUsage:
+    counts = {name: value for name, value in row.items() if name.endswith("_tokens") and isinstance(value, int)}
+    return TokenUsage.clamped(counts)[0]

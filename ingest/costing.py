@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING
 
-from pricing import PriceBook, UnknownModelError
+from pricing import PriceBook, TokenUsage, UnknownModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,29 +86,14 @@ class Costing:
 
     def _price(self, event: Mapping[str, JsonValue], model: str, provider: str, source: str) -> _Charge | None:
         tier, latency_ms = event.get("service_tier"), event.get("latency_ms")
-        prompt, completion = _count(event, "prompt_tokens"), _count(event, "completion_tokens")
-        # The price book wants disjoint parts; where reports overlap, the part named first keeps its tokens.
-        cached = _count(event, "cached_tokens", prompt)
-        written = _count(event, "cache_write_tokens", prompt - cached)
-        reasoning = _count(event, "reasoning_tokens", completion)
+        counts = {name: value for name, value in event.items() if name.endswith("_tokens") and isinstance(value, int)}
+        usage, _ = TokenUsage.clamped(counts)
         cost = self._book().price(
             model,
-            prompt,
-            completion,
+            usage,
             provider=provider,
-            cached_input_tokens=cached,
-            cache_write_tokens=written,
-            reasoning_tokens=reasoning,
-            audio_input_tokens=_count(event, "audio_input_tokens", prompt - cached - written),
-            audio_output_tokens=_count(event, "audio_output_tokens", completion - reasoning),
             service_tier=tier if isinstance(tier, str) else None,
             duration_ms=latency_ms if isinstance(latency_ms, int | float) else None,
             at=datetime.fromisoformat(str(event["created_at"])),
         )
         return None if cost.total is None else _Charge(cost.total, cost.price_id, source)
-
-
-def _count(event: Mapping[str, JsonValue], name: str, limit: int | None = None) -> int:
-    value = event.get(name, 0)
-    count = value if isinstance(value, int) else 0
-    return count if limit is None else min(count, limit)

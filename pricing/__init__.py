@@ -4,9 +4,10 @@ from pricing.book import PriceBook
 from pricing.cost import calculate_cost
 from pricing.customer import parse_customer_prices
 from pricing.errors import PartsExceedWholeError, PriceBookError, PricingError, UnknownModelError, UsageError
-from pricing.rates import Rates, TokenParts, split_tokens
+from pricing.rates import Rates, UnitPrice
 from pricing.results import Cost, Explanation
 from pricing.rows import PriceRow, parse_price_row
+from pricing.usage import TokenParts, TokenUsage, split_tokens
 
 __all__ = [
     "Cost",
@@ -18,6 +19,8 @@ __all__ = [
     "PricingError",
     "Rates",
     "TokenParts",
+    "TokenUsage",
+    "UnitPrice",
     "UnknownModelError",
     "UsageError",
     "calculate_cost",

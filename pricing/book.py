@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import tomllib
 from collections import defaultdict
+from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pricing.errors import PriceBookError, UnknownModelError, UsageError
+from pricing.fills import Fill, filled, parse_fill
 from pricing.names import candidates
 from pricing.plan import Plan, make_plan
-from pricing.rates import split_tokens
-from pricing.results import Cost, Explanation
+from pricing.rates import Rates, add_units, sum_exactly
+from pricing.results import NO_PARTS, Cost, Explanation
 from pricing.rows import DEFAULT_TIER, PriceRow, parse_price_row, refuse_ambiguous_rows
 from pricing.uplift import Uplift, parse_uplift, uplifted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
     from decimal import Decimal
 
     from pricing.catalogue import Catalogue
+    from pricing.usage import TokenUsage
 
 DEFAULT_PROVIDER: Final = "openai"
 # "auto" is what was asked for, not what was served; OpenAI renamed priority processing to fast at the same prices.
@@ -35,7 +37,6 @@ _TIER_ALIASES: Final = {
 }
 # Model names come from requests, so a client could send any number of them. Real traffic has dozens.
 _MAX_PLANS: Final = 4096
-_NO_PARTS: Final[Mapping[str, Decimal]] = MappingProxyType({})
 
 
 class PriceBook:
@@ -72,7 +73,7 @@ class PriceBook:
         if not all(self._deployments) or not all(self._deployments.values()):
             raise PriceBookError("a deployment and its model both need a name")
         self._region = region
-        own_rows, uplifts = _overlay()
+        own_rows, uplifts, _ = _overlay()
         if region is not None and region not in known_regions():
             raise PriceBookError(f"region {region!r} has no uplift; known are {sorted(known_regions())}")
         self._uplifts = tuple(uplift for uplift in uplifts if region in uplift.regions)
@@ -111,41 +112,61 @@ class PriceBook:
     def price(
         self,
         model: str,
-        input_tokens: int,
-        output_tokens: int,
+        usage: TokenUsage,
         *,
         provider: str = DEFAULT_PROVIDER,
-        cached_input_tokens: int = 0,
-        cache_write_tokens: int = 0,
-        reasoning_tokens: int = 0,
-        audio_input_tokens: int = 0,
-        audio_output_tokens: int = 0,
         service_tier: str | None = None,
         duration_ms: Decimal | float | None = None,
         at: datetime | None = None,
     ) -> Cost:
-        """Price one request; see `calculate_cost`."""
+        """Price one request.
+
+        Args:
+            model: Model that answered, as for `calculate_cost`.
+            usage: What it used.
+            provider: Provider that billed it.
+            service_tier: Tier that was served; None is the default one.
+            duration_ms: How long the request took, for models that are paid by the hour; None is unknown.
+            at: Instant of the request (aware); None is now.
+
+        Raises:
+            UnknownModelError: No layer of the book knows the model.
+            UsageError: The duration is negative, or `at` has no time zone.
+        """
         plan = self._plans.get((provider, model, service_tier))
         if plan is None:
             plan = self._remember(provider, model, service_tier)
-        tokens = split_tokens(
-            input_tokens,
-            output_tokens,
-            cached_input_tokens,
-            cache_write_tokens,
-            reasoning_tokens,
-            audio_input_tokens,
-            audio_output_tokens,
-        )
         if at is not None and at.tzinfo is None:
             raise UsageError("`at` needs a time zone")
         compiled = plan.always
         if compiled is None:
             compiled = next(plan.in_force(at), None)
             if compiled is None:
-                return Cost(None, _NO_PARTS, None, "unpriced")
-        total, parts = compiled.bands[compiled.band_index(input_tokens)].charge(tokens, duration_ms)
-        return Cost(total, parts, compiled.price_id, "unpriced" if total is None else "priced")
+                return Cost(None, NO_PARTS, None, "unpriced", ("row",))
+        band = compiled.bands[compiled.band_index(usage.prompt_tokens)]
+        total, parts, unknown = band.charge(usage, duration_ms)
+        if unknown:
+            return Cost(None, NO_PARTS, compiled.price_id, "unpriced", unknown, parts)
+        seen = MappingProxyType(parts)
+        return Cost(total, seen, compiled.price_id, "priced", (), seen)
+
+    def price_units(
+        self, model: str, units: Mapping[str, int | Decimal], *, provider: str, at: datetime | None = None
+    ) -> Cost:
+        """Price what a request used by other units than tokens, where no row prices the request itself.
+
+        Returns:
+            The cost of the units; `total` is None where one of them has no price, and `unknown` names those.
+        """
+        tier, instant = DEFAULT_TIER, datetime.now(UTC) if at is None else at
+        names = {name for _, name, _ in self._readings(provider, model)}
+        fills = [fill for fill in self._fills(provider, names, tier) if fill.applies_on(instant)]
+        parts: dict[str, Decimal] = {}
+        (band,) = filled((Rates(),), fills)
+        unknown = add_units(units, band.units, parts)
+        if unknown:
+            return Cost(None, NO_PARTS, None, "unpriced", unknown, parts)
+        return Cost(sum_exactly(parts.values()), parts, None, "priced", (), parts)
 
     def explain(
         self,
@@ -170,7 +191,7 @@ class PriceBook:
             steps = (*plan.steps, f"no row for service tier {plan.service_tier!r} is in force at that time")
             return Explanation(plan.provider, plan.model, plan.service_tier, None, None, steps)
         chosen, *others = in_force
-        band = chosen.row.bands[chosen.band_index(input_tokens)]
+        band = chosen.rates[chosen.band_index(input_tokens)]
         steps = (*plan.steps, f"row of layer {chosen.row.layer!r} is in force")
         if band.above_tokens:
             steps += (f"input above {band.above_tokens} tokens: long-context figures",)
@@ -216,7 +237,9 @@ class PriceBook:
             if found is not None or any(key in self._rows for key in keys):
                 seller = keys[0][0]
                 row_owner, row_model = found or keys[0]
-                return make_plan(row_owner, row_model, tier, steps, self._candidates(seller, keys, found, tier))
+                rows = self._candidates(seller, keys, found, tier)
+                fills = self._fills(row_owner, {name, *(model for _, model in keys)}, tier)
+                return make_plan(row_owner, row_model, tier, steps, rows, fills)
         raise UnknownModelError(provider, model)
 
     def _readings(self, provider: str, model: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
@@ -246,6 +269,10 @@ class PriceBook:
             keys += [(seller, found[1].lower()), (found[0], model), (found[0], found[1].lower())]
         return list(dict.fromkeys(keys)), found
 
+    def _fills(self, provider: str, names: Iterable[str], tier: str) -> list[Fill]:
+        owners = {provider, self._catalogue.provider_id(provider) or provider}
+        return [fill for fill in _overlay().fills if fill.covers(owners, names, tier)]
+
     def _candidates(
         self, seller: str, keys: Iterable[tuple[str, str]], found: tuple[str, str] | None, tier: str
     ) -> list[PriceRow]:
@@ -267,7 +294,7 @@ class PriceBook:
 
 def known_regions() -> frozenset[str]:
     """Return the regions that have an uplift."""
-    return frozenset(name for uplift in _overlay()[1] for name in uplift.regions)
+    return frozenset(name for uplift in _overlay().uplifts for name in uplift.regions)
 
 
 @cache
@@ -275,11 +302,20 @@ def _default_book() -> PriceBook:
     return PriceBook()
 
 
+class _Overlay(NamedTuple):
+    rows: tuple[PriceRow, ...]
+    uplifts: tuple[Uplift, ...]
+    fills: tuple[Fill, ...]
+
+
 @cache
-def _overlay() -> tuple[tuple[PriceRow, ...], tuple[Uplift, ...]]:
+def _overlay() -> _Overlay:
     document = tomllib.loads(files("pricing").joinpath("overlay.toml").read_text(encoding="utf-8"))
-    rows = tuple(parse_price_row(entry, layer="treering") for entry in document["price"])
-    return rows, tuple(parse_uplift(entry) for entry in document["uplift"])
+    return _Overlay(
+        tuple(parse_price_row(entry, layer="treering") for entry in document["price"]),
+        tuple(parse_uplift(entry) for entry in document["uplift"]),
+        tuple(parse_fill(entry) for entry in document.get("fill", ())),
+    )
 
 
 def _clean(name: str) -> str:

@@ -15,6 +15,7 @@ from dashboard.identity import Viewer
 from dashboard.prices import price_document
 from ingest.errors import PermissionDeniedError
 from tests.support.events import NOON, store, usage_event
+from tests.support.pricing import cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +54,7 @@ def test_the_app_adds_reads_and_previews_prices_with_the_viewers_rights(
     assert [entry["created_by"] for entry in own] == ["user_ops"]
     assert not has_newer_catalogue
     at = datetime(2026, 5, 4, tzinfo=UTC)
-    assert book.price("gpt-4o", 1_000_000, 0, at=at).total == Decimal("2.00")
+    assert cost_of(book, "gpt-4o", 1_000_000, 0, at=at).total == Decimal("2.00")
     end = datetime(2027, 1, 1, tzinfo=UTC)
     found = queries.preview_reprice(ops, book, datetime(2026, 1, 1, tzinfo=UTC), end, "gpt-4o", "openai")
     assert found.rows == 1

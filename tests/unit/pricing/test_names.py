@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from pricing import PriceBook, PriceBookError, UnknownModelError
+from tests.support.pricing import cost_of
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_a_fine_tune_is_priced_as_a_fine_tune(book: PriceBook, model: str, rates
 
 @pytest.mark.parametrize("snapshot", ["2024-08-06", "2024-11-20"])
 def test_a_fine_tune_has_its_own_cached_rate(book: PriceBook, snapshot: str) -> None:
-    cost = book.price(f"ft:gpt-4o-{snapshot}:acme::8x", 1_000_000, 0, cached_input_tokens=1_000_000)
+    cost = cost_of(book, f"ft:gpt-4o-{snapshot}:acme::8x", 1_000_000, 0, cached_input_tokens=1_000_000)
     assert cost.total == Decimal("1.875")
 
 
@@ -83,11 +84,11 @@ def test_azure_sells_openai_models_at_their_list_price(book: PriceBook, provider
 
 
 def test_discounts_of_openai_are_not_assumed_for_azure(book: PriceBook) -> None:
-    assert book.price("gpt-4o", 1, 1, provider="azure", service_tier="batch").total is None
+    assert cost_of(book, "gpt-4o", 1, 1, provider="azure", service_tier="batch").total is None
 
 
 def test_our_corrections_of_openai_hold_for_azure_too(book: PriceBook) -> None:
-    assert book.price("omni-moderation-latest", 1, 0, provider="azure").total == 0
+    assert cost_of(book, "omni-moderation-latest", 1, 0, provider="azure").total == 0
 
 
 @pytest.mark.parametrize("name", ["chat-prod", "azure/chat-prod"])
