@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from pricing.reported import to_amount, to_count
+from pricing.reported import to_amount, to_count, to_units
 from pricing.usage import MAX_COUNT, MAX_UNITS, NO_UNITS, TokenUsage, is_unit
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def clean_units(units: Any, flags: list[str]) -> dict[str, int | Decimal]:
         if len(kept) == MAX_UNITS:
             flags.append("units:shortened")
             break
-        kept[kind] = int(count) if count == count.to_integral_value() else count
+        kept[kind] = to_units(count)
     return kept
 
 

@@ -9,16 +9,17 @@ snake case. A test compares the two where both apply.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any, Final
 
 from pricing.names import gives_images, leaves_cache_out
 from pricing.rates import measures
-from pricing.reported import Report, to_amount
+from pricing.reported import Report, to_amount, to_units
 from pricing.tools import count_reported_tools, count_tools
 from pricing.usage import MAX_UNITS, NO_UNITS, TokenUsage
 
 _USD_PER_TICK_EXPONENT: Final = -10
+_MONEY: Final = Context(prec=60)  # the thread's own context may round at six digits
 # Providers that say what they charge in US dollars: https://openrouter.ai/docs/cookbook/administration/usage-accounting,
 # https://docs.perplexity.ai/api-reference. xAI's unit is in the field's name.
 _CHARGES_IN_USD: Final = frozenset({"openrouter", "perplexity"})
@@ -296,7 +297,7 @@ def _cohere_counts(report: Report, flags: list[str]) -> tuple[_Counts, _Units]:
     for kind, name in (("search_units", "search_units"), ("input_images", "images")):
         amount = to_amount(billed.get(name), name, flags)
         if amount is not None:
-            units[kind] = _tidy(amount)
+            units[kind] = to_units(amount)
     counted = billed if "input_tokens" in billed or "output_tokens" in billed or not tokens else tokens
     prompt, completion = counted.count("input_tokens"), counted.count("output_tokens")
     if prompt is None and completion is None:
@@ -316,16 +317,12 @@ def _measures(report: Report, flags: list[str]) -> _Units:
         if name in report:
             amount = to_amount(report.get(name), name, flags)
             if amount:
-                units[kind] = _tidy(amount)
+                units[kind] = to_units(amount)
     if report.get("type") == "duration":
         amount = to_amount(report.get("seconds"), "seconds", flags)
         if amount:
-            units["audio_seconds"] = _tidy(amount)
+            units["audio_seconds"] = to_units(amount)
     return units
-
-
-def _tidy(amount: Decimal) -> int | Decimal:
-    return int(amount) if amount == amount.to_integral_value() else amount
 
 
 def _has_input_alone(provider: str, operation: str) -> bool:
@@ -348,7 +345,7 @@ def _read_cost(report: Report, flags: list[str], *, is_trusted: bool) -> tuple[D
     if "cost_in_usd_ticks" in report:
         ticks = to_amount(report.get("cost_in_usd_ticks"), "cost_in_usd_ticks", flags)
         if ticks is not None:
-            return ticks.scaleb(_USD_PER_TICK_EXPONENT), True
+            return _MONEY.scaleb(ticks, _USD_PER_TICK_EXPONENT), True
     cost = report.get("cost")
     if cost is None:
         return None, False
@@ -360,7 +357,7 @@ def _read_cost(report: Report, flags: list[str], *, is_trusted: bool) -> tuple[D
     upstream = to_amount(report.under("cost_details").get("upstream_inference_cost"), "upstream_inference_cost", flags)
     if upstream is not None and (report.get("is_byok") or not amount):
         # The customer's own key: the provider behind charges the customer, OpenRouter at most a fee.
-        amount += upstream
+        amount = _MONEY.add(amount, upstream)
     return amount, is_trusted
 
 

@@ -14,6 +14,10 @@ from typing import Any
 
 MAX_TOKENS = 10**12
 _MAX_DIGITS = 20
+_MAX_AMOUNT_CHARACTERS = 50
+_SMALLEST_EXPONENT = -30  # below that it is nobody's money
+_UNITS_EXPONENT = -15
+_UNITS_STEP = Decimal(1).scaleb(_UNITS_EXPONENT)
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -131,12 +135,12 @@ def to_count(value: object, name: str, flags: list[str]) -> int | None:
     elif isinstance(value, int):
         count = int(value)
     elif isinstance(value, float | Decimal):
-        if not math.isfinite(value):
+        if not (value.is_finite() if isinstance(value, Decimal) else math.isfinite(value)):
             flags.append(f"{name}:not_a_number")
             return None
-        if value != int(value):
+        count = int(min(max(value, -1), MAX_TOKENS + 1))  # a decimal may stand for a number of a million digits
+        if 0 <= count <= MAX_TOKENS and value != count:
             flags.append(f"{name}:fraction")
-        count = int(value)
     elif isinstance(value, str) and len(value) <= _MAX_DIGITS and value.strip().removeprefix("-").isdecimal():
         count = int(value)
     else:
@@ -154,7 +158,8 @@ def to_amount(value: object, name: str, flags: list[str]) -> Decimal | None:
         return None
     try:
         # The shortest text of a float is what its owner meant and what JSON carries.
-        amount = Decimal(str(value)[:200])
+        text = str(value).strip()
+        amount = Decimal(text) if len(text) <= _MAX_AMOUNT_CHARACTERS else Decimal("NaN")
     except (InvalidOperation, ValueError):
         amount = Decimal("NaN")
     if not amount.is_finite():
@@ -163,4 +168,11 @@ def to_amount(value: object, name: str, flags: list[str]) -> Decimal | None:
     if not 0 <= amount <= MAX_TOKENS:
         flags.append(f"{name}:out_of_range")
         return None
-    return amount
+    return amount if not amount or amount.adjusted() >= _SMALLEST_EXPONENT else Decimal(0)
+
+
+def to_units(amount: Decimal) -> int | Decimal:
+    """Write a count of units as an integer where it is one, else with at most 15 decimals."""
+    if amount == amount.to_integral_value():
+        return int(amount)
+    return amount if int(amount.as_tuple().exponent) >= _UNITS_EXPONENT else amount.quantize(_UNITS_STEP)

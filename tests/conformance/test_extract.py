@@ -216,6 +216,9 @@ def test_what_was_cut_is_flagged() -> None:
         ("openrouter", {"cost": "free"}, None, None),
         ("openrouter", {"cost": float("nan")}, None, None),
         ("openrouter", {"cost": True}, None, None),
+        ("openrouter", {"cost": "1e-999999"}, "0", None),
+        ("openrouter", {"cost": "1" * 60}, None, None),
+        ("openrouter", {"cost": "sNaN"}, None, None),
     ],
 )
 def test_a_charge_is_believed_where_its_unit_is_known(
@@ -279,6 +282,8 @@ def test_a_chat_model_that_always_searches_is_charged_a_search() -> None:
         (float("inf"), 0, "prompt_tokens:not_a_number"),
         (10**400, 10**12, "prompt_tokens:out_of_range"),
         ("9" * 5000, 0, "prompt_tokens:not_a_number"),
+        (Decimal("sNaN"), 0, "prompt_tokens:not_a_number"),
+        (Decimal("1e400000"), 10**12, "prompt_tokens:out_of_range"),
         (True, 0, None),
         ([1], 0, None),
         ({"a": 1}, 0, None),
