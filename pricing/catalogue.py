@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, time
-from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -20,20 +19,36 @@ from genai_prices.types import (
 )
 
 from pricing.errors import PriceBookError
-from pricing.rates import EXACT, Rates
-from pricing.rows import DEFAULT_TIER, PriceRow
+from pricing.rates import EXACT, Rates, UnitPrice, measures
+from pricing.rows import DEFAULT_TIER, PriceRow, make_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
 
 _RATE_OF_KEY: Final = {
     "input_mtok": "input",
     "cache_read_mtok": "cached_input",
     "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
     "input_audio_mtok": "audio_input",
+    "cache_audio_read_mtok": "cached_audio",
+    "input_image_mtok": "image_input",
+    "cache_image_read_mtok": "cached_image",
     "output_mtok": "output",
     "output_reasoning_mtok": "reasoning",
     "output_audio_mtok": "audio_output",
+    "output_image_mtok": "image_output",
+}
+# By kind of unit: the keys that price it, the first one found counts, and for how many units they do.
+_UNIT_KEYS: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
+    "web_search": (("web_searches_kcount",), 1_000),
+    "file_search": (("storage_searches_kcount",), 1_000),
+    "audio_seconds": (("input_audio_hours", "audio_hours"), 3_600),
+    "characters": (("input_mchars",), 1_000_000),
+    "pages": (("input_document_kpages",), 1_000),
+    "annotated_pages": (("input_annotated_document_kpages",), 1_000),
+    "messages": (("input_text_messages_kcount",), 1_000),
 }
 _REQUESTS_PER_KCOUNT_EXPONENT = -3
 
@@ -165,23 +180,31 @@ def _tier_rows(info: ModelInfo, service_tier: str) -> Iterator[_Found]:
 
 
 def _bands(prices: ModelPrice) -> tuple[Rates, ...]:
-    """Turn prices per key, each with tiers of its own, into bands by input size; () when no token is priced."""
+    """Turn prices per key, each with tiers of its own, into bands by input size; () when nothing is priced."""
     by_key: Mapping[str, Decimal | TieredPrices | None] = prices.__dict__
     priced = {rate: by_key[key] for key, rate in _RATE_OF_KEY.items() if by_key.get(key) is not None}
-    if not priced:
+    units = _units(by_key)
+    if not priced and not any(map(measures, units)):
         return ()
-    if by_key.get("output_image_mtok") is not None:
-        # Image and text output differ tenfold and one count of output tokens cannot tell them apart: unknown, not text.
-        priced.pop("output", None)
     starts = {tier.start for value in priced.values() if isinstance(value, TieredPrices) for tier in value.tiers}
     fee = _at(by_key.get("requests_kcount"), 0)
-    request_fee = EXACT.scaleb(fee, _REQUESTS_PER_KCOUNT_EXPONENT) if fee is not None else Decimal(0)
-    return tuple(
-        Rates(
-            above_tokens=start, request_fee=request_fee, **{rate: _at(value, start) for rate, value in priced.items()}
-        )
-        for start in sorted(starts | {0})
-    )
+    if fee is not None:
+        priced["request_fee"] = EXACT.scaleb(fee, _REQUESTS_PER_KCOUNT_EXPONENT)
+    return tuple(make_rates(start, _figures(priced, start), units) for start in sorted(starts | {0}))
+
+
+def _figures(priced: Mapping[str, Decimal | TieredPrices | None], start: int) -> dict[str, Decimal]:
+    figures = {rate: _at(value, start) for rate, value in priced.items()}
+    return {rate: figure for rate, figure in figures.items() if figure is not None}
+
+
+def _units(by_key: Mapping[str, Decimal | TieredPrices | None]) -> dict[str, UnitPrice]:
+    units = {}
+    for kind, (keys, per) in _UNIT_KEYS.items():
+        price = next((found for key in keys if (found := _at(by_key.get(key), 0)) is not None), None)
+        if price is not None:
+            units[kind] = UnitPrice(price, per)
+    return units
 
 
 def _at(value: Decimal | TieredPrices | None, start: int) -> Decimal | None:

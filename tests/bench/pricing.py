@@ -14,6 +14,7 @@ from genai_prices.data_snapshot import get_snapshot
 from genai_prices.types import ModelPrice, TieredPrices
 
 from pricing import PriceBook, calculate_cost
+from tests.support.pricing import cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,7 +111,8 @@ def _agreement() -> tuple[int, int, str]:
             cached, written, uncached = (rng.choice((0, rng.randrange(400_000))) for _ in range(3))
             reasoning, text = (rng.choice((0, rng.randrange(100_000))) for _ in range(2))
             whole = uncached + cached + written
-            cost = book.price(
+            cost = cost_of(
+                book,
                 model.id,
                 whole,
                 reasoning + text,

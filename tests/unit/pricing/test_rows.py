@@ -85,25 +85,31 @@ def test_a_price_id_names_the_hours_of_a_row() -> None:
 
 
 def test_every_row_of_ours_names_its_source_and_the_day_it_was_checked() -> None:
-    rows, _ = _overlay()
+    rows = _overlay().rows
     assert len(rows) > 50
     assert all(row.source_url and row.source_url.startswith("https://") and row.checked for row in rows)
 
 
 def test_price_ids_of_ours_are_unique() -> None:
-    ids = [row.price_id for row in _overlay()[0]]
+    ids = [row.price_id for row in _overlay().rows]
     assert len(ids) == len(set(ids))
 
 
 def test_tier_rows_of_ours_carry_the_same_figures_as_the_base_has_later() -> None:
     book = PriceBook.default()
-    for row in _overlay()[0]:
+    for row in _overlay().rows:
         if row.valid_to is not None and row.valid_to >= datetime(2026, 10, 12, tzinfo=UTC):
             later = book.explain(row.models[0], service_tier=row.service_tier, at=row.valid_to).row
             assert later is not None
             assert later.layer == "genai"
-            assert later.bands == row.bands, row.price_id
+            assert [band.priced() for band in later.bands] == [band.priced() for band in row.bands], row.price_id
+
+
+def test_every_fill_of_ours_names_its_source_and_the_day_it_was_checked() -> None:
+    fills = _overlay().fills
+    assert len(fills) > 5
+    assert all(fill.source_url and fill.source_url.startswith("https://") and fill.checked for fill in fills)
 
 
 def test_the_regional_uplift_is_the_only_one_and_ten_percent() -> None:
-    assert [uplift.factor for uplift in _overlay()[1]] == [Decimal("1.1")]
+    assert [uplift.factor for uplift in _overlay().uplifts] == [Decimal("1.1")]
