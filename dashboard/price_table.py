@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ingest.database import JsonValue
     from pricing import Explanation, PriceRow
 
-TIERS: Final = {"default": "Standard", "batch": "Batch", "flex": "Flex", "priority": "Priority"}
-LAYERS: Final = {"customer": "Yours", "treering": "Treering", "genai": "Catalogue"}
+TIERS: Final = {"default": "Standard", "batch": "Batch", "flex": "Flex", "priority": "Priority", "fast": "Fast"}
+LAYERS: Final = {"customer": "Yours", "treering": "Treering", "litellm": "Second catalogue", "genai": "Catalogue"}
 RATES: Final = {
     "input": "Input",
     "cached_input": "Cached input",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections import defaultdict
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
@@ -17,13 +18,16 @@ from pricing.plan import Plan, make_plan
 from pricing.rates import Rates, add_units, sum_exactly
 from pricing.results import NO_PARTS, Cost, Explanation
 from pricing.rows import DEFAULT_TIER, PriceRow, parse_price_row, refuse_ambiguous_rows
+from pricing.second import SecondCatalogue, completed, same_name
+from pricing.tiers import TierRule, parse_tier_rule, tier_rows
 from pricing.uplift import Uplift, parse_uplift, uplifted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from decimal import Decimal
 
     from pricing.catalogue import Catalogue
+    from pricing.second import SecondEntry
     from pricing.usage import TokenUsage
 
 DEFAULT_PROVIDER: Final = "openai"
@@ -35,6 +39,8 @@ _TIER_ALIASES: Final = {
     "on_demand": DEFAULT_TIER,
     "fast": "priority",
 }
+# Providers whose fast mode is not a service tier of that name: Anthropic's priority tier is sold by commitment.
+_SELLS_SPEED: Final = frozenset({"anthropic"})
 # Model names come from requests, so a client could send any number of them. Real traffic has dozens.
 _MAX_PLANS: Final = 4096
 
@@ -73,10 +79,11 @@ class PriceBook:
         if not all(self._deployments) or not all(self._deployments.values()):
             raise PriceBookError("a deployment and its model both need a name")
         self._region = region
-        own_rows, uplifts, _ = _overlay()
+        own_rows, uplifts = _overlay().rows, _overlay().uplifts
         if region is not None and region not in known_regions():
             raise PriceBookError(f"region {region!r} has no uplift; known are {sorted(known_regions())}")
         self._uplifts = tuple(uplift for uplift in uplifts if region in uplift.regions)
+        self._second = SecondCatalogue.default()
         refuse_ambiguous_rows((*self._customer_rows, *own_rows))
         self._rows: defaultdict[tuple[str, str], list[PriceRow]] = defaultdict(list)
         for row in (*self._customer_rows, *own_rows):
@@ -227,17 +234,27 @@ class PriceBook:
         return plan
 
     def _plan(self, provider: str, model: str, service_tier: str | None) -> Plan:
-        tier = _clean(service_tier or "")
-        tier = _TIER_ALIASES.get(tier, tier)
+        said, _, place = _clean(service_tier or "").partition("@")
+        tier = _TIER_ALIASES.get(said, said)
+        uplifts = (*self._uplifts, *(one for one in _overlay().uplifts if f"@{place}" in one.regions))
         readings = list(self._readings(provider, model))
         # The catalogue takes a fine-tune by how its name begins; a row of another layer that names it goes first.
         named = [reading for reading in readings if reading[1].startswith("ft:") and reading[:2] in self._rows]
         for owner, name, steps in (*named, *readings):
             keys, found = self._keys(owner, name)
-            if found is not None or any(key in self._rows for key in keys):
-                seller = keys[0][0]
+            entry = self._second.find(owner, keys[0][0], name)
+            if (
+                found is not None
+                or entry is not None
+                or any(key in self._rows for key in keys)
+                or self._pattern_rows(keys[0])
+            ):
                 row_owner, row_model = found or keys[0]
-                rows = self._candidates(seller, keys, found, tier)
+                if said == "fast" and row_owner in _SELLS_SPEED:
+                    tier = said
+                candidates = [self._candidates(keys, found, entry, one) for one in (tier, DEFAULT_TIER)]
+                rows = candidates[0] or tier_rows(_overlay().tiers, keys[0][0], [name, row_model], tier, candidates[1])
+                rows = [uplifted(row, uplifts) for row in rows]
                 fills = self._fills(row_owner, {name, *(model for _, model in keys)}, tier)
                 return make_plan(row_owner, row_model, tier, steps, rows, fills)
         raise UnknownModelError(provider, model)
@@ -274,27 +291,50 @@ class PriceBook:
         return [fill for fill in _overlay().fills if fill.covers(owners, names, tier)]
 
     def _candidates(
-        self, seller: str, keys: Iterable[tuple[str, str]], found: tuple[str, str] | None, tier: str
+        self,
+        keys: Sequence[tuple[str, str]],
+        found: tuple[str, str] | None,
+        entry: SecondEntry | None,
+        tier: str,
     ) -> list[PriceRow]:
+        seller = keys[0][0]
+
         # Azure sells OpenAI's models at OpenAI's list prices, but its batch and priority discounts are its own.
         def shared(owner: str) -> bool:
             return owner == seller or tier == DEFAULT_TIER
 
-        rows = [
-            row
-            for key in keys
-            for row in self._rows.get(key, ())
-            if row.service_tier in (tier, None) and shared(row.provider)
-        ]
+        rows = [row for row in self._named_rows(keys) if row.service_tier in (tier, None) and shared(row.provider)]
+        base: list[PriceRow] = []
         if found is not None and shared(found[0]):
-            rows += self._catalogue.rows(*found, tier)
-        distinct = {id(row): row for row in rows}.values()
-        return [uplifted(row, self._uplifts) for row in distinct]
+            base = self._catalogue.rows(*found, tier)
+        is_exact = found is not None and found[0] == seller and same_name(found[1], keys[0][1])
+        if entry is not None and entry.wins(is_exact=is_exact):
+            rows = [row for row in rows if row.layer == "customer" or row.names(seller, keys[0][1])]
+        rows += completed(base, entry, tier, is_exact=is_exact)
+        if not rows and tier == DEFAULT_TIER:
+            rows = self._pattern_rows(keys[0])
+        return list({id(row): row for row in rows}.values())
+
+    def _named_rows(self, keys: Sequence[tuple[str, str]]) -> list[PriceRow]:
+        """Return the rows of the name that was asked for, else of the name the catalogue has for it."""
+        model = keys[0][1]
+        rows = [row for key in keys for row in self._rows.get(key, ())]
+        exact = any(row.layer != "customer" and model in row.models for row in rows)
+        return [row for row in rows if row.layer == "customer" or model in row.models or not exact]
+
+    def _pattern_rows(self, key: tuple[str, str]) -> list[PriceRow]:
+        provider, model = key
+        return [
+            row
+            for row in _overlay().patterns
+            if row.provider == provider and any(fnmatchcase(model, pattern) for pattern in row.models)
+        ]
 
 
 def known_regions() -> frozenset[str]:
     """Return the regions that have an uplift."""
-    return frozenset(name for uplift in _overlay().uplifts for name in uplift.regions)
+    regions = {name for uplift in _overlay().uplifts for name in uplift.regions}
+    return frozenset(name for name in regions if not name.startswith("@"))
 
 
 @cache
@@ -304,18 +344,27 @@ def _default_book() -> PriceBook:
 
 class _Overlay(NamedTuple):
     rows: tuple[PriceRow, ...]
+    patterns: tuple[PriceRow, ...]
     uplifts: tuple[Uplift, ...]
     fills: tuple[Fill, ...]
+    tiers: tuple[TierRule, ...]
 
 
 @cache
 def _overlay() -> _Overlay:
     document = tomllib.loads(files("pricing").joinpath("overlay.toml").read_text(encoding="utf-8"))
+    rows = [parse_price_row(entry, layer="treering") for entry in document["price"]]
     return _Overlay(
-        tuple(parse_price_row(entry, layer="treering") for entry in document["price"]),
+        tuple(row for row in rows if not _is_pattern(row)),
+        tuple(row for row in rows if _is_pattern(row)),
         tuple(parse_uplift(entry) for entry in document["uplift"]),
         tuple(parse_fill(entry) for entry in document.get("fill", ())),
+        tuple(parse_tier_rule(entry) for entry in document.get("tier", ())),
     )
+
+
+def _is_pattern(row: PriceRow) -> bool:
+    return any("*" in model for model in row.models)
 
 
 def _clean(name: str) -> str:

@@ -163,8 +163,13 @@ def _default_rows(info: ModelInfo) -> Iterator[_Found]:
 
 
 def _tier_rows(info: ModelInfo, service_tier: str) -> Iterator[_Found]:
-    context = {"processing": "batch"} if service_tier == "batch" else {"service_tier": service_tier}
-    variants = [variant for variant in info.price_variants or () if variant.when == context]
+    # Fast mode is a service tier at OpenAI, a speed at Anthropic.
+    contexts = (
+        [{"processing": "batch"}]
+        if service_tier == "batch"
+        else [{"service_tier": service_tier}, {"speed": service_tier}]
+    )
+    variants = [variant for variant in info.price_variants or () if variant.when in contexts]
     if not variants:
         return
     conditionals = info.prices if isinstance(info.prices, list) else []
@@ -174,7 +179,7 @@ def _tier_rows(info: ModelInfo, service_tier: str) -> Iterator[_Found]:
     for start, end in pairwise(edges):
         instant = start or datetime.min.replace(tzinfo=UTC)
         if any(variant.constraint is None or variant.constraint.active(instant) for variant in variants):
-            bands = _bands(info.get_prices(instant, context))
+            bands = _bands(info.get_prices(instant, variants[0].when))
             if bands:
                 yield bands, (start, end), None
 

@@ -15,8 +15,8 @@ from pricing.usage import UNITS, is_unit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Layer = Literal["genai", "treering", "customer"]
-LAYERS: Final[tuple[Layer, ...]] = ("customer", "treering", "genai")
+Layer = Literal["genai", "litellm", "treering", "customer"]
+LAYERS: Final[tuple[Layer, ...]] = ("customer", "treering", "litellm", "genai")
 """Every layer, the one that wins first."""
 
 DEFAULT_TIER: Final = "default"
@@ -82,6 +82,10 @@ class PriceRow:
         if self.daily is not None:
             text += f"T{self.daily[0]:%H:%M}-{self.daily[1]:%H:%M}"
         return f"{text}#{self._digest()}"
+
+    def names(self, provider: str, model: str) -> bool:
+        """Whether it prices exactly this name of a provider."""
+        return self.provider == provider and model in self.models
 
     def applies_on(self, instant: datetime) -> bool:
         """Whether the instant lies in [valid_from, valid_to)."""

@@ -84,7 +84,10 @@ def test_azure_sells_openai_models_at_their_list_price(book: PriceBook, provider
 
 
 def test_discounts_of_openai_are_not_assumed_for_azure(book: PriceBook) -> None:
-    assert cost_of(book, "gpt-4o", 1, 1, provider="azure", service_tier="batch").total is None
+    # Azure's own list has no flex price for gpt-4.1 and half price for batches of gpt-4o.
+    assert cost_of(book, "gpt-4.1", 1, 1, provider="azure", service_tier="flex").total is None
+    batch = cost_of(book, "gpt-4o", 1_000_000, 0, provider="azure", service_tier="batch")
+    assert (batch.total, str(batch.price_id)[:8]) == (Decimal("1.25"), "litellm:")
 
 
 def test_our_corrections_of_openai_hold_for_azure_too(book: PriceBook) -> None:
