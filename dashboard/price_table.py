@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ingest.database import JsonValue
     from pricing import Explanation, PriceRow
 
-TIERS: Final = {"default": "Standard", "batch": "Batch", "flex": "Flex", "priority": "Priority", "fast": "Fast"}
+TIERS: Final = {"default": "Standard", "batch": "Batch", "flex": "Flex", "priority": "Priority"}
 LAYERS: Final = {"customer": "Yours", "treering": "Treering", "litellm": "Second catalogue", "genai": "Catalogue"}
 RATES: Final = {
     "input": "Input",

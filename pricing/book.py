@@ -252,8 +252,10 @@ class PriceBook:
                 row_owner, row_model = found or keys[0]
                 if said == "fast" and row_owner in _SELLS_SPEED:
                     tier = said
-                candidates = [self._candidates(keys, found, entry, one) for one in (tier, DEFAULT_TIER)]
-                rows = candidates[0] or tier_rows(_overlay().tiers, keys[0][0], [name, row_model], tier, candidates[1])
+                rows = self._candidates(keys, found, entry, tier)
+                if not rows and tier != DEFAULT_TIER:
+                    standard = self._candidates(keys, found, entry, DEFAULT_TIER)
+                    rows = tier_rows(_overlay().tiers, keys[0][0], (name, row_model), tier, standard)
                 rows = [uplifted(row, uplifts) for row in rows]
                 fills = self._fills(row_owner, {name, *(model for _, model in keys)}, tier)
                 return make_plan(row_owner, row_model, tier, steps, rows, fills)

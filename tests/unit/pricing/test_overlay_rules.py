@@ -104,6 +104,22 @@ def test_deepseeks_night_discount_ended_and_three_price_lists_followed(book: Pri
     assert cost.total == Decimal(usd)
 
 
+@pytest.mark.parametrize(
+    ("moment", "usd"),
+    [
+        ("2026-06-02T02:00:00Z", "0.14"),  # a Tuesday, but no peak hours yet
+        ("2026-11-24T00:59:59Z", "0.15"),
+        ("2026-11-24T01:00:00Z", "0.3"),
+        ("2026-11-24T04:00:00Z", "0.15"),
+        ("2026-11-24T06:00:00Z", "0.3"),
+        ("2026-11-22T02:00:00Z", "0.15"),  # a Sunday
+    ],
+)
+def test_deepseeks_peak_hours_are_of_weekdays_since_august_2026(book: PriceBook, moment: str, usd: str) -> None:
+    cost = cost_of(book, "deepseek-v4-flash", 1_000_000, 0, provider="deepseek", at=datetime.fromisoformat(moment))
+    assert cost.total == Decimal(usd)
+
+
 def test_mistral_large_latest_is_large_3_since_december_2025(book: PriceBook) -> None:
     def price(month: int, day: int, **parts: int) -> Decimal | None:
         at = datetime(2025, month, day, tzinfo=UTC)
