@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import defaultdict
 from datetime import UTC, datetime
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pricing.errors import PriceBookError, UnknownModelError, UsageError
-from pricing.fills import Fill, filled, parse_fill
-from pricing.names import candidates
+from pricing.fills import Fill, filled
+from pricing.names import candidates, is_free
+from pricing.overlay import known_regions, overlay
 from pricing.plan import Plan, make_plan
 from pricing.rates import Rates, add_units, sum_exactly
 from pricing.results import NO_PARTS, Cost, Explanation
 from pricing.rows import DEFAULT_TIER, PriceRow, parse_price_row, refuse_ambiguous_rows
 from pricing.second import SecondCatalogue, completed, same_name
-from pricing.tiers import TierRule, parse_tier_rule, tier_rows
-from pricing.uplift import Uplift, parse_uplift, uplifted
+from pricing.tiers import tier_rows
+from pricing.uplift import uplifted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
-    from decimal import Decimal
 
     from pricing.catalogue import Catalogue
     from pricing.second import SecondEntry
@@ -39,10 +38,13 @@ _TIER_ALIASES: Final = {
     "on_demand": DEFAULT_TIER,
     "fast": "priority",
 }
-# Providers whose fast mode is not a service tier of that name: Anthropic's priority tier is sold by commitment.
-_SELLS_SPEED: Final = frozenset({"anthropic"})
 # Model names come from requests, so a client could send any number of them. Real traffic has dozens.
 _MAX_PLANS: Final = 4096
+# Of the others, Anthropic has a fast mode that is no other name of anything.
+_RENAMES_TIERS: Final = frozenset({"openai", "azure"})
+_FREE: Final = PriceRow(
+    "treering", "openrouter", ("*:free",), (Rates(input=Decimal(0), output=Decimal(0)),), service_tier=None
+)
 
 
 class PriceBook:
@@ -54,6 +56,7 @@ class PriceBook:
         rows: The customer's rows (`PriceRow`, or mappings as `parse_price_row` takes them).
         deployments: Names of the customer's own (Azure deployments, gateway routes) to model names: "my-gpt" or
             "azure/my-gpt" to "gpt-4o" or "azure/gpt-4o".
+        providers: Hosts or other names of the customer's own to providers: "llm-gw.example.com" to "openai".
         region: Region ("eu", "us") whose data-residency uplift applies to the models that have one.
         catalogue: Base layer, default genai-prices' active snapshot.
 
@@ -66,6 +69,7 @@ class PriceBook:
         rows: Iterable[PriceRow | Mapping[str, object]] = (),
         *,
         deployments: Mapping[str, str] | None = None,
+        providers: Mapping[str, str] | None = None,
         region: str | None = None,
         catalogue: Catalogue | None = None,
     ) -> None:
@@ -78,11 +82,11 @@ class PriceBook:
         self._deployments = {_clean(name): _clean(model) for name, model in (deployments or {}).items()}
         if not all(self._deployments) or not all(self._deployments.values()):
             raise PriceBookError("a deployment and its model both need a name")
+        self._providers = {_clean(name): _clean(provider) for name, provider in (providers or {}).items()}
         self._region = region
-        own_rows, uplifts = _overlay().rows, _overlay().uplifts
+        own_rows = overlay().rows
         if region is not None and region not in known_regions():
             raise PriceBookError(f"region {region!r} has no uplift; known are {sorted(known_regions())}")
-        self._uplifts = tuple(uplift for uplift in uplifts if region in uplift.regions)
         self._second = SecondCatalogue.default()
         refuse_ambiguous_rows((*self._customer_rows, *own_rows))
         self._rows: defaultdict[tuple[str, str], list[PriceRow]] = defaultdict(list)
@@ -100,21 +104,29 @@ class PriceBook:
 
     def with_rows(self, rows: Iterable[PriceRow | Mapping[str, object]]) -> PriceBook:
         """Return a book that has these customer rows too."""
-        return PriceBook(
-            (*self._customer_rows, *rows),
-            deployments=self._deployments,
-            region=self._region,
-            catalogue=self._catalogue,
-        )
+        return self._with(rows=(*self._customer_rows, *rows))
 
     def with_catalogue(self, catalogue: Catalogue) -> PriceBook:
         """Return a book over another base layer."""
-        return PriceBook(self._customer_rows, deployments=self._deployments, region=self._region, catalogue=catalogue)
+        return self._with(catalogue=catalogue)
 
     def with_deployments(self, deployments: Mapping[str, str]) -> PriceBook:
         """Return a book that knows these names of the customer's own too."""
-        merged = {**self._deployments, **deployments}
-        return PriceBook(self._customer_rows, deployments=merged, region=self._region, catalogue=self._catalogue)
+        return self._with(deployments={**self._deployments, **deployments})
+
+    def _with(
+        self,
+        rows: Iterable[PriceRow | Mapping[str, object]] | None = None,
+        deployments: Mapping[str, str] | None = None,
+        catalogue: Catalogue | None = None,
+    ) -> PriceBook:
+        return PriceBook(
+            self._customer_rows if rows is None else rows,
+            deployments=self._deployments if deployments is None else deployments,
+            providers=self._providers,
+            region=self._region,
+            catalogue=catalogue or self._catalogue,
+        )
 
     def price(
         self,
@@ -166,8 +178,9 @@ class PriceBook:
             The cost of the units; `total` is None where one of them has no price, and `unknown` names those.
         """
         tier, instant = DEFAULT_TIER, datetime.now(UTC) if at is None else at
-        names = {name for _, name, _ in self._readings(provider, model)}
-        fills = [fill for fill in self._fills(provider, names, tier) if fill.applies_on(instant)]
+        readings = list(self._readings(provider, model))
+        owners, names = {owner for owner, _, _ in readings}, {name for _, name, _ in readings}
+        fills = [fill for fill in self._fills(owners, names, tier) if fill.applies_on(instant)]
         parts: dict[str, Decimal] = {}
         (band,) = filled((Rates(),), fills)
         unknown = add_units(units, band.units, parts)
@@ -234,36 +247,42 @@ class PriceBook:
         return plan
 
     def _plan(self, provider: str, model: str, service_tier: str | None) -> Plan:
-        said, _, place = _clean(service_tier or "").partition("@")
-        tier = _TIER_ALIASES.get(said, said)
-        uplifts = (*self._uplifts, *(one for one in _overlay().uplifts if f"@{place}" in one.regions))
+        asked = self._asked(provider)
+        tier, _, region = _clean(service_tier or "").partition("+")
+        if asked in _RENAMES_TIERS or tier != "fast":
+            tier = _TIER_ALIASES.get(tier, tier)
+        places = {self._region, region, f"+{region}"}
+        uplifts = [uplift for uplift in overlay().uplifts if uplift.regions & places]
         readings = list(self._readings(provider, model))
+        if is_free(asked, _clean(model)) and not any(reading[:2] in self._rows for reading in readings):
+            return make_plan("openrouter", _clean(model), tier, ("its name says that it is free",), [_FREE])
         # The catalogue takes a fine-tune by how its name begins; a row of another layer that names it goes first.
         named = [reading for reading in readings if reading[1].startswith("ft:") and reading[:2] in self._rows]
         for owner, name, steps in (*named, *readings):
             keys, found = self._keys(owner, name)
-            entry = self._second.find(owner, keys[0][0], name)
-            if (
-                found is not None
-                or entry is not None
-                or any(key in self._rows for key in keys)
-                or self._pattern_rows(keys[0])
-            ):
-                row_owner, row_model = found or keys[0]
-                if said == "fast" and row_owner in _SELLS_SPEED:
-                    tier = said
-                rows = self._candidates(keys, found, entry, tier)
+            entry = self._second.find(owner, self._seller(owner), name)
+            known = found is not None or entry is not None or any(key in self._rows for key in keys)
+            if known or self._pattern_rows(keys[0]):
+                sellers = (owner, self._seller(owner))
+                rows = self._candidates(sellers, keys, found, entry, tier)
                 if not rows and tier != DEFAULT_TIER:
-                    standard = self._candidates(keys, found, entry, DEFAULT_TIER)
-                    rows = tier_rows(_overlay().tiers, keys[0][0], (name, row_model), tier, standard)
+                    standard = self._candidates(sellers, keys, found, entry, DEFAULT_TIER)
+                    rows = tier_rows(overlay().tiers, keys[0][0], [model for _, model in keys], tier, standard)
                 rows = [uplifted(row, uplifts) for row in rows]
-                fills = self._fills(row_owner, {name, *(model for _, model in keys)}, tier)
-                return make_plan(row_owner, row_model, tier, steps, rows, fills)
+                fills = self._fills(sellers, {name, *(model for _, model in keys)}, tier)
+                return make_plan(*(found or keys[0]), tier, steps, rows, fills, sellers=sellers)
         raise UnknownModelError(provider, model)
+
+    def _seller(self, provider: str) -> str:
+        return self._catalogue.provider_id(provider) or provider
+
+    def _asked(self, provider: str) -> str:
+        name = _clean(provider)
+        return self._providers.get(name, name)
 
     def _readings(self, provider: str, model: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield (provider, model, steps) for each way to read a name, the most exact first."""
-        asked, name = _clean(provider), _clean(model)
+        asked, name = self._asked(provider), _clean(model)
         steps: tuple[str, ...] = ()
         mapped = self._deployments.get(f"{asked}/{name}") or self._deployments.get(name)
         if mapped is not None:
@@ -279,7 +298,7 @@ class PriceBook:
 
     def _keys(self, provider: str, model: str) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
         """Return the (provider, model) pairs whose rows apply, and the catalogue's own pair."""
-        seller = self._catalogue.provider_id(provider) or provider
+        seller = self._seller(provider)
         found = self._catalogue.find(provider, model)
         keys = [(seller, model), (provider, model)]
         if model.startswith("ft:") and (seller, model) in self._rows:
@@ -288,30 +307,31 @@ class PriceBook:
             keys += [(seller, found[1].lower()), (found[0], model), (found[0], found[1].lower())]
         return list(dict.fromkeys(keys)), found
 
-    def _fills(self, provider: str, names: Iterable[str], tier: str) -> list[Fill]:
-        owners = {provider, self._catalogue.provider_id(provider) or provider}
-        return [fill for fill in _overlay().fills if fill.covers(owners, names, tier)]
+    def _fills(self, owners: Iterable[str], names: Iterable[str], tier: str) -> list[Fill]:
+        owners = {name for owner in owners for name in (owner, self._seller(owner))}
+        return [fill for fill in overlay().fills if fill.covers(owners, names, tier)]
 
     def _candidates(
         self,
+        sellers: Sequence[str],
         keys: Sequence[tuple[str, str]],
         found: tuple[str, str] | None,
         entry: SecondEntry | None,
         tier: str,
     ) -> list[PriceRow]:
-        seller = keys[0][0]
+        seller, model = keys[0]
 
         # Azure sells OpenAI's models at OpenAI's list prices, but its batch and priority discounts are its own.
         def shared(owner: str) -> bool:
-            return owner == seller or tier == DEFAULT_TIER
+            return owner in sellers or tier == DEFAULT_TIER
 
         rows = [row for row in self._named_rows(keys) if row.service_tier in (tier, None) and shared(row.provider)]
         base: list[PriceRow] = []
         if found is not None and shared(found[0]):
             base = self._catalogue.rows(*found, tier)
-        is_exact = found is not None and found[0] == seller and same_name(found[1], keys[0][1])
+        is_exact = found is not None and found[0] == seller and same_name(found[1], model)
         if entry is not None and entry.wins(is_exact=is_exact):
-            rows = [row for row in rows if row.layer == "customer" or row.names(seller, keys[0][1])]
+            rows = [row for row in rows if row.layer == "customer" or row.names(seller, model)]
         rows += completed(base, entry, tier, is_exact=is_exact)
         if not rows and tier == DEFAULT_TIER:
             rows = self._pattern_rows(keys[0])
@@ -324,49 +344,19 @@ class PriceBook:
         exact = any(row.layer != "customer" and model in row.models for row in rows)
         return [row for row in rows if row.layer == "customer" or model in row.models or not exact]
 
-    def _pattern_rows(self, key: tuple[str, str]) -> list[PriceRow]:
+    @staticmethod
+    def _pattern_rows(key: tuple[str, str]) -> list[PriceRow]:
         provider, model = key
         return [
             row
-            for row in _overlay().patterns
+            for row in overlay().patterns
             if row.provider == provider and any(fnmatchcase(model, pattern) for pattern in row.models)
         ]
-
-
-def known_regions() -> frozenset[str]:
-    """Return the regions that have an uplift."""
-    regions = {name for uplift in _overlay().uplifts for name in uplift.regions}
-    return frozenset(name for name in regions if not name.startswith("@"))
 
 
 @cache
 def _default_book() -> PriceBook:
     return PriceBook()
-
-
-class _Overlay(NamedTuple):
-    rows: tuple[PriceRow, ...]
-    patterns: tuple[PriceRow, ...]
-    uplifts: tuple[Uplift, ...]
-    fills: tuple[Fill, ...]
-    tiers: tuple[TierRule, ...]
-
-
-@cache
-def _overlay() -> _Overlay:
-    document = tomllib.loads(files("pricing").joinpath("overlay.toml").read_text(encoding="utf-8"))
-    rows = [parse_price_row(entry, layer="treering") for entry in document["price"]]
-    return _Overlay(
-        tuple(row for row in rows if not _is_pattern(row)),
-        tuple(row for row in rows if _is_pattern(row)),
-        tuple(parse_uplift(entry) for entry in document["uplift"]),
-        tuple(parse_fill(entry) for entry in document.get("fill", ())),
-        tuple(parse_tier_rule(entry) for entry in document.get("tier", ())),
-    )
-
-
-def _is_pattern(row: PriceRow) -> bool:
-    return any("*" in model for model in row.models)
 
 
 def _clean(name: str) -> str:

@@ -95,9 +95,22 @@ def make_plan(
     steps: tuple[str, ...],
     rows: Iterable[PriceRow],
     fills: Sequence[Fill] = (),
+    *,
+    sellers: Sequence[str] = (),
 ) -> Plan:
-    """Sort rows by precedence, fill and compile them and cut time at every start and end."""
-    in_order = sorted(rows, key=_precedence, reverse=True)
+    """Sort rows by precedence, fill and compile them and cut time at every start and end.
+
+    Args:
+        provider: Provider whose prices apply.
+        model: Model as the book names it.
+        service_tier: Tier, after aliases.
+        steps: How the name led here.
+        rows: Rows of any time.
+        fills: What adds to them, the first that counts first.
+        sellers: Providers whose own rows go before those of a maker whose prices they share, the first one first.
+    """
+    ranks = {name: rank for rank, name in enumerate(reversed(sellers), 1)}
+    in_order = sorted(rows, key=lambda row: _precedence(row, ranks.get(row.provider, 0)), reverse=True)
     starts = tuple(sorted({edge for items in (in_order, fills) for item in items for edge in _edges(item)}))
     spans = tuple(tuple(_compiled(in_order, fills, instant)) for instant in (_FOREVER_AGO, *starts))
     timeless = len(spans) == 1 and spans[0] and spans[0][0].row.daily is None
@@ -111,10 +124,11 @@ def _compiled(rows: Iterable[PriceRow], fills: Sequence[Fill], instant: datetime
             yield CompiledRow.of(row, in_force)
 
 
-def _precedence(row: PriceRow) -> tuple[int, bool, bool, datetime]:
-    """Order rows: the layer, then a tier named over any tier, hours named over the whole day, the later start."""
+def _precedence(row: PriceRow, rank: int) -> tuple[int, int, bool, bool, datetime]:
+    """Order rows: layer, seller, a tier named over any tier, hours named over the whole day, the later start."""
     return (
         -LAYERS.index(row.layer),
+        rank,
         row.service_tier is not None,
         row.daily is not None,
         row.valid_from or _FOREVER_AGO,

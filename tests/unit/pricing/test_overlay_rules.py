@@ -65,12 +65,12 @@ def test_fast_mode_of_anthropic_is_a_tier_and_its_priority_tier_another(book: Pr
 @pytest.mark.parametrize(
     ("model", "provider", "tier", "usd"),
     [
-        ("claude-opus-5", "anthropic", "default@us", "5.5"),
-        ("claude-opus-5", "anthropic", "batch@us", "2.75"),
-        ("claude-opus-5", "anthropic", "fast@us", "11"),
-        ("claude-opus-4-5", "anthropic", "default@us", "5"),  # before 4.6 there is no such surcharge
-        ("claude-opus-5", "anthropic", "default@eu", "5"),
-        ("gpt-5.4", "openai", "default@us", "5"),  # a region of OpenAI's is set for the whole book
+        ("claude-opus-5", "anthropic", "default+us", "5.5"),
+        ("claude-opus-5", "anthropic", "batch+us", "2.75"),
+        ("claude-opus-5", "anthropic", "fast+us", "11"),
+        ("claude-opus-4-5", "anthropic", "default+us", "5"),  # before 4.6 there is no such surcharge
+        ("claude-opus-5", "anthropic", "default+eu", "5"),
+        ("gpt-5.4", "openai", "default+us", "5.5"),  # long context: twice 2.5 $
     ],
 )
 def test_inference_in_the_united_states_costs_ten_percent_more(
