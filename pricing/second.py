@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
@@ -20,7 +21,6 @@ from pricing.rows import DEFAULT_TIER, PriceRow, make_rates, parse_amount, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-    from decimal import Decimal
 
     from pricing.rates import UnitPrice
 
@@ -33,7 +33,9 @@ _OWN_TABLES: Final = {"vertex_ai": "vertex_ai", "gcp.vertex_ai": "vertex_ai", "g
 # On Bedrock OpenAI's newer models cost more inside a region than by their name in the table.
 _BASE_WINS: Final = {"aws": ("openai.gpt-5", "openai.gpt-6")}
 _TABLE_WINS: Final = frozenset({"aws", "mistral"})
-_TABLE_WINS_IF_OWN: Final = frozenset({"azure"})
+_TABLE_WINS_IF_OWN: Final = frozenset({"azure", "fireworks"})
+# A geography that costs a fixed part more, for names that the table has without it: AWS GovCloud, 20 %.
+_GEOGRAPHIES: Final = {"aws": ("us-gov.", Decimal("1.2"))}
 # Names whose price in the base is that of another model, or of a model that the name no longer leads to.
 _ALWAYS_WINS: Final = {
     "vertex_ai": ("gemini-2.0-flash", "gemini-2.0-flash-001", "gemini-3.8-flash-cyber"),
@@ -53,6 +55,7 @@ class SecondEntry:
         figures: US dollars by tier, band and name ("batch.long200.input"), as text.
         since: First day of a tier's price, where another one was seen before.
         source: The table and its release.
+        factor: Factor on every figure of tokens.
     """
 
     provider: str
@@ -61,6 +64,7 @@ class SecondEntry:
     figures: Mapping[str, str]
     since: Mapping[str, str]
     source: str
+    factor: Decimal = Decimal(1)
 
     def wins(self, *, is_exact: bool) -> bool:
         """Whether its price goes before the base's.
@@ -90,7 +94,7 @@ class SecondEntry:
                 continue
             tier = front.pop(0) if front and front[0] in _TIERS else DEFAULT_TIER
             above = int(front[0].removeprefix(_LONG)) * _THOUSAND if front else 0
-            by_tier.setdefault(tier, {}).setdefault(above, {})[name] = parse_amount(text, kind)
+            by_tier.setdefault(tier, {}).setdefault(above, {})[name] = parse_amount(text, kind) * self.factor
         if units:
             by_tier.setdefault(DEFAULT_TIER, {}).setdefault(0, {})
         prices = parse_units(units, self.model)
@@ -145,13 +149,17 @@ class SecondCatalogue:
             model: Model, lower case.
         """
         owner = _OWN_TABLES.get(asked, provider)
-        entry = self._places.get((owner, model))
+        entry, factor = self._places.get((owner, model)), Decimal(1)
+        if entry is None:
+            geography, more = _GEOGRAPHIES.get(owner, ("\0", factor))
+            if model.startswith(geography):
+                entry, factor = self._places.get((owner, model.removeprefix(geography))), more
         if entry is None:
             return None
         _, figures, since, is_own = entry
         assert isinstance(figures, dict)
         assert isinstance(since, dict)
-        return SecondEntry(owner, model, is_own is True, figures, since, self._source)
+        return SecondEntry(owner, model, is_own is True, figures, since, self._source, factor)
 
 
 def completed(rows: Sequence[PriceRow], entry: SecondEntry | None, tier: str, *, is_exact: bool) -> list[PriceRow]:

@@ -28,6 +28,7 @@ TARGET: Final = Path(__file__).parents[2] / "pricing" / "litellm.json"
 _OWN_PAGES: Final = {
     "aws": ("amazonaws.com", "aws.amazon.com", "awsstatic.com"),
     "azure": ("azure.com", "microsoft.com"),
+    "fireworks": ("fireworks.ai",),
     "mistral": ("mistral.ai",),
 }
 # Free by their makers' word; every other zero in litellm's table means that nobody entered a price.

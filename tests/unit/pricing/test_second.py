@@ -99,6 +99,8 @@ def test_fireworks_path_is_part_of_the_host_not_of_the_name() -> None:
         ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", 200_001, "1.3200066"),
         # GovCloud: 3 $ + 20 %.
         ("us-gov.anthropic.claude-sonnet-4-5-20250929-v1:0", 100_000, "0.36"),
+        # A name that no table has: what the model costs elsewhere, 0.72 $, + 20 %.
+        ("us-gov.meta.llama3-3-70b-instruct-v1:0", 100_000, "0.0864"),
         # Nova Micro in Asia: 0.037 $ instead of 0.035 $.
         ("apac.amazon.nova-micro-v1:0", MILLION, "0.037"),
         # OpenAI's newest in a region: 2 $ + 10 %, which the table lacks.
