@@ -138,7 +138,7 @@ def get_prices(viewer: Viewer) -> tuple[PriceBook, list[Mapping[str, JsonValue]]
         [price for price in prices if isinstance(price, dict)] if isinstance(prices, list) else []
     )
     rows, _ = parse_customer_prices(own)
-    book = PriceBook(rows, deployments=settings.deployments, region=settings.region)
+    book = PriceBook(rows, deployments=settings.deployments, providers=settings.providers, region=settings.region)
     return book, own, isinstance(document, dict) and document.get("catalogue") is not None
 
 

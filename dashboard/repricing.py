@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING, Final
 
-from pricing import PriceBook, PricingError, TokenUsage, UnknownModelError
+from pricing import PriceBook, PricingError, charge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,7 +21,6 @@ MAX_ROWS: Final = 20_000
 PAGE_ROWS: Final = 5_000
 """Calls that the database gives at once."""
 
-_SELF_HOSTED: Final = frozenset({"self-hosted", "ollama", "vllm"})
 _EXACT: Final = Context(prec=60, traps=[Inexact])  # the thread's own context would round at 28 digits
 
 
@@ -88,11 +87,11 @@ def reprice_call(
     row: Mapping[str, JsonValue], book: PriceBook, fallback_model: str | None
 ) -> tuple[Decimal | None, str, str | None]:
     """Return a call's cost, where it comes from and the price row, by the rules of `treering reprice`."""
-    found = _price(row, str(row["model"]), str(row["provider"]), book, "priced")
-    is_unknown = found is None
-    if is_unknown and fallback_model is not None and row["provider"] not in _SELF_HOSTED:
-        found = _price(row, fallback_model, "openai", book, "fallback")
-    return found or (None, "unpriced", None)
+    try:
+        found = charge(row, book, fallback_model)
+    except PricingError:
+        return None, "unpriced", None
+    return found.total, found.source, found.price_id
 
 
 def command(first: date, end: date, model: str, provider: str, by: str) -> str:
@@ -114,33 +113,3 @@ def _add(result: Preview, row: Mapping[str, JsonValue], book: PriceBook, fallbac
     one.new_cost = _EXACT.add(one.new_cost, new or 0)
     one.newly_priced += old is None and new is not None
     one.newly_unpriced += old is not None and new is None
-
-
-def _price(
-    row: Mapping[str, JsonValue], model: str, provider: str, book: PriceBook, source: str
-) -> tuple[Decimal | None, str, str | None] | None:
-    """Return the charge at a model's price; None where no layer knows the model."""
-    tier, latency_ms = row.get("service_tier"), row.get("latency_ms")
-    try:
-        cost = book.price(
-            model,
-            _usage(row),
-            provider=provider,
-            service_tier=tier if isinstance(tier, str) else None,
-            duration_ms=latency_ms if isinstance(latency_ms, int | float) else None,
-            at=datetime.fromisoformat(str(row["created_at"])),
-        )
-    except UnknownModelError:
-        return None
-    except PricingError:
-        return None, "unpriced", None
-    if cost.total is None:
-        return None, "unpriced", None
-    fees = row.get("request_fees")
-    total = _EXACT.add(cost.total, Decimal(fees)) if isinstance(fees, str) else cost.total
-    return total, source, cost.price_id
-
-
-def _usage(row: Mapping[str, JsonValue]) -> TokenUsage:
-    counts = {name: value for name, value in row.items() if name.endswith("_tokens") and isinstance(value, int)}
-    return TokenUsage.clamped(counts)[0]

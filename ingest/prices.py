@@ -33,6 +33,7 @@ class Prices:
     Args:
         notices: Where trouble is reported.
         deployments: See `Settings`.
+        providers: See `Settings`.
         region: See `Settings`.
         clock: Monotonic seconds.
     """
@@ -42,11 +43,13 @@ class Prices:
         notices: Notices,
         *,
         deployments: Mapping[str, str] | None = None,
+        providers: Mapping[str, str] | None = None,
         region: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notices = notices
         self._deployments = dict(deployments or {})
+        self._providers = dict(providers or {})
         self._region = region
         self._clock = clock
         self._base: PriceBook | None = None
@@ -67,7 +70,7 @@ class Prices:
         """Return a digest of all that a cost depends on besides the call: the same digest gives the same costs."""
         sources = [
             *(version("treering"), version("genai-prices"), self._catalogue_sha256, self._region, fallback_model),
-            *(sorted(self._deployments.items()), self._entries),
+            *(sorted(self._deployments.items()), sorted(self._providers.items()), self._entries),
         ]
         return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
 
@@ -113,8 +116,8 @@ class Prices:
     def _plain_book(self) -> PriceBook:
         if self._base is None:
             self._base = (
-                PriceBook(deployments=self._deployments, region=self._region)
-                if self._deployments or self._region
+                PriceBook(deployments=self._deployments, providers=self._providers, region=self._region)
+                if self._deployments or self._providers or self._region
                 else PriceBook.default()
             )
         return self._base

@@ -227,7 +227,7 @@ def find_savings(database: Database, settings: Settings, now: datetime) -> list[
         settings: Say which model a deployment is of.
         now: End of the days looked at.
     """
-    prices = Prices(Notices(), deployments=settings.deployments, region=settings.region)
+    prices = Prices(Notices(), deployments=settings.deployments, providers=settings.providers, region=settings.region)
     prices.refresh(database)
     evidence = database.call("get_savings_evidence", from_time=now - _SAVINGS_HISTORY, to_time=now, filters={})
     found = suggest(Evidence.model_validate(evidence), prices.book)

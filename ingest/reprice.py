@@ -168,7 +168,9 @@ class Repricer:
     ) -> None:
         self._database = database
         self._sleep = sleep
-        self._prices = Prices(notices, deployments=settings.deployments, region=settings.region)
+        self._prices = Prices(
+            notices, deployments=settings.deployments, providers=settings.providers, region=settings.region
+        )
         self._prices.refresh(database)
         self._costing = Costing(settings.fallback_model, notices, lambda: self._prices.book)
         self._fingerprint = self._prices.fingerprint(settings.fallback_model)

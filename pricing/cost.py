@@ -49,11 +49,11 @@ def calculate_cost(
         reasoning_tokens: Part of the output spent on reasoning, billed as output unless the book has a rate for it.
         audio_input_tokens: Part of the input that is audio.
         audio_output_tokens: Part of the output that is audio.
-        cache_write_1h_tokens: Part of `cache_write_tokens` that is kept for an hour.
-        cached_audio_tokens: Part of both the cached and the audio input.
-        image_input_tokens: Part of the input that is images.
-        cached_image_tokens: Part of both the cached and the image input.
-        image_output_tokens: Part of the output that is images; None where nobody told.
+        cache_write_1h_tokens: As for `TokenUsage`; also the four that follow.
+        cached_audio_tokens: As above.
+        image_input_tokens: As above.
+        cached_image_tokens: As above.
+        image_output_tokens: As above.
         units: What is billed by other units, by kind: see `TokenUsage`.
         service_tier: Tier that was served ("default", "batch", "flex", "priority"); None is the default one.
         duration_ms: How long the request took, for models that are paid by the hour; None is unknown.
@@ -70,20 +70,10 @@ def calculate_cost(
         UsageError: A count is negative or not whole, the duration is negative, or `at` has no time zone.
     """
     usage = TokenUsage(
-        input_tokens,
-        output_tokens,
-        cached_input_tokens,
-        cache_write_tokens,
-        cache_write_1h_tokens,
-        reasoning_tokens,
-        audio_input_tokens,
-        audio_output_tokens,
-        cached_audio_tokens,
-        image_input_tokens,
-        cached_image_tokens,
-        image_output_tokens,
-        NO_UNITS if units is None else units,
-    )
+        input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens,
+        audio_input_tokens, audio_output_tokens, cached_audio_tokens, image_input_tokens, cached_image_tokens,
+        image_output_tokens, NO_UNITS if units is None else units,
+    )  # fmt: skip
     return (book or PriceBook.default()).price(
         model, usage, provider=provider, service_tier=service_tier, duration_ms=duration_ms, at=at
     )

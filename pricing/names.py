@@ -155,6 +155,11 @@ def leaves_cache_out(provider: str, model: str) -> bool:
     return provider.strip().lower() in ("anthropic", "aws", "bedrock", "aws.bedrock") or "claude" in model.lower()
 
 
+def gives_images(model: str) -> bool:
+    """Whether a model's name says that it delivers images, text beside them or not."""
+    return "image" in model or "banana" in model
+
+
 def is_free(provider: str, model: str) -> bool:
     """Whether a name says that its calls cost nothing."""
     return model.endswith(FREE_SUFFIX) and not is_self_hosted(provider)

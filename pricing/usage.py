@@ -177,6 +177,13 @@ class TokenUsage:
         Returns:
             The usage, and a flag ("cached_tokens:above_whole") for each part that was cut to its whole.
         """
+        try:
+            return cls(**{name: count for name, count in counts.items() if count is not None}, units=units), []
+        except PartsExceedWholeError:
+            return cls._cut(counts, units)
+
+    @classmethod
+    def _cut(cls, counts: Mapping[str, int | None], units: Mapping[str, int | Decimal]) -> tuple[TokenUsage, list[str]]:
         flags: list[str] = []
         prompt, completion = counts.get("prompt_tokens") or 0, counts.get("completion_tokens") or 0
 
