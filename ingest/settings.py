@@ -104,7 +104,7 @@ def _read_names(value: object) -> object:
 def _check_region(value: str | None) -> str | None:
     if value is None:
         return None
-    from pricing.book import known_regions  # the price book is needed where a region is set alone
+    from pricing.overlay import known_regions  # the price book is needed where a region is set alone
 
     if value not in known_regions():
         raise ValueError(f"it must be one of {', '.join(sorted(known_regions()))}")

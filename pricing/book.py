@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import defaultdict
 from datetime import UTC, datetime
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from pricing.errors import PriceBookError, UnknownModelError, UsageError
-from pricing.fills import Fill, filled, parse_fill
+from pricing.fills import Fill, filled
 from pricing.names import candidates, is_free
+from pricing.overlay import known_regions, overlay
 from pricing.plan import Plan, make_plan
 from pricing.rates import Rates, add_units, sum_exactly
 from pricing.results import NO_PARTS, Cost, Explanation
 from pricing.rows import DEFAULT_TIER, PriceRow, parse_price_row, refuse_ambiguous_rows
-from pricing.uplift import Uplift, parse_uplift, uplifted
+from pricing.second import SecondCatalogue, completed, same_name
+from pricing.tiers import tier_rows
+from pricing.uplift import uplifted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pricing.catalogue import Catalogue
+    from pricing.second import SecondEntry
     from pricing.usage import TokenUsage
 
 DEFAULT_PROVIDER: Final = "openai"
@@ -81,9 +84,10 @@ class PriceBook:
             raise PriceBookError("a deployment and its model both need a name")
         self._providers = {_clean(name): _clean(provider) for name, provider in (providers or {}).items()}
         self._region = region
-        own_rows = _overlay().rows
+        own_rows = overlay().rows
         if region is not None and region not in known_regions():
             raise PriceBookError(f"region {region!r} has no uplift; known are {sorted(known_regions())}")
+        self._second = SecondCatalogue.default()
         refuse_ambiguous_rows((*self._customer_rows, *own_rows))
         self._rows: defaultdict[tuple[str, str], list[PriceRow]] = defaultdict(list)
         for row in (*self._customer_rows, *own_rows):
@@ -247,7 +251,8 @@ class PriceBook:
         tier, _, region = _clean(service_tier or "").partition("+")
         if asked in _RENAMES_TIERS or tier != "fast":
             tier = _TIER_ALIASES.get(tier, tier)
-        uplifts = [uplift for uplift in _overlay().uplifts if uplift.regions & {self._region, region}]
+        places = {self._region, region, f"+{region}"}
+        uplifts = [uplift for uplift in overlay().uplifts if uplift.regions & places]
         readings = list(self._readings(provider, model))
         if is_free(asked, _clean(model)) and not any(reading[:2] in self._rows for reading in readings):
             return make_plan("openrouter", _clean(model), tier, ("its name says that it is free",), [_FREE])
@@ -255,9 +260,15 @@ class PriceBook:
         named = [reading for reading in readings if reading[1].startswith("ft:") and reading[:2] in self._rows]
         for owner, name, steps in (*named, *readings):
             keys, found = self._keys(owner, name)
-            if found is not None or any(key in self._rows for key in keys):
+            entry = self._second.find(owner, self._seller(owner), name)
+            known = found is not None or entry is not None or any(key in self._rows for key in keys)
+            if known or self._pattern_rows(keys[0]):
                 sellers = (owner, self._seller(owner))
-                rows = [uplifted(row, uplifts) for row in self._candidates(sellers, keys, found, tier)]
+                rows = self._candidates(sellers, keys, found, entry, tier)
+                if not rows and tier != DEFAULT_TIER:
+                    standard = self._candidates(sellers, keys, found, entry, DEFAULT_TIER)
+                    rows = tier_rows(overlay().tiers, keys[0][0], [model for _, model in keys], tier, standard)
+                rows = [uplifted(row, uplifts) for row in rows]
                 fills = self._fills(sellers, {name, *(model for _, model in keys)}, tier)
                 return make_plan(*(found or keys[0]), tier, steps, rows, fills, sellers=sellers)
         raise UnknownModelError(provider, model)
@@ -298,50 +309,54 @@ class PriceBook:
 
     def _fills(self, owners: Iterable[str], names: Iterable[str], tier: str) -> list[Fill]:
         owners = {name for owner in owners for name in (owner, self._seller(owner))}
-        return [fill for fill in _overlay().fills if fill.covers(owners, names, tier)]
+        return [fill for fill in overlay().fills if fill.covers(owners, names, tier)]
 
     def _candidates(
-        self, sellers: Sequence[str], keys: Iterable[tuple[str, str]], found: tuple[str, str] | None, tier: str
+        self,
+        sellers: Sequence[str],
+        keys: Sequence[tuple[str, str]],
+        found: tuple[str, str] | None,
+        entry: SecondEntry | None,
+        tier: str,
     ) -> list[PriceRow]:
+        seller, model = keys[0]
+
         # Azure sells OpenAI's models at OpenAI's list prices, but its batch and priority discounts are its own.
         def shared(owner: str) -> bool:
             return owner in sellers or tier == DEFAULT_TIER
 
-        rows = [
-            row
-            for key in keys
-            for row in self._rows.get(key, ())
-            if row.service_tier in (tier, None) and shared(row.provider)
-        ]
+        rows = [row for row in self._named_rows(keys) if row.service_tier in (tier, None) and shared(row.provider)]
+        base: list[PriceRow] = []
         if found is not None and shared(found[0]):
-            rows += self._catalogue.rows(*found, tier)
+            base = self._catalogue.rows(*found, tier)
+        is_exact = found is not None and found[0] == seller and same_name(found[1], model)
+        if entry is not None and entry.wins(is_exact=is_exact):
+            rows = [row for row in rows if row.layer == "customer" or row.names(seller, model)]
+        rows += completed(base, entry, tier, is_exact=is_exact)
+        if not rows and tier == DEFAULT_TIER:
+            rows = self._pattern_rows(keys[0])
         return list({id(row): row for row in rows}.values())
 
+    def _named_rows(self, keys: Sequence[tuple[str, str]]) -> list[PriceRow]:
+        """Return the rows of the name that was asked for, else of the name the catalogue has for it."""
+        model = keys[0][1]
+        rows = [row for key in keys for row in self._rows.get(key, ())]
+        exact = any(row.layer != "customer" and model in row.models for row in rows)
+        return [row for row in rows if row.layer == "customer" or model in row.models or not exact]
 
-def known_regions() -> frozenset[str]:
-    """Return the regions that have an uplift."""
-    return frozenset(name for uplift in _overlay().uplifts for name in uplift.regions)
+    @staticmethod
+    def _pattern_rows(key: tuple[str, str]) -> list[PriceRow]:
+        provider, model = key
+        return [
+            row
+            for row in overlay().patterns
+            if row.provider == provider and any(fnmatchcase(model, pattern) for pattern in row.models)
+        ]
 
 
 @cache
 def _default_book() -> PriceBook:
     return PriceBook()
-
-
-class _Overlay(NamedTuple):
-    rows: tuple[PriceRow, ...]
-    uplifts: tuple[Uplift, ...]
-    fills: tuple[Fill, ...]
-
-
-@cache
-def _overlay() -> _Overlay:
-    document = tomllib.loads(files("pricing").joinpath("overlay.toml").read_text(encoding="utf-8"))
-    return _Overlay(
-        tuple(parse_price_row(entry, layer="treering") for entry in document["price"]),
-        tuple(parse_uplift(entry) for entry in document["uplift"]),
-        tuple(parse_fill(entry) for entry in document.get("fill", ())),
-    )
 
 
 def _clean(name: str) -> str:

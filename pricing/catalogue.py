@@ -52,6 +52,10 @@ _UNIT_KEYS: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
 }
 _REQUESTS_PER_KCOUNT_EXPONENT = -3
 
+# Peak hours that are of Monday to Friday alone, which genai-prices cannot say; China's public holidays are off-peak too
+# and are not known here: https://api-docs.deepseek.com/quick_start/pricing
+_WEEKDAY_PEAKS: Final = {"deepseek": ("deepseek-v4", "deepseek-flash")}
+
 # OpenAI bills audio apart from text on every model that takes it: a missing audio rate is a gap of the catalogue there.
 _AUDIO_PRICED_APART: Final = frozenset({"openai", "azure"})
 
@@ -121,9 +125,19 @@ class Catalogue:
         rows = _default_rows(info) if service_tier == DEFAULT_TIER else _tier_rows(info, service_tier)
         apart = found.id in _AUDIO_PRICED_APART
         source_url = found.pricing_urls[0] if found.pricing_urls else None
+        peaks = info.id.startswith(_WEEKDAY_PEAKS.get(found.id, "\0"))
         return [
             PriceRow(
-                "genai", found.id, (info.id.lower(),), bands, service_tier, *span, daily, apart, source_url=source_url
+                "genai",
+                found.id,
+                (info.id.lower(),),
+                bands,
+                service_tier,
+                *span,
+                daily=daily,
+                weekdays_only=peaks and daily is not None,
+                audio_priced_apart=apart,
+                source_url=source_url,
             )
             for bands, span, daily in rows
         ]
@@ -149,22 +163,29 @@ _Found = tuple[tuple[Rates, ...], _Span, tuple[time, time] | None]
 
 def _default_rows(info: ModelInfo) -> Iterator[_Found]:
     prices = info.prices if isinstance(info.prices, list) else [ConditionalPrice(prices=info.prices)]
+    latest: datetime | None = None
     for position, conditional in enumerate(prices):
         start: datetime | None = None
         daily: tuple[time, time] | None = None
         match conditional.constraint:
             case StartDateConstraint(start_date=day) if position:  # the first also applies before its date
-                start = _midnight(day.isoformat())
+                start = latest = _midnight(day.isoformat())
             case TimeOfDateConstraint(start_time=begin, end_time=end):
-                daily = (_utc(begin), _utc(end))
+                # Hours that are listed after a day are hours of the price that began on it.
+                start, daily = latest, (_utc(begin), _utc(end))
         bands = _bands(conditional.prices)
         if bands:
             yield bands, (start, None), daily
 
 
 def _tier_rows(info: ModelInfo, service_tier: str) -> Iterator[_Found]:
-    context = {"processing": "batch"} if service_tier == "batch" else {"service_tier": service_tier}
-    variants = [variant for variant in info.price_variants or () if variant.when == context]
+    # Fast mode is a service tier at OpenAI, a speed at Anthropic.
+    contexts = (
+        [{"processing": "batch"}]
+        if service_tier == "batch"
+        else [{"service_tier": service_tier}, {"speed": service_tier}]
+    )
+    variants = [variant for variant in info.price_variants or () if variant.when in contexts]
     if not variants:
         return
     conditionals = info.prices if isinstance(info.prices, list) else []
@@ -174,7 +195,7 @@ def _tier_rows(info: ModelInfo, service_tier: str) -> Iterator[_Found]:
     for start, end in pairwise(edges):
         instant = start or datetime.min.replace(tzinfo=UTC)
         if any(variant.constraint is None or variant.constraint.active(instant) for variant in variants):
-            bands = _bands(info.get_prices(instant, context))
+            bands = _bands(info.get_prices(instant, variants[0].when))
             if bands:
                 yield bands, (start, end), None
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pricing.rates import Rates
 
 _FOREVER_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_FRIDAY: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class CompiledRow:
         if self.row.daily is None:
             return True
         begin, end = self.row.daily
-        now = at.astimezone(UTC).time()
+        moment = at.astimezone(UTC)
+        if self.row.weekdays_only and moment.weekday() > _FRIDAY:
+            return False
+        now = moment.time()
         return begin <= now < end if begin <= end else now >= begin or now < end
 
 

@@ -15,8 +15,8 @@ from pricing.usage import UNITS, is_unit
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Layer = Literal["genai", "treering", "customer"]
-LAYERS: Final[tuple[Layer, ...]] = ("customer", "treering", "genai")
+Layer = Literal["genai", "litellm", "treering", "customer"]
+LAYERS: Final[tuple[Layer, ...]] = ("customer", "treering", "litellm", "genai")
 """Every layer, the one that wins first."""
 
 DEFAULT_TIER: Final = "default"
@@ -44,6 +44,7 @@ class PriceRow:
         valid_from: First instant (aware), None for always.
         valid_to: First instant after (aware), None for open.
         daily: Hours of the day (UTC, start inclusive, end exclusive) it applies to; None for the whole day.
+        weekdays_only: Whether those hours are of Monday to Friday alone.
         audio_priced_apart: A missing audio rate means "unknown", not "as text".
         given_id: Identifier given by the customer's own table.
         source_url: Where the figures stand.
@@ -59,6 +60,7 @@ class PriceRow:
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     daily: tuple[time, time] | None = None
+    weekdays_only: bool = False
     audio_priced_apart: bool = False
     given_id: str | None = None
     source_url: str | None = None
@@ -80,8 +82,12 @@ class PriceRow:
         if self.valid_from is not None:
             text += f"@{_short(self.valid_from)}"
         if self.daily is not None:
-            text += f"T{self.daily[0]:%H:%M}-{self.daily[1]:%H:%M}"
+            text += f"T{self.daily[0]:%H:%M}-{self.daily[1]:%H:%M}{'w' if self.weekdays_only else ''}"
         return f"{text}#{self._digest()}"
+
+    def names(self, provider: str, model: str) -> bool:
+        """Whether it prices exactly this name of a provider."""
+        return self.provider == provider and model in self.models
 
     def applies_on(self, instant: datetime) -> bool:
         """Whether the instant lies in [valid_from, valid_to)."""

@@ -106,6 +106,8 @@ def _agreement() -> tuple[int, int, str]:
         prices = model.get_prices(AT)
         if why.layer != "genai" or _figure(prices, "input_mtok", 0) is None:
             continue
+        if why.row is not None and why.row.note is not None:
+            continue  # the second catalogue has filled a gap of the base
         models += 1
         for _ in range(USAGES_PER_MODEL):
             cached, written, uncached = (rng.choice((0, rng.randrange(400_000))) for _ in range(3))

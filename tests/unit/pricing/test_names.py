@@ -84,7 +84,10 @@ def test_azure_sells_openai_models_at_their_list_price(book: PriceBook, provider
 
 
 def test_discounts_of_openai_are_not_assumed_for_azure(book: PriceBook) -> None:
-    assert cost_of(book, "gpt-4o", 1, 1, provider="azure", service_tier="batch").total is None
+    # Azure's own list has no flex price for gpt-4.1 and half price for batches of gpt-4o.
+    assert cost_of(book, "gpt-4.1", 1, 1, provider="azure", service_tier="flex").total is None
+    batch = cost_of(book, "gpt-4o", 1_000_000, 0, provider="azure", service_tier="batch")
+    assert (batch.total, str(batch.price_id)[:8]) == (Decimal("1.25"), "litellm:")
 
 
 def test_our_corrections_of_openai_hold_for_azure_too(book: PriceBook) -> None:
@@ -141,8 +144,8 @@ def test_a_name_that_names_nothing_is_unknown(book: PriceBook, model: str) -> No
         ("google", "publishers/google/models/gemini-2.5-flash", "google"),
         ("google", "projects/p/locations/us-central1/publishers/google/models/gemini-2.5-flash", "google"),
         ("gw.example.com", "vertex_ai/claude-sonnet-4-5@20250929", "google"),
-        ("gw.example.com", "azure/eu/gpt-4o", "openai"),
-        ("azure", "eu/gpt-4o", "openai"),
+        ("gw.example.com", "azure/eu/gpt-4o", "azure"),
+        ("azure", "eu/gpt-4o", "azure"),
         ("gw.example.com", "fireworks_ai/accounts/fireworks/models/llama-v3p1-8b-instruct", "fireworks"),
         ("openai", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
         ("gw.example.com", "bedrock/us-east-1/anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
