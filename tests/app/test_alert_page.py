@@ -137,11 +137,12 @@ def test_who_looks_after_an_alert_and_how_long_it_is_silent_stand_beside_it(
 
     def acknowledged(**arguments: Any) -> Any:
         document = answer(**arguments)
-        document["firing"][0] |= {
+        looked_after = {
             "acknowledged_at": "2026-11-23T12:00:00Z", "acknowledged_by": "olga", "acknowledge_note": "on <it>",
             "silenced_until": "2026-11-23T14:00:00Z", "current_value": "70", "metric": "budget_used", "rule_id": None,
             "evidence": {"spent": "830", "amount": "1000", "explanation": "twice the usual"},
         }  # fmt: skip
+        document["firing"] = [document["firing"][0] | looked_after, *document["firing"][1:]]
         return document
 
     monkeypatch.setattr(fake, "_get_alerts", acknowledged)
