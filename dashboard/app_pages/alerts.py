@@ -47,7 +47,9 @@ def body() -> None:
     incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
     incidents.draw_history(document.history, zone)
     incidents.draw_outbox(viewer, document.outbox, zone, can_change=can_change)
-    incidents.draw_transitions(document.transitions, zone)
+    metrics = {alert.rule_name: alert.metric for alert in (*document.history, *document.firing)}
+    metrics |= {rule.name: rule.metric for rule in document.rules}
+    incidents.draw_transitions(document.transitions, metrics, zone)
 
 
 body()

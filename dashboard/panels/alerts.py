@@ -19,7 +19,7 @@ from ingest.alerts.metrics import format_metric, metric_named
 from ingest.words import DASH, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from pydantic import BaseModel
@@ -154,8 +154,14 @@ def draw_history(alerts: Sequence[Alert], zone: ZoneInfo) -> None:
     _draw_panel("History", "history", alerts, frame)
 
 
-def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
-    """Draw every change of state with its evidence, folded away."""
+def draw_transitions(transitions: Sequence[Transition], metrics: Mapping[str, str], zone: ZoneInfo) -> None:
+    """Draw every change of state with its evidence, folded away.
+
+    Args:
+        transitions: The changes, newest first.
+        metrics: What each rule measures, by its name; figures of a rule that is gone are plain numbers.
+        zone: Zone in which times are written.
+    """
     frame = pd.DataFrame(
         {
             "When": [moment_in_words(one.occurred_at, zone) for one in transitions],
@@ -163,8 +169,8 @@ def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
             "Group": [one.group_key or DASH for one in transitions],
             "From": [one.from_state for one in transitions],
             "To": [one.to_state for one in transitions],
-            "Value": [DASH if one.value is None else f"{float(one.value):.6g}" for one in transitions],
-            "Threshold": [DASH if one.threshold is None else f"{float(one.threshold):.6g}" for one in transitions],
+            "Value": [format_metric(metrics.get(one.rule_name, ""), one.value) for one in transitions],
+            "Threshold": [format_metric(metrics.get(one.rule_name, ""), one.threshold) for one in transitions],
             "Sample": [DASH if one.sample_count is None else f"{one.sample_count:,}" for one in transitions],
             "By": [one.actor or DASH for one in transitions],
             "Note": [(one.note or DASH).replace("_", " ") for one in transitions],

@@ -105,7 +105,7 @@ class Verdict:
         """Say it in a sentence: how far from the usual, for when, what was expected.
 
         Args:
-            unit: Written after the amounts.
+            unit: Written before the amounts, such as `$`.
             timezone: Zone of the hour that is named; None keeps that of `at`.
         """
         if self.usual is None or self.low is None or self.high is None:
@@ -121,11 +121,10 @@ class Verdict:
             times = self.value / self.usual
             distance = f"{times:.{1 if times >= 1 else 2}f} \N{MULTIPLICATION SIGN} {usual_for}"
         else:
-            distance = f"{self.value:.{shown}f} where {self.usual:.{shown}f} is {usual_for}"
+            distance = f"{_amount(self.value, shown, unit)} where {_amount(self.usual, shown, unit)} is {usual_for}"
         hours = round(self.span_s / _HOUR_S)
         over = f" over {hours} hours" if hours > 1 else ""
-        amount = f"{self.low:.{shown}f} to {self.high:.{shown}f} {unit}".rstrip()
-        return f"{distance}{over}, expected {amount}"
+        return f"{distance}{over}, expected {_amount(self.low, shown, unit)} to {_amount(self.high, shown, unit)}"
 
 
 class Detector:
@@ -311,6 +310,10 @@ class _Look:
             error = season.mean_error()
             if error is not None and error <= self._sensitivity.advantage * best:
                 self._chosen, best = number, error
+
+
+def _amount(value: float, decimals: int, unit: str) -> str:
+    return f"{'-' if value < 0 else ''}{unit}{abs(value):.{decimals}f}"
 
 
 def _digits(amount: float) -> int:

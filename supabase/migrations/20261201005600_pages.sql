@@ -106,7 +106,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
+  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
+    from_time, to_time, filters
+  );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
   v_users constant jsonb := observability_internal.user_figures(v_scope);
   v_rows constant jsonb := observability_internal.usage_breakdown(v_figures.sums, '{model,feature}', v_scope.row_limit);
@@ -140,7 +142,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
+  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
+    from_time, to_time, filters
+  );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, nullif(v_scope.group_by, 'user_id'));
   v_users constant jsonb := observability_internal.user_figures(v_scope);
   v_rows constant jsonb := observability_internal.usage_breakdown(
@@ -172,7 +176,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
+  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
+    from_time, to_time, filters
+  );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, nullif(v_scope.group_by, 'user_id'));
   v_users constant jsonb := observability_internal.user_figures(v_scope);
   v_rows constant jsonb := observability_internal.usage_breakdown(
@@ -204,7 +210,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
+  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
+    from_time, to_time, filters
+  );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
 begin
   return observability_internal.page_head(

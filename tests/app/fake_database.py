@@ -103,9 +103,8 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             seen = min(hours, (end - moment).total_seconds() / 3600)
             spike = 2.6 if moment.date() == (end - (end - start) / 4).date() and bucket in ("day", "hour") else 1.0
             for name, (provider, share, price_in, price_out, latency) in models.items():
-                calls = int(load_at(moment) * seen * share * rng.uniform(0.8, 1.2) * (spike if name == "gpt-4o" else 1))
-                if calls == 0:
-                    continue
+                load = load_at(moment) * seen * share * (spike if name == "gpt-4o" else 1)
+                calls = math.ceil(load * rng.uniform(0.8, 1.2))  # a minute of a weekend's night has one, too
                 prompt = int(calls * rng.uniform(820, 1180))
                 done = 0 if price_out == "0" else int(calls * rng.uniform(160, 260))
                 cost = (prompt * Decimal(price_in) + done * Decimal(price_out)) / 1_000_000
