@@ -52,7 +52,13 @@ class PricesInForce:
 def get_prices(viewer: Viewer) -> PricesInForce:
     """Read the prices in force, by which the worker and `treering reprice` price too. Analysts and ops."""
     settings = load_settings()
-    prices = Prices(Notices(), deployments=settings.deployments, region=settings.region, catalogues=_read_catalogue)
+    prices = Prices(
+        Notices(),
+        deployments=settings.deployments,
+        providers=settings.providers,
+        region=settings.region,
+        catalogues=_read_catalogue,
+    )
     with connected(viewer) as database:
         prices.refresh(database)
     return PricesInForce(prices.book, prices.entries, prices.catalogue)

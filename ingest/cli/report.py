@@ -45,7 +45,9 @@ def report(
     now = dt.datetime.now(dt.UTC)
     with contextlib.closing(open_database(settings)) as database:
         period = Period.latest(kind.value, _timezone(database, kind), now)
-        book = read_price_book(database, deployments=settings.deployments, region=settings.region)
+        book = read_price_book(
+            database, deployments=settings.deployments, providers=settings.providers, region=settings.region
+        )
         savings = as_savings(cost_optimization_suggestions(database, to_time=now, book=book))
         figures = read_figures(database, period, now=now, savings=savings)
         message = make_message(figures, dashboard_url=settings.dashboard_url)

@@ -29,19 +29,24 @@ RETRY_INTERVAL_S = 30.0
 
 
 def read_price_book(
-    database: Database, *, deployments: Mapping[str, str] | None = None, region: str | None = None
+    database: Database,
+    *,
+    deployments: Mapping[str, str] | None = None,
+    providers: Mapping[str, str] | None = None,
+    region: str | None = None,
 ) -> PriceBook:
     """Read the prices in force once: the catalogue, fetched or of this release, our own rows and the customer's.
 
     Args:
         database: Opened as an analyst, ops, or the service.
         deployments: See `Settings`.
+        providers: See `Settings`.
         region: See `Settings`.
 
     Raises:
         DatabaseError: They cannot be read.
     """
-    prices = Prices(Notices(), deployments=deployments, region=region)
+    prices = Prices(Notices(), deployments=deployments, providers=providers, region=region)
     prices.refresh(database)
     return prices.book
 
@@ -69,6 +74,7 @@ class Prices:
     Args:
         notices: Where trouble is reported.
         deployments: See `Settings`.
+        providers: See `Settings`.
         region: See `Settings`.
         catalogues: Returns the fetched catalogue of a SHA-256 digest; default: reads it from the database.
         clock: Monotonic seconds.
@@ -79,12 +85,14 @@ class Prices:
         notices: Notices,
         *,
         deployments: Mapping[str, str] | None = None,
+        providers: Mapping[str, str] | None = None,
         region: str | None = None,
         catalogues: Callable[[Database, str], Catalogue] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notices = notices
         self._deployments = dict(deployments or {})
+        self._providers = dict(providers or {})
         self._region = region
         self._catalogues = catalogues or (lambda database, _: read_catalogue(database))
         self._clock = clock
@@ -117,7 +125,7 @@ class Prices:
         sha256 = None if self._catalogue is None else self._catalogue.sha256
         sources = [
             *(version("treering"), version("genai-prices"), sha256, self._region, fallback_model),
-            *(sorted(self._deployments.items()), self._entries),
+            *(sorted(self._deployments.items()), sorted(self._providers.items()), self._entries),
         ]
         return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
 
@@ -159,8 +167,8 @@ class Prices:
     def _plain_book(self) -> PriceBook:
         if self._base is None:
             self._base = (
-                PriceBook(deployments=self._deployments, region=self._region)
-                if self._deployments or self._region
+                PriceBook(deployments=self._deployments, providers=self._providers, region=self._region)
+                if self._deployments or self._providers or self._region
                 else PriceBook.default()
             )
         return self._base

@@ -208,7 +208,9 @@ class Repricer:
         self._database = _PatientDatabase(database, sleep)
         self._notices = notices
         self._fallback_model = settings.fallback_model
-        self._prices = Prices(notices, deployments=settings.deployments, region=settings.region)
+        self._prices = Prices(
+            notices, deployments=settings.deployments, providers=settings.providers, region=settings.region
+        )
         self._prices.refresh(database)
 
     def preview(

@@ -164,6 +164,8 @@ def make_recorder(
         open_database,
         fallback_model=settings.fallback_model,
         deployments=settings.deployments,
+        providers=settings.providers,
+        trusted_costs=settings.trusted_costs,
         region=settings.region,
         hash_salt=settings.hash_salt.get_secret_value() if settings.hash_salt is not None else None,
         limits=limits,

@@ -11,7 +11,7 @@ from ingest.tracking import abandoned, streams
 from ingest.tracking.call import Call
 from ingest.tracking.emit import report
 from ingest.tracking.frames import Frames
-from ingest.tracking.provider import provider_of
+from ingest.tracking.provider import host_of, provider_of
 from ingest.tracking.request import Asked
 from ingest.tracking.usage import view
 
@@ -82,7 +82,10 @@ def _open(stream: Any, fields: dict[str, Any]) -> Call:
         response = getattr(stream, "response", None)
         url = str(response.request.url) if response is not None else ""
         operation = "responses" if url.partition("?")[0].endswith("/responses") else "chat"
-        return Call(operation, provider_of(url) if url else "openai", Asked(), is_streamed=True, fields=fields)
+        provider = provider_of(url, named=capture.named_hosts()[0]) if url else "openai"
+        opened = Call(operation, provider, Asked(), is_streamed=True, fields=fields)
+        opened.host = host_of(url)
+        return opened
     except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
         report(error)
         return Call("chat", "openai", Asked(), is_streamed=True, fields=fields)

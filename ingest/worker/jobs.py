@@ -134,7 +134,12 @@ def _publish(tools: Tools) -> bool:
     now = tools.now()
 
     def find_savings() -> list[Saving]:
-        book = read_price_book(tools.database, deployments=tools.settings.deployments, region=tools.settings.region)
+        book = read_price_book(
+            tools.database,
+            deployments=tools.settings.deployments,
+            providers=tools.settings.providers,
+            region=tools.settings.region,
+        )
         return as_savings(cost_optimization_suggestions(tools.database, to_time=now, book=book))
 
     publish_due_reports(

@@ -207,7 +207,8 @@ def test_the_preview_shows_the_difference_and_the_command_and_changes_nothing(
     # 270 calls of 1,000 + 100 tokens: from 0.0035 $ to (1,000 x 2 + 100 x 8) / 1e6 = 0.0028 $ each.
     assert lines.loc["openai/gpt-4o", "new"] == pytest.approx(0.756)
     assert lines.loc["openai/gpt-4o", "difference"] == pytest.approx(-0.189)
-    assert "300 of 300 calls would change" in texts(app)
+    # The 30 of a model without a price stay as they are.
+    assert "270 of 300 calls would change" in texts(app)
     assert app.code[-1].value == (
         "treering reprice --from 2026-11-02 --to 2026-11-04 --model 'gpt 4o' --apply --by local-ops --reason \"why\""
     )

@@ -104,7 +104,7 @@ def test_sources_move_between_priced_fallback_and_unpriced_in_every_level(direct
         service,
         call(0, model="secret-model", cost_source="fallback", price_id="x"),
         call(1, model="gpt-4o-mini", cost_source="unpriced", estimated_cost=None),
-        call(2, model="other-model"),
+        call(2, model="gpt-99"),
     )
     service.call("add_price", price={**PRICE, "model": "secret-model"})
     totals = apply(service, fallback_model="")
