@@ -72,7 +72,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
         )
         steps = sorted({*_STEPS, *(budget.steps if budget else ())})
         chosen_steps = left.pills(
-            "Tell at",
+            "Notify at",
             steps,
             default=list(budget.steps if budget else _STEPS),
             selection_mode="multi",
@@ -80,10 +80,10 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             key=f"{key}_steps",
         )
         has_forecast = right.toggle(
-            "Tell when more is expected",
+            "Notify when the forecast exceeds it",
             value=budget is None or budget.forecast_step is not None,
             key=f"{key}_forecast",
-            help="As soon as the forecast for the end of the period passes the amount.",
+            help="Notifies as soon as the forecast for the end of the period exceeds the amount.",
         )
         chosen = st.multiselect(
             "Channels",
@@ -91,9 +91,9 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             default=[number for number in (budget.channels if budget else ()) if number in channels],
             format_func=lambda number: channels[number],
             key=f"{key}_channels",
-            placeholder="None: shown in the app only",
+            placeholder="None (shown in the app only)",
         )
-        with st.expander("Only some calls", key=f"{key}_scope_box"):
+        with st.expander("Limit to some calls", key=f"{key}_scope_box"):
             scope = draw_scope(key, budget.scope if budget else {}, configuration.dimensions)
         is_enabled = st.toggle("Enabled", value=budget.is_enabled if budget else True, key=f"{key}_enabled")
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")

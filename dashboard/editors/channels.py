@@ -57,8 +57,8 @@ def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
         if st.form_submit_button("Save", type="primary", key="settings_member_save"):
             name = (user_id or "").strip()
             if not name:
-                st.error("Enter the user id as it stands in the recorded calls.")
-            elif attempt(lambda: queries.add_member(viewer, name, role), f"{name} is {role} now"):
+                st.error("Enter the user id as it appears in the recorded calls.")
+            elif attempt(lambda: queries.add_member(viewer, name, role), f"{name} is now {role}"):
                 start_over("settings_member_user")
 
 
@@ -67,7 +67,7 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
     for channel in channels:
         with line(f"channel_{channel.channel_id}"):
             kind = "Webhook" if channel.kind == "webhook" else "Service"
-            rate = f"at most {channel.max_per_minute:,} messages a minute"
+            rate = f"at most {channel.max_per_minute:,} messages per minute"
             draw_facts(channel.name, f"{kind} to {channel.target_hint or 'an unknown host'}, {rate}")
             if not channel.is_enabled:
                 st.badge("Off", color="gray")
@@ -77,18 +77,21 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
                 type="tertiary",
                 icon=":material/send:",
                 disabled=not channel.is_enabled,
-                help="Sends a message marked as a test; Alerts shows what became of it.",
+                help="Sends a message marked as a test. The Alerts page shows whether it was delivered.",
                 on_click=change,
                 args=(
                     lambda channel_id=channel.channel_id: queries.send_test_notification(viewer, channel_id),
-                    f"A test to {channel.name} is on its way: see Messages in Alerts",
+                    f"Test queued for {channel.name}: see Messages on the Alerts page",
                 ),
             )
             with st.popover("Edit", type="tertiary", key=f"settings_channel_edit_{channel.channel_id}"):
                 _draw_channel_form(viewer, channel)
     if secret := st.session_state.pop(_SHOWN_ONCE, None):
         with st.container(border=True, key="panel_settings_secret"):
-            draw_title("Signing secret of the channel", "Shown this once: copy it to the receiver to check signatures.")
+            draw_title(
+                "Signing secret of the channel",
+                "Shown only once. Copy it to the receiver, which verifies signatures with it.",
+            )
             st.code(secret, language=None)
     with st.expander("New channel", icon=":material/add:", expanded=not channels, key="settings_channel_add"):
         _draw_channel_form(viewer, None)
@@ -108,10 +111,10 @@ def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:
             key=f"{key}_url",
             placeholder="unchanged" if channel else _EXAMPLES[kind or "webhook"],
             type="password",
-            help="Stored encrypted for sending, never shown again.",
+            help="Stored encrypted and never shown again.",
         )
         rate = st.number_input(
-            "Messages a minute", 1, 6000, channel.max_per_minute if channel else 60, key=f"{key}_rate"
+            "Messages per minute", 1, 6000, channel.max_per_minute if channel else 60, key=f"{key}_rate"
         )
         is_enabled = st.toggle("Enabled", value=channel.is_enabled if channel else True, key=f"{key}_enabled")
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")

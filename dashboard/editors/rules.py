@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _DEFAULTS = {"spend": "50", "tokens": "1000000", "requests": "1000", "route_requests": "1000", "pipeline_lag_s": "120"}
 # A bill has whole days: the database takes no shorter window.
 _SHORTEST_DRIFT_WINDOW_S = 172_800
-_NO_DATA = {"ok": "It is fine", "firing": "It fires", "keep": "Nothing changes"}
+_NO_DATA = {"ok": "Treat as OK", "firing": "Fire", "keep": "Keep current state"}
 
 
 def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
@@ -51,7 +51,7 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
         with line(f"rule_{rule.rule_id}"):
             draw_facts(rule.name, describe_rule(rule))
             if rule.last_error:
-                st.badge("Fails", icon=":material/report:", color="red", help=rule.last_error)
+                st.badge("Failing", icon=":material/report:", color="red", help=rule.last_error)
             elif rule.state in ("firing", "pending"):
                 st.badge(rule.state.capitalize(), color="red" if rule.state == "firing" else "orange")
             if not rule.is_enabled:
@@ -63,9 +63,9 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
     offered = [draft for draft in ready_made_rules() if draft.name not in taken]
     if offered:
         with line("ready_made"):
-            draw_facts("Ready-made rules", ", ".join(draft.name for draft in offered))
+            draw_facts("Presets", ", ".join(draft.name for draft in offered))
             st.button(
-                f"Add {len(offered)}",
+                "Add 1 preset" if len(offered) == 1 else f"Add {len(offered)} presets",
                 key="settings_rules_ready_made",
                 icon=":material/playlist_add:",
                 on_click=change,
@@ -81,11 +81,11 @@ def draw_backtest(draft: Draft, result: Backtest) -> None:
     zone = ZoneInfo(queries.reporting_zone())
     days = (result.to_time - result.from_time).days
     if not result.firing_count:
-        st.success(f"In the last {days} days it would not have fired.", icon=":material/check:")
+        st.success(f"The rule would not have fired in the last {days} days.", icon=":material/check:")
     else:
         times = "once" if result.firing_count == 1 else f"{result.firing_count:,} times"
         st.warning(
-            f"In the last {days} days it would have fired {times}, {length_in_words(result.firing_s)} in all.",
+            f"The rule would have fired {times} in the last {days} days, {length_in_words(result.firing_s)} in total.",
             icon=":material/history:",
         )
     if result.series:
@@ -125,7 +125,9 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
     )
     with st.form(f"{key}_form", border=False):
         typed = _draw_main_fields(key, configuration, rule, metric)
-        with st.expander("Only some calls" if "route_" not in metric else "Only some routes", key=f"{key}_scope_box"):
+        with st.expander(
+            "Limit to some calls" if "route_" not in metric else "Limit to some routes", key=f"{key}_scope_box"
+        ):
             typed["scope"] = draw_scope(
                 key, rule.scope if rule else {}, configuration.dimensions, is_route="route_" in metric
             )
@@ -134,7 +136,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         with st.container(horizontal=True):
             is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
             is_tested = st.form_submit_button(
-                "Back-test", key=f"{key}_backtest", help="When it would have fired in the last 30 days."
+                "Back-test", key=f"{key}_backtest", help="Shows when the rule would have fired in the last 30 days."
             )
     if (is_saved or is_tested) and (draft := _read_draft(metric, typed)):
         document = draft.model_dump(mode="json")
@@ -171,7 +173,7 @@ def _draw_condition(key: str, rule: AlertRule | None, metric: str) -> dict[str, 
     # A row each, so that on a phone what belongs together stays together.
     left, right = st.columns(2, gap="small")
     comparator = left.selectbox(
-        "Fires when it is",
+        "Fire when the value is",
         ["above", "below"],
         index=1 if rule and rule.comparator == "below" else 0,
         format_func=str.capitalize,
@@ -220,12 +222,12 @@ def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | 
     )
     left, right = st.columns(2, gap="small")
     delay = left.selectbox(
-        "Fires after",
+        "Fire after",
         delays,
         index=delays.index(rule.for_s if rule else 0),
-        format_func=lambda seconds: length_in_words(seconds) if seconds else "At once",
+        format_func=lambda seconds: length_in_words(seconds) if seconds else "Immediately",
         key=f"{key}_for",
-        help="How long the threshold must be passed.",
+        help="How long the value must stay beyond the threshold.",
     )
     chosen = right.multiselect(
         "Channels",
@@ -233,7 +235,7 @@ def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | 
         default=[number for number in (rule.channels if rule else ()) if number in channels],
         format_func=lambda number: channels[number],
         key=f"{key}_channels",
-        placeholder="None: shown in the app only",
+        placeholder="None (shown in the app only)",
     )
     return {"group_by": group or None, "severity": severity, "for_s": delay, "channels": list(chosen)}
 
@@ -246,18 +248,18 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         to_typed(metric, rule.resolve_threshold) if rule and rule.metric == metric else "",
         key=f"{key}_resolve_{metric}",
         placeholder="Same as threshold",
-        help="A value on the safe side of the threshold, so that an alert at its edge does not come and go.",
+        help="A value on the safe side of the threshold. Keeps an alert near the threshold from flapping.",
     )
     sample = right.number_input(
-        "At least days" if metric == "provider_drift" else "At least calls",
+        "Minimum days" if metric == "provider_drift" else "Minimum calls",
         min_value=0,
         value=rule.minimum_sample if rule else 1,
         key=f"{key}_sample",
-        help="With fewer in the window the rule does not fire.",
+        help="The rule does not fire with fewer in its window.",
     )
     left, right = st.columns(2, gap="small")
     no_data = left.selectbox(
-        "Without data",
+        "When there is no data",
         list(_NO_DATA),
         index=list(_NO_DATA).index(rule.no_data) if rule else 0,
         format_func=lambda choice: _NO_DATA[choice],
@@ -270,7 +272,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         format_func=lambda seconds: length_in_words(seconds) if seconds else "Never",
         key=f"{key}_renotify",
     )
-    limit = left.number_input("Most groups at once", 1, 500, rule.group_limit if rule else 50, key=f"{key}_limit")
+    limit = left.number_input("Maximum groups at once", 1, 500, rule.group_limit if rule else 50, key=f"{key}_limit")
     return {
         "resolve_threshold": resolve,
         "minimum_sample": int(sample),
@@ -293,7 +295,7 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> Draft | None:
         text = (typed[name] or "").strip()
         typed[name] = to_threshold(metric, text)
         if typed[name] is None and (text or name == "threshold"):
-            st.error(f"The {name.replace('_', ' ')} is a number from 0 up.")
+            st.error(f"The {name.replace('_', ' ')} must be a number of 0 or more.")
             return None
     if not typed["name"]:
         st.error("Enter a name.")
@@ -314,10 +316,10 @@ def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key:
 
 def _draw_test(viewer: Viewer, draft: Draft, document: dict[str, Any]) -> None:
     try:
-        with st.spinner("Looking at the last 30 days …"):
+        with st.spinner("Evaluating the last 30 days …"):
             result = queries.backtest_rule(viewer, document)
     except TreeringError as error:
-        st.error(f"No back-test: {error}")
+        st.error(f"The back-test failed: {error}")
         return
     draw_backtest(draft, result)
 

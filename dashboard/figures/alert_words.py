@@ -113,9 +113,9 @@ def describe_scope(scope: Mapping[str, Sequence[str]]) -> str:
 def describe_budget(budget: Budget) -> str:
     """Write a budget as a sentence."""
     steps = ", ".join(f"{float(step) * 100:g}" for step in budget.steps)
-    text = f"{format_usd(budget.amount)} a {PERIODS[budget.period].split()[-1]}, tells at {steps} %"
+    text = f"{format_usd(budget.amount)} per {PERIODS[budget.period].split()[-1]}, notifies at {steps} %"
     if budget.forecast_step is not None:
-        text += f" and when {float(budget.forecast_step) * 100:g} % are expected"
+        text += f" and when the forecast reaches {float(budget.forecast_step) * 100:g} %"
     return text + describe_scope(budget.scope)
 
 

@@ -37,7 +37,7 @@ _ENDS: Final = {
     "recovered": "recovered",
     "no_data": "no data left",
     "rule_changed": "rule changed",
-    "rule_disabled": "rule switched off",
+    "rule_disabled": "rule disabled",
     "rule_deleted": "rule deleted",
 }
 # More dead messages than this are sent again from the newest on.
@@ -54,7 +54,7 @@ def draw_times(times: Times, firing: int) -> None:
         "alerts",
         [
             Card("Firing now", str(firing)),
-            Card("Alerts", str(times.alerts), note="began in this period"),
+            Card("Alerts", str(times.alerts), note="started in this period"),
             Card(
                 "Mean time to acknowledge",
                 mean(times.mean_time_to_acknowledge_s),
@@ -74,8 +74,8 @@ def draw_failing(rules: Sequence[AlertRule], zone: ZoneInfo) -> None:
     for rule in rules:
         if rule.groups_over_limit:
             st.warning(
-                f"**{rule.name}**: {rule.groups_over_limit:,} more groups are in breach than its limit of "
-                f"{rule.group_limit} lets fire.",
+                f"**{rule.name}**: {rule.groups_over_limit:,} more groups are in breach, beyond its limit of "
+                f"{rule.group_limit}.",
                 icon=":material/filter_list:",
             )
 
@@ -115,14 +115,14 @@ def draw_silences(viewer: Viewer, silences: Sequence[Silence], zone: ZoneInfo, *
             )
             if can_change:
                 st.button(
-                    "End",
+                    "End silence",
                     key=f"alerts_silence_end_{silence.silence_id}",
                     type="tertiary",
                     icon=":material/notifications_active:",
                     on_click=change,
                     args=(
                         lambda number=silence.silence_id: queries.end_silence(viewer, number),
-                        f"{silence.rule_name} sends again",
+                        f"Silence of {silence.rule_name} ended",
                     ),
                 )
 
@@ -205,7 +205,7 @@ def draw_outbox(viewer: Viewer, messages: Sequence[Notification], zone: ZoneInfo
                 on_click=change,
                 args=(
                     lambda number=message.notification_id: queries.resend_notification(viewer, number),
-                    "The message waits to be sent",
+                    "Message queued",
                 ),
             )
 
@@ -235,7 +235,7 @@ def _draw_actions(viewer: Viewer, alert: Alert) -> None:
             note = f"alerts_note_{alert.alert_id}"
             st.text_input("Note", key=note, max_chars=500)
             st.button(
-                "I look after it",
+                "Acknowledge",
                 key=f"alerts_acknowledge_save_{alert.alert_id}",
                 type="primary",
                 on_click=change,
@@ -253,7 +253,7 @@ def _draw_actions(viewer: Viewer, alert: Alert) -> None:
             st.toggle(f"Only {alert.group_key}", value=True, key=f"alerts_silence_one_{alert.alert_id}")
         st.text_input("Reason", key=f"alerts_silence_note_{alert.alert_id}", max_chars=500)
         st.button(
-            "Send nothing",
+            "Silence",
             key=f"alerts_silence_save_{alert.alert_id}",
             type="primary",
             on_click=change,

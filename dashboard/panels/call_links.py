@@ -46,7 +46,7 @@ def draw_calls_link(
     row = rows[chosen] if chosen is not None and chosen < len(rows) else None
     with st.container(key=f"calls_link_{page}"):
         if row is None or not row.key or row.is_other:
-            st.caption("Choose a row to see its calls.")
+            st.caption("Select a row to see its calls.")
             return
         st.page_link(
             PAGE,

@@ -38,7 +38,7 @@ def draw_errors(page: str, rows: Sequence[ErrorRow], selection: Selection) -> No
     with st.container(border=True, key=f"panel_{page}_errors", height="stretch"):
         draw_title("Errors by type")
         if not rows:
-            st.caption("No call failed in this period.")
+            st.caption("No calls failed in this period.")
             return
         whole = sum(row.requests for row in rows)
         bars = [

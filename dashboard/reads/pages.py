@@ -360,4 +360,6 @@ def _parse(model: type[D], document: JsonValue) -> D:
 
 def _unknown_form(error: ValidationError) -> DatabaseError:
     fields = ", ".join(".".join(map(str, detail["loc"])) for detail in error.errors(include_input=False)[:3])
-    return DatabaseError(f"the database answered in a form this app does not know ({fields})")
+    return DatabaseError(
+        f"unexpected response from the database ({fields}); app and migrations may be of different versions"
+    )

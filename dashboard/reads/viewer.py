@@ -70,7 +70,7 @@ def draw_sign_in() -> None:
             return
         st.html(
             '<div class="tr-state-text">Sign-in is not set up yet. Copy <code>.streamlit/secrets.toml.example</code> '
-            "to <code>.streamlit/secrets.toml</code>, fill in your provider and start the app again. "
+            "to <code>.streamlit/secrets.toml</code>, fill in your provider and restart the app. "
             "On one machine, <code>treering up</code> needs no sign-in.</div>"
         )
 

@@ -216,7 +216,7 @@ def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
     return [
         spent,
         (
-            f"${forecast.expected:,.2f} expected by its end, "
+            f"${forecast.expected:,.2f} expected by month end, "
             f"${forecast.low:,.2f} to ${forecast.high:,.2f} with {CONFIDENCE:.0%} confidence"
         ),
     ]

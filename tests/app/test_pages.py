@@ -119,7 +119,7 @@ def test_an_empty_period_leads_to_the_newest_calls(open_app: OpenApp, fake: Fake
     fake.is_empty, fake.has_routes = True, False
     fake.newest_event_at = datetime(2023, 11, 16, 23, 30, tzinfo=UTC)
     app = open_app()
-    assert "The newest call is of 17 November 2023, 00:30." in texts(app)
+    assert "The most recent call was on 17 November 2023 at 00:30." in texts(app)
     fake.is_empty = False
 
     app.button(key="overview_empty_newest").click().run()
@@ -169,7 +169,7 @@ def test_a_failure_is_said_in_words_and_can_be_tried_again(
 def test_an_answer_in_an_unknown_form_is_said(open_app: OpenApp, fake: FakeDatabase, monkeypatch: Any) -> None:
     monkeypatch.setattr(fake, "_get_overview", lambda **_: {"access": "ops"}, raising=False)
 
-    assert "in a form this app does not know (from_time, to_time, bucket)" in texts(open_app())
+    assert "unexpected response from the database (from_time, to_time, bucket)" in texts(open_app())
 
 
 def test_a_connection_that_fails_is_opened_anew(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -200,7 +200,7 @@ def test_a_large_backlog_is_said(open_app: OpenApp, fake: FakeDatabase) -> None:
 
     app = open_app()
 
-    assert any("250,000 calls wait to be counted" in text.value for text in app.markdown)
+    assert any("250,000 calls are waiting to be counted" in text.value for text in app.markdown)
 
 
 def test_a_backlog_that_stays_asks_for_the_worker(
@@ -208,13 +208,13 @@ def test_a_backlog_that_stays_asks_for_the_worker(
 ) -> None:
     fake.pending_rows, fake.has_demo_data = 3, False
     app = open_app()
-    assert not any("wait to be counted" in text.value for text in app.markdown)
+    assert not any("waiting to be counted" in text.value for text in app.markdown)
     later = time.monotonic() + frame_of_pages.LONG_PENDING_S
     monkeypatch.setattr(time, "monotonic", lambda: later)
 
     app.run()
 
-    assert any("3 calls wait to be counted: is the worker running?" in text.value for text in app.markdown)
+    assert any("3 calls are waiting to be counted. Is the worker running?" in text.value for text in app.markdown)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -362,7 +362,7 @@ def test_routes_show_where_no_call_was_made(open_app: OpenApp, fake: FakeDatabas
 
     assert not app.exception
     assert "No calls recorded yet" not in texts(app)
-    assert "No call failed in this period." in [caption.value for caption in app.caption]
+    assert "No calls failed in this period." in [caption.value for caption in app.caption]
 
 
 def test_alerts_show_value_threshold_and_since_when(open_app: OpenApp) -> None:
@@ -384,7 +384,7 @@ def test_alerts_of_the_past_stay_visible_when_nothing_fires(open_app: OpenApp, f
 
 
 @pytest.mark.parametrize(
-    ("rules", "text"), [(1, "1 rule watches."), (0, "No rule watches yet: Settings offers ready-made ones.")]
+    ("rules", "text"), [(1, "1 rule is active."), (0, "No alert rules yet. Start from a preset in Settings.")]
 )
 def test_without_an_alert_the_page_says_what_watches(
     open_app: OpenApp, fake: FakeDatabase, rules: int, text: str

@@ -33,7 +33,7 @@ def test_everybody_but_ops_is_told_why_there_is_no_editor(open_app: OpenApp, fak
 
     app = open_app("settings")
 
-    assert "Settings are for ops" in "".join(element.proto.body for element in app.main.get("html"))
+    assert "Settings require the role ops" in "".join(element.proto.body for element in app.main.get("html"))
     assert not app.text_input
     assert not app.main.button
 
@@ -82,7 +82,7 @@ def test_a_rule_without_name_or_threshold_is_not_sent(
     app.text_input(key=f"{NEW_RULE}_threshold_spend").set_value(threshold)
     app.button(key=f"{NEW_RULE}_save").click().run()
 
-    assert app.error[0].value in ("Enter a name.", "The threshold is a number from 0 up.")
+    assert app.error[0].value in ("Enter a name.", "The threshold must be a number of 0 or more.")
     assert changes(fake) == []
 
 
@@ -191,7 +191,7 @@ def test_the_database_s_answer_to_a_back_test_is_drawn_and_nothing_saved(open_ap
     assert not app.exception
     assert [name for name, _ in changes(fake)] == ["backtest_rule"]
     assert changes(fake)[0][1]["days"] == 30
-    assert app.warning[0].value == "In the last 30 days it would have fired once, 50 minutes in all."
+    assert app.warning[0].value == "The rule would have fired once in the last 30 days, 50 minutes in total."
 
 
 def test_a_back_test_of_a_quiet_rule_says_so(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -201,7 +201,7 @@ def test_a_back_test_of_a_quiet_rule_says_so(open_app: OpenApp, fake: FakeDataba
 
     app.button(key=f"{NEW_RULE}_backtest").click().run()
 
-    assert app.success[0].value == "In the last 30 days it would not have fired."
+    assert app.success[0].value == "The rule would not have fired in the last 30 days."
 
 
 def test_a_back_test_that_is_refused_says_why(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -214,7 +214,7 @@ def test_a_back_test_that_is_refused_says_why(open_app: OpenApp, fake: FakeDatab
 
     app.button(key=f"{NEW_RULE}_backtest").click().run()
 
-    assert app.error[0].value == "No back-test: the metric keeps no history"
+    assert app.error[0].value == "The back-test failed: the metric keeps no history"
 
 
 def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -243,7 +243,7 @@ def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase
     [
         ("critical_spend", "1", "A critical threshold lies beyond the threshold."),
         ("resolve_spend", "99", "A resolve threshold lies on the safe side of the threshold."),
-        ("critical_spend", "much", "The critical threshold is a number from 0 up."),
+        ("critical_spend", "much", "The critical threshold must be a number of 0 or more."),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_explained_and_not_sent(
@@ -417,7 +417,7 @@ def test_the_difference_from_the_bill_is_measured_over_whole_days(open_app: Open
     assert app.selectbox(key=f"{NEW_RULE}_window_172800").options == ["2 days", "7 days", "31 days"]
     assert app.selectbox(key=f"{NEW_RULE}_window_172800").value == 604_800
     assert app.text_input(key=f"{NEW_RULE}_threshold_provider_drift").label == "Threshold (%)"
-    assert app.number_input(key=f"{NEW_RULE}_sample").label == "At least days"
+    assert app.number_input(key=f"{NEW_RULE}_sample").label == "Minimum days"
 
 
 def test_a_rule_about_the_bill_counts_days() -> None:

@@ -40,7 +40,7 @@ def test_a_report_says_all_in_plain_text() -> None:
         "\n"
         "This month\n"
         "  $80.00 spent so far in November\n"
-        "  $110.00 expected by its end, $100.00 to $125.50 with 80% confidence\n"
+        "  $110.00 expected by month end, $100.00 to $125.50 with 80% confidence\n"
         "\n"
         "What could be saved\n"
         "  Use gpt-4.1-mini for search (about $12.00 a month)\n"
@@ -181,7 +181,7 @@ def test_the_job_writes_what_is_due_from_the_databases_figures() -> None:
     assert "model gpt-4o: +$3.50" in message["text"]
     assert "Errors [chat]: 20 % (warning, since 2026-11-22 21:00)" in message["text"]
     assert "Cache it" in message["text"]
-    assert "expected by its end" in message["text"]
+    assert "expected by month end" in message["text"]
     (costs,) = database.arguments_of("get_costs")
     assert costs["filters"] == {"timezone": "Europe/Berlin"}
 
