@@ -197,4 +197,4 @@ def _parse(model: type[M], document: JsonValue) -> M:
     try:
         return model.model_validate(document)
     except ValidationError as error:
-        raise DatabaseError(f"the database answered in a form this version does not know: {model.__name__}") from error
+        raise DatabaseError(f"unexpected response from the database: {model.__name__}") from error

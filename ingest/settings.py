@@ -34,27 +34,27 @@ def _check_url(value: str | None) -> str | None:
         return None
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it must be an address like https://<project>.supabase.co")
+        raise ValueError("must be an address like https://<project>.supabase.co")
     return value.rstrip("/")
 
 
 def _check_dashboard_url(value: str | None) -> str | None:
     if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-        raise ValueError("it must be an address like https://chat.example.com/dashboard/observability")
+        raise ValueError("must be an address like https://chat.example.com/dashboard/observability")
     return None if value is None else value.rstrip("/")
 
 
 def _check_api_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it must be an address like https://api.openai.com/v1")
+        raise ValueError("must be an address like https://api.openai.com/v1")
     return value.rstrip("/")
 
 
 def _check_database_url(value: SecretStr | None) -> SecretStr | None:
     # The address holds a password, so the message repeats no part of it.
     if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
-        raise ValueError("it must be an address like postgresql://user:password@host:5432/postgres")
+        raise ValueError("must be an address like postgresql://user:password@host:5432/postgres")
     return value
 
 
@@ -62,7 +62,7 @@ def _check_timezone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:  # an unknown zone is a KeyError, a folder of zones an OSError
-        raise ValueError("it must be an IANA time zone like UTC or Europe/Berlin") from error
+        raise ValueError("must be an IANA time zone such as UTC or Europe/Berlin") from error
     return value
 
 
@@ -74,7 +74,7 @@ def _read_deployments(value: object) -> object:
     for entry in filter(None, (part.strip() for part in value.split(","))):
         name, equals, model = (part.strip() for part in entry.partition("="))
         if not name or not equals or not model:
-            raise ValueError("it must be a list like azure/chat-prod=gpt-4o,azure/small=gpt-4o-mini")
+            raise ValueError("must be a list like azure/chat-prod=gpt-4o,azure/small=gpt-4o-mini")
         deployments[name] = model
     return deployments
 
@@ -85,7 +85,7 @@ def _check_region(value: str | None) -> str | None:
     from pricing.book import known_regions  # the price book is needed where a region is set alone
 
     if value not in known_regions():
-        raise ValueError(f"it must be one of {', '.join(sorted(known_regions()))}")
+        raise ValueError(f"must be one of {', '.join(sorted(known_regions()))}")
     return value
 
 
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     @classmethod
     def _outlive_raw_rows(cls, days: int | None, info: ValidationInfo) -> int | None:
         if days is not None and days < info.data.get("metrics_retention_days", 1):
-            raise ValueError("it must not be below METRICS_RETENTION_DAYS: rollups outlive raw rows")
+            raise ValueError("must not be below METRICS_RETENTION_DAYS: rollups outlive raw rows")
         return days
 
 

@@ -195,7 +195,7 @@ def explain_forecast(forecast: MonthForecast) -> str:
     """Say a forecast in a sentence."""
     amounts = f"${forecast.expected:,.2f} by the end of the month"
     if forecast.basis == "run_rate":
-        return f"{amounts}, by the straight line: the history is too short for more"
+        return f"{amounts}, extrapolated linearly: the history is too short for a better forecast"
     return f"{amounts}, ${forecast.low:,.2f} to ${forecast.high:,.2f} with {CONFIDENCE:.0%} confidence"
 
 

@@ -24,23 +24,23 @@ METRIC_NAMES: Final = {
     "tokens": "Tokens",
     "requests": "Calls",
     "error_rate": "Error rate",
-    "route_requests": "Requests of routes",
-    "route_error_rate": "Error rate of routes",
+    "route_requests": "Route requests",
+    "route_error_rate": "Route error rate",
     "unpriced_share": "Share of calls without a price",
     "estimated_share": "Share of calls with estimated tokens",
     "provider_drift": "Difference from the bill",
-    "pipeline_lag_s": "Lag of the pipeline",
+    "pipeline_lag_s": "Pipeline lag",
     "budget_used": "Budget used",
-    "budget_forecast": "Budget expected by the end",
-    "anomaly": "Deviation from the usual",
+    "budget_forecast": "Budget forecast",
+    "anomaly": "Deviation from usual spend",
     **{
         f"p{quantile}_{name}": f"{label} p{quantile}"
         for quantile in (50, 90, 99)
         for name, label in (
             ("latency_ms", "Latency"),
             ("time_to_first_token_ms", "Time to first token"),
-            ("route_latency_ms", "Latency of routes"),
-            ("route_time_to_first_byte_ms", "Time to first byte of routes"),
+            ("route_latency_ms", "Route latency"),
+            ("route_time_to_first_byte_ms", "Route time to first byte"),
         )
     },
 }
@@ -120,7 +120,7 @@ def render_message(payload: Mapping[str, JsonValue], *, dashboard_url: str | Non
         return Message(str(ready["title"]), str(ready["text"]), str(ready["html"]), dashboard_url)
     alert = _Alert.model_validate(payload["alert"])
     sign = "✓" if event == "resolved" else "‼" if alert.severity == "critical" else "!"
-    title_word = "Rises: " if event == "escalated" and alert.severity != "critical" else _TITLES.get(event, "")
+    title_word = "Escalated: " if event == "escalated" and alert.severity != "critical" else _TITLES.get(event, "")
     group = f" [{alert.group_key}]" if alert.group_key else ""
     title = f"{sign} {title_word}{alert.rule_name}{group}"
     facts = _facts(alert, event, zone)
@@ -133,10 +133,10 @@ def _facts(alert: _Alert, event: str, zone: ZoneInfo) -> list[tuple[str, str]]:
     value = format_value(alert.metric, alert.value)
     facts = [(name, f"{value}, {alert.comparator} {format_value(alert.metric, alert.threshold)}")]
     if event == "resolved":
-        ended = {"no_data": "nothing left to measure", "recovered": format_value(alert.metric, alert.resolved_value)}
+        ended = {"no_data": "no data left to measure", "recovered": format_value(alert.metric, alert.resolved_value)}
         facts = [
             (name, ended.get(alert.resolution or "", (alert.resolution or "").replace("_", " "))),
-            ("At its start", facts[0][1]),
+            ("When it fired", facts[0][1]),
         ]
     if explanation := alert.evidence.get("explanation"):
         facts.append(("Why", str(explanation)))
@@ -160,7 +160,7 @@ def _facts(alert: _Alert, event: str, zone: ZoneInfo) -> list[tuple[str, str]]:
 
 def _render_test(payload: Mapping[str, JsonValue], dashboard_url: str | None) -> Message:
     rule = payload.get("rule")
-    facts = [("This is a test", "nothing is wrong; somebody tries whether messages arrive.")]
+    facts = [("This is a test", "nothing is wrong; someone is checking that messages arrive.")]
     facts.append(("Channel", str(payload.get("channel", ""))))
     title = "[TEST] Treering"
     if isinstance(rule, dict):

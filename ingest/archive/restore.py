@@ -59,7 +59,7 @@ def restore_month(
     """
     archive_ids: list[JsonValue] = [generation.archive_id for generation in manifest.generations]
     if not archive_ids:
-        raise ArchiveError(f"nothing is archived of {manifest.kind} {manifest.month:%Y-%m}")
+        raise ArchiveError(f"there is no archived {manifest.kind} for {manifest.month:%Y-%m}")
     for part in manifest.parts():
         verify_part(storage, manifest.kind, manifest.month, part)
     month = manifest.month.isoformat()
@@ -133,4 +133,4 @@ def _store(
         else:
             assert isinstance(stored, int)
             return stored
-    raise ArchiveError("the roll-up held its lock at every attempt; run the restore again, it goes on")
+    raise ArchiveError("the roll-up held its lock at every attempt; run the restore again to continue")

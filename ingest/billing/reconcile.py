@@ -86,7 +86,7 @@ def open_api(settings: Settings) -> OrganizationApi:
     """
     if settings.openai_admin_key is None:
         raise ConfigurationError(
-            "OPENAI_ADMIN_KEY: it must be set to read OpenAI's costs; or compare with an invoice by --import"
+            "OPENAI_ADMIN_KEY: must be set to read OpenAI's costs; or compare with an invoice by --import"
         )
     return OrganizationApi(
         settings.openai_admin_key.get_secret_value(),

@@ -13,12 +13,12 @@ from ingest.commands.options import HomeOption, JsonOption  # noqa: TC001 -- typ
 if TYPE_CHECKING:
     from ingest.database import Database, JsonValue
 
-app = typer.Typer(help="Try alert rules.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Test alert rules.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def alerts() -> None:
-    """Try alert rules."""
+    """Test alert rules."""
 
 
 @app.command("test")
@@ -72,5 +72,5 @@ def _find_rule(database: Database, wanted: str) -> JsonValue:
         assert isinstance(rule, dict)
         if wanted in (rule["name"], str(rule["rule_id"])):
             return rule["rule_id"]
-    typer.echo(f"there is no rule {wanted}", err=True)
+    typer.echo(f"no such rule: {wanted}", err=True)
     raise typer.Exit(1)

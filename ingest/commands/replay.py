@@ -45,13 +45,13 @@ def replay(
         Format,
         typer.Option("--format", help="azure (CSV), mooncake (JSON lines), jsonl (arguments of record_usage)."),
     ],
-    model: Annotated[str, typer.Option(help="Model of the calls that name none.")] = "gpt-4o",
-    feature: Annotated[str | None, typer.Option(help="Feature of the calls that name none.")] = None,
-    environment: Annotated[str | None, typer.Option(help="Environment of the calls that name none.")] = None,
+    model: Annotated[str, typer.Option(help="Model for calls that name none.")] = "gpt-4o",
+    feature: Annotated[str | None, typer.Option(help="Feature for calls that name none.")] = None,
+    environment: Annotated[str | None, typer.Option(help="Environment for calls that name none.")] = None,
     users: Annotated[int, typer.Option(help="Spread calls that name no user over this many users.", min=0)] = 0,
     limit: Annotated[int | None, typer.Option(help="At most this many calls.", min=1)] = None,
     shift_to_now: Annotated[
-        bool, typer.Option("--shift-to-now", help="Move the calls so that the last is now.")
+        bool, typer.Option("--shift-to-now", help="Shift all calls so that the last one happens now.")
     ] = False,
     home: HomeOption = None,
 ) -> None:
@@ -70,7 +70,7 @@ def replay(
     if shift_to_now:
         shift, is_remembered = find_shift(trace, settings.home, now=datetime.now(UTC))
         if is_remembered:
-            console.print("this file was moved to now within the last 24 hours: the same shift is used again")
+            console.print("this file was shifted to now within the last 24 hours: the same shift is used again")
     lines = trace.calls(Mapping(model=model, feature=feature, environment=environment, users=users), shift=shift)
     with contextlib.closing(open_database(settings)) as database:
         rejected_before = _count_rejected(database)
@@ -113,7 +113,7 @@ def _play(
             if bad_lines <= _MAX_NAMED_LINES:
                 console.print(f"line {line.number}: {line.reason}", markup=False)
             elif bad_lines == _MAX_NAMED_LINES + 1:
-                console.print("further bad lines are counted, not named")
+                console.print("further bad lines are counted but not listed")
 
         totals = replay_calls(
             lines,

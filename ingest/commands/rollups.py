@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
 
 app = typer.Typer(
-    help="Compare the rollups with the raw calls, and compute them anew.", no_args_is_help=True, rich_markup_mode=None
+    help="Verify the rollups against the raw calls and rebuild them.", no_args_is_help=True, rich_markup_mode=None
 )
 
 # What the worker's daily check covers too.
@@ -29,7 +29,7 @@ _CHECKED_DAYS = 3
 def verify(
     *,
     from_day: Annotated[str | None, typer.Option("--from", help="First UTC day. [default: three days ago]")] = None,
-    to_day: Annotated[str | None, typer.Option("--to", help="First UTC day not checked. [default: tomorrow]")] = None,
+    to_day: Annotated[str | None, typer.Option("--to", help="End day, UTC (exclusive). [default: tomorrow]")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare requests, tokens, cost and percentiles' weights of every level with the raw calls, by UTC day.
@@ -53,7 +53,7 @@ def verify(
 def rebuild(
     *,
     from_day: Annotated[str, typer.Option("--from", help="First UTC day.")],
-    to_day: Annotated[str, typer.Option("--to", help="First UTC day left as it is.")],
+    to_day: Annotated[str, typer.Option("--to", help="End day, UTC (exclusive).")],
 ) -> None:
     """Compute the rollups of whole UTC days anew from the raw calls.
 
@@ -72,10 +72,10 @@ def rebuild(
             rows += result["usage_rows"] + result["performance_rows"]
             skipped += result["skipped_days"]
     typer.echo(
-        f"{(end - start).days - skipped} days computed anew from {rows:,} rows; hours and days follow in the worker"
+        f"{(end - start).days - skipped} days rebuilt from {rows:,} rows; the worker condenses the hours and days next"
     )
     if skipped:
-        typer.echo(f"{skipped} days have no raw rows here and stay as they are")
+        typer.echo(f"{skipped} days have no raw rows here and were left as they are")
 
 
 def _print_differences(result: dict[str, Any]) -> None:
@@ -87,7 +87,7 @@ def _print_differences(result: dict[str, Any]) -> None:
             if found[name] is not None and found[name] != found[f"raw_{name}"]
         )
         typer.echo(f"{found['day'][:10]} {found['level']}: {figures}")
-    typer.echo("compute the days anew with: treering rollups rebuild --from DAY --to DAY")
+    typer.echo("rebuild the days with: treering rollups rebuild --from DAY --to DAY")
 
 
 def _plain(figure: str | float) -> str:

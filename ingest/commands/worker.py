@@ -72,12 +72,12 @@ def worker(*, home: HomeOption = None) -> None:
 def _archive_job(database: Database, settings: Settings) -> Callable[[], bool] | None:
     """The daily job; None, with a line that says why, where rows stay for ever."""
     if find_spec("pyarrow") is None or find_spec("fsspec") is None:
-        logger.warning("nothing is archived and raw rows stay: pip install 'treering[archive]'")
+        logger.warning("nothing is archived and raw rows are kept: pip install 'treering[archive]'")
         return None
     from ingest.archive.service import archive_url, run_retention
 
     if archive_url(settings) is None:
-        logger.warning("nothing is archived and raw rows stay: TREERING_ARCHIVE_URL is not set")
+        logger.warning("nothing is archived and raw rows are kept: TREERING_ARCHIVE_URL is not set")
         return None
 
     def archive() -> bool:

@@ -169,7 +169,7 @@ def check_conninfo(conninfo: str) -> None:
     # A password with a bare @ or / runs on into the host or the name, which error messages repeat.
     if any("@" in str(parts.get(name, "")) for name in ("host", "port", "dbname")):
         raise ConfigurationError(
-            "SUPABASE_DB_URL: it must be an address like postgresql://user:password@host:5432/postgres, "
+            "SUPABASE_DB_URL: must be an address like postgresql://user:password@host:5432/postgres, "
             "with special characters of the password percent-encoded"
         )
 

@@ -73,7 +73,7 @@ class SupabaseDatabase:
             # Without its cause, whose text holds the details: parts of the row that was refused.
             raise _translate(error, connection.last_status(), function, arguments) from None
         except httpx.TimeoutException as error:
-            raise DatabaseUnavailableError(f"the API gave no answer in time ({type(error).__name__})") from error
+            raise DatabaseUnavailableError(f"the API did not respond in time ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             raise DatabaseUnavailableError(f"the API cannot be reached: {error}") from error
         except UnicodeEncodeError as error:

@@ -129,8 +129,8 @@ def shift_to_now(trace: Trace, home: Path, *, now: datetime) -> tuple[timedelta,
 def _flush(flush: Callable[[], bool]) -> None:
     if not flush():
         raise ReplayError(
-            "the database did not take all calls in time; they are safe in the journal: run the same replay again, "
-            "or start `treering worker`, to bring them in"
+            "the database did not accept all calls in time; they are safe in the journal: run the same replay again, "
+            "or start `treering worker`, to deliver them"
         )
 
 
@@ -144,7 +144,7 @@ def _read_shifts(path: Path) -> dict[str, tuple[datetime, timedelta]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReplayError(f"{path} cannot be read ({error}); remove it to shift anew") from error
+        raise ReplayError(f"{path} cannot be read ({error}); remove it to compute a new shift") from error
 
 
 def _write_shifts(path: Path, shifts: dict[str, tuple[datetime, timedelta]]) -> None:

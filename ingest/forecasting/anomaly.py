@@ -109,19 +109,19 @@ class Verdict:
             timezone: Zone of the hour that is named; None keeps that of `at`.
         """
         if self.usual is None or self.low is None or self.high is None:
-            return "too early to say what is usual"
+            return "not enough history to say what is usual"
         local = self.at.astimezone(timezone)
         usual_for = {
             "hour_of_week": f"the usual for {_WEEKDAYS[local.weekday()]} {local:%H}:00",
             "hour_of_day": f"the usual for {local:%H}:00",
-            "recent": "the usual of late",
+            "recent": "the recent usual",
         }[self.season]
         shown = _digits(self.usual)
         if self.usual > 0 and self.value >= 0:
             times = self.value / self.usual
             distance = f"{times:.{1 if times >= 1 else 2}f} \N{MULTIPLICATION SIGN} {usual_for}"
         else:
-            distance = f"{self.value:.{shown}f} where {self.usual:.{shown}f} is {usual_for}"
+            distance = f"{self.value:.{shown}f} instead of {self.usual:.{shown}f}, {usual_for}"
         hours = round(self.span_s / _HOUR_S)
         over = f" over {hours} hours" if hours > 1 else ""
         amount = f"{self.low:.{shown}f} to {self.high:.{shown}f} {unit}".rstrip()

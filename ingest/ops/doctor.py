@@ -41,7 +41,11 @@ def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetim
     yield _examine_fallback(settings)
     doors = list(_open_doors(settings))
     if not doors:
-        yield Finding("database", Level.CRITICAL, "none is set and none runs here: `treering up`, or SUPABASE_DB_URL")
+        yield Finding(
+            "database",
+            Level.CRITICAL,
+            "none is configured and none runs here: start `treering up` or set SUPABASE_DB_URL",
+        )
     status: Mapping[str, JsonValue] | None = None
     for name, service, anonymous in doors:
         with contextlib.closing(service):
@@ -149,9 +153,9 @@ def _examine_anonymous(name: str, database: Database) -> Finding:
     try:
         database.call("get_overview", from_time=until - timedelta(days=1), to_time=until)
     except PermissionDeniedError:
-        return Finding(part, Level.OK, "is refused, as it must be")
+        return Finding(part, Level.OK, "is refused, as it should be")
     except DatabaseError as error:
-        return Finding(part, Level.WARNING, f"could not be examined: {error}")
+        return Finding(part, Level.WARNING, f"could not be checked: {error}")
     return Finding(part, Level.CRITICAL, "can read figures: revoke execute from anon and run `treering migrate`")
 
 
@@ -173,5 +177,5 @@ def _examine_partitions(status: Mapping[str, JsonValue]) -> Finding:
     count = status["partitions"]
     assert isinstance(count, int)
     if count < _EXPECTED_PARTITIONS:
-        return Finding("partitions", Level.WARNING, f"{count}: fewer than the months ahead need: is a worker running?")
+        return Finding("partitions", Level.WARNING, f"{count}: too few for the months ahead: is a worker running?")
     return Finding("partitions", Level.OK, str(count))

@@ -78,14 +78,14 @@ def _judge_worker(status: Mapping[str, JsonValue], now: datetime) -> Finding:
     leaders = [worker for worker in workers if worker.get("is_leader")]
     shown = leaders or workers
     if not shown:
-        return Finding("worker", Level.CRITICAL, "none was seen within the last hour: start `treering worker`")
+        return Finding("worker", Level.CRITICAL, "no worker was seen within the last hour: start `treering worker`")
     newest = max(shown, key=lambda worker: str(worker["seen_at"]))
     seen_at = _time(newest["seen_at"])
     assert seen_at is not None
     message = f"{newest['worker']} seen {describe_age(now - seen_at)} ago"
     level = WORKER_LIMITS.judge(now - seen_at)
     if not leaders:
-        return Finding("worker", max(level, Level.WARNING), f"{message}, but nobody leads: no job runs")
+        return Finding("worker", max(level, Level.WARNING), f"{message}, but none leads, so no jobs run")
     details = newest.get("details")
     failures = details.get("failures") if isinstance(details, Mapping) else None
     if isinstance(failures, Mapping) and failures:
@@ -98,7 +98,7 @@ def _judge_backlog(status: Mapping[str, JsonValue], now: datetime) -> Finding:
     oldest = _time(status["oldest_pending_at"])
     if oldest is None:
         return Finding("backlog", Level.OK, "everything is rolled up")
-    message = f"{status['pending_rows']} rows wait to be rolled up, the oldest for {describe_age(now - oldest)}"
+    message = f"{status['pending_rows']} rows are waiting to be rolled up, the oldest for {describe_age(now - oldest)}"
     return Finding("backlog", BACKLOG_LIMITS.judge(now - oldest), message)
 
 
@@ -112,7 +112,7 @@ def _judge_refresh(status: Mapping[str, JsonValue], now: datetime) -> Finding:
 
 def _judge_rollups(status: Mapping[str, JsonValue], now: datetime) -> Finding:
     last = status.get("verification")
-    waiting = f", {status['stale_hours']} hours wait to be condensed" if status.get("stale_hours") else ""
+    waiting = f", {status['stale_hours']} hours are waiting to be condensed" if status.get("stale_hours") else ""
     if not isinstance(last, Mapping):
         return Finding("rollups", Level.OK, f"not yet compared with the raw rows{waiting}")
     checked_at = _time(last["checked_at"])
@@ -121,7 +121,7 @@ def _judge_rollups(status: Mapping[str, JsonValue], now: datetime) -> Finding:
     if not last["is_exact"]:
         message = (
             f"{last['difference_count']} differences from the raw rows, found {describe_age(age)} ago{waiting}: "
-            "rebuild_rollups computes the days anew"
+            "rebuild the days with `treering rollups rebuild`"
         )
         return Finding("rollups", Level.CRITICAL, message)
     message = f"equal to {last['requests']} raw calls {describe_age(age)} ago{waiting}"

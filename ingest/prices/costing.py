@@ -73,7 +73,7 @@ class Costing:
             self._notices.warn(f"price {model}", f"{provider}/{model} could not be priced: {error}")
             return None
         if self._fallback_model is None or provider in SELF_HOSTED_PROVIDERS:
-            self._notices.warn(f"price {model}", f"no price is known for {provider}/{model}; its cost stays unknown")
+            self._notices.warn(f"price {model}", f"no price is known for {provider}/{model}; its cost is unknown")
             return None
         self._notices.warn(
             f"price {model}", f"no price is known for {provider}/{model}; it is priced as {self._fallback_model}"

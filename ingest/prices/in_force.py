@@ -87,7 +87,7 @@ class Prices:
                 raise
             self._due_at = self._clock() + RETRY_INTERVAL_S
         except Exception as error:  # noqa: BLE001 -- an older database or a missing right must not stop the events
-            self._notices.warn("prices", f"the customer's prices cannot be read, the others count: {error}")
+            self._notices.warn("prices", f"the customer's prices cannot be read, so only the others apply: {error}")
             self._due_at = self._clock() + RETRY_INTERVAL_S
 
     def refresh(self, database: Database) -> None:
@@ -106,7 +106,7 @@ class Prices:
         if self._read_catalogue(database, document.get("catalogue")) or entries != self._entries or not self._book:
             rows, faults = parse_customer_prices(entries)
             for fault in faults:
-                self._notices.warn(f"price row {fault}", f"a price is left out: {fault}")
+                self._notices.warn(f"price row {fault}", f"a price is ignored: {fault}")
             self._book = self._plain_book().with_rows(rows)
             self._entries = entries
 

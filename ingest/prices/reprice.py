@@ -243,7 +243,7 @@ class Repricer:
             waiting = set(map(str, pending))
             changes = [change for change in changes if change["event_id"] in waiting]
             self._call("roll_up")
-        raise RepriceError(f"{len(changes)} calls are still not counted: see `treering status`, then run this again")
+        raise RepriceError(f"{len(changes)} calls are still not rolled up: see `treering status`, then run this again")
 
     def _pages(
         self, selection: Selection, following: JsonValue

@@ -115,7 +115,7 @@ def make_from_environment() -> Recorder | None:
     try:
         settings = load_settings()
     except ConfigurationError as error:
-        logging.getLogger("treering").error("events are kept in the journal until this is put right: %s", error)
+        logging.getLogger("treering").error("events are kept in the journal until this is fixed: %s", error)
         home = os.environ.get("TREERING_HOME") or platformdirs.user_data_path("treering", appauthor=False)
         return Recorder(Path(home).expanduser().absolute(), refuser(error), limits=Limits())
     return make_recorder(settings, None, Limits())

@@ -182,7 +182,7 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
     if figures.errors:
         spend.append(f"{figures.errors:,} calls failed ({figures.errors / max(figures.requests, 1):.1%})")
     if figures.unpriced_requests:
-        spend.append(f"{figures.unpriced_requests:,} calls have no price: their cost is not in these sums")
+        spend.append(f"{figures.unpriced_requests:,} calls have no price: these sums leave out their cost")
     movers = [
         f"{mover.dimension} {mover.key}: {_signed(mover.change)}, now {format_value('spend', mover.cost)}"
         for mover in figures.movers
@@ -199,9 +199,9 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
         alerts.append(f"and {len(figures.alerts) - _MOST_ALERTS} more")
     return [
         ("Spend", spend),
-        ("What changed most", movers),
+        ("Biggest changes", movers),
         ("This month", _forecast_lines(figures.forecast)),
-        ("What could be saved", savings),
+        ("Possible savings", savings),
         ("Open alerts", alerts or ["none"]),
     ]
 
@@ -212,7 +212,10 @@ def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
     month = f"{forecast.month:%B}"
     spent = f"${forecast.spent:,.2f} spent so far in {month}"
     if forecast.basis == "run_rate":
-        return [spent, f"${forecast.expected:,.2f} by its end at this pace; the history is too short for more"]
+        return [
+            spent,
+            f"${forecast.expected:,.2f} by month end at this pace; the history is too short for a better forecast",
+        ]
     return [
         spent,
         (
@@ -233,7 +236,7 @@ def _change(cost: Decimal | None, previous: Decimal | None) -> str:
     if cost is None or not previous:
         return ""
     share = float(cost / previous) - 1
-    return ", as much as before" if abs(share) < 0.005 else f", {share:+.0%}"
+    return ", unchanged" if abs(share) < 0.005 else f", {share:+.0%}"
 
 
 def _signed(amount: Decimal) -> str:

@@ -210,7 +210,7 @@ class Lane:
             self._backoff_s = min(max(self._backoff_s * 2, _FIRST_BACKOFF_S), _LONGEST_BACKOFF_S)
             self._retry_in_s[job.name] = 0.0
             self._counts.add_failure(job.name, error)
-            logger.warning("%s: the database is out of reach: %s", job.name, error)
+            logger.warning("%s: the database cannot be reached: %s", job.name, error)
         except Exception as error:
             self._retry_in_s[job.name] = min(job.period_s, job.retry_s)
             self._counts.add_failure(job.name, error)
@@ -276,7 +276,7 @@ class Worker:
             thread.start()
         while not self.stop_requested.wait(RENEWAL_PERIOD_S):
             self.beat()
-        logger.info("stopping: the jobs at work are finished first")
+        logger.info("stopping: running jobs finish first")
         for thread in threads:
             while thread.is_alive():
                 thread.join(RENEWAL_PERIOD_S)
@@ -288,7 +288,7 @@ class Worker:
         try:
             is_leader = self.lease.renew()
             if is_leader != self._was_leader:
-                logger.info("%s: %s", self.name, "leading" if is_leader else "following another worker")
+                logger.info("%s: %s", self.name, "leading" if is_leader else "standing by while another worker leads")
             self._was_leader = is_leader
             self._report(is_leader=is_leader)
             if not self._was_reachable:
@@ -320,7 +320,7 @@ class Worker:
             self.lease.release()
             self._report(is_leader=False, is_stopping=True)
         except Exception as error:  # noqa: BLE001 -- the lease expires by itself
-            logger.warning("the lease could not be released, it expires within %d s: %s", LEASE_TTL_S, error)
+            logger.warning("the lease could not be released; it expires within %d s: %s", LEASE_TTL_S, error)
 
 
 def default_name() -> str:

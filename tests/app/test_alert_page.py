@@ -126,7 +126,7 @@ def test_a_rule_says_everything_in_one_sentence() -> None:
     )  # fmt: skip
     assert alert_words.describe_rule(rule) == ("Spend over $20.00 (critical $100.00) in a calendar day by user, user a")
     lag = rule.model_copy(update={"metric": "pipeline_lag_s", "comparator": "below", "group_by": None})
-    assert alert_words.describe_rule(lag).startswith("Lag of the pipeline under")
+    assert alert_words.describe_rule(lag).startswith("Pipeline lag under")
 
 
 def test_a_budget_says_its_steps() -> None:

@@ -184,7 +184,7 @@ def test_at_most_five_savings_are_shown(open_app: OpenApp, monkeypatch: pytest.M
 
     app = open_app("costs")
 
-    assert texts(app).count("Let prompts to gpt-") == 5
+    assert texts(app).count("Enable prompt caching for gpt-") == 5
     assert "2 smaller ones, worth $9.00 a month in total, are not shown." in captions(app)
 
 
@@ -194,7 +194,7 @@ def test_names_from_outside_are_escaped(open_app: OpenApp, monkeypatch: pytest.M
 
     shown = texts(open_app("costs"))
 
-    assert headline(found) == "Let prompts to <b>x in <i> be cached"
+    assert headline(found) == "Enable prompt caching for <b>x in <i>"
     assert "&lt;b&gt;x in &lt;i&gt;" in shown
     assert "1 other name" in shown
 

@@ -115,7 +115,7 @@ def test_a_rule_can_be_deleted(open_app: OpenApp, fake: FakeDatabase) -> None:
     app.button(key="settings_rule_3_delete").click().run()
 
     assert changes(fake) == [("delete_alert_rule", {"rule_id": 3})]
-    assert app.toast[0].value == "Slow answers deleted"
+    assert app.toast[0].value == "Slow responses deleted"
 
 
 def test_without_rules_the_editor_is_open(open_app: OpenApp, fake: FakeDatabase) -> None:

@@ -110,7 +110,9 @@ def test_a_short_month_says_what_the_forecast_rests_on(service: Clockwork) -> No
     write_outside_metrics(service.database, now=NOW)
     service.evaluate(SECONDS)
     forecast = next(alert for alert in states(service) if alert["metric"] == "budget_forecast")
-    assert "by the straight line: the history is too short for more" in forecast["evidence"]["explanation"]
+    assert (
+        "extrapolated linearly: the history is too short for a better forecast" in forecast["evidence"]["explanation"]
+    )
 
 
 def test_a_rule_that_fails_does_not_stop_the_others() -> None:

@@ -334,7 +334,7 @@ def test_a_column_that_this_version_does_not_know_keeps_the_rows(direct: Door, s
     fill(service)
     direct.database.execute("alter table observability.ai_usage_metrics add column mood text")
     problem = archive(service, storage)[0].problem
-    assert problem == "this version does not know the columns mood: upgrade it"
+    assert problem == "this version does not know the columns mood: upgrade Treering"
 
 
 def test_a_manifest_of_another_version_is_refused(storage: Storage) -> None:

@@ -249,7 +249,7 @@ def test_many_rows_go_in_batches_and_rollups_agree_after_each(direct: Door) -> N
 def test_an_erasure_and_a_run_of_the_archive_exclude_each_other(direct: Door, storage: Storage) -> None:
     service = direct.service()
     assert service.call("acquire_lease", name="archive", holder="another", ttl_s=60)
-    with pytest.raises(ArchiveError, match="at work"):
+    with pytest.raises(ArchiveError, match="in progress"):
         forget_user(service, storage, "user_a")
 
 

@@ -55,7 +55,7 @@ def test_a_child_that_ends_by_itself_is_named_with_the_end_of_its_log(tmp_path: 
     one = Supervisor(tmp_path / "logs")
     start(one, pipe, "print('no more ink'); sys.exit(3)")
     error = wait_until_ended(one)
-    assert "the part ended by itself (exit code 3)" in str(error)
+    assert "the part stopped unexpectedly (exit code 3)" in str(error)
     assert "no more ink" in str(error)
 
 
