@@ -9,7 +9,7 @@ is the usual from then on.
 
 Each point is looked at twice: alone, against the widest the metric has been, and as the mean of the last hours, against
 a narrower band, which finds a modest change that lasts. How the numbers below were chosen, and what else was measured:
-docs/adr/0090-anomalies.md.
+docs/adr/0014-anomalies.md.
 """
 
 from __future__ import annotations

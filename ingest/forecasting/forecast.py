@@ -4,7 +4,7 @@ What was spent so far is known. Each day that is left is expected to cost the le
 usually costs, plus the share of rare costly days; half of the recent trend is carried on. The interval comes from the
 history itself: the same forecast is made as of many earlier days for as many days ahead, and its errors, with
 Student's allowance for how few of them are independent, are the width. How the numbers below were chosen:
-docs/adr/0091-forecast.md.
+docs/adr/0015-forecast.md.
 """
 
 from __future__ import annotations

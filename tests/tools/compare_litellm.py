@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pricing import Rates
 
 DECISIONS = Path(__file__).parents[2] / "docs" / "prices" / "decisions.toml"
+EVIDENCE = Path(__file__).parent / "evidence"
 _TABLE = "litellm/model_prices_and_context_window_backup.json"
 _TIERS = {"": "default", "_batches": "batch", "_flex": "flex", "_priority": "priority"}
 _RATES = {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pricing import PriceBook
-from tests.tools.compare_litellm import DECISIONS, compare, main, read_decisions, read_table
+from tests.tools.compare_litellm import EVIDENCE, compare, main, read_decisions, read_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def test_the_command_fails_while_a_difference_is_undecided(tmp_path: Path, capsy
 
 
 def test_every_recorded_difference_has_a_decision_with_evidence() -> None:
-    recorded = (DECISIONS.parent / "litellm-1.109.1.csv").read_text(encoding="utf-8").splitlines()
+    recorded = (EVIDENCE / "litellm-1.109.1.csv").read_text(encoding="utf-8").splitlines()
     names = {decision.name for decision in read_decisions()}
     assert len(recorded) > 1
     assert {line.rsplit(",", 1)[-1] for line in recorded[1:]} <= names
