@@ -1,4 +1,4 @@
-"""What repricing recorded calls would change: computed here for a look, applied by `treering reprice` alone."""
+"""What repricing recorded calls would change: previewed here, applied only by `treering reprice`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from ingest.database import JsonValue
 
 MAX_ROWS: Final = 20_000
-"""Calls that one preview reads at most: some seconds."""
+"""Most calls that one preview reads; takes some seconds."""
 PAGE_ROWS: Final = 5_000
-"""Calls that the database gives at once."""
+"""Calls that the database returns at once."""
 
 _SELF_HOSTED: Final = frozenset({"self-hosted", "ollama", "vllm"})
 _EXACT: Final = Context(prec=60, traps=[Inexact])  # the thread's own context would round at 28 digits

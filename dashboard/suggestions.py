@@ -1,4 +1,4 @@
-"""Where the same work would have cost less, read with the rights of whoever opened the database."""
+"""Where the same work would have cost less, read with the rights of the caller."""
 
 from __future__ import annotations
 

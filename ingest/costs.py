@@ -1,6 +1,6 @@
 """What a backend or a script asks of the figures, with exact decimals: a user's cost by day, a breakdown of a range.
 
-Both read the rollups with the rights of whoever opened the database: people see their own calls, analysts all.
+Both read the rollups with the rights of the caller: members see their own calls, analysts all calls.
 """
 
 from __future__ import annotations
@@ -160,8 +160,8 @@ def get_daily_cost(
         timezone: IANA zone whose days count.
 
     Raises:
-        PermissionDeniedError: The cost is somebody else's, and the caller is no analyst.
-        InvalidArgumentError: The range or the time zone is wrong, or nobody is named.
+        PermissionDeniedError: The cost is another user's, and the caller is not an analyst.
+        InvalidArgumentError: The range or the time zone is wrong, or no user is given.
     """
     arguments: dict[str, Argument] = {"user_id": user_id, "from_time": from_time, "to_time": to_time}
     return _parse(DailyCost, database.call("get_daily_cost", **arguments, timezone=timezone))

@@ -41,7 +41,7 @@ class DatabaseError(TreeringError):
     Args:
         message: What the database said, without any credentials.
         sqlstate: Postgres's five-character code; None where the failure never reached Postgres.
-        retryable: Whether the very same call may succeed later.
+        retryable: Whether the same call may succeed later.
     """
 
     def __init__(self, message: str, *, sqlstate: str | None = None, retryable: bool = False) -> None:

@@ -111,10 +111,10 @@ class Settings(BaseSettings):
         home: Folder of the embedded database and of the journal (`TREERING_HOME`).
         enable_observability: False turns recording off altogether (`ENABLE_OBSERVABILITY`).
         metrics_retention_days: Age in days after which raw rows are archived (`METRICS_RETENTION_DAYS`).
-        rollup_retention_days: Age in days after which rollups are deleted too; None keeps them for ever
+        rollup_retention_days: Age in days after which rollups are deleted too; None keeps them indefinitely
             (`TREERING_ROLLUP_RETENTION_DAYS`). Not below `metrics_retention_days`.
         archive_url: Folder or fsspec address of the archive (`TREERING_ARCHIVE_URL`). Without one the embedded
-            database archives to its home, and no other database lets go of any row.
+            database archives to its home, and no other database deletes any row.
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
             (`TREERING_FALLBACK_MODEL`, empty for None).

@@ -15,7 +15,7 @@ _FINE_TUNE: Final = "ft:"
 def candidates(
     provider: str, model: str, *, is_provider: Callable[[str], bool], said: bool
 ) -> Iterator[tuple[str, str, str | None]]:
-    """Yield (provider, model, how it follows from the name given), the most exact reading first.
+    """Yield (provider, model, how it follows from the name given), the most exact match first.
 
     Args:
         provider: Provider, lower case.

@@ -36,7 +36,7 @@ class Rates:
         reasoning: Reasoning output; None means billed as `output`.
         audio_output: Audio output; None as for `audio_input`, against `output`.
         request_fee: US dollars per request.
-        per_hour: US dollars per hour that a request takes (a server of one's own); None means that time is free.
+        per_hour: US dollars per hour that a request takes (a self-hosted server); None means that time is free.
     """
 
     above_tokens: int = 0

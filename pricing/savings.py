@@ -145,7 +145,7 @@ class Suggestion:
 
 
 def suggest(evidence: Evidence, book: PriceBook) -> list[Suggestion]:
-    """Return the suggestions that the evidence carries, the most saved first. Pure: the clock is the evidence's."""
+    """Return the suggestions that the evidence supports, the largest saving first. Pure: the clock is the evidence's."""
     found = [*_cheaper_snapshots(evidence, book), *_missed_caching(evidence, book)]
     worth = [suggestion for suggestion in found if suggestion.saved_per_month >= MIN_SAVED_PER_MONTH]
     return sorted(
@@ -244,7 +244,7 @@ def _measured_caching(seen: Prefixes, rates: Rates, evidence: Evidence) -> Sugge
         return None
     saved = seen.missed * (rates.input - rates.cached_input)
     if rates.cache_write is not None:
-        # Somebody has to write what the others read, and that costs more than plain input.
+        # One call has to write what the others read, and that costs more than plain input.
         saved -= (seen.requests - seen.repeats) * max(rates.cache_write - rates.input, Decimal(0))
     return Suggestion(
         "missed_caching",

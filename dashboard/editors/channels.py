@@ -1,4 +1,4 @@
-"""The editors of members and channels in Settings. Drawn for ops alone; the database refuses everybody else anyway."""
+"""The editors of members and channels in Settings. Only ops see them; the database refuses everyone else anyway."""
 
 from __future__ import annotations
 

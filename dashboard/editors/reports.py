@@ -1,4 +1,4 @@
-"""The editor in Settings of when and where the daily and the weekly report leave."""
+"""The editor of report schedules in Settings: when and where the daily and the weekly report are sent."""
 
 from __future__ import annotations
 

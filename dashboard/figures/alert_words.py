@@ -69,7 +69,7 @@ def format_figure(metric: str, value: Decimal | None) -> str:
 
 
 def to_threshold(metric: str, typed: str) -> Decimal | None:
-    """Read a threshold as typed, in the metric's unit on the form; None when it is no number from zero up."""
+    """Read a threshold as typed, in the metric's unit on the form; None when it is not a number of zero or more."""
     try:
         number = Decimal(typed.strip().replace(",", "").removesuffix("%").strip())
     except ArithmeticError:

@@ -1,4 +1,4 @@
-"""The prices in force as tables, and why a price is the one; pure, from a price book."""
+"""The prices in force as tables, and why a price applies. Pure, from a price book."""
 
 from __future__ import annotations
 

@@ -57,5 +57,5 @@ def draw_calls_link(
 
 
 def _plain(text: str) -> str:
-    """Write a name so that Markdown takes none of its characters as formatting."""
+    """Escape a name so that Markdown formats none of it."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in text)

@@ -36,7 +36,7 @@ class Place:
     """Where the viewer is.
 
     Attributes:
-        selection: What was chosen when this place was entered; another choice begins anew.
+        selection: What was chosen when this place was entered; another choice starts over.
         size: Calls on a page.
         cursors: The way here from the newest page, one cursor a page.
         held: The page as it was drawn, kept while it is not the newest or a call is open, so that nothing moves.

@@ -227,7 +227,7 @@ def delete_budget(viewer: Viewer, budget_id: int) -> None:
 
 
 def acknowledge_alert(viewer: Viewer, alert_id: int, note: str) -> None:
-    """Say that the viewer looks after an alert."""
+    """Acknowledge an alert as the viewer."""
     _change_alerts(viewer, "acknowledge_alert", {"alert_id": alert_id, "note": note})
 
 
@@ -266,7 +266,7 @@ def save_notification_channel(
         target: The address with its secret; None keeps the one that is stored.
 
     Raises:
-        ConfigurationError: `TREERING_SECRET_KEY` is no key.
+        ConfigurationError: `TREERING_SECRET_KEY` is not a valid key.
     """
     secrets: dict[str, JsonValue] = {}
     if target is not None:

@@ -110,7 +110,7 @@ class ForbiddenTargetError(Exception):
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Resolves the name itself and connects to the very addresses it has checked.
+    """Resolves the name itself and connects only to the addresses it has checked.
 
     A name that answers differently at the second look-up (DNS rebinding) gains nothing: there is none. TLS still checks
     the certificate against the name.

@@ -73,7 +73,7 @@ class ChannelNotifier:
         """Make one as the settings say.
 
         Raises:
-            ConfigurationError: `TREERING_SECRET_KEY` is no key.
+            ConfigurationError: `TREERING_SECRET_KEY` is not a valid key.
         """
         from ingest.alerts.sealing import SecretBox
 

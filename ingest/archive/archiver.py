@@ -73,7 +73,7 @@ class Archiver:
         storage: Where the files go.
         retention_days: How long rows stay, counted from the month's end and from their arrival.
         on_step: Told the name of each step when it is done; tests die there.
-        sleep: Waits so many seconds.
+        sleep: Waits this many seconds.
         rows_per_group: Rows of a row group, also of what is in memory.
         groups_per_part: Row groups of a file.
     """

@@ -1,6 +1,6 @@
 """Erases a person from the database and from the archive.
 
-What is left of a call is nobody's: which model, how many tokens, what it cost, in which minute. So totals, which say
+What is left of a call identifies nobody: model, tokens, cost and minute. So totals, which say
 what was spent, stay right.
 """
 
@@ -41,12 +41,12 @@ class Erasure:
     """What was erased.
 
     Attributes:
-        usage_rows: LLM calls made nobody's.
-        performance_rows: Requests made nobody's.
+        usage_rows: LLM calls anonymised.
+        performance_rows: Requests anonymised.
         rollup_rows: Rollup rows of months without raw rows, moved to the shared key.
         other_rows: Members, rejected events, names of who changed something.
-        archive_rows: Archived calls and requests made nobody's.
-        archive_parts: Files of the archive that were written anew.
+        archive_rows: Archived calls and requests anonymised.
+        archive_parts: Files of the archive that were rewritten.
     """
 
     usage_rows: int = 0
@@ -81,7 +81,7 @@ def forget_user(
         database: Opened as service_role.
         storage: The archive, None where there is none.
         user_id: The person, as in the recorded events.
-        sleep: Waits so many seconds.
+        sleep: Waits this many seconds.
         on_part: Told after each file of the archive.
 
     Raises:

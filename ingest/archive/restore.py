@@ -39,7 +39,7 @@ def restore_month(
     """Put the rows of a month back. Safe to repeat, also after dying half-way.
 
     The rows are in the rollups already and are stored as such. Retention leaves the month alone for `keep_days` and
-    then archives it anew, in place of what is there now.
+    then archives it again, in place of what is there now.
 
     Args:
         database: Opened as service_role.
@@ -48,7 +48,7 @@ def restore_month(
         keep_days: For how long it stays.
         is_counted: False adds the rows to the rollups: for a database that has never held them.
         on_batch: Told the rows read so far.
-        sleep: Waits so many seconds.
+        sleep: Waits this many seconds.
 
     Returns:
         How many rows were missing and are back.

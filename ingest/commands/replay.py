@@ -94,7 +94,7 @@ def _play(
     import ingest
     from ingest.demo.replay import replay_calls
 
-    # Whoever replays wants it recorded, also where the product's own recording is switched off.
+    # A replay is always recorded, even where the product's own recording is off.
     ingest.configure(database=database, home=settings.home, enable_observability=True, batch_size=_BATCH_SIZE)
     started_at = time.monotonic()
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]:,.0f} calls/s"), TimeRemainingColumn())

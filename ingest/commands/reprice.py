@@ -67,7 +67,7 @@ def reprice(
 
 
 class _Progress:
-    """A line for every so many calls."""
+    """Print a line every few thousand calls."""
 
     def __init__(self) -> None:
         self._next_line = _ROWS_PER_LINE

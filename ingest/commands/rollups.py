@@ -1,4 +1,4 @@
-"""`treering rollups`: compare the rollups with the raw calls, and compute them anew."""
+"""`treering rollups`: verify the rollups against the raw calls, and rebuild them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def rebuild(
     from_day: Annotated[str, typer.Option("--from", help="First UTC day.")],
     to_day: Annotated[str, typer.Option("--to", help="End day, UTC (exclusive).")],
 ) -> None:
-    """Compute the rollups of whole UTC days anew from the raw calls.
+    """Rebuild the rollups of whole UTC days from the raw calls.
 
     A day whose raw calls are archived stays as it is. Increments wait while a day is computed; pages go on.
     """

@@ -70,7 +70,7 @@ def worker(*, home: HomeOption = None) -> None:
 
 
 def _archive_job(database: Database, settings: Settings) -> Callable[[], bool] | None:
-    """The daily job; None, with a line that says why, where rows stay for ever."""
+    """The daily job; None, with a line that says why, where rows are kept indefinitely."""
     if find_spec("pyarrow") is None or find_spec("fsspec") is None:
         logger.warning("nothing is archived and raw rows are kept: pip install 'treering[archive]'")
         return None

@@ -259,7 +259,7 @@ def _call(
     if is_error:
         event |= _failure(rng, is_burst=is_error_burst(created_at))
     elif is_cancelled:
-        # Nobody waited for the chunk that carries the usage: it was counted here.
+        # The usage chunk was not awaited, so the tokens were counted here.
         event |= {"status": "cancelled", "finish_reason": None, "usage_source": "tokenizer", "cached_tokens": 0}
     elif model is SELF_HOSTED and rng.random() < 0.3:
         event["usage_source"] = "heuristic"

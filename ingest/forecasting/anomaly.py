@@ -43,17 +43,17 @@ class Sensitivity:
 
     Attributes:
         point_quantile: The band of a single point holds this share of what was seen above the usual (and below it).
-        point_margin: A single point is unusual beyond so many widths of its band; infinite: points are not looked at.
+        point_margin: A single point is unusual beyond this many widths of its band; infinite ignores single points.
         lasting_quantile: The same for the mean of the last hours.
         lasting_margin: The same for the mean of the last hours; infinite: it is not looked at.
         lasting_s: How many seconds count as the last hours.
-        floor: A band is at least this share of the usual wide, so that a constant may tremble.
+        floor: A band is at least this share of the usual, so that jitter around a constant is not flagged.
         memory_s: How many seconds are remembered for the spread and for what is usual lately.
         learning_s: No verdict before the series is so old, in seconds.
         proof_s: A season must have predicted for so long, in seconds, before it is believed.
         advantage: ... and its mean error must be at most this share of the plain median's.
-        cycles: An hour of the day or of the week must have been seen so many times before it predicts.
-        settled: A day of which at least this share was unusual is no outlier but a new level: it is learned.
+        cycles: How often an hour of the day or week must have been seen before it predicts.
+        settled: A day with at least this share of unusual hours is a new level, not an outlier: it is learned.
     """
 
     point_quantile: float = 0.999

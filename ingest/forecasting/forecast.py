@@ -1,6 +1,6 @@
 """Says what the month will have cost at its end, and how sure that is.
 
-What was spent so far is known. Each day that is left is expected to cost the level of late times what its weekday
+What was spent so far is known. Each remaining day is expected to cost the recent level times what its weekday
 usually costs, plus the share of rare costly days; half of the recent trend is carried on. The interval comes from the
 history itself: the same forecast is made as of many earlier days for as many days ahead, and its errors, with
 Student's allowance for how few of them are independent, are the width. How the numbers below were chosen:

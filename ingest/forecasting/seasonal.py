@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SeasonName = Literal["hour_of_day", "hour_of_week"]
 
-# A quiet hour is taken for at least this share of the usual level, so that one call at night is no sensation.
+# A quiet hour counts as at least this share of the usual level, so that a single call at night is not flagged.
 _QUIETEST = 0.05
 
 
@@ -41,7 +41,7 @@ class Memory:
         return self._room[: self._count]
 
     def add(self, value: float) -> None:
-        """Remember a number and forget the oldest where there is no room."""
+        """Remember a number; forget the oldest when full."""
         self._room[self._next] = value
         self._next = (self._next + 1) % len(self._room)
         self._count = min(self._count + 1, len(self._room))
@@ -97,7 +97,7 @@ class SeasonalMedian:
         self._values.setdefault(slot, deque(maxlen=self._most)).append(value)
 
     def scale(self, ratio: float) -> None:
-        """Expect so many times as much at every hour from now on."""
+        """Scale what is expected at every hour from now on."""
         for slot, values in self._values.items():
             self._values[slot] = deque((ratio * value for value in values), self._most)
 

@@ -54,8 +54,8 @@ class EmbeddedPostgres:
     """The embedded server, owned by the one process that started it. A context manager: starts and stops it.
 
     Starting makes the data folder where there is none, applies the migrations and writes the address for everybody
-    else (as the role `authenticator`) to `database.uri` in the home folder, readable by this account alone. Nobody gets
-    in without a password, from this machine neither.
+    else (as the role `authenticator`) to `database.uri` in the home folder, readable by this account alone. A password
+    is always required, even on this machine.
 
     Args:
         home: Folder of the data, the address and the passwords (`TREERING_HOME`).

@@ -21,7 +21,7 @@ _TAIL_LINES = 12
 
 
 class ChildEndedError(TreeringError):
-    """A child process ended although nobody asked it to."""
+    """A child process ended without being asked to."""
 
 
 @dataclass(slots=True)

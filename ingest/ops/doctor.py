@@ -109,7 +109,7 @@ def _examine_fallback(settings: Settings) -> Finding:
 
 
 def _open_doors(settings: Settings) -> Iterator[tuple[str, Database, Database | None]]:
-    """Each door that is set, as the service and as nobody."""
+    """Check each configured door, as the service and as an anonymous caller."""
     uri = settings.supabase_db_url.get_secret_value() if settings.supabase_db_url is not None else None
     if uri is not None:
         yield "Postgres door", PostgresDatabase(uri), PostgresDatabase(uri, role="anon")

@@ -46,7 +46,7 @@ class _Limits:
         return Level.WARNING if age > self.warning else Level.OK
 
 
-# The worker reports every 5 s and the lease ends after 15 s.
+# The worker reports every second and its lease ends after 5 s.
 WORKER_LIMITS = _Limits(timedelta(seconds=30), timedelta(minutes=2))
 # Rows are rolled up every second; a backlog of a million takes some minutes.
 BACKLOG_LIMITS = _Limits(timedelta(minutes=1), timedelta(minutes=15))

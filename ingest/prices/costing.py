@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ingest.notices import Notices
     from ingest.record.event import Event
 
-# Whoever runs a model owes nobody a list price: another's would be absurd, so without a row the cost stays unknown.
+# A self-hosted model has no list price, and another provider's would be wrong: without a row the cost stays unknown.
 SELF_HOSTED_PROVIDERS = frozenset({"self-hosted", "ollama", "vllm"})
 
 _EXACT = Context(prec=60, traps=[Inexact])  # the thread's own context would round at 28 digits

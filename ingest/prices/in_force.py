@@ -28,7 +28,7 @@ RETRY_INTERVAL_S = 30.0
 class Prices:
     """Keeps a price book with the customer's rows.
 
-    Refreshed by whoever has a database at hand and time (the flusher's thread, a command), never by a request.
+    Refreshed in the background (flusher thread, commands), never on the request path.
 
     Args:
         notices: Where trouble is reported.

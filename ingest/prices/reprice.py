@@ -153,7 +153,7 @@ class Repricer:
         database: Opened as service_role.
         settings: Fallback model, deployments and region, as for recording.
         notices: Where models without a price are reported.
-        sleep: Waits so many seconds before a failed call is tried again.
+        sleep: Waits this many seconds before a failed call is retried.
 
     Raises:
         DatabaseError: The customer's prices cannot be read.

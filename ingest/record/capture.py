@@ -64,8 +64,8 @@ def record_usage(
 ) -> uuid.UUID:
     """Record one call of a model; it is on disk when this returns, and in the database soon.
 
-    Nothing raises for data or network trouble: what cannot be right is put right and named in
-    `metadata.treering_flags`, and the log has a line per kind of trouble and window.
+    Nothing raises for data or network trouble: invalid values are corrected or dropped, and listed in
+    `metadata.treering_flags`, and each kind of trouble is logged once per time window.
 
     Args:
         user_id: Who asked; None becomes "anonymous". As every text here, at most 200 characters are kept.

@@ -1,7 +1,7 @@
 """Which process a part of the journal belongs to.
 
-Each recorder owns one folder below the journal's, held by a lock on a file in it. The kernel lets go of the lock when
-the process ends, however it ends; whoever gets the lock of a folder then owns what is left in it.
+Each recorder owns one folder below the journal's, held by a lock on a file in it. The kernel releases the lock when
+the process ends, however it ends; the next process to lock a folder owns what is left in it.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ MAX_METADATA_DEPTH = 8
 MAX_TOKENS = 10**12
 MAX_ATTEMPT = 1000
 _MAX_MONEY = 10**9
-_SMALLEST_MONEY_EXPONENT = -30  # below that it is nobody's money and a long text
+_SMALLEST_MONEY_EXPONENT = -30  # smaller values are not money, only long text
 _MAX_DURATION_MS = 1e9
 _MAX_WEIGHT = 1e6
 _MAX_DIGITS = 20
@@ -113,7 +113,7 @@ def clean_status(value: object, name: str, flags: list[str]) -> str | None:
 
 
 def clean_usage_source(value: object, name: str, flags: list[str]) -> str | None:
-    """Keep reported, tokenizer or heuristic; anything else is no report."""
+    """Keep reported, tokenizer or heuristic; anything else is dropped."""
     return _choice(value, name, flags, ("reported", "tokenizer", "heuristic")) or "heuristic"
 
 

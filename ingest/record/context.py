@@ -26,7 +26,7 @@ class usage_context:  # noqa: N801 -- it is called as a function is
         **fields: Arguments of `record_usage`.
 
     Raises:
-        TypeError: A field is no argument of `record_usage`.
+        TypeError: A field is not an argument of `record_usage`.
     """
 
     def __init__(self, **fields: Any) -> None:

@@ -64,7 +64,7 @@ class Delivery:
         price: Adds the cost to a usage event.
         dead_letters: Where finally refused events go.
         notices: Where trouble is reported.
-        refresh: Looks after the prices, before a batch is priced.
+        refresh: Refreshes the prices if due, before a batch is priced.
     """
 
     def __init__(

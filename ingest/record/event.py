@@ -1,6 +1,6 @@
 """Turns what a caller passed into an event that the database takes, whatever was passed.
 
-Nothing is refused: what cannot be right is put right, and `metadata.treering_flags` says so, one `field:what` each.
+Nothing is refused: invalid values are corrected or dropped, and listed in `metadata.treering_flags` as `field:what`.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, s
     """Settle what a caller passed as `event_id` and `created_at`, at least one of which is not None.
 
     Returns:
-        The id, the time in UTC as text, and what was wrong; None where both must be made anew.
+        The id, the time in UTC as text, and what was wrong; None where both must be created.
     """
     flags: list[str] = []
     made_at = _read_time(created_at, flags)

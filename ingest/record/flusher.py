@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAINTENANCE_INTERVAL_S = 30.0
 FIRST_BACKOFF_S = 0.25
-# A database that is back should be noticed soon: a call of each process every few seconds is no burden to it.
+# A database that is back should be noticed soon: one call per process every few seconds does not burden it.
 MAX_BACKOFF_S = 5.0
 # Most batches of one look into the journal; between looks there is time for its maintenance.
 BATCHES_PER_READ = 8
@@ -46,7 +46,7 @@ class Backoff:
         return longest * self._random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """Begin anew after a success."""
+        """Start over after a success."""
         self.failures = 0
 
 

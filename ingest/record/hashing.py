@@ -1,4 +1,4 @@
-"""Salted hashes of prompts: equal prompts are found, and nobody reads or guesses one."""
+"""Salted hashes of prompts: equal prompts match, and no prompt can be read or guessed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one recorder of a process: started once, stopped at exit, begun anew in a forked child."""
+"""The one recorder of a process: started once, stopped at exit, restarted in a forked child."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Process:
 
 
 def make_from_environment() -> Recorder | None:
-    """Make the recorder that nobody has configured; a wrong setting is logged, and the journal keeps all."""
+    """Create the recorder without `configure`; a wrong setting is logged, and the journal keeps all events."""
     import platformdirs
 
     from ingest.errors import ConfigurationError

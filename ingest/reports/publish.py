@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# No people: what a mailbox keeps, nobody can erase on their demand.
+# No people: what is in a mailbox cannot be erased on their request.
 _DIMENSIONS = {"model": "by_model", "feature": "by_feature"}
 _SAVINGS_HISTORY = timedelta(days=30)
 

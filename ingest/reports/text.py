@@ -35,7 +35,7 @@ _BUTTON = (
     "display:inline-block;padding:8px 16px;border-radius:6px;background:#2e7d4f;color:#ffffff;text-decoration:none"
 )
 
-# A change below a cent is nobody's news.
+# Ignore changes below one cent.
 _SMALLEST_MOVE = Decimal("0.01")
 
 

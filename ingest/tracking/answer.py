@@ -26,7 +26,7 @@ class Answer:
         service_tier: Tier that served it.
         finish_reasons: Why each choice ended.
         texts: What was delivered.
-        has_other_parts: Whether something was delivered that is no text.
+        has_other_parts: Whether anything other than text was delivered.
         error_type: Kind of error that came inside the answer.
         is_complete: Whether the provider said that the answer ended.
         is_cancelled: Whether the provider said that it was cancelled.

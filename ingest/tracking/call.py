@@ -158,7 +158,7 @@ class Call:
             self.finish("error", "stream_ended_early")
 
     def stop_by_caller(self) -> None:
-        """Record that the caller wants no more; what was complete by then is no cancelled call."""
+        """Record that the caller wants no more; a call that was complete by then is not cancelled."""
         self.finish("ok" if self.answer.is_complete else "cancelled")
 
     def fail(self, error: BaseException) -> None:

@@ -44,7 +44,7 @@ class Job:
         said: What the product said.
         prompt: The prompt as JSON.
         texts: What was delivered.
-        has_other_parts: Whether something that is no text was delivered too.
+        has_other_parts: Whether anything other than text was delivered too.
         reported: What the provider reported, without prompt and completion.
     """
 
@@ -57,7 +57,7 @@ class Job:
 
 
 class Counter:
-    """The thread, its queue and the vocabularies. Made anew in a forked child."""
+    """The thread, its queue and the vocabularies. Recreated in a forked child."""
 
     def __init__(self, load: Callable[[str], Encoding] | None = None) -> None:
         self._load = load or load_encoding
@@ -132,7 +132,7 @@ class Counter:
             self._tried_at[name] = time.monotonic()
             loader = threading.Thread(target=self._fetch, args=(name,), name="treering-vocabulary", daemon=True)
             loader.start()
-            loader.join(_LOAD_TIMEOUT_S)  # a download may hang for ever
+            loader.join(_LOAD_TIMEOUT_S)  # a download may hang forever
             found = self._encodings.get(name)
         return found
 

@@ -19,7 +19,7 @@ _MAX_KEPT_BYTES = 64 * 1024 * 1024
 
 
 def watch_response(response: Any, call: Call) -> None:
-    """Watch the body of an HTTP response that nobody has read yet, however it will be read."""
+    """Watch the body of an unread HTTP response, however it will be read."""
     body = _Body(call, is_events="event-stream" in response.headers.get("content-type", ""))
     watch_close(response, call)
     abandoned.watch(response, call)
@@ -86,7 +86,7 @@ class _Body:
             return
         try:
             self._call.answer.add_whole(json.loads(bytes(self._kept)))
-        except Exception as error:  # noqa: BLE001 -- a fault of ours, or a body that is no JSON
+        except Exception as error:  # noqa: BLE001 -- a fault of ours, or a body that is not JSON
             report(error)
         self._call.finish()
 

@@ -30,7 +30,7 @@ def stream_sse(stream: Any, **fields: Any) -> Any:
         An iterator of frames, async where the stream is: `str`, or `bytes` where the stream is of `bytes`.
 
     Raises:
-        TypeError: A field is no argument of `record_usage`.
+        TypeError: A field is not an argument of `record_usage`.
     """
     check_fields(fields)
     from ingest.tracking import abandoned
@@ -53,7 +53,7 @@ def track_stream(stream: Any, **fields: Any) -> Any:
         What the stream was, to be used in its place.
 
     Raises:
-        TypeError: A field is no argument of `record_usage`.
+        TypeError: A field is not an argument of `record_usage`.
     """
     check_fields(fields)
     if not capture.is_on():
@@ -104,7 +104,7 @@ def _frames(stream: Any, call: Call) -> Iterator[Any]:
     from ingest.tracking.streams import call_of
 
     is_fresh = _is_fresh(stream)
-    call.is_inside = True  # the library closes its response at the end of the body, which is no cancellation
+    call.is_inside = True  # the library closes its response at the end of the body, which is not a cancellation
     relay = _Relay(call, is_seen=not is_fresh and call_of(stream) is not None)
     source = stream._iter_events() if is_fresh else stream  # noqa: SLF001 -- before parsing, as the provider wrote it
     try:
@@ -126,7 +126,7 @@ async def _frames_async(stream: Any, call: Call) -> AsyncIterator[Any]:
     from ingest.tracking.streams import call_of
 
     is_fresh = _is_fresh(stream)
-    call.is_inside = True  # the library closes its response at the end of the body, which is no cancellation
+    call.is_inside = True  # the library closes its response at the end of the body, which is not a cancellation
     relay = _Relay(call, is_seen=not is_fresh and call_of(stream) is not None)
     source = stream._iter_events() if is_fresh else stream  # noqa: SLF001 -- as above
     try:

@@ -324,7 +324,7 @@ class Worker:
 
 
 def default_name() -> str:
-    """A name for this worker: host, process and some random letters, so that a recycled process id is no twin."""
+    """A name for this worker: host, process and some random letters, so that a recycled process id does not collide."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
@@ -343,7 +343,7 @@ def standard_lanes(
     Args:
         database: Opened as service_role.
         deliver: Sends notifications that wait; True when more may be waiting.
-        reconcile: Reads the provider's costs; None where there is no key for them.
+        reconcile: Reads the provider's costs; None without a key for them.
         update_prices: Fetches the price catalogue; None where that is switched off.
         archive: Takes months past retention out of the database; None where no archive is set.
         measure: Computes the metrics of rules that the database cannot: anomalies and forecasts.
