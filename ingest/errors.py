@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""Every error that Treering raises on purpose, as one tree.
 
 * TreeringError
     - ArchiveError
@@ -32,7 +32,7 @@ class ConfigurationError(TreeringError):
 
 
 class ProviderError(TreeringError):
-    """A provider's billing API refused, failed, or answered in a form that is not its own."""
+    """A provider's billing API refused, failed, or returned an unexpected response."""
 
 
 class DatabaseError(TreeringError):
@@ -75,7 +75,7 @@ class DatabaseUnavailableError(DatabaseError):
 
 
 class MigrationError(DatabaseError):
-    """A migration failed; the database stands as it was before that migration."""
+    """A migration failed; the database is as it was before that migration."""
 
 
 class EmbeddedServerError(DatabaseError):

@@ -67,7 +67,7 @@ def _check_timezone(value: str) -> str:
 
 
 def _read_deployments(value: object) -> object:
-    """Read "name=model, name=model" as it stands in the environment."""
+    """Read "name=model, name=model" as written in the environment."""
     if not isinstance(value, str):
         return value
     deployments = {}
@@ -82,7 +82,7 @@ def _read_deployments(value: object) -> object:
 def _check_region(value: str | None) -> str | None:
     if value is None:
         return None
-    from pricing.book import known_regions  # the price book is needed where a region is set alone
+    from pricing.book import known_regions  # the price book is needed only where a region is set
 
     if value not in known_regions():
         raise ValueError(f"must be one of {', '.join(sorted(known_regions()))}")
@@ -216,7 +216,7 @@ def load_settings(**overrides: Any) -> Settings:
     values = {_variable_of(name): value for name, value in overrides.items() if value is not None}
     fallback = _variable_of("fallback_model")
     if fallback not in values and not os.environ.get(fallback, "unset").strip():
-        values[fallback] = ""  # set but empty is a decision, which env_ignore_empty would hide
+        values[fallback] = ""  # set but empty is deliberate; env_ignore_empty would hide it
     try:
         return Settings(**values)
     except ValidationError as error:

@@ -145,7 +145,7 @@ class Suggestion:
 
 
 def suggest(evidence: Evidence, book: PriceBook) -> list[Suggestion]:
-    """Return the suggestions that the evidence supports, the largest saving first. Pure: the clock is the evidence's."""
+    """Return the suggestions that the evidence supports, largest saving first. Pure: the clock is the evidence's."""
     found = [*_cheaper_snapshots(evidence, book), *_missed_caching(evidence, book)]
     worth = [suggestion for suggestion in found if suggestion.saved_per_month >= MIN_SAVED_PER_MONTH]
     return sorted(

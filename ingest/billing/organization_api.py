@@ -1,4 +1,4 @@
-"""Reads what OpenAI says an organization used and owes: its Costs and Usage APIs, by UTC day.
+"""Reads an organization's costs and usage from OpenAI's Costs and Usage APIs, by UTC day.
 
 The `openai` package has these endpoints too, but reads amounts as binary floats; here they stay exact.
 """

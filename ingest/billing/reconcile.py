@@ -28,7 +28,7 @@ class _Document(BaseModel):
 
 
 class Figures(_Document):
-    """Bill and record of one span. None is unknown; a drift above zero means that the bill has more."""
+    """Bill and record of one span. None is unknown; a positive drift means that the bill is higher."""
 
     billed_cost: Decimal | None = None
     recorded_cost: Decimal | None = None
@@ -54,7 +54,7 @@ class Day(Figures):
 
 
 class Explanation(_Document):
-    """Something that could explain a part of the drift; `amount` is that part in US dollars where it can be told."""
+    """A possible cause of a part of the drift; `amount` is that part in US dollars, where known."""
 
     cause: str
     requests: int | None
@@ -101,7 +101,7 @@ def fetch_costs(database: Database, api: OrganizationApi, from_day: date, to_day
 
 
 def read_reconciliation(database: Database, from_day: date, to_day: date) -> tuple[Reconciliation, JsonValue]:
-    """Read the comparison of [from_day, to_day), UTC, as what it means and as the database said it."""
+    """Read the comparison of [from_day, to_day), UTC, parsed and as the database returned it."""
     document = database.call("get_reconciliation", from_time=_midnight(from_day), to_time=_midnight(to_day))
     return Reconciliation.model_validate(document), document
 

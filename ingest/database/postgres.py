@@ -143,7 +143,7 @@ class PostgresDatabase:
         )
 
     def _probe(self) -> None:
-        # The pool itself would try again in the background until the timeout, and then not tell why.
+        # The pool itself would retry in the background until the timeout, and then not say why.
         try:
             psycopg.connect(self._conninfo, **self._options()).close()
         except psycopg.Error as error:
@@ -188,7 +188,7 @@ def translate(error: psycopg.Error, function: str = "", arguments: Iterable[str]
         arguments: Names of its arguments.
     """
     if error.sqlstate is not None:
-        # With a context the missing function is one that ours calls, which is another failure.
+        # With a context, the missing function is one that our function calls, which is another failure.
         if function and error.sqlstate == "42883" and error.diag.context is None:
             return function_not_found(function, arguments)
         return database_error(describe(error), error.sqlstate)

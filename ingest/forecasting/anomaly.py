@@ -1,4 +1,4 @@
-"""Says which points of a metric are unusual, and why.
+"""Finds the unusual points of a metric, and explains them.
 
 A detector reads a series point by point and judges each by the points before it alone. Three answers to "what is
 usual" compete: lately (the median of the memory), this hour of the day, this hour of the week; a seasonal one is
@@ -39,7 +39,7 @@ _FEWEST_VALUES = 20
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What counts as unusual. One set of numbers serves every series.
+    """What counts as unusual. One set of parameters serves every series.
 
     Attributes:
         point_quantile: The band of a single point holds this share of what was seen above the usual (and below it).
@@ -72,7 +72,7 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a detector says of one point.
+    """A detector's verdict on one point.
 
     Attributes:
         at: Start of the point's step.
@@ -102,7 +102,7 @@ class Verdict:
         return self.state in ("above", "below")
 
     def explain(self, unit: str = "", timezone: tzinfo | None = None) -> str:
-        """Say it in a sentence: how far from the usual, for when, what was expected.
+        """Explain it in a sentence: how far from the usual, for which hour, what was expected.
 
         Args:
             unit: Written after the amounts.
@@ -129,7 +129,7 @@ class Verdict:
 
 
 class Detector:
-    """Judges the points of one series as they come.
+    """Judges the points of one series as they arrive.
 
     Args:
         step_s: Seconds from one point to the next.
@@ -161,7 +161,7 @@ class Detector:
         local = at.astimezone(self._timezone)
         slots = (local.hour, local.weekday() * 24 + local.hour)
         verdicts = [look.judge(at, value, slots, is_ready=is_ready) for look in self._looks]
-        # What a single point shows is easier to check than a mean, so it is told first.
+        # A single point is easier to check than a mean, so it is reported first.
         return next((one for one in verdicts if one.is_unusual), max(verdicts, key=lambda one: one.score))
 
 
@@ -241,7 +241,7 @@ class _Look:
         if len(self._values) >= _FEWEST_VALUES:
             median = quantile(self._values.values, 0.5)
             band = self._band(median, slots)
-            # Of a side on which nothing ever lay there is nothing to say.
+            # A side on which no value ever lay is not judged.
             width = (
                 band.above if mean > band.usual else band.below if mean < band.usual else max(band.below, band.above)
             )
@@ -293,7 +293,7 @@ class _Look:
             self._settle()
 
     def _settle(self) -> None:
-        """Take the last day for the new level: start the memory with it and move the seasons there."""
+        """Take the last day as the new level: restart the memory with it and scale the seasons to it."""
         values = [one.value for one in self._day]
         expected = math.fsum(one.value if one.usual is None else one.usual for one in self._day)
         self._values.replace(values)
@@ -314,5 +314,5 @@ class _Look:
 
 
 def _digits(amount: float) -> int:
-    """How many decimals show an amount with about three digits."""
+    """How many decimals give an amount about three digits."""
     return 2 if amount == 0 else max(0, min(6, 2 - math.floor(math.log10(abs(amount)))))

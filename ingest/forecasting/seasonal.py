@@ -37,7 +37,7 @@ class Memory:
 
     @property
     def values(self) -> npt.NDArray[np.float64]:
-        """What is remembered, in no order."""
+        """The remembered numbers, unordered."""
         return self._room[: self._count]
 
     def add(self, value: float) -> None:
@@ -48,7 +48,7 @@ class Memory:
         self.least = min(self.least, value)
 
     def replace(self, values: Sequence[float]) -> None:
-        """Forget everything and remember these instead, the latest as far as there is room."""
+        """Replace everything by these, the latest that fit."""
         self._count = self._next = 0
         for value in values[-len(self._room) :]:
             self.add(value)
@@ -76,12 +76,12 @@ class SeasonalMedian:
         self._values: dict[int, deque[float]] = {}
 
     def predict(self, slot: int) -> float | None:
-        """What is usual for an hour; None while too little is known of it."""
+        """The usual value of an hour; None while there is too little history."""
         values = self._values.get(slot, ())
         return quantile(np.fromiter(values, float), 0.5) if len(values) >= self._fewest else None
 
     def learn(self, value: float, slot: int, median: float) -> None:
-        """Remember a value and how far the prediction for it was off.
+        """Remember a value and the error of its prediction.
 
         Args:
             value: The value that came.
@@ -102,7 +102,7 @@ class SeasonalMedian:
             self._values[slot] = deque((ratio * value for value in values), self._most)
 
     def mean_error(self) -> float | None:
-        """The mean error of the predictions; None while they are too few to count.
+        """The mean error of the predictions; None while there are too few.
 
         Not the median, which says nothing of the busy hours where most hours are quiet.
         """

@@ -1,4 +1,4 @@
-"""Examines a deployment and says what to do about what it finds."""
+"""Checks a deployment and suggests fixes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXPECTED_PARTITIONS = 2 * 3  # two tables: this month and two ahead
 
 
 def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
-    """Look at each part of a deployment, the ones that others rest on first.
+    """Check each part of a deployment, those that others depend on first.
 
     Args:
         settings: The settings to examine.

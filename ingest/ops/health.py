@@ -1,4 +1,4 @@
-"""Judges the pipeline's state, as `get_status` tells it, by written thresholds."""
+"""Judges the pipeline's state, as `get_status` reports it, against fixed thresholds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Level(IntEnum):
-    """How bad it is; also the exit code of `treering status`."""
+    """Severity; also the exit code of `treering status`."""
 
     OK = 0
     WARNING = 1
@@ -148,7 +148,7 @@ def _describe_data(status: Mapping[str, JsonValue], now: datetime) -> Finding:
 
 
 def describe_age(age: timedelta) -> str:
-    """A length of time in its largest unit, as people say it: `42 s`, `7 min`, `3 h`, `12 days`."""
+    """Write a length of time in its largest unit: `42 s`, `7 min`, `3 h`, `12 days`."""
     seconds = max(round(age.total_seconds()), 0)
     for unit, length_s in (("days", 2 * 86_400), ("h", 2 * 3_600), ("min", 2 * 60)):
         if seconds >= length_s:

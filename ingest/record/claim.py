@@ -44,7 +44,7 @@ class Claim:
                 claim = cls._lock(folder)
             except FileNotFoundError:
                 continue
-            except OSError:  # a file system without locks: leave no litter behind at each attempt
+            except OSError:  # a file system without locks: leave nothing behind at each attempt
                 (folder / LOCK_NAME).unlink(missing_ok=True)
                 folder.rmdir()
                 raise
@@ -63,7 +63,7 @@ class Claim:
                     yield claim
 
     def release(self) -> None:
-        """Let go of the folder and remove it where nothing is left in it; safe to repeat."""
+        """Release the folder and remove it if it is empty; safe to repeat."""
         if self._descriptor is None:
             return
         with contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ class Claim:
             if _try_lock(descriptor) and os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return cls(folder, descriptor)
         except FileNotFoundError:
-            pass  # swept away between opening and locking
+            pass  # removed between opening and locking
         except BaseException:
             os.close(descriptor)
             raise

@@ -1,4 +1,4 @@
-"""One value of an event at a time: what the database takes, and a flag where that is not what was passed.
+"""Cleans one value of an event at a time: what the database accepts, and a flag if that differs from what was passed.
 
 Each function takes the value, the field's name and the list of findings (`field:what`) and returns None where nothing
 is left of the value.
@@ -101,7 +101,7 @@ def clean_money(value: object, name: str, flags: list[str]) -> str | None:
 
 
 def clean_truth(value: object, name: str, flags: list[str]) -> bool:
-    """Make true or false of what counts as such in Python."""
+    """Return True or False for what counts as such in Python."""
     if not isinstance(value, bool | int):
         flags.append(f"{name}:not_true_or_false")
     return bool(value)
@@ -118,7 +118,7 @@ def clean_usage_source(value: object, name: str, flags: list[str]) -> str | None
 
 
 def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, JsonValue] | None:
-    """Keep as many entries of an object as 4 KiB take."""
+    """Keep as many entries of an object as fit in 4 KiB."""
     if not isinstance(value, Mapping):
         flags.append(f"{name}:not_an_object")
         return None
@@ -136,7 +136,7 @@ def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, Json
 
 
 def clean_json(value: object, depth: int = 1) -> JsonValue:
-    """Make a value that jsonb takes: no NUL, no NaN, no endless depth, no number of 300 digits."""
+    """Return a value that jsonb accepts: no NUL, no NaN, limited depth, no number of 300 digits."""
     match value:
         case None | bool():
             return value

@@ -1,4 +1,4 @@
-"""Turns what a caller passed into an event that the database takes, whatever was passed.
+"""Turns anything a caller passes into an event that the database accepts.
 
 Nothing is refused: invalid values are corrected or dropped, and listed in `metadata.treering_flags` as `field:what`.
 """
@@ -107,7 +107,7 @@ _PERFORMANCE_DEFAULTS: Event = {
 
 
 def normalise_usage(raw: Raw) -> Event:
-    """Make a usage event: the keys of `record_usage` that have a value, without the cost.
+    """Return a usage event: the keys of `record_usage` that have a value, without the cost.
 
     Args:
         raw: Arguments as they were passed, with `event_id` as text; `created_at` may be missing where the id is a
@@ -124,7 +124,7 @@ def normalise_usage(raw: Raw) -> Event:
 
 
 def normalise_performance(raw: Raw) -> Event:
-    """Make a performance event: the keys of `record_performance` that have a value.
+    """Return a performance event: the keys of `record_performance` that have a value.
 
     Args:
         raw: As for `normalise_usage`.

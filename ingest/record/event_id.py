@@ -1,4 +1,4 @@
-"""Which event it is: its id and its time, the pair by which a repeat is recognised."""
+"""The identity of an event: its id and its time, by which a repeat is recognised."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _NAMESPACE = uuid.UUID("5f1a9a52-2f0c-5a61-9a7e-6d0f3c7b1c44")  # any constant: 
 
 
 def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, str, list[str]] | None:
-    """Settle what a caller passed as `event_id` and `created_at`, at least one of which is not None.
+    """Check a caller's `event_id` and `created_at`, at least one of which is not None.
 
     Returns:
         The id, the time in UTC as text, and what was wrong; None where both must be created.

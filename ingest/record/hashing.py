@@ -30,7 +30,7 @@ def load_salt(home: Path, given: str | None) -> bytes:
         if kept is not None:
             return kept
         home.mkdir(parents=True, exist_ok=True)
-        # Written beside and linked: of two processes that do this at once, both read the same whole file.
+        # Written to another file and linked: two processes that do this at once both read the same complete file.
         beside = path.with_name(f"{_FILE}.{secrets.token_hex(8)}")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

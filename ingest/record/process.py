@@ -65,7 +65,7 @@ class Process:
         return recorder is None or recorder.shutdown(timeout_s, is_patient=is_patient)
 
     def settle(self, timeout_s: float) -> None:
-        """Have everything recorded that is not an event yet."""
+        """Record every call that is not an event yet."""
         for settle in self.sources:
             settle(timeout_s)
 
@@ -77,7 +77,7 @@ class Process:
         if self._has_hooks:
             return
         self._has_hooks = True
-        # A process should not hang at its end because the database is away: the next one delivers.
+        # A process should not hang at exit because the database is unreachable: the next one delivers.
         atexit.register(self._stop_at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
