@@ -28,7 +28,7 @@ def send_test(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a message marked as a test to every channel of a rule, and say what became of it."""
+    """Send a test message to every channel of a rule, and report whether it was delivered."""
     from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
     from ingest.database import open_database
     from ingest.settings import load_settings
@@ -57,7 +57,7 @@ def send_test(
 
 
 def secret_key() -> None:
-    """Print a new key for TREERING_SECRET_KEY, which seals the addresses of channels."""
+    """Print a new key for TREERING_SECRET_KEY, which encrypts channel addresses."""
     from ingest.alerts.sealing import make_key
 
     typer.echo(make_key())

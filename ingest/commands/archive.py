@@ -59,7 +59,7 @@ MonthOption = Annotated[str | None, typer.Option("--month", help="Only this mont
 
 @app.command("run")
 def run() -> None:
-    """Archive now what is past METRICS_RETENTION_DAYS, as the worker does daily; exit code 1 if a month stayed."""
+    """Archive months past METRICS_RETENTION_DAYS, as the worker does daily; exit code 1 if a due month stayed."""
     settings = _settings()
     from ingest.archive.service import run_retention
 
@@ -177,7 +177,7 @@ def forget(
     *,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase a person from the database and the archive; totals stay, nothing leads back to the person."""
+    """Erase a person from the database and the archive; totals stay, and nothing identifies the person."""
     settings = _settings()
     from ingest.archive.forget import forget_user
     from ingest.archive.service import archive_url, open_storage

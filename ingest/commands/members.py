@@ -39,7 +39,7 @@ def add(
         Role, typer.Option(help="member sees own calls, analyst sees all, ops also changes rules, prices and members.")
     ],
 ) -> None:
-    """Give a person a role, or change it."""
+    """Give a person a role, or change their role."""
     with _database() as database:
         database.call("add_member", user_id=user_id, role=role.value)
     typer.echo(f"{user_id} is {role.value} now")
@@ -47,7 +47,7 @@ def add(
 
 @app.command("remove")
 def remove(user_id: UserArgument) -> None:
-    """Take a person's role away; such a person sees their own calls only."""
+    """Remove a person's role; they then see only their own calls."""
     with _database() as database:
         removed = database.call("remove_member", user_id=user_id)
     if not removed:

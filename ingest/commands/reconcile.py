@@ -52,7 +52,7 @@ def reconcile(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare what OpenAI billed with what was recorded, day by day.
+    """Compare OpenAI's bill with the recorded costs, day by day.
 
     The exit code is 0 when they agree, 1 when something could not be read or compared, and 2 when they differ by more
     than TREERING_DRIFT_THRESHOLD.

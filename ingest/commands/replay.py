@@ -55,7 +55,7 @@ def replay(
     ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Load a recorded trace through record_usage; the same replay again stores nothing new."""
+    """Load a recorded trace through record_usage; repeating a replay stores nothing new."""
     from rich.console import Console
 
     from ingest.database import open_database

@@ -32,7 +32,7 @@ def report(
     send: Annotated[bool, typer.Option("--send", help="Send it now to the channels chosen in Settings.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Show the latest report as it would be sent, or send it now; the scheduled one still leaves at its hour."""
+    """Show the latest report as it would be sent, or send it now; the scheduled report is still sent."""
     from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
     from ingest.database import open_database
     from ingest.reports.publish import Period, find_savings, make_message, preview_page, read_figures

@@ -34,7 +34,7 @@ def reprice(
     ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Price recorded calls again with the prices of their day, show the difference per model, and correct it."""
+    """Recalculate the cost of recorded calls at the prices of their day, and show or apply the difference per model."""
     from ingest.database import open_database
     from ingest.errors import ConfigurationError
     from ingest.notices import Notices

@@ -32,7 +32,7 @@ def verify(
     to_day: Annotated[str | None, typer.Option("--to", help="End day, UTC (exclusive). [default: tomorrow]")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare requests, tokens, cost and percentiles' weights of every level with the raw calls, by UTC day.
+    """Compare requests, tokens, cost and histogram weights of every level with the raw calls, by UTC day.
 
     The exit code is 1 where they differ.
     """

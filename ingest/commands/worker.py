@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def worker(*, home: HomeOption = None) -> None:
-    """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive; several may run, one of them leads."""
+    """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive. Of several workers one leads."""
     import ingest
     from ingest.alerts.outbox import MAX_COUNT, ChannelNotifier, deliver_notifications
     from ingest.billing.reconcile import daily_reconciliation

@@ -25,7 +25,7 @@ _SHIFTS_FILE = "replays.json"
 
 
 class ReplayError(TreeringError):
-    """The calls could not all be brought into the database."""
+    """Not all calls could be delivered to the database."""
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ def replay_calls(
     on_progress: Callable[[ReplayTotals], None] = lambda _: None,
     on_bad_line: Callable[[BadLine], None] = lambda _: None,
 ) -> ReplayTotals:
-    """Hand the calls over and wait until the database has committed them all.
+    """Submit the calls and wait until the database has committed all of them.
 
     Args:
         lines: What `Trace.calls` reads.
@@ -101,7 +101,7 @@ def replay_calls(
 
 
 def shift_to_now(trace: Trace, home: Path, *, now: datetime) -> tuple[timedelta, bool]:
-    """How far to move a trace's calls so that the last one happens now.
+    """Compute the shift that makes a trace's last call happen now.
 
     The shift is remembered in `TREERING_HOME` under the content of the file, so that a repeat within `SHIFT_KEPT_FOR`
     (after an interruption, say) makes the same calls of it again, which the database then knows.

@@ -42,7 +42,7 @@ Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
 class TraceError(TreeringError):
-    """A trace cannot be read at all: no such file, not the format it was called, or damaged."""
+    """A trace cannot be read at all: the file is missing, damaged, or in another format."""
 
 
 class RecordedCall(BaseModel):

@@ -141,7 +141,7 @@ def _complete_days(spend: Mapping[date, float], first: date, today: date) -> Day
 
 
 def _weekday_factors(history: Days) -> Days:
-    # Weekdays are counted from the day after the history; medians, so that one costly day does not make a costly weekday.
+    # Weekdays are counted from the day after the history; medians, so one costly day does not make a costly weekday.
     position = (np.arange(len(history)) - len(history)) % 7
     typical = float(np.median(history[-28:]))
     if typical <= 1e-9 * float(history.max()):  # almost nothing on most days: weekdays mean nothing

@@ -137,7 +137,7 @@ def _fill_with_demo(
 
 
 def _roll_up_everything(database: Database, should_stop: Callable[[], bool]) -> bool:
-    """Bring what was just loaded to the pages now, not in five minutes."""
+    """Show what was just loaded on the pages now, not in five minutes."""
     deadline = time.monotonic() + _ROLL_UP_TIMEOUT_S
     while not should_stop() and time.monotonic() < deadline:
         result = database.call("roll_up")

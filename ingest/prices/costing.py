@@ -1,4 +1,4 @@
-"""What an event cost and where that figure comes from."""
+"""What an event cost, and the source of that cost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Costing:
         self._book = book
 
     def apply(self, event: Event) -> None:
-        """Charge one usage event: what its provider said, else its price, else the fallback's, else nothing."""
+        """Charge one usage event: the provider's cost, else its price, else the fallback's price, else nothing."""
         if "provider_cost" in event:
             event["estimated_cost"] = event["provider_cost"]
             event["cost_source"] = "provider"

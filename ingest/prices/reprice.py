@@ -1,4 +1,4 @@
-"""Prices calls again: with today's knowledge of the prices of their day.
+"""Reprices recorded calls with what is known today about the prices of their day.
 
 Rows are read by pages, priced here with exact decimals, and the differences applied page by page, each in one short
 transaction that moves the rollups with the rows. A run that was cut off goes on where it ended; a run repeated changes
@@ -41,12 +41,12 @@ _COST_KEYS = ("estimated_cost", "cost_source", "price_id")
 
 
 class RepriceError(TreeringError):
-    """Calls could not be priced again; what was applied stays applied and counted, and the same command goes on."""
+    """Repricing stopped; applied corrections stay applied and counted, and the same command resumes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which calls are priced again.
+    """Which calls are repriced.
 
     Attributes:
         from_time: Beginning, included.
@@ -76,7 +76,7 @@ class Selection:
 
 @dataclass(slots=True)
 class ModelTotals:
-    """What pricing again means for one model.
+    """What repricing changes for one model.
 
     Attributes:
         rows: Calls read.
@@ -147,7 +147,7 @@ _Change = dict[str, "JsonValue"]
 
 
 class Repricer:
-    """Prices the calls of a selection again.
+    """Reprices the calls of a selection.
 
     Args:
         database: Opened as service_role.
@@ -176,7 +176,7 @@ class Repricer:
     def preview(
         self, selection: Selection, on_progress: Callable[[RepriceTotals], None] = lambda _: None
     ) -> RepriceTotals:
-        """Tell what `apply` would change; changes nothing."""
+        """Return what `apply` would change; changes nothing."""
         totals = RepriceTotals()
         for rows, _ in self._pages(selection, None):
             for row in rows:

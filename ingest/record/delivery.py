@@ -127,7 +127,7 @@ class Delivery:
             self.tally.stored += result if isinstance(result, int) else 0
 
     def _is_final(self, error: Exception, batch: Batch) -> bool:
-        """Whether the events are to blame: a missing right or function is fixed by an operator, and then all are stored."""
+        """Whether the events are to blame: a missing right or function is fixed by people, and then all pass."""
         if isinstance(error, DatabaseError):
             return not error.retryable and not isinstance(error, PermissionDeniedError | FunctionNotFoundError)
         batch.unexpected += 1

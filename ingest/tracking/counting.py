@@ -148,7 +148,7 @@ def count(job: Job, encoding: Encoding | None) -> dict[str, Any]:
     is_exact = encoding is not None and not has_other_parts and not job.has_other_parts
     counted: dict[str, Any] = {**(job.reported or {}), "usage_source": "tokenizer" if is_exact else "heuristic"}
     total = counted.get("total_tokens")
-    if total is not None:  # the provider told the sum alone
+    if total is not None:  # the provider reported only the total
         if job.fields["operation"] == "embeddings":
             return {**counted, "prompt_tokens": total, "completion_tokens": 0, "usage_source": "reported"}
         completion = min(completion, total)
@@ -242,7 +242,7 @@ def submit(job: Job) -> None:
 
 
 def wake() -> None:
-    """Have streams looked for that were left."""
+    """Look for abandoned streams."""
     _counter.submit(None)
 
 

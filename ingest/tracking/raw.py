@@ -68,7 +68,7 @@ class _Body:
         self._kept = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece; yields what the caller shall see."""
+        """Take a piece; yields what the caller should see."""
         if self._frames is not None:
             yield from self._frames.feed(piece)
             return
@@ -91,7 +91,7 @@ class _Body:
         self._call.finish()
 
     def stop(self, error: BaseException) -> None:
-        """Record that reading ended before its time."""
+        """Record that reading ended early."""
         if isinstance(error, GeneratorExit) or not isinstance(error, Exception):
             self._call.stop_by_caller()
         else:

@@ -1,4 +1,4 @@
-"""What is kept of a request: hashes, limits, and the prompt as JSON until its tokens are counted or reported."""
+"""What is kept of a request: hashes, limits, and the prompt as JSON until its tokens are known."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LEADING_ROLES = ("system", "developer")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request as far as it matters here.
+    """The parts of a request that matter here.
 
     Attributes:
         model: Model that was asked for.

@@ -1,4 +1,4 @@
-"""Streams of models as server-sent events for a browser, and streams that somebody else opened."""
+"""Model streams as server-sent events for a browser, and streams that other code opened."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def stream_sse(stream: Any, **fields: Any) -> Any:
-    """Send a stream of a model on as server-sent events and record it.
+    """Forward a model stream as server-sent events and record it.
 
     The frames are those of the provider, byte for byte, `[DONE]` included; the one that carries usage alone is recorded
     and not sent on. A stream of `track` is recorded once, not twice.

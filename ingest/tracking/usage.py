@@ -1,4 +1,4 @@
-"""Token counts and charges out of what providers report, whatever they call it and wherever they put it."""
+"""Reads token counts and charges from the different forms in which providers report them."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ _DAY_S = 24 * 60 * 60
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something the worker does again and again.
+    """Something the worker does periodically.
 
     Attributes:
         name: Name in logs and in the heartbeat.
@@ -121,7 +121,7 @@ class JobCounts:
             self._last_error = f"{job}: {error}"[:300]
 
     def as_json(self) -> dict[str, JsonValue]:
-        """What the heartbeat says of them."""
+        """The counts as the heartbeat reports them."""
         with self._lock:
             return {
                 "runs": dict(self._runs),
@@ -169,7 +169,7 @@ class Lane:
         return [job.name for job in self._jobs]
 
     def run(self) -> None:
-        """Run jobs until told to stop; the job at work is finished first."""
+        """Run jobs until told to stop; the running job finishes first."""
         while not self._stop.is_set():
             self._stop.wait(self.run_due())
 
@@ -266,7 +266,7 @@ class Worker:
         ]
 
     def run(self) -> None:
-        """Work until `stop_requested` is set; then finish the jobs at work and release the lease."""
+        """Work until `stop_requested` is set; then finish the running jobs and release the lease."""
         self.beat()
         threads = [
             threading.Thread(target=lane.run, name=f"treering-{'-'.join(lane.names)}", daemon=True)

@@ -1,4 +1,4 @@
-"""`treering rollups` tells where rollups and raw calls differ, and computes days anew."""
+"""`treering rollups` shows where rollups and raw calls differ, and rebuilds days."""
 
 from __future__ import annotations
 

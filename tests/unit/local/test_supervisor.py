@@ -17,7 +17,7 @@ from ingest.signals import stop_on_signals
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Tells through a named pipe that it runs, so that nobody has to guess how long that takes.
+# Reports through a named pipe that it runs, so that the test need not guess how long that takes.
 READY = "f = open(sys.argv[1], 'w'); f.write('ready'); f.close(); "
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A process that nobody has configured, and nothing left running afterwards."""
+    """A process without configuration; nothing is left running afterwards."""
     for name in list(os.environ):
         if name.startswith(("SUPABASE_", "TREERING_", "ENABLE_OBSERVABILITY")):
             monkeypatch.delenv(name)
