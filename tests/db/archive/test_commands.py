@@ -42,7 +42,7 @@ def test_months_are_archived_listed_verified_queried_restored_and_forgotten(
     assert "123456789.00175000000000000000000100012345" in run_cli("archive", "list", env=env).stdout
     listed = json.loads(run_cli("archive", "list", "--json", env=env).stdout)
     assert [(one["kind"], one["rows"]) for one in listed] == [("usage", 5), ("performance", 2)]
-    assert "5 rows, all right" in run_cli("archive", "verify", env=env).stdout
+    assert "5 rows, OK" in run_cli("archive", "verify", env=env).stdout
     span = ("--from", "2026-05-01", "--to", "2026-06-01")
     assert "gpt-4o-mini" in run_cli("archive", "query", *span, "--by", "model", env=env).stdout
     total = json.loads(run_cli("archive", "query", *span, "--json", env=env).stdout)
@@ -65,7 +65,7 @@ def test_mistakes_are_explained(direct: Door, fill: Fill, tmp_path: Path, monkey
     fill(service)
     env = door_environment(direct, tmp_path)
     assert "TREERING_ARCHIVE_URL" in run_cli("archive", "list", env=env).stderr
-    assert "none was looked at" in run_cli("forget", "user_x", "--yes", env=env).stdout
+    assert "no archive was searched" in run_cli("forget", "user_x", "--yes", env=env).stdout
     env["TREERING_ARCHIVE_URL"] = str(tmp_path / "archive")
     assert "2026-05 is not archived" in run_cli("archive", "restore", "2026-05", env=env).stderr
     assert "not a month" in run_cli("archive", "restore", "May", env=env).stderr

@@ -42,7 +42,7 @@ def lead(door: Door, worker: str = "w") -> None:
 
 def test_members_come_and_go(door: Door, tmp_path: Path) -> None:
     env = door_environment(door, tmp_path)
-    assert "nobody yet" in run_cli("members", "list", env=env).stdout
+    assert "no members yet" in run_cli("members", "list", env=env).stdout
     assert run_cli("members", "add", "anna", "--role", "analyst", env=env).exit_code == 0
     assert run_cli("members", "add", "anna", "--role", "ops", env=env).exit_code == 0
     assert run_cli("members", "add", "otto", "--role", "ops", env=env).exit_code == 0

@@ -106,7 +106,7 @@ def test_a_child_that_dies_is_reported_and_ends_the_rest(home: Path) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         (worker,) = (child for child in children if "worker" in child.cmdline())
         worker.kill()
-        assert "the worker stopped unexpectedly (signal 9)" in read_until(process, "ended by itself")
+        assert "the worker stopped unexpectedly (signal 9)" in read_until(process, "stopped unexpectedly")
         assert process.wait(60) == 1
         assert not any(child.is_running() for child in children)
 
@@ -117,7 +117,7 @@ def test_a_database_that_dies_is_reported_and_ends_the_rest(home: Path) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         server = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
         server.send_signal(signal.SIGINT)  # its own "fast" stop
-        assert "the database stopped unexpectedly" in read_until(process, "ended by itself")
+        assert "the database stopped unexpectedly" in read_until(process, "stopped unexpectedly")
         assert process.wait(60) == 1
         assert not any(child.is_running() for child in children)
 
