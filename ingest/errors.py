@@ -2,21 +2,54 @@
 
 * TreeringError
     - ArchiveError
+    - CatalogueError
+    - ChildEndedError
     - ConfigurationError
+    - ForbiddenTargetError
     - ProviderError
+    - ReplayError
+    - RepriceError
+    - TraceError
+    - UpError
     - DatabaseError
         · PermissionDeniedError
         · InvalidArgumentError
         · FunctionNotFoundError
         · DatabaseUnavailableError
+        · UnexpectedResponseError
         · MigrationError
         · EmbeddedServerError
+
+An argument of a wrong type or value raises Python's own `TypeError` or `ValueError`. `pricing` has a tree of its own,
+`pricing.PricingError`.
 
 The same failure raises the same class with the same SQLSTATE and the same message, whether the database was reached
 through Supabase's API or directly.
 """
 
 from __future__ import annotations
+
+__all__ = [
+    "ArchiveError",
+    "CatalogueError",
+    "ChildEndedError",
+    "ConfigurationError",
+    "DatabaseError",
+    "DatabaseUnavailableError",
+    "EmbeddedServerError",
+    "ForbiddenTargetError",
+    "FunctionNotFoundError",
+    "InvalidArgumentError",
+    "MigrationError",
+    "PermissionDeniedError",
+    "ProviderError",
+    "ReplayError",
+    "RepriceError",
+    "TraceError",
+    "TreeringError",
+    "UnexpectedResponseError",
+    "UpError",
+]
 
 
 class TreeringError(Exception):
@@ -27,12 +60,40 @@ class ArchiveError(TreeringError):
     """The archive is incomplete, damaged or at odds with the database; nothing was deleted because of it."""
 
 
+class CatalogueError(TreeringError):
+    """The published price catalogue cannot be fetched or is not fit for use; the one in force stays."""
+
+
+class ChildEndedError(TreeringError):
+    """A child process ended without being asked to."""
+
+
 class ConfigurationError(TreeringError):
     """A setting is missing or wrong; the message names its environment variable."""
 
 
+class ForbiddenTargetError(TreeringError):
+    """The name leads to an address that may not be sent to."""
+
+
 class ProviderError(TreeringError):
     """A provider's billing API refused, failed, or returned an unexpected response."""
+
+
+class ReplayError(TreeringError):
+    """The calls of a trace could not all be brought into the database."""
+
+
+class RepriceError(TreeringError):
+    """Repricing stopped; applied corrections stay applied and counted, and the same command resumes."""
+
+
+class TraceError(TreeringError):
+    """A trace cannot be read at all: the file is missing, damaged, or in another format."""
+
+
+class UpError(TreeringError):
+    """`treering up` cannot start or go on; the message says what to do."""
 
 
 class DatabaseError(TreeringError):
@@ -72,6 +133,10 @@ class DatabaseUnavailableError(DatabaseError):
 
     def __init__(self, message: str, *, sqlstate: str | None = None, retryable: bool = True) -> None:
         super().__init__(message, sqlstate=sqlstate, retryable=retryable)
+
+
+class UnexpectedResponseError(DatabaseError):
+    """A function returned an unexpected document: usually app and migrations are of different versions."""
 
 
 class MigrationError(DatabaseError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path  # noqa: TC003 -- pydantic reads the annotation at run time
 from typing import Annotated, Any
@@ -79,10 +80,31 @@ def _read_deployments(value: object) -> object:
     return deployments
 
 
+def _read_providers(value: object) -> object:
+    """Read "host=provider, host=provider" as it stands in the environment; hosts in lower case."""
+    if isinstance(value, str):
+        value = [entry.partition("=") for entry in filter(None, (part.strip() for part in value.split(",")))]
+        value = {host: provider for host, _, provider in value}
+    if not isinstance(value, Mapping):
+        return value
+    named = {str(host).strip().lower(): str(provider).strip().lower() for host, provider in value.items()}
+    if not all(named) or not all(named.values()) or any("/" in host for host in named):
+        raise ValueError("it must be a list of hosts like llm-gw.example.com=openai,10.0.0.5:8080=anthropic")
+    return named
+
+
+def _read_names(value: object) -> object:
+    """Read "name, name" as it stands in the environment; lower case."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, Collection):
+        return value
+    return tuple(name for name in (str(name).strip().lower() for name in names) if name)
+
+
 def _check_region(value: str | None) -> str | None:
     if value is None:
         return None
-    from pricing.book import known_regions  # the price book is needed only where a region is set
+    from pricing.overlay import known_regions  # the price book is needed only where a region is set
 
     if value not in known_regions():
         raise ValueError(f"must be one of {', '.join(sorted(known_regions()))}")
@@ -116,13 +138,17 @@ class Settings(BaseSettings):
         archive_url: Folder or fsspec address of the archive (`TREERING_ARCHIVE_URL`). Without one the embedded
             database archives to its home, and no other database deletes any row.
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
-        fallback_model: Model whose price stands in for an unknown one; None leaves such a cost unknown
-            (`TREERING_FALLBACK_MODEL`, empty for None).
+        fallback_model: Model whose price stands in for an unknown one whose name is of OpenAI's kind; None leaves such
+            a cost unknown (`TREERING_FALLBACK_MODEL`, empty for None).
         secret_key: Key, or several separated by commas, that seals addresses and secrets of channels
             (`TREERING_SECRET_KEY`).
         dashboard_url: Address of the dashboard, for links in messages (`TREERING_DASHBOARD_URL`).
         deployments: Names of the customer's own (Azure deployments, gateway routes) to model names
             (`TREERING_DEPLOYMENTS`, "azure/chat-prod=gpt-4o,…").
+        providers: Who answers at which host of the customer's own (`TREERING_PROVIDERS`,
+            "llm-gw.example.com=openai,10.0.0.5:8080=anthropic").
+        trusted_costs: Hosts and providers whose reported cost is in US dollars and counts instead of the price book,
+            beside OpenRouter, Perplexity and xAI (`TREERING_TRUSTED_COSTS`, separated by commas).
         region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
         update_prices: Whether the worker fetches the published price catalogue (`TREERING_UPDATE_PRICES`).
         hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
@@ -173,6 +199,12 @@ class Settings(BaseSettings):
     # NoDecode: the value is our own short form, not JSON.
     deployments: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_deployments)] = Field(
         default_factory=dict, validation_alias="TREERING_DEPLOYMENTS"
+    )
+    providers: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_providers)] = Field(
+        default_factory=dict, validation_alias="TREERING_PROVIDERS"
+    )
+    trusted_costs: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)] = Field(
+        default=(), validation_alias="TREERING_TRUSTED_COSTS"
     )
     region: Annotated[OptionalText, AfterValidator(_check_region)] = Field(
         default=None, validation_alias="TREERING_REGION"

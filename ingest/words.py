@@ -28,6 +28,11 @@ def format_usd(amount: Decimal | None) -> str:
     return f"{sign}${whole}.{fraction.ljust(2, '0')}"
 
 
+def format_estimate(amount: float) -> str:
+    """Write a sum in US dollars that was estimated in binary arithmetic: as `format_usd`, without its noise."""
+    return format_usd(Decimal(f"{amount:.6g}") if abs(amount) < 1 else Decimal(f"{amount:.2f}"))
+
+
 def format_exact_usd(amount: Decimal | None) -> str:
     """Write a sum in US dollars to its last digit."""
     if amount is None:
@@ -63,6 +68,13 @@ def format_count(count: int | None) -> str:
     return f"{count / 1_000_000_000:,.2f} B"
 
 
+def format_number(number: Decimal | None) -> str:
+    """Write a number in full with thousands separators and at most two decimals."""
+    if number is None:
+        return DASH
+    return f"{round(number, 2).normalize() + 0:,f}"
+
+
 def format_share(part: Decimal | float | None, whole: Decimal | float | None) -> str:
     """Write part of whole in percent: more digits for small shares, a dash where there is no whole."""
     if part is None or not whole:
@@ -72,11 +84,11 @@ def format_share(part: Decimal | float | None, whole: Decimal | float | None) ->
         return "0%"
     if abs(share) < 0.01:
         return "<0.01%"
-    return f"{share:.2f}%" if abs(share) < 1 else f"{share:.1f}%"
+    return f"{share:.2f}%" if abs(share) < 1 else f"{share:,.1f}%"
 
 
 def format_duration(milliseconds: float | None) -> str:
-    """Write a duration in milliseconds below ten seconds, else in seconds or minutes."""
+    """Write a duration in milliseconds below ten seconds, else in seconds, minutes or hours."""
     if milliseconds is None:
         return DASH
     if milliseconds < 10:
@@ -85,7 +97,9 @@ def format_duration(milliseconds: float | None) -> str:
         return f"{milliseconds:,.0f} ms"
     if milliseconds < 120_000:
         return f"{milliseconds / 1000:.1f} s"
-    return f"{milliseconds / 60_000:.1f} min"
+    if milliseconds < 7_200_000:
+        return f"{milliseconds / 60_000:.1f} min"
+    return f"{milliseconds / 3_600_000:,.1f} h"
 
 
 def format_change(now: Decimal | float | None, before: Decimal | float | None) -> str | None:

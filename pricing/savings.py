@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from pricing.errors import PricingError
+from pricing.usage import TokenUsage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -207,14 +208,16 @@ def _average_cost(group: Group, model: str, evidence: Evidence, book: PriceBook)
     try:
         return book.price(
             model,
-            group.prompt_tokens // calls,
-            group.completion_tokens // calls,
+            TokenUsage(
+                group.prompt_tokens // calls,
+                group.completion_tokens // calls,
+                group.cached_tokens // calls,
+                group.cache_write_tokens // calls,
+                reasoning_tokens=group.reasoning_tokens // calls,
+                audio_input_tokens=group.audio_input_tokens // calls,
+                audio_output_tokens=group.audio_output_tokens // calls,
+            ),
             provider=group.provider,
-            cached_input_tokens=group.cached_tokens // calls,
-            cache_write_tokens=group.cache_write_tokens // calls,
-            reasoning_tokens=group.reasoning_tokens // calls,
-            audio_input_tokens=group.audio_input_tokens // calls,
-            audio_output_tokens=group.audio_output_tokens // calls,
             at=evidence.sample_to_time,
         ).total
     except PricingError:

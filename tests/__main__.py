@@ -1,11 +1,13 @@
 """Everything that has to pass before a change is merged: `uv run python -m tests`.
 
 Installs what the tests need and Python does not bring along (PostgREST, the Supabase command line, Postgres 15, a
-browser), then runs all checks and all tests, and ends with a line for each. Arguments go to pytest.
+browser, a C compiler), then runs all checks and all tests, and ends with a line for each. Arguments go to pytest.
+With `--clock WHEN` it runs the tests alone, at another time.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -13,16 +15,46 @@ import sys
 import sysconfig
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.support import toolchain
+from tests.support import clock, toolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).parents[1]
 COVERAGE_PERCENT = 95
 
+# UTC. Far from the days that tests name, the last minute of a month on a Sunday night, of a year and of a leap day, and
+# the last seconds before the clocks change in Berlin and in New York.
+CLOCKS = (
+    "+400d",
+    "2027-01-31 23:59:00",
+    "2027-12-31 23:59:00",
+    "2028-02-29 23:59:00",
+    "2028-03-26 00:59:30",
+    "2028-11-05 05:59:30",
+)
+
 
 def main() -> int:
+    parser = argparse.ArgumentParser(
+        description="All checks and all tests; arguments go to pytest.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--clock",
+        metavar="WHEN",
+        type=clock.check,
+        action="append",
+        help='the tests alone, at "+400d" or "2028-02-29 23:59:00" (UTC)',
+    )
+    options, pytest_arguments = parser.parse_known_args()
     install_tools()
-    results = [(title, run(command)) for title, command in checks(sys.argv[1:]).items()]
+    if options.clock:
+        return 0 if run_at(options.clock, pytest_arguments)[0] else 1
+    results = [(title, run(command)) for title, command in checks(pytest_arguments).items()]
+    if not pytest_arguments and sys.platform == "linux":
+        results.append(("tests at other times (pytest)", run_at(CLOCKS, ["-m", "dated"])))
     print()
     for title, (passed, seconds) in results:
         print(f"{'ok    ' if passed else 'FAILED'}  {title} ({seconds:.0f} s)")
@@ -31,7 +63,6 @@ def main() -> int:
 
 def checks(pytest_arguments: list[str]) -> dict[str, list[str]]:
     """Each check's title and command."""
-    workers = min(os.cpu_count() or 1, 4)
     coverage = ["--cov", f"--cov-fail-under={COVERAGE_PERCENT}", "--cov-report=term:skip-covered"]
     commands = {
         "lint (ruff)": ["ruff", "check", "."],
@@ -40,18 +71,30 @@ def checks(pytest_arguments: list[str]) -> dict[str, list[str]]:
         "imports (import-linter)": ["lint-imports"],
         "SQL (sqlfluff)": ["sqlfluff", "lint", "supabase", "ingest"],
         "spelling (codespell)": ["codespell"],
-        "tests (pytest)": ["pytest", f"--numprocesses={workers if workers > 1 else 0}", *coverage, *pytest_arguments],
+        "tests (pytest)": ["pytest", *parallel(), *coverage, *pytest_arguments],
     }
     if not (ROOT / ".sqlfluff").exists():
         del commands["SQL (sqlfluff)"]
     return commands
 
 
-def run(command: list[str]) -> tuple[bool, float]:
+def parallel() -> list[str]:
+    """How many test processes this machine bears, as pytest's option."""
+    workers = min(os.cpu_count() or 1, 4)
+    return [f"--numprocesses={workers if workers > 1 else 0}"]
+
+
+def run_at(clocks: Sequence[str], pytest_arguments: list[str]) -> tuple[bool, float]:
+    """Run tests once at each of these times."""
+    with clock.environment(clocks) as environment:
+        return run(["pytest", *parallel(), *pytest_arguments], environment)
+
+
+def run(command: list[str], environment: Mapping[str, str] | None = None) -> tuple[bool, float]:
     print(f"\n$ {' '.join(command)}", flush=True)
     program = Path(sysconfig.get_path("scripts")) / command[0]
     started = time.monotonic()
-    result = subprocess.run([program, *command[1:]], cwd=ROOT, check=False)
+    result = subprocess.run([program, *command[1:]], cwd=ROOT, env={**os.environ, **(environment or {})}, check=False)
     return result.returncode == 0, time.monotonic() - started
 
 
@@ -62,6 +105,8 @@ def install_tools() -> None:
         toolchain.install()
     if not toolchain.has_postgres_15():
         install_packages(*toolchain.DEBIAN_PACKAGES)
+    if sys.platform == "linux" and shutil.which("cc") is None:
+        install_packages("gcc", "libc6-dev")
     if shutil.which("chromium") is None and not install_packages("chromium"):
         subprocess.run([sys.executable, "-m", "playwright", "install", "chromium"], cwd=ROOT, check=True)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingest.local.embedded import find_binaries
-from tests.support import toolchain
+from tests.support import clock, toolchain
 from tests.support.api import make_token as sign_token
 from tests.support.doors import Door
 from tests.support.servers import Server
@@ -29,6 +29,26 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from tests.support.api import Api
     from tests.support.servers import TestDatabase
+
+
+def pytest_configure() -> None:
+    clock.start()
+
+
+def pytest_unconfigure() -> None:
+    clock.stop()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if clocks := clock.wanted():
+        metafunc.parametrize("wall_clock", clocks, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def wall_clock(request: pytest.FixtureRequest) -> None:
+    """Begin at the time that the run asks for; see `tests.support.clock`."""
+    if when := getattr(request, "param", None):
+        clock.turn_to(when)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard.panels import alerts as incidents
 from dashboard.panels import filter_bar
 from dashboard.panels.frame import chosen_zone, draw_error, draw_header, draw_state
-from dashboard.reads import pages as queries
+from dashboard.reads.alerts import get_alerts
 from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
 
@@ -26,7 +26,7 @@ with draw_header("Alerts"):
 def body() -> None:
     """Read and draw; runs again by itself while live."""
     try:
-        document = queries.get_alerts(viewer, selection.without_filters().window(datetime.now(UTC), zone))
+        document = get_alerts(viewer, selection.without_filters().window(datetime.now(UTC), zone))
     except TreeringError as error:
         draw_error("alerts", error)
         return
@@ -47,7 +47,9 @@ def body() -> None:
     incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
     incidents.draw_history(document.history, zone)
     incidents.draw_outbox(viewer, document.outbox, zone, can_change=can_change)
-    incidents.draw_transitions(document.transitions, zone)
+    metrics = {alert.rule_name: alert.metric for alert in (*document.history, *document.firing)}
+    metrics |= {rule.name: rule.metric for rule in document.rules}
+    incidents.draw_transitions(document.transitions, metrics, zone)
 
 
 body()

@@ -11,7 +11,7 @@ from dashboard.panels import cards, checks, outlook, tables
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
-from dashboard.reads import pages as queries
+from dashboard.reads.pages import get_costs
 from ingest.words import format_change, format_usd
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def draw_table(view: View[Costs], document: Costs) -> None:
         draw_calls_link("costs", view.selection, name, by[name], chosen)
 
 
-view = open_page("costs", "Costs", queries.get_costs, is_grouped=True)
+view = open_page("costs", "Costs", get_costs, is_grouped=True)
 
 
 @st.fragment(run_every=view.refresh_s)

@@ -11,7 +11,7 @@ from dashboard.figures import charts, frames
 from dashboard.panels import cards, outlook
 from dashboard.panels.frame import View, open_page
 from dashboard.panels.rankings import draw_top
-from dashboard.reads import pages as queries
+from dashboard.reads.pages import get_overview
 from ingest.words import format_count, format_exact_usd, format_usd
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def draw_trend(document: Overview) -> None:
         st.altair_chart(charts.stacked_bars(timeline, unit), key="overview_trend_chart", alt=f"{choice} over time")
 
 
-view = open_page("overview", "Overview", queries.get_overview)
+view = open_page("overview", "Overview", get_overview)
 
 
 @st.fragment(run_every=view.refresh_s)

@@ -6,9 +6,9 @@ import streamlit as st
 
 from dashboard.panels.frame import open_page
 from dashboard.panels.speed import draw_calls, draw_routes
-from dashboard.reads import pages as queries
+from dashboard.reads.pages import get_performance
 
-view = open_page("performance", "Performance", queries.get_performance)
+view = open_page("performance", "Performance", get_performance)
 
 
 @st.fragment(run_every=view.refresh_s)

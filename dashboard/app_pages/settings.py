@@ -7,13 +7,14 @@ import html
 import streamlit as st
 
 from dashboard.editors.budgets import draw_budgets
-from dashboard.editors.channels import ROLES, draw_channels, draw_members
+from dashboard.editors.channels import draw_channels
+from dashboard.editors.members import ROLES, draw_members
 from dashboard.editors.prices import draw_prices
 from dashboard.editors.reports import draw_reports
 from dashboard.editors.rules import draw_rules
 from dashboard.panels.changes import clear_saved_fields
 from dashboard.panels.frame import draw_error, draw_header, draw_state
-from dashboard.reads import pages as queries
+from dashboard.reads.settings import get_configuration
 from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
 
@@ -22,7 +23,7 @@ def body() -> None:
     """Read and draw."""
     viewer = require_viewer()
     try:
-        configuration = queries.get_configuration(viewer)
+        configuration = get_configuration(viewer)
     except TreeringError as error:
         draw_error("settings", error)
         return

@@ -11,7 +11,7 @@ from dashboard.panels import cards, tables
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
-from dashboard.reads import pages as queries
+from dashboard.reads.pages import get_usage
 from ingest.words import format_change, format_count, format_share
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def draw_table(view: View[Usage], document: Usage) -> None:
         draw_calls_link("usage", view.selection, name, by[name], chosen)
 
 
-view = open_page("usage", "Usage", queries.get_usage, is_grouped=True)
+view = open_page("usage", "Usage", get_usage, is_grouped=True)
 
 
 @st.fragment(run_every=view.refresh_s)

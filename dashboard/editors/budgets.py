@@ -11,13 +11,14 @@ from pydantic import ValidationError
 from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import PERIODS, describe_budget, to_threshold
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
-from dashboard.reads import pages as queries
-from ingest.alerts.rules import Budget as Draft
+from dashboard.reads.settings import delete_budget, reporting_zone, save_budget
+from ingest.alerts.metrics import CALLS
+from ingest.alerts.rules import BudgetDraft
 from ingest.words import format_share
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
-    from ingest.documents.alerts import Budget, Configuration
+    from ingest.documents.settings import Budget, Configuration
 
 _STEPS: Final = (Decimal("0.5"), Decimal("0.8"), Decimal("0.9"), Decimal(1))
 
@@ -45,7 +46,7 @@ def draw_budgets(viewer: Viewer, configuration: Configuration) -> None:
                     icon=":material/delete:",
                     on_click=change,
                     args=(
-                        lambda number=budget.budget_id: queries.delete_budget(viewer, number),
+                        lambda number=budget.budget_id: delete_budget(viewer, number),
                         f"{budget.name} deleted",
                     ),
                 )
@@ -76,11 +77,11 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             steps,
             default=list(budget.steps if budget else _STEPS),
             selection_mode="multi",
-            format_func=lambda step: f"{float(step) * 100:g} %",
+            format_func=lambda step: f"{float(step) * 100:g}%",
             key=f"{key}_steps",
         )
         has_forecast = right.toggle(
-            "Notify when the forecast exceeds it",
+            "Notify on forecast overrun",
             value=budget is None or budget.forecast_step is not None,
             key=f"{key}_forecast",
             help="Notifies as soon as the forecast for the end of the period exceeds the amount.",
@@ -94,7 +95,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             placeholder="None (shown in the app only)",
         )
         with st.expander("Limit to some calls", key=f"{key}_scope_box"):
-            scope = draw_scope(key, budget.scope if budget else {}, configuration.dimensions)
+            scope = draw_scope(key, budget.scope if budget else {}, configuration.dimensions, CALLS.scope)
         is_enabled = st.toggle("Enabled", value=budget.is_enabled if budget else True, key=f"{key}_enabled")
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
     if is_saved:
@@ -103,7 +104,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             "name": (name or "").strip(),
             "amount": to_threshold("spend", amount or ""),
             "period": period,
-            "timezone": budget.timezone if budget else queries.reporting_zone(),
+            "timezone": budget.timezone if budget else reporting_zone(),
             "steps": sorted(chosen_steps),
             "forecast_step": forecast if has_forecast else None,
             "channels": list(chosen),
@@ -118,11 +119,11 @@ def _save(viewer: Viewer, budget: Budget | None, typed: dict[str, Any], key: str
         st.error("Enter a name and an amount above zero.")
         return
     try:
-        document = Draft.model_validate(typed).model_dump(mode="json")
+        document = BudgetDraft.model_validate(typed).model_dump(mode="json")
     except ValidationError as error:
         st.error(explain(error))
         return
     if budget:
         document["budget_id"] = budget.budget_id
-    if attempt(lambda: queries.save_budget(viewer, document), f"{document['name']} saved"):
+    if attempt(lambda: save_budget(viewer, document), f"{document['name']} saved"):
         start_over(*([] if budget else [f"{key}_name"]))

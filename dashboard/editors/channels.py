@@ -1,4 +1,4 @@
-"""The editors of members and channels in Settings. Only ops see them; the database refuses everyone else anyway."""
+"""The editor of channels in Settings. Only ops see them; the database refuses everyone else anyway."""
 
 from __future__ import annotations
 
@@ -9,57 +9,24 @@ from pydantic import SecretStr, ValidationError
 
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
-from dashboard.reads import pages as queries
+from dashboard.reads.settings import (
+    delete_notification_channel,
+    save_notification_channel,
+    send_test_notification,
+)
 from ingest.alerts.channels import ChannelTarget
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
     from ingest.database import JsonValue
-    from ingest.documents.alerts import Channel, Member
+    from ingest.documents.settings import Channel
 
 _SHOWN_ONCE: Final = "settings_shown_once"
-ROLES: Final = {
-    "member": "Member: own calls",
-    "analyst": "Analyst: all calls",
-    "ops": "Ops: all calls, and changes settings",
-}
 KINDS: Final = {"webhook": "Webhook", "apprise": "Service or e-mail (apprise)"}
 _EXAMPLES: Final = {
     "webhook": "https://hooks.example.com/alerts",
     "apprise": "slack://… · mailto://user:password@example.com · msteams://… · discord://…",
 }
-
-
-def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
-    """Draw who has which role, with an editor for each and one for a new person."""
-    for index, member in enumerate(members):
-        with line(f"member_{index}"):
-            draw_facts(member.user_id, ROLES.get(member.role, member.role))
-            is_self = member.user_id == viewer.user_id
-            st.button(
-                "Remove",
-                key=f"settings_member_remove_{index}",
-                type="tertiary",
-                icon=":material/delete:",
-                disabled=is_self,
-                help="You cannot remove yourself." if is_self else None,
-                on_click=change,
-                args=(
-                    lambda user_id=member.user_id: queries.remove_member(viewer, user_id),
-                    f"{member.user_id} removed",
-                ),
-            )
-    with st.form("settings_member_form"):
-        draw_title("Add a person, or change a role")
-        left, right = st.columns([3, 2], gap="small")
-        user_id = left.text_input("User id", key="settings_member_user", placeholder="user_2abc", max_chars=200)
-        role = right.selectbox("Role", list(ROLES), format_func=lambda name: ROLES[name], key="settings_member_role")
-        if st.form_submit_button("Save", type="primary", key="settings_member_save"):
-            name = (user_id or "").strip()
-            if not name:
-                st.error("Enter the user id as it appears in the recorded calls.")
-            elif attempt(lambda: queries.add_member(viewer, name, role), f"{name} is now {role}"):
-                start_over("settings_member_user")
 
 
 def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
@@ -80,7 +47,7 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
                 help="Sends a message marked as a test. The Alerts page shows whether it was delivered.",
                 on_click=change,
                 args=(
-                    lambda channel_id=channel.channel_id: queries.send_test_notification(viewer, channel_id),
+                    lambda channel_id=channel.channel_id: send_test_notification(viewer, channel_id),
                     f"Test queued for {channel.name}: see Messages on the Alerts page",
                 ),
             )
@@ -131,7 +98,7 @@ def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:
             icon=":material/delete:",
             on_click=change,
             args=(
-                lambda: queries.delete_notification_channel(viewer, channel.channel_id),
+                lambda: delete_notification_channel(viewer, channel.channel_id),
                 f"{channel.name} deleted",
             ),
         )
@@ -153,7 +120,7 @@ def _save_channel(
             return
     if channel:
         document["channel_id"] = channel.channel_id
-    if attempt(lambda: queries.save_notification_channel(viewer, document, target), f"{document['name']} saved"):
+    if attempt(lambda: save_notification_channel(viewer, document, target), f"{document['name']} saved"):
         if target and target.kind == "webhook":
             st.session_state[_SHOWN_ONCE] = target.signing_secret.get_secret_value()
         start_over(*([f"{key}_url"] if channel else [f"{key}_name", f"{key}_url"]))

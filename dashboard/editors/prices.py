@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import shlex
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -10,19 +11,20 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
-from dashboard import repricing
 from dashboard.figures import price_table
 from dashboard.panels.cards import draw_title
-from dashboard.reads import pages as queries
+from dashboard.reads.prices import MAX_ROWS, add_price, get_prices, preview_reprice
 from ingest.errors import TreeringError
+from ingest.prices.reprice import RepriceScope
 from ingest.words import column_decimals, format_usd
 from pricing import PriceBookError, PricingError, UnknownModelError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dashboard.reads.viewer import Viewer
     from ingest.database import JsonValue
+    from ingest.prices.reprice import RepriceTotals
     from pricing import PriceBook
 
 _MAIN_RATES: Final = ("input", "cached_input", "cache_write", "output")
@@ -38,15 +40,13 @@ def draw_prices(viewer: Viewer) -> None:
     for key in st.session_state.pop(_ADDED, ()):
         st.session_state[key] = ""
     try:
-        book, own, has_newer_catalogue = queries.get_prices(viewer)
+        prices = get_prices(viewer)
     except TreeringError as error:
         st.error(f"The prices could not be read: {error}")
         return
-    if has_newer_catalogue:
-        st.caption(
-            "The worker has fetched a catalogue (`TREERING_UPDATE_PRICES`). It prices calls; shown here is the one of "
-            "this release."
-        )
+    book, own = prices.book, prices.own
+    if prices.catalogue is not None and prices.catalogue.fetched_at is not None:
+        st.caption(f"The catalogue is the one that the worker fetched on {prices.catalogue.fetched_at:%d %b %Y} (UTC).")
     providers = _providers(book, own)
     _draw_in_force(book, providers)
     _draw_own(own)
@@ -80,6 +80,15 @@ def fault_of(price: Mapping[str, JsonValue]) -> str:
     except PriceBookError as error:
         return str(error).partition(": ")[2].capitalize() + "."
     return ""
+
+
+def reprice_command(first: date, end: date, model: str, provider: str, by: str) -> str:
+    """Return the command that applies what was previewed."""
+    parts = ["treering", "reprice", "--from", f"{first:%Y-%m-%d}", "--to", f"{end:%Y-%m-%d}"]
+    for option, value in (("--model", model), ("--provider", provider)):
+        if value:
+            parts += [option, value]
+    return shlex.join([*parts, "--apply", "--by", by, "--reason"]) + ' "why"'
 
 
 def _draw_in_force(book: PriceBook, providers: list[str]) -> None:
@@ -122,7 +131,7 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
     return config
 
 
-def _draw_own(own: list[Mapping[str, JsonValue]]) -> None:
+def _draw_own(own: Sequence[Mapping[str, JsonValue]]) -> None:
     with st.container(border=True, key="panel_settings_own_prices"):
         draw_title("Your own prices", "Prices are only added, never changed. Times are in UTC.")
         if not own:
@@ -195,7 +204,7 @@ def _draw_form(viewer: Viewer) -> None:
             st.error(fault)
             return
         try:
-            queries.add_price(viewer, price)
+            add_price(viewer, price)
         except TreeringError as error:
             st.error(f"Not added: {error}")
             return
@@ -211,7 +220,7 @@ def _draw_preview(viewer: Viewer, book: PriceBook) -> None:
     with st.container(border=True, key="panel_settings_reprice"):
         draw_title(
             "Reprice preview",
-            f"Shows what recorded calls would cost at the prices of their day. Reads at most {repricing.MAX_ROWS:,} "
+            f"Shows what recorded calls would cost at the prices of their day. Reads at most {MAX_ROWS:,} "
             "calls and changes nothing.",
         )
         with st.form(f"{key}_form", border=False):
@@ -226,24 +235,27 @@ def _draw_preview(viewer: Viewer, book: PriceBook) -> None:
                     st.error("The first day must not be after the last.")
                     return
                 end = last + timedelta(days=1)
+                scope = RepriceScope(
+                    _midnight(first), _midnight(end), (model,) if model else (), (provider,) if provider else ()
+                )
                 try:
-                    found = queries.preview_reprice(viewer, book, _midnight(first), _midnight(end), model, provider)
+                    found = preview_reprice(viewer, book, scope)
                 except TreeringError as error:
                     st.error(f"The preview failed: {error}")
                     return
-                st.session_state[_PREVIEW] = (found, repricing.command(first, end, model, provider, viewer.user_id))
+                st.session_state[_PREVIEW] = (found, reprice_command(first, end, model, provider, viewer.user_id))
         if _PREVIEW in st.session_state:
             _draw_difference(*st.session_state[_PREVIEW])
 
 
-def _draw_difference(found: repricing.Preview, command: str) -> None:
+def _draw_difference(found: RepriceTotals, command: str) -> None:
     if not found.by_model:
         st.caption("No calls in this range can be repriced.")
         return
     if found.cut_at is not None:
         st.warning(
             f"Preview limited to the first {found.rows:,} calls, up to {found.cut_at:%d %b %Y %H:%M} UTC. "
-            "`treering reprice … --dry-run` reads all of them."
+            "`treering reprice … --dry-run` reads all."
         )
     lines = sorted(found.by_model.items(), key=lambda line: (-abs(line[1].difference), line[0]))
     frame = pd.DataFrame(
@@ -285,7 +297,7 @@ def _draw_difference(found: repricing.Preview, command: str) -> None:
         st.code(command, language="shell", wrap_lines=True)
 
 
-def _providers(book: PriceBook, own: list[Mapping[str, JsonValue]]) -> list[str]:
+def _providers(book: PriceBook, own: Sequence[Mapping[str, JsonValue]]) -> list[str]:
     names = {str(price.get("provider")) for price in own} - set(price_table.PROVIDERS)
     return [name for name in (*price_table.PROVIDERS, *sorted(names)) if book.models(name)]
 

@@ -8,12 +8,12 @@ import streamlit as st
 
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt
-from dashboard.reads import pages as queries
+from dashboard.reads.settings import get_report_schedules, reporting_zone, save_report_schedule
 from ingest.errors import FunctionNotFoundError, TreeringError
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
-    from ingest.documents.alerts import Channel, ReportSchedule
+    from ingest.documents.settings import Channel, ReportSchedule
 
 _TITLES: Final = {
     "daily": ("Daily report", "Covers the previous day. Sent every day."),
@@ -28,7 +28,7 @@ def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
         "includes a chart of the trend. Users are not named. `treering report` shows a report or sends one now."
     )
     try:
-        schedules = queries.get_report_schedules(viewer)
+        schedules = get_report_schedules(viewer)
     except FunctionNotFoundError:
         st.caption("The database is older than this app: apply the migrations with `treering migrate`.")
         return
@@ -42,7 +42,7 @@ def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
 def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str]) -> None:
     key = f"settings_report_{schedule.kind}"
     title, facts = _TITLES.get(schedule.kind, (schedule.kind, ""))
-    zones = list(dict.fromkeys((schedule.timezone, queries.reporting_zone(), "UTC")))
+    zones = list(dict.fromkeys((schedule.timezone, reporting_zone(), "UTC")))
     with st.form(f"{key}_form"):
         draw_title(title, facts)
         is_enabled = st.toggle("Enabled", value=schedule.is_enabled, key=f"{key}_enabled")
@@ -76,7 +76,7 @@ def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str
         st.error("Choose at least one channel.")
         return
     attempt(
-        lambda: queries.save_report_schedule(
+        lambda: save_report_schedule(
             viewer,
             {
                 "kind": schedule.kind,

@@ -13,39 +13,37 @@ from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import (
     DELAYS,
     GROUPS,
-    METRICS,
     PERIODS,
     REMINDERS,
     RULE_METRICS,
     WINDOWS,
     describe_rule,
-    format_figure,
     length_in_words,
     moment_in_words,
     to_threshold,
     to_typed,
-    unit_of,
 )
 from dashboard.figures.backtest_chart import backtest_chart
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
-from dashboard.reads import pages as queries
-from ingest.alerts.rules import AlertRule as Draft
-from ingest.alerts.rules import ready_made_rules
+from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
+from ingest.alerts.metrics import ROUTES, Metric, format_metric, metric_named
+from ingest.alerts.rules import RuleDraft, preset_rules
 from ingest.errors import TreeringError
 from ingest.words import DASH
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
-    from ingest.documents.alerts import AlertRule, Backtest, Configuration
+    from ingest.documents.alerts import AlertRule, Backtest
+    from ingest.documents.settings import Configuration
 
-_DEFAULTS = {"spend": "50", "tokens": "1000000", "requests": "1000", "route_requests": "1000", "pipeline_lag_s": "120"}
-# A bill has whole days: the database takes no shorter window.
-_SHORTEST_DRIFT_WINDOW_S = 172_800
+# What a new rule's form offers: an hour, or a week where an hour is too short.
+_FIRST_WINDOW_S = 3600
+_FIRST_LONG_WINDOW_S = 604_800
 _NO_DATA = {"ok": "Treat as OK", "firing": "Fire", "keep": "Keep current state"}
 
 
 def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
-    """Draw the alert rules, each with its editor, the editor of a new one, and the ready-made ones to start from."""
+    """Draw the alert rules, each with its editor, the editor of a new one, and the presets to start from."""
     rules = [rule for rule in configuration.rules if not rule.is_managed]
     for rule in rules:
         with line(f"rule_{rule.rule_id}"):
@@ -60,25 +58,25 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
             with st.popover("Edit", type="tertiary", key=f"settings_rule_edit_{rule.rule_id}", width="content"):
                 _draw_rule_form(viewer, configuration, rule)
     taken = {rule.name for rule in configuration.rules}
-    offered = [draft for draft in ready_made_rules() if draft.name not in taken]
+    offered = [draft for draft in preset_rules() if draft.name not in taken]
     if offered:
-        with line("ready_made"):
+        with line("presets"):
             draw_facts("Presets", ", ".join(draft.name for draft in offered))
             st.button(
                 "Add 1 preset" if len(offered) == 1 else f"Add {len(offered)} presets",
-                key="settings_rules_ready_made",
+                key="settings_rules_presets",
                 icon=":material/playlist_add:",
                 on_click=change,
-                args=(lambda: _add_ready_made(viewer, configuration), f"{len(offered)} rules added"),
+                args=(lambda: _add_presets(viewer, configuration), f"{len(offered)} rules added"),
             )
     with st.expander("New rule", icon=":material/add:", expanded=not rules, key="settings_rule_new"):
         _draw_rule_form(viewer, configuration, None)
 
 
-def draw_backtest(draft: Draft, result: Backtest) -> None:
+def draw_backtest(draft: RuleDraft, result: Backtest) -> None:
     """Say when a rule would have fired."""
     metric = draft.metric
-    zone = ZoneInfo(queries.reporting_zone())
+    zone = ZoneInfo(reporting_zone())
     days = (result.to_time - result.from_time).days
     if not result.firing_count:
         st.success(f"The rule would not have fired in the last {days} days.", icon=":material/check:")
@@ -92,7 +90,7 @@ def draw_backtest(draft: Draft, result: Backtest) -> None:
         st.altair_chart(
             backtest_chart(metric, result.series, draft.threshold, draft.critical_threshold),
             key="settings_backtest_chart",
-            alt=f"{METRICS[metric]} over the last {days} days with the threshold",
+            alt=f"{metric_named(metric).label} over the last {days} days with the threshold",
         )
     if result.firings:
         st.dataframe(
@@ -104,7 +102,7 @@ def draw_backtest(draft: Draft, result: Backtest) -> None:
                         for one in result.firings
                     ],
                     "Group": [one.group_key or DASH for one in result.firings],
-                    "Value": [format_figure(metric, one.value) for one in result.firings],
+                    "Value": [format_metric(metric, one.value) for one in result.firings],
                     "Severity": [one.severity for one in result.firings],
                 }
             ),
@@ -120,17 +118,16 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         "Metric",
         metrics,
         index=metrics.index(rule.metric) if rule and rule.metric in metrics else 0,
-        format_func=lambda name: METRICS[name],
+        format_func=lambda name: metric_named(name).label,
         key=f"{key}_metric",
     )
+    of = metric_named(metric).of
     with st.form(f"{key}_form", border=False):
         typed = _draw_main_fields(key, configuration, rule, metric)
-        with st.expander(
-            "Limit to some calls" if "route_" not in metric else "Limit to some routes", key=f"{key}_scope_box"
-        ):
-            typed["scope"] = draw_scope(
-                key, rule.scope if rule else {}, configuration.dimensions, is_route="route_" in metric
-            )
+        typed["scope"] = {}
+        if of.scope:
+            with st.expander(f"Filter {'routes' if of is ROUTES else 'calls'}", key=f"{key}_scope_box"):
+                typed["scope"] = draw_scope(key, rule.scope if rule else {}, configuration.dimensions, of.scope)
         with st.expander("More", key=f"{key}_more"):
             typed |= _draw_more_fields(key, rule, metric)
         with st.container(horizontal=True):
@@ -151,38 +148,38 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
             type="tertiary",
             icon=":material/delete:",
             on_click=change,
-            args=(lambda rule_id=rule.rule_id: queries.delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
+            args=(lambda rule_id=rule.rule_id: delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
         )
 
 
 def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
     name = st.text_input("Name", rule.name if rule else "", key=f"{key}_name", max_chars=100)
-    typed = _draw_condition(key, rule, metric) | _draw_consequence(key, configuration, rule, metric)
+    typed = _draw_condition(key, rule, metric_named(metric)) | _draw_consequence(key, configuration, rule, metric)
     is_enabled = st.toggle("Enabled", value=rule.is_enabled if rule else True, key=f"{key}_enabled")
     return typed | {"name": (name or "").strip(), "is_enabled": is_enabled}
 
 
-def _draw_condition(key: str, rule: AlertRule | None, metric: str) -> dict[str, Any]:
-    current = rule.window_s if rule else 604_800 if metric == "provider_drift" else 3600
-    shortest = _SHORTEST_DRIFT_WINDOW_S if metric == "provider_drift" else 60
+def _draw_condition(key: str, rule: AlertRule | None, metric: Metric) -> dict[str, Any]:
+    shortest = metric.of.shortest_window_s
+    current = rule.window_s if rule else _FIRST_WINDOW_S if shortest <= _FIRST_WINDOW_S else _FIRST_LONG_WINDOW_S
     windows: list[int | str] = [seconds for seconds in sorted({*WINDOWS, current}) if seconds >= shortest]
-    if metric not in ("provider_drift", "pipeline_lag_s"):
+    if metric.of.has_periods:
         windows += PERIODS
     chosen: int | str = (rule.period or current) if rule else current
-    is_same = rule is not None and rule.metric == metric
+    is_same = rule is not None and rule.metric == metric.name
     # A row each, so that on a phone what belongs together stays together.
     left, right = st.columns(2, gap="small")
     comparator = left.selectbox(
-        "Fire when the value is",
+        "Fires when",
         ["above", "below"],
         index=1 if rule and rule.comparator == "below" else 0,
         format_func=str.capitalize,
         key=f"{key}_comparator",
     )
     threshold = right.text_input(
-        f"Threshold ({unit_of(metric)})" if unit_of(metric) else "Threshold",
-        to_typed(metric, rule.threshold) if rule and is_same else _default(metric),
-        key=f"{key}_threshold_{metric}",
+        f"Threshold ({metric.unit.typed})" if metric.unit.typed else "Threshold",
+        to_typed(metric.name, rule.threshold) if rule and is_same else metric.default,
+        key=f"{key}_threshold_{metric.name}",
     )
     left, right = st.columns(2, gap="small")
     window = left.selectbox(
@@ -194,8 +191,8 @@ def _draw_condition(key: str, rule: AlertRule | None, metric: str) -> dict[str, 
     )
     critical = right.text_input(
         "Critical threshold",
-        to_typed(metric, rule.critical_threshold) if rule and is_same else "",
-        key=f"{key}_critical_{metric}",
+        to_typed(metric.name, rule.critical_threshold) if rule and is_same else "",
+        key=f"{key}_critical_{metric.name}",
         placeholder="None",
     )
     return {"comparator": comparator, "threshold": threshold, "window": window, "critical_threshold": critical}
@@ -203,7 +200,7 @@ def _draw_condition(key: str, rule: AlertRule | None, metric: str) -> dict[str, 
 
 def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
     delays = sorted({*DELAYS, rule.for_s if rule else 0})
-    groups = [name for name in GROUPS if _can_group(metric, name)]
+    groups = [name for name in GROUPS if not name or name in metric_named(metric).of.groups]
     channels = {channel.channel_id: channel.name for channel in configuration.channels}
     left, right = st.columns(2, gap="small")
     group = left.selectbox(
@@ -248,14 +245,14 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         to_typed(metric, rule.resolve_threshold) if rule and rule.metric == metric else "",
         key=f"{key}_resolve_{metric}",
         placeholder="Same as threshold",
-        help="A value on the safe side of the threshold. Keeps an alert near the threshold from flapping.",
+        help="On the safe side of the threshold. It keeps an alert near the threshold from flapping.",
     )
     sample = right.number_input(
-        "Minimum days" if metric == "provider_drift" else "Minimum calls",
+        f"Minimum {metric_named(metric).of.counted or 'sample'}",
         min_value=0,
         value=rule.minimum_sample if rule else 1,
         key=f"{key}_sample",
-        help="The rule does not fire with fewer in its window.",
+        help="The rule does not fire on fewer than these.",
     )
     left, right = st.columns(2, gap="small")
     no_data = left.selectbox(
@@ -279,11 +276,11 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         "no_data": no_data,
         "renotify_s": reminder or None,
         "group_limit": int(limit),
-        "timezone": rule.timezone if rule else queries.reporting_zone(),
+        "timezone": rule.timezone if rule else reporting_zone(),
     }
 
 
-def _read_draft(metric: str, typed: dict[str, Any]) -> Draft | None:
+def _read_draft(metric: str, typed: dict[str, Any]) -> RuleDraft | None:
     window = typed.pop("window")
     lengths = {"day": 86_400, "week": 604_800, "month": 2_678_400}
     typed |= {
@@ -301,7 +298,7 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> Draft | None:
         st.error("Enter a name.")
         return None
     try:
-        return Draft.model_validate(typed)
+        return RuleDraft.model_validate(typed)
     except ValidationError as error:
         st.error(explain(error))
         return None
@@ -310,35 +307,23 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> Draft | None:
 def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key: str) -> None:
     if rule:
         document["rule_id"] = rule.rule_id
-    if attempt(lambda: queries.save_alert_rule(viewer, document), f"{document['name']} saved"):
+    if attempt(lambda: save_alert_rule(viewer, document), f"{document['name']} saved"):
         start_over(*([] if rule else [f"{key}_name"]))
 
 
-def _draw_test(viewer: Viewer, draft: Draft, document: dict[str, Any]) -> None:
+def _draw_test(viewer: Viewer, draft: RuleDraft, document: dict[str, Any]) -> None:
     try:
-        with st.spinner("Evaluating the last 30 days …"):
-            result = queries.backtest_rule(viewer, document)
+        with st.spinner("Back-testing the last 30 days …"):
+            result = backtest_rule(viewer, document)
     except TreeringError as error:
         st.error(f"The back-test failed: {error}")
         return
     draw_backtest(draft, result)
 
 
-def _add_ready_made(viewer: Viewer, configuration: Configuration) -> None:
+def _add_presets(viewer: Viewer, configuration: Configuration) -> None:
     taken = {rule.name for rule in configuration.rules}
     channels = [channel.channel_id for channel in configuration.channels if channel.is_enabled]
-    for draft in ready_made_rules(queries.reporting_zone(), channels):
+    for draft in preset_rules(reporting_zone(), channels):
         if draft.name not in taken:
-            queries.save_alert_rule(viewer, draft.model_dump(mode="json"))
-
-
-def _can_group(metric: str, group: str) -> bool:
-    if metric in ("pipeline_lag_s", "provider_drift"):
-        return not group
-    if "route_" in metric:
-        return group in ("", "route", "environment")
-    return group != "route"
-
-
-def _default(metric: str) -> str:
-    return _DEFAULTS.get(metric) or ("10000" if metric.endswith("_ms") else "5")
+            save_alert_rule(viewer, draft.model_dump(mode="json"))

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from ingest.alerts.rules import CALL_SCOPE, ROUTE_SCOPE
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 _LABELS = {
     "environment": "Environment",
@@ -25,7 +23,7 @@ _LABELS = {
 
 
 def draw_scope(
-    key: str, scope: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]], *, is_route: bool = False
+    key: str, scope: Mapping[str, Sequence[str]], known: Mapping[str, Sequence[str]], allowed: Collection[str]
 ) -> dict[str, list[str]]:
     """Draw a field for each dimension and return what is chosen; names that did not occur yet can be typed.
 
@@ -33,9 +31,8 @@ def draw_scope(
         key: Begins the keys of the fields.
         scope: What is chosen at first.
         known: The values that occur in the data.
-        is_route: Whether it is about HTTP requests instead of calls.
+        allowed: The dimensions that may be chosen.
     """
-    allowed = ROUTE_SCOPE if is_route else CALL_SCOPE
     chosen: dict[str, list[str]] = {}
     left, right = st.columns(2, gap="small")
     for index, (name, label) in enumerate((name, label) for name, label in _LABELS.items() if name in allowed):

@@ -1,23 +1,23 @@
-"""How alerts, rules and budgets read: names of metrics, figures with their units, lengths of time. Pure."""
+"""How alerts, rules and budgets read in the app: sentences, thresholds as typed, lengths of time. Pure."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
-from ingest.alerts.messages import FRACTIONS, METRIC_NAMES
-from ingest.words import DASH, format_duration, format_share, format_usd
+from ingest.alerts.metrics import METRICS, format_metric, metric_named
+from ingest.words import DASH, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from ingest.documents.alerts import AlertRule, Budget
+    from ingest.documents.alerts import AlertRule
+    from ingest.documents.settings import Budget
 
-METRICS: Final = METRIC_NAMES
 # Metrics that a rule of its own can have; budgets keep theirs themselves.
-RULE_METRICS: Final = tuple(name for name in METRICS if not name.startswith("budget_"))
+RULE_METRICS: Final = tuple(metric.name for metric in METRICS.values() if not metric.of.is_budget)
 WINDOWS: Final = {
     60: "1 minute",
     300: "5 minutes",
@@ -41,31 +41,6 @@ GROUPS: Final = {
     "environment": "By environment",
     "route": "By route",
 }
-_UNITS: Final = {"spend": "US$", "tokens": "tokens", "requests": "calls", "route_requests": "requests"}
-
-
-def unit_of(metric: str) -> str:
-    """Return the unit in which people type a metric's threshold."""
-    if metric in FRACTIONS:
-        return "%"
-    if metric.endswith("_ms"):
-        return "ms"
-    return "s" if metric.endswith("_s") else _UNITS.get(metric, "")
-
-
-def format_figure(metric: str, value: Decimal | None) -> str:
-    """Write a metric's value with its unit."""
-    if value is None:
-        return DASH
-    if metric == "spend":
-        return format_usd(value)
-    if metric in FRACTIONS:
-        return format_share(value, 1)
-    if metric.endswith("_ms"):
-        return format_duration(float(value))
-    if metric.endswith("_s"):
-        return format_duration(float(value) * 1000)
-    return f"{round(value, 2).normalize():,f}"
 
 
 def to_threshold(metric: str, typed: str) -> Decimal | None:
@@ -76,32 +51,32 @@ def to_threshold(metric: str, typed: str) -> Decimal | None:
         return None
     if not number.is_finite() or number < 0:
         return None
-    return number / 100 if metric in FRACTIONS else number
+    return number / metric_named(metric).unit.factor
 
 
 def to_typed(metric: str, threshold: Decimal | None) -> str:
     """Write a threshold as it is typed on the form."""
     if threshold is None:
         return ""
-    return f"{(threshold * 100 if metric in FRACTIONS else threshold).normalize():f}"
+    return f"{(threshold * metric_named(metric).unit.factor).normalize():f}"
 
 
 def describe_rule(rule: AlertRule) -> str:
     """Write a rule as a sentence."""
+    metric = metric_named(rule.metric)
     word = "over" if rule.comparator == "above" else "under"
-    text = f"{METRICS.get(rule.metric, rule.metric)} {word} {format_figure(rule.metric, rule.threshold)}"
+    text = f"{metric.label} {word} {format_metric(rule.metric, rule.threshold)}"
     if rule.critical_threshold is not None:
-        text += f" (critical {format_figure(rule.metric, rule.critical_threshold)})"
-    if rule.metric != "pipeline_lag_s":
+        text += f" (critical {format_metric(rule.metric, rule.critical_threshold)})"
+    if metric.of.has_window:
         text += f" in a {PERIODS[rule.period]}" if rule.period else f" in {length_in_words(rule.window_s)}"
     if rule.group_by:
         text += f" {GROUPS[rule.group_by].lower()}"
     if rule.for_s:
         text += f" for {length_in_words(rule.for_s)}"
     text += describe_scope(rule.scope)
-    if rule.minimum_sample > 1:
-        counted = "days" if rule.metric == "provider_drift" else "requests" if "route_" in rule.metric else "calls"
-        text += f", at least {rule.minimum_sample:,} {counted}"
+    if rule.minimum_sample > 1 and metric.of.counted:
+        text += f", at least {rule.minimum_sample:,} {metric.of.counted}"
     return text
 
 
@@ -112,10 +87,10 @@ def describe_scope(scope: Mapping[str, Sequence[str]]) -> str:
 
 def describe_budget(budget: Budget) -> str:
     """Write a budget as a sentence."""
-    steps = ", ".join(f"{float(step) * 100:g}" for step in budget.steps)
-    text = f"{format_usd(budget.amount)} per {PERIODS[budget.period].split()[-1]}, notifies at {steps} %"
+    steps = ", ".join(f"{float(step) * 100:g}%" for step in budget.steps)
+    text = f"{format_usd(budget.amount)} per {PERIODS[budget.period].split()[-1]}, notifies at {steps}"
     if budget.forecast_step is not None:
-        text += f" and when the forecast reaches {float(budget.forecast_step) * 100:g} %"
+        text += f" and when {float(budget.forecast_step) * 100:g}% is forecast"
     return text + describe_scope(budget.scope)
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 import altair as alt
 import pandas as pd
 
-from dashboard.figures.alert_words import METRICS, unit_of
 from dashboard.figures.charts import ERROR_COLOUR, PALETTE
-from ingest.alerts.messages import FRACTIONS
+from ingest.alerts.metrics import metric_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,9 +31,9 @@ def backtest_chart(
         threshold: Drawn as a dashed line.
         critical: Drawn in red; None where there is none.
     """
-    factor = 100 if metric in FRACTIONS else 1
-    unit = unit_of(metric)
-    title = METRICS[metric] + (f", {unit}" if unit else "")
+    measured = metric_named(metric)
+    factor, unit = measured.unit.factor, measured.unit.typed
+    title = measured.label + (f", {unit}" if unit else "")
     x = alt.X("at:T", title=None, scale=alt.Scale(type="utc", nice=False), axis=alt.Axis(grid=False, format="%-d %b"))
     axis = alt.Axis(
         title=title,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from dashboard.figures.price_table import RATES, explain_in_words
 from ingest.words import format_exact_usd
-from pricing import PricingError, UnknownModelError, split_tokens
+from pricing import PricingError, TokenUsage, UnknownModelError
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -18,10 +18,15 @@ _PARTS: Final = {
     "uncached_input": "Input",
     "cached_input": "Cached input",
     "cache_write": "Cache write",
+    "cache_write_1h": "Cache write for an hour",
     "audio_input": "Audio input",
+    "cached_audio": "Cached audio input",
+    "image_input": "Image input",
+    "cached_image": "Cached image input",
     "text_output": "Output",
     "reasoning": "Reasoning",
     "audio_output": "Audio output",
+    "image_output": "Image output",
     "request_fee": "Per request",
     "duration": "By time",
 }
@@ -57,30 +62,28 @@ def explain_call(book: PriceBook, call: Call) -> tuple[list[tuple[str, str]], li
 def _price(book: PriceBook, call: Call) -> Cost:
     return book.price(
         call.model,
-        call.prompt_tokens,
-        call.completion_tokens,
+        _usage(call),
         provider=call.provider,
-        cached_input_tokens=call.cached_tokens,
-        cache_write_tokens=call.cache_write_tokens,
-        reasoning_tokens=call.reasoning_tokens,
-        audio_input_tokens=call.audio_input_tokens,
-        audio_output_tokens=call.audio_output_tokens,
         service_tier=call.service_tier,
         duration_ms=call.latency_ms,
         at=call.created_at,
     )
 
 
-def _parts(cost: Cost, call: Call) -> list[tuple[str, str]]:
-    tokens = split_tokens(
+def _usage(call: Call) -> TokenUsage:
+    return TokenUsage(
         call.prompt_tokens,
         call.completion_tokens,
         call.cached_tokens,
         call.cache_write_tokens,
-        call.reasoning_tokens,
-        call.audio_input_tokens,
-        call.audio_output_tokens,
-    )._asdict()
+        reasoning_tokens=call.reasoning_tokens,
+        audio_input_tokens=call.audio_input_tokens,
+        audio_output_tokens=call.audio_output_tokens,
+    )
+
+
+def _parts(cost: Cost, call: Call) -> list[tuple[str, str]]:
+    tokens = _usage(call).parts._asdict()
     lines = [
         (_named(name, tokens.get(name)), format_exact_usd(amount)) for name, amount in cost.parts.items() if amount
     ]

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from decimal import Decimal
 
-    from ingest.documents.pages import Page, Point
+    from ingest.documents.pages import Page
+    from ingest.documents.series import Point
 
 OTHER: Final = "Other"
 _STEPS_S: Final = {"minute": 60, "5 minutes": 300, "15 minutes": 900, "hour": 3600}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pricing import Explanation, PriceRow
 
 TIERS: Final = {"default": "Standard", "batch": "Batch", "flex": "Flex", "priority": "Priority"}
-LAYERS: Final = {"customer": "Yours", "treering": "Treering", "genai": "Catalogue"}
+LAYERS: Final = {"customer": "Yours", "treering": "Treering", "litellm": "Second catalogue", "genai": "Catalogue"}
 RATES: Final = {
     "input": "Input",
     "cached_input": "Cached input",

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 import streamlit as st
 
-from dashboard.figures.alert_words import METRICS, describe_scope, format_figure, length_in_words, moment_in_words
+from dashboard.figures.alert_words import describe_scope, length_in_words, moment_in_words
 from dashboard.panels.cards import Card, draw_cards, draw_title
 from dashboard.panels.changes import change, draw_facts, line
 from dashboard.panels.tables import draw_download
-from dashboard.reads import pages as queries
+from dashboard.reads.alerts import acknowledge_alert, end_silence, resend_notification, silence_alerts
+from ingest.alerts.metrics import format_metric, metric_named
 from ingest.words import DASH, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from pydantic import BaseModel
 
     from dashboard.reads.viewer import Viewer
-    from ingest.documents.alerts import Alert, AlertRule, Notification, Silence, Times, Transition
+    from ingest.documents.alerts import Alert, AlertRule, Message, Silence, Times, Transition
 
 SILENCES: Final = {
     "1 hour": timedelta(hours=1),
@@ -97,7 +98,7 @@ def draw_firing(viewer: Viewer, alerts: Sequence[Alert], zone: ZoneInfo, *, can_
                 if alert.silenced_until:
                     until = moment_in_words(alert.silenced_until, zone)
                     st.badge(f"Silenced until {until}", icon=":material/notifications_paused:", color="gray")
-            st.html(f'<div class="tr-facts">{_facts(alert, zone)}</div>')
+            st.html(f'<div class="tr-facts">{describe_alert(alert, zone)}</div>')
             if can_change:
                 with st.container(horizontal=True, gap="small"):
                     _draw_actions(viewer, alert)
@@ -121,7 +122,7 @@ def draw_silences(viewer: Viewer, silences: Sequence[Silence], zone: ZoneInfo, *
                     icon=":material/notifications_active:",
                     on_click=change,
                     args=(
-                        lambda number=silence.silence_id: queries.end_silence(viewer, number),
+                        lambda number=silence.silence_id: end_silence(viewer, number),
                         f"Silence of {silence.rule_name} ended",
                     ),
                 )
@@ -134,8 +135,8 @@ def draw_history(alerts: Sequence[Alert], zone: ZoneInfo) -> None:
             "Rule": [alert.rule_name for alert in alerts],
             "Group": [alert.group_key or DASH for alert in alerts],
             "Severity": [alert.severity for alert in alerts],
-            "Value": [format_figure(alert.metric, alert.value) for alert in alerts],
-            "Threshold": [format_figure(alert.metric, alert.threshold) for alert in alerts],
+            "Value": [format_metric(alert.metric, alert.value) for alert in alerts],
+            "Threshold": [format_metric(alert.metric, alert.threshold) for alert in alerts],
             "Started": [moment_in_words(alert.started_at, zone) for alert in alerts],
             "Lasted": [
                 length_in_words((alert.resolved_at - alert.started_at).total_seconds()) if alert.resolved_at else DASH
@@ -153,8 +154,14 @@ def draw_history(alerts: Sequence[Alert], zone: ZoneInfo) -> None:
     _draw_panel("History", "history", alerts, frame)
 
 
-def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
-    """Draw every change of state with its evidence, folded away."""
+def draw_transitions(transitions: Sequence[Transition], metrics: Mapping[str, str], zone: ZoneInfo) -> None:
+    """Draw every change of state with its evidence, folded away.
+
+    Args:
+        transitions: The changes, newest first.
+        metrics: What each rule measures, by its name; figures of a rule that is gone are plain numbers.
+        zone: Zone in which times are written.
+    """
     frame = pd.DataFrame(
         {
             "When": [moment_in_words(one.occurred_at, zone) for one in transitions],
@@ -162,8 +169,8 @@ def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
             "Group": [one.group_key or DASH for one in transitions],
             "From": [one.from_state for one in transitions],
             "To": [one.to_state for one in transitions],
-            "Value": [DASH if one.value is None else f"{float(one.value):.6g}" for one in transitions],
-            "Threshold": [DASH if one.threshold is None else f"{float(one.threshold):.6g}" for one in transitions],
+            "Value": [format_metric(metrics.get(one.rule_name, ""), one.value) for one in transitions],
+            "Threshold": [format_metric(metrics.get(one.rule_name, ""), one.threshold) for one in transitions],
             "Sample": [DASH if one.sample_count is None else f"{one.sample_count:,}" for one in transitions],
             "By": [one.actor or DASH for one in transitions],
             "Note": [(one.note or DASH).replace("_", " ") for one in transitions],
@@ -173,7 +180,7 @@ def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
         _draw_panel("Transitions", "transitions", transitions, frame)
 
 
-def draw_outbox(viewer: Viewer, messages: Sequence[Notification], zone: ZoneInfo, *, can_change: bool) -> None:
+def draw_outbox(viewer: Viewer, messages: Sequence[Message], zone: ZoneInfo, *, can_change: bool) -> None:
     """Draw the messages and what became of them; dead ones can be sent again."""
     frame = pd.DataFrame(
         {
@@ -204,20 +211,22 @@ def draw_outbox(viewer: Viewer, messages: Sequence[Notification], zone: ZoneInfo
                 icon=":material/replay:",
                 on_click=change,
                 args=(
-                    lambda number=message.notification_id: queries.resend_notification(viewer, number),
+                    lambda number=message.notification_id: resend_notification(viewer, number),
                     "Message queued",
                 ),
             )
 
 
-def _facts(alert: Alert, zone: ZoneInfo) -> str:
-    value, threshold = (format_figure(alert.metric, figure) for figure in (alert.value, alert.threshold))
-    text = f"{html.escape(METRICS.get(alert.metric, alert.metric))} <b>{value}</b>, threshold {threshold}"
+def describe_alert(alert: Alert, zone: ZoneInfo) -> str:
+    """Return the line of facts of an alert as HTML: figure, threshold, sample, reason, scope."""
+    metric = metric_named(alert.metric)
+    value, threshold = (format_metric(alert.metric, figure) for figure in (alert.value, alert.threshold))
+    text = f"{html.escape(metric.label)} <b>{value}</b>, threshold {threshold}"
     if alert.current_value is not None and alert.current_value != alert.value:
-        text += f", now {format_figure(alert.metric, alert.current_value)}"
-    if alert.sample_count is not None:
-        text += f" · {alert.sample_count:,} {'requests' if 'route_' in alert.metric else 'calls'}"
-    if alert.metric.startswith("budget_") and alert.evidence.get("spent"):
+        text += f", now {format_metric(alert.metric, alert.current_value)}"
+    if alert.sample_count is not None and metric.of.counted:
+        text += f" · {alert.sample_count:,} {metric.of.counted}"
+    if metric.of.is_budget and alert.evidence.get("spent"):
         spent, amount = (Decimal(str(alert.evidence[name])) for name in ("spent", "amount"))
         text += f" · {format_usd(spent)} of {format_usd(amount)}"
     if explanation := alert.evidence.get("explanation"):
@@ -240,7 +249,7 @@ def _draw_actions(viewer: Viewer, alert: Alert) -> None:
                 type="primary",
                 on_click=change,
                 args=(
-                    lambda: queries.acknowledge_alert(viewer, alert.alert_id, _typed(note)),
+                    lambda: acknowledge_alert(viewer, alert.alert_id, _typed(note)),
                     f"{alert.rule_name} acknowledged",
                 ),
             )
@@ -265,7 +274,7 @@ def _silence(viewer: Viewer, alert: Alert, rule_id: int) -> None:
     length = SILENCES[st.session_state[f"alerts_silence_for_{alert.alert_id}"]]
     group = alert.group_key if st.session_state.get(f"alerts_silence_one_{alert.alert_id}") else None
     reason = _typed(f"alerts_silence_note_{alert.alert_id}")
-    queries.silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
+    silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
 
 
 def _typed(key: str) -> str:

@@ -13,9 +13,10 @@ from dashboard.figures.call_prices import explain_call
 from dashboard.figures.call_table import call_columns, call_frame, facts_of, table_height
 from dashboard.panels import filter_bar
 from dashboard.panels.cards import draw_title
-from dashboard.panels.frame import draw_empty, draw_error, draw_refusal, draw_way_out
+from dashboard.panels.frame import draw_action, draw_empty, draw_error, draw_refusal
 from dashboard.panels.tables import draw_download
-from dashboard.reads import pages as queries
+from dashboard.reads.pages import get_calls
+from dashboard.reads.prices import get_prices
 from ingest.documents.pages import Options
 from ingest.errors import PermissionDeniedError, TreeringError
 
@@ -81,7 +82,7 @@ class Explorer:
             return place.held
         window = self.selection.window(datetime.now(UTC), self.zone)
         cursor = place.cursors[-1] if place.cursors else None
-        document = queries.get_calls(self.viewer, window.with_page(place.size, cursor))
+        document = get_calls(self.viewer, window.with_page(place.size, cursor))
         if place.cursors:
             st.session_state[_PLACE] = replace(place, held=document)
         return document
@@ -187,7 +188,7 @@ class Explorer:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             draw_title(call.model, f"{call.operation} by {call.user_id}")
             st.button("Close", key="calls_close", icon=":material/close:", type="tertiary", on_click=_close)
-        self._draw_ways(call, is_member=is_member)
+        self._draw_related_calls(call, is_member=is_member)
         facts = facts_of(call, self.zone)
         _draw_facts("Cost", facts.pop("Cost"))
         self._draw_price(call)
@@ -201,7 +202,7 @@ class Explorer:
         known: tuple[str, list[tuple[str, str]], list[str]] | None = st.session_state.get("calls_price")
         if known is None or known[0] != call.event_id:
             try:
-                book, _, _ = queries.get_prices(self.viewer)
+                book = get_prices(self.viewer).book
             except PermissionDeniedError:
                 known = (call.event_id, [], ["Only analysts and ops can see prices."])
             except TreeringError as error:
@@ -214,8 +215,8 @@ class Explorer:
         _draw_heading("Why this price")
         st.html(f'<ol class="tr-steps">{"".join(f"<li>{html.escape(step)}</li>" for step in steps)}</ol>')
 
-    def _draw_ways(self, call: Call, *, is_member: bool) -> None:
-        """Draw the ways to related calls. A session is looked up among its user's calls, which an index knows."""
+    def _draw_related_calls(self, call: Call, *, is_member: bool) -> None:
+        """Draw links to related calls. A session is looked up among its user's calls, which an index knows."""
         chosen = self.selection
         ways = {}
         if call.session_id:
@@ -230,7 +231,7 @@ class Explorer:
             return
         box = st.container(horizontal=True, gap="small", key="calls_ways")
         for number, (label, selection) in enumerate(ways.items()):
-            draw_way_out(box, label, f"calls_way_{number}", filter_bar.store_selection, selection)
+            draw_action(box, label, f"calls_way_{number}", filter_bar.store_selection, selection)
 
     def _scope(self, place: Place, document: Calls) -> str:
         parts = ["Newest first" if not place.cursors else f"Page {len(place.cursors) + 1}"]

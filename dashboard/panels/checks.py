@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
-from dashboard.reads import pages as queries
+from dashboard.reads.pages import get_reconciliation
+from dashboard.reads.prices import get_savings
 from dashboard.selection.filters import DIMENSIONS, Window
 from ingest.errors import FunctionNotFoundError, TreeringError
 from ingest.words import DASH, format_count, format_share, format_usd
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Selection
-    from ingest.documents.pages import Costs, DriftCause, Reconciliation, Totals
+    from ingest.documents.billing import DriftCause, Reconciliation
+    from ingest.documents.pages import Costs, Totals
     from pricing.savings import Suggestion
 
 MAX_SUGGESTIONS: Final = 5
@@ -134,7 +136,7 @@ def draw_bill(viewer: Viewer, selection: Selection, document: Costs) -> None:
         if selection.environment:
             filters += (("environment", selection.environment),)
         try:
-            bill = queries.get_reconciliation(viewer, Window(start, end, filters))
+            bill = get_reconciliation(viewer, Window(start, end, filters))
         except TreeringError as error:
             draw_title("The provider's bill")
             _draw_unread(error)
@@ -188,7 +190,7 @@ def draw_savings(viewer: Viewer, selection: Selection) -> None:
             st.caption(f"Savings are not broken down by {' or '.join(unsplit)}. Clear that filter to see them.")
             return
         try:
-            found = queries.get_savings(viewer, filters)
+            found = get_savings(viewer, filters)
         except TreeringError as error:
             _draw_unread(error)
             return

@@ -14,7 +14,7 @@ import streamlit as st
 from dashboard.figures.frames import BUCKET_UNITS
 from dashboard.panels import filter_bar
 from dashboard.panels.outlook import month_outlook
-from dashboard.reads import pages as queries
+from dashboard.reads.settings import reporting_zone
 from dashboard.reads.viewer import Viewer, require_viewer
 from dashboard.selection.filters import PERIODS, Selection, viewer_zone
 from ingest.documents.pages import Options, Page
@@ -136,7 +136,7 @@ def draw_header(title: str) -> st.delta_generator.DeltaGenerator:
 def chosen_zone(selection: Selection) -> ZoneInfo:
     """Return the time zone in which the viewer's days begin."""
     try:
-        reporting = queries.reporting_zone()
+        reporting = reporting_zone()
     except ConfigurationError:  # the read that follows reports it
         reporting = "UTC"
     return viewer_zone(st.context.timezone, reporting, is_reporting_zone=selection.is_reporting_zone)
@@ -153,7 +153,7 @@ def draw_state(key: str, icon: str, title: str, text: str) -> st.delta_generator
     return box
 
 
-def draw_way_out(
+def draw_action(
     box: st.delta_generator.DeltaGenerator,
     label: str,
     key: str,
@@ -186,14 +186,14 @@ def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: Treering
     box = draw_state(f"{key}_refused", icon, title, text)
     buttons = box.container(horizontal=True, horizontal_alignment="center")
     if is_stranger:
-        draw_way_out(buttons, "Clear the user filter", f"{key}_own", filter_bar.clear_filter, "user_id")
+        draw_action(buttons, "Clear the user filter", f"{key}_own", filter_bar.clear_filter, "user_id")
         return True
     if selection.metadata:
-        draw_way_out(buttons, "Clear the metadata filter", f"{key}_any", filter_bar.clear_filter, "metadata")
+        draw_action(buttons, "Clear the metadata filter", f"{key}_any", filter_bar.clear_filter, "metadata")
     shorter = selection.shorter(zone)
     if shorter is not None:
         label = f"Show the last {shorter.phrase}"
-        draw_way_out(buttons, label, f"{key}_shorter", filter_bar.store_selection, shorter, is_primary=True)
+        draw_action(buttons, label, f"{key}_shorter", filter_bar.store_selection, shorter, is_primary=True)
     return True
 
 
@@ -231,8 +231,8 @@ def draw_empty(key: str, selection: Selection, newest: datetime | None, zone: Zo
     box = draw_state(f"{key}_empty", ":material/search_off:", "Nothing in this period", text)
     buttons = box.container(horizontal=True, horizontal_alignment="center")
     if selection.filter_count:
-        draw_way_out(buttons, "Clear filters", f"{key}_empty_clear", filter_bar.clear_filters)
-    draw_way_out(
+        draw_action(buttons, "Clear filters", f"{key}_empty_clear", filter_bar.clear_filters)
+    draw_action(
         buttons, "Show the most recent days", f"{key}_empty_newest", filter_bar.show_days_around, day, is_primary=True
     )
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from dashboard.panels.cards import draw_title
-from dashboard.reads import pages as queries
+from dashboard.reads.pages import get_spend_by_day
 from dashboard.reads.viewer import Viewer
 from dashboard.selection.filters import DIMENSIONS, Window
 from ingest.errors import TreeringError
 from ingest.forecasting.forecast import CONFIDENCE, MonthForecast, forecast_month
-from ingest.words import format_usd
+from ingest.words import format_estimate
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -55,9 +54,9 @@ def draw_month(outlook: MonthForecast | None) -> None:
     with st.container(border=True, key="panel_costs_month"):
         draw_title(f"Forecast for {outlook.month:%B}", basis(outlook))
         st.html(
-            f'<div class="tr-figure">{format_usd(_dollars(outlook.expected))}<span>{interval(outlook)}</span></div>'
-            f'<div class="tr-outlook" role="img" aria-label="{format_usd(_dollars(outlook.spent))} spent of '
-            f'{format_usd(_dollars(outlook.expected))} expected">'
+            f'<div class="tr-figure">{format_estimate(outlook.expected)}<span>{interval(outlook)}</span></div>'
+            f'<div class="tr-outlook" role="img" aria-label="{format_estimate(outlook.spent)} spent of '
+            f'{format_estimate(outlook.expected)} expected">'
             f'<i class="expected" style="width:{expected}"></i><i class="spent" style="width:{spent}"></i>'
             f'<i class="interval" style="left:{low};width:calc({high} - {low})"></i></div>'
         )
@@ -65,25 +64,23 @@ def draw_month(outlook: MonthForecast | None) -> None:
 
 def month_note(outlook: MonthForecast | None, otherwise: str) -> str:
     """Return the line below the month's spend: where it is expected to end."""
-    return otherwise if outlook is None else f"{format_usd(_dollars(outlook.expected))} expected by month end"
+    return otherwise if outlook is None else f"{format_estimate(outlook.expected)} expected by month end"
 
 
 def interval(outlook: MonthForecast) -> str:
     """Say between which sums the month is expected to end."""
-    return f"{format_usd(_dollars(outlook.low))} to {format_usd(_dollars(outlook.high))}"
+    return f"{format_estimate(outlook.low)} to {format_estimate(outlook.high)}"
 
 
 def basis(outlook: MonthForecast) -> str:
     """Say what a forecast rests on."""
-    spent = f"{format_usd(_dollars(outlook.spent))} spent so far."
+    spent = f"{format_estimate(outlook.spent)} spent so far."
     if outlook.basis == "run_rate":
         return (
             f"{spent} Extrapolated linearly, plus or minus half of the remaining spend: "
             "the history is too short for a better forecast."
         )
-    line = (
-        f" Linear extrapolation gives {format_usd(_dollars(outlook.run_rate))}." if outlook.run_rate is not None else ""
-    )
+    line = f" Linear extrapolation gives {format_estimate(outlook.run_rate)}." if outlook.run_rate is not None else ""
     return (
         f"{spent} Based on the level, weekdays and trend so far; {CONFIDENCE:.0%} of months end within the "
         f"interval.{line}"
@@ -98,11 +95,7 @@ def _month_outlook(
     local = _now.astimezone(zone)
     start = (local - _HISTORY).replace(hour=0, minute=0, second=0, microsecond=0)
     window = Window(start, _now, (("bucket", "day"), ("timezone", zone_name), *filters))
-    points = queries.get_spend_by_day(viewer, window)
+    points = get_spend_by_day(viewer, window)
     return forecast_month(
         {point.bucket_start.astimezone(zone).date(): float(point.cost or 0) for point in points}, local
     )
-
-
-def _dollars(amount: float) -> Decimal:
-    return Decimal(f"{amount:.6g}") if abs(amount) < 1 else Decimal(f"{amount:.2f}")

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dashboard.selection.filters import Selection
-    from ingest.documents.pages import Performance, Point, SpeedRow
+    from ingest.documents.pages import Performance, SpeedRow
+    from ingest.documents.series import Point
 
 _PERCENTILES: Final = {
     "p50": frames.duration_of(lambda p: p.latency_p50_ms),

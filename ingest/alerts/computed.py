@@ -9,76 +9,30 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal  # noqa: TC003 -- pydantic reads the annotations at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
-
+from ingest.database import fetch
+from ingest.documents.alerts import AlertRule
+from ingest.documents.settings import Budget, Configuration
 from ingest.forecasting.anomaly import Verdict, fill_gaps, judge
-from ingest.forecasting.forecast import CONFIDENCE, MonthForecast, forecast_month
+from ingest.forecasting.series import HOUR, explain_forecast, hour_of, read_forecast, read_series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import date
+    from collections.abc import Sequence
 
     from pydantic import JsonValue
 
     from ingest.database import Database
+    from ingest.documents.series import Point
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.alerts")
 
 # Eight weeks show each hour of the week eight times.
 ANOMALY_HISTORY = timedelta(days=56)
-FORECAST_HISTORY = timedelta(days=182)
 
 # The job runs every five minutes; a worker that is away for longer leaves no stale verdict standing.
 VALID_S = 1800
-
-_HOUR = timedelta(hours=1)
-
-
-class Budget(BaseModel):
-    """What is needed of a budget."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    budget_id: int
-    name: str
-    amount: Decimal
-    period: str
-    timezone: str
-    scope: dict[str, list[str]] = Field(default_factory=dict)
-
-
-class Rule(BaseModel):
-    """What is needed of a rule."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    rule_id: int
-    metric: str
-    timezone: Annotated[str, BeforeValidator(lambda value: value or "UTC")] = "UTC"
-    scope: dict[str, list[str]] = Field(default_factory=dict)
-    group_by: str | None = None
-    budget_id: int | None = None
-
-
-class Point(BaseModel):
-    """One bucket of a series."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    bucket_start: AwareDatetime
-    key: str | None = None
-    is_other: bool = False
-    requests: int = 0
-    cost: Decimal | None = None
-
-
-_rules = TypeAdapter(list[Rule])
-_budgets = TypeAdapter(list[Budget])
-_points = TypeAdapter(list[Point])
 
 
 def write_outside_metrics(database: Database, *, now: datetime) -> int:
@@ -94,10 +48,8 @@ def write_outside_metrics(database: Database, *, now: datetime) -> int:
     Raises:
         Exception: The last failure, after all rules had their turn.
     """
-    rules = _rules.validate_python(database.call("get_outside_rules"))
-    settings = database.call("get_settings") if any(rule.budget_id is not None for rule in rules) else {}
-    assert isinstance(settings, dict)
-    budgets = {one.budget_id: one for one in _budgets.validate_python(settings.get("budgets") or [])}
+    rules = fetch(database, list[AlertRule], "get_outside_rules")
+    budgets = _read_budgets(database) if any(rule.budget_id is not None for rule in rules) else {}
     answered, failure = 0, None
     for rule in rules:
         try:
@@ -119,9 +71,14 @@ def write_outside_metrics(database: Database, *, now: datetime) -> int:
     return answered
 
 
-def anomaly_figures(database: Database, rule: Rule, *, now: datetime) -> list[JsonValue]:
+def _read_budgets(database: Database) -> dict[int, Budget]:
+    settings = fetch(database, Configuration, "get_settings")
+    return {budget.budget_id: budget for budget in settings.budgets}
+
+
+def anomaly_figures(database: Database, rule: AlertRule, *, now: datetime) -> list[JsonValue]:
     """How unusual the spend of a rule's scope is, for each of its groups."""
-    to_time = _hour_of(now) + _HOUR
+    to_time = hour_of(now) + HOUR
     from_time = to_time - ANOMALY_HISTORY
     points = read_series(database, from_time, to_time, rule.scope, bucket="hour", group_by=rule.group_by)
     groups: dict[str, list[Point]] = defaultdict(list)
@@ -138,18 +95,18 @@ def anomaly_figure(key: str, points: Sequence[Point], *, now: datetime, zone: Zo
     The value is the score of spend above the usual: an alarm begins at 1. Spend below the usual is 0: a rule on calls
     with a lower limit is for that. The running hour can only grow, so what is too much already counts at once.
     """
-    running = _hour_of(now)
+    running = hour_of(now)
     costs = {point.bucket_start.astimezone(UTC): float(point.cost or 0) for point in points}
-    series = fill_gaps(costs, min(costs), running + _HOUR, 3600, gap=0.0)
+    series = fill_gaps(costs, min(costs), running + HOUR, 3600, gap=0.0)
     *_, last, latest = [None, *judge(series, step_s=3600, timezone=zone)]
     assert latest is not None
     shown = latest if latest.state == "above" or last is None else last
     requests = {point.bucket_start.astimezone(UTC): point.requests for point in points}
-    covered = [shown.at - _HOUR * number for number in range(max(1, shown.span_s // 3600))]
+    covered = [shown.at - HOUR * number for number in range(max(1, shown.span_s // 3600))]
     return {
         "group_key": key,
         "window_start": covered[-1].isoformat(),
-        "window_end": min(shown.at + _HOUR, now).isoformat(),
+        "window_end": min(shown.at + HOUR, now).isoformat(),
         "value": _score_above(shown),
         "sample_count": sum(requests.get(at, 0) for at in covered),
         "evidence": {
@@ -191,56 +148,7 @@ def forecast_figures(database: Database, budget: Budget, *, now: datetime) -> li
     ]
 
 
-def explain_forecast(forecast: MonthForecast) -> str:
-    """Say a forecast in a sentence."""
-    amounts = f"${forecast.expected:,.2f} by the end of the month"
-    if forecast.basis == "run_rate":
-        return f"{amounts}, extrapolated linearly: the history is too short for a better forecast"
-    return f"{amounts}, ${forecast.low:,.2f} to ${forecast.high:,.2f} with {CONFIDENCE:.0%} confidence"
-
-
-def read_forecast(
-    database: Database, scope: Mapping[str, list[str]], *, now: datetime, zone: ZoneInfo
-) -> MonthForecast | None:
-    """Forecast the month's spend of a scope; None without any."""
-    local = now.astimezone(zone)
-    start = (local - FORECAST_HISTORY).replace(hour=0, minute=0, second=0, microsecond=0)
-    end = _hour_of(now) + _HOUR
-    return forecast_month(spend_by_day(read_series(database, start, end, scope, bucket="day", zone=zone), zone), local)
-
-
-def spend_by_day(points: Sequence[Point], zone: ZoneInfo) -> dict[date, float]:
-    """US dollars by local day."""
-    return {point.bucket_start.astimezone(zone).date(): float(point.cost or 0) for point in points}
-
-
-def read_series(
-    database: Database,
-    from_time: datetime,
-    to_time: datetime,
-    scope: Mapping[str, list[str]],
-    *,
-    bucket: str,
-    group_by: str | None = None,
-    zone: ZoneInfo | None = None,
-) -> list[Point]:
-    """Read calls and cost by bucket; empty buckets are absent."""
-    filters: dict[str, JsonValue] = {name: list(names) for name, names in scope.items()}
-    filters |= {"bucket": bucket, "timezone": "UTC" if zone is None else zone.key}
-    if group_by is not None:
-        filters["group_by"] = group_by
-    document = database.call(
-        "get_series", from_time=from_time.isoformat(), to_time=to_time.isoformat(), filters=filters
-    )
-    assert isinstance(document, dict)
-    return _points.validate_python(document["series"])
-
-
 def _score_above(verdict: Verdict) -> float | None:
     if verdict.usual is None:
         return None  # too early to say
     return round(verdict.score, 4) if verdict.value > verdict.usual else 0.0
-
-
-def _hour_of(moment: datetime) -> datetime:
-    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)

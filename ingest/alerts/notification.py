@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol
+from typing import Annotated, Final, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, SecretStr
+
+# A report's picture travels beside its text; the HTML names it so.
+IMAGE_NAME: Final = "treering-trend.png"
 
 
 def _none_to_empty(value: object) -> object:
     return "" if value is None else value
 
 
-class Notification(BaseModel):
+class ClaimedNotification(BaseModel):
     """A message that was claimed from the outbox. The address and the secret are never shown or logged.
 
     Attributes:
@@ -58,5 +61,5 @@ class Outcome:
 class Notifier(Protocol):
     """Sends one kind of message."""
 
-    async def send(self, notification: Notification) -> Outcome:
+    async def send(self, notification: ClaimedNotification) -> Outcome:
         """Try once to send, within a bounded time, and tell how it ended instead of raising."""

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from ingest.alerts.channels import REFUSED_SCHEMES
-from ingest.alerts.notification import Outcome
+from ingest.alerts.notification import IMAGE_NAME, Outcome
 from ingest.alerts.notify_webhook import TIMEOUT_S, is_public
-from ingest.reports.text import IMAGE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from apprise import AppriseAttachment, NotifyBase
 
     from ingest.alerts.messages import Message
-    from ingest.alerts.notification import Notification
+    from ingest.alerts.notification import ClaimedNotification
 
 # Apprise writes addresses to its log, tokens and passwords with them.
 _SILENCED = ("apprise", "urllib3", "requests")
@@ -37,7 +36,11 @@ class AppriseNotifier:
     """
 
     def __init__(
-        self, write: Callable[[Notification], Message], *, allow_private: bool = False, timeout_s: float = TIMEOUT_S
+        self,
+        write: Callable[[ClaimedNotification], Message],
+        *,
+        allow_private: bool = False,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self._write = write
         self._allow_private = allow_private
@@ -45,7 +48,7 @@ class AppriseNotifier:
         for name in _SILENCED:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
-    async def send(self, notification: Notification) -> Outcome:
+    async def send(self, notification: ClaimedNotification) -> Outcome:
         """Try once to send a notification; see `Notifier.send`."""
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -53,7 +56,7 @@ class AppriseNotifier:
         except TimeoutError:
             return Outcome(f"no response within {self._timeout_s:g} s")
 
-    def _send(self, notification: Notification) -> Outcome:
+    def _send(self, notification: ClaimedNotification) -> Outcome:
         from apprise import Apprise, NotifyFormat
 
         url = notification.target_url.get_secret_value()
@@ -75,7 +78,7 @@ class AppriseNotifier:
         return Outcome() if sent else Outcome(f"{service.service_name or 'the service'} did not accept it")
 
 
-def _picture(notification: Notification) -> AppriseAttachment | None:
+def _picture(notification: ClaimedNotification) -> AppriseAttachment | None:
     from apprise import AppriseAttachment
     from apprise.attachment.memory import AttachMemory
 

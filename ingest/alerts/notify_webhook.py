@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import httpx
 
 from ingest.alerts.notification import Outcome
+from ingest.errors import ForbiddenTargetError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from ingest.alerts.notification import Notification
+    from ingest.alerts.notification import ClaimedNotification
 
 TIMEOUT_S = 10.0
 
@@ -56,7 +57,7 @@ class WebhookNotifier:
         self._transport = transport
         self._ssl_context = httpx.create_ssl_context(trust_env=False)
 
-    async def send(self, notification: Notification) -> Outcome:
+    async def send(self, notification: ClaimedNotification) -> Outcome:
         """Try once to send a notification; see `Notifier.send`."""
         try:
             async with asyncio.timeout(self._timeout_s):
@@ -73,7 +74,7 @@ class WebhookNotifier:
             return Outcome(f"the connection was lost before a response ({type(error).__name__})")
         return _judge(status)
 
-    async def _post(self, notification: Notification) -> int:
+    async def _post(self, notification: ClaimedNotification) -> int:
         # A transport instead of a client: httpx's client logs the address of every request.
         connections = self._transport or httpx.AsyncHTTPTransport(verify=self._ssl_context, trust_env=False)
         transport = GuardedTransport(connections, allow_private=self._allow_private)
@@ -83,7 +84,7 @@ class WebhookNotifier:
             await response.aclose()  # only the status counts, so the body stays unread whatever its size
         return response.status_code
 
-    def _build_request(self, notification: Notification) -> httpx.Request:
+    def _build_request(self, notification: ClaimedNotification) -> httpx.Request:
         key, sent_at = notification.idempotency_key, int(self._clock())
         body = json.dumps({"id": key, **notification.payload}, separators=(",", ":"), sort_keys=True).encode()
         headers = {
@@ -103,10 +104,6 @@ class WebhookNotifier:
             headers=headers,
             extensions={"timeout": timeout.as_dict()},
         )
-
-
-class ForbiddenTargetError(Exception):
-    """The name leads to an address that may not be sent to."""
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Metric = Literal[
-    "spend", "tokens", "requests", "error_rate", "p50_latency_ms", "p90_latency_ms", "p99_latency_ms",
-    "p50_time_to_first_token_ms", "p90_time_to_first_token_ms", "p99_time_to_first_token_ms", "route_requests",
-    "route_error_rate", "p50_route_latency_ms", "p90_route_latency_ms", "p99_route_latency_ms",
-    "p50_route_time_to_first_byte_ms", "p90_route_time_to_first_byte_ms", "p99_route_time_to_first_byte_ms",
-    "unpriced_share", "estimated_share", "provider_drift", "pipeline_lag_s", "budget_used", "budget_forecast",
-    "anomaly",
-]  # fmt: skip
-SHARES: Final = frozenset({"error_rate", "route_error_rate", "unpriced_share", "estimated_share"})
-ROUTE_SCOPE: Final = frozenset({"route", "method", "environment"})
-CALL_SCOPE: Final = frozenset({"provider", "model", "feature", "environment", "operation", "status", "user_id"})
+from ingest.alerts.metrics import CALL_SCOPE, METRICS
 
 _MONTH_S = 31 * 24 * 3600
 _QUARTER_S = 15 * 60
@@ -28,11 +18,17 @@ Threshold = Annotated[Decimal, Field(ge=0, lt=Decimal("1e15"), allow_inf_nan=Fal
 Step = Annotated[Decimal, Field(gt=0, le=10)]
 
 
+def _check_metric(value: str) -> str:
+    if value not in METRICS:
+        raise ValueError(f"{value} is no metric: choose one of {', '.join(METRICS)}")
+    return value
+
+
 def _check_zone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
-        raise ValueError("must be an IANA time zone such as UTC or Europe/Berlin") from error
+        raise ValueError("must be an IANA time zone like UTC or Europe/Berlin") from error
     return value
 
 
@@ -42,11 +38,12 @@ def _check_steps(value: list[Decimal]) -> list[Decimal]:
     return value
 
 
+MetricName = Annotated[str, AfterValidator(_check_metric)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
 Steps = Annotated[list[Step], Field(min_length=1, max_length=10), AfterValidator(_check_steps)]
 
 
-class AlertRule(BaseModel):
+class RuleDraft(BaseModel):
     """A threshold on one metric, as `save_alert_rule` takes it.
 
     Attributes:
@@ -75,7 +72,7 @@ class AlertRule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(min_length=1, max_length=120)
-    metric: Metric
+    metric: MetricName
     window_s: int = Field(default=300, ge=60, le=_MONTH_S, multiple_of=60)
     period: Literal["day", "week", "month"] | None = None
     timezone: Zone = "UTC"
@@ -99,7 +96,8 @@ class AlertRule(BaseModel):
     def _check_thresholds(self) -> Self:
         sign = 1 if self.comparator == "above" else -1
         highest = max(self.threshold, self.critical_threshold or self.threshold)
-        if self.metric in SHARES and highest > 1:
+        most = METRICS[self.metric].unit.highest
+        if most is not None and highest > most:
             raise ValueError("a rate or share is a fraction from 0 to 1")
         if self.critical_threshold is not None and sign * (self.critical_threshold - self.threshold) <= 0:
             raise ValueError("a critical threshold lies beyond the threshold")
@@ -109,17 +107,13 @@ class AlertRule(BaseModel):
 
     @model_validator(mode="after")
     def _check_what_is_measured(self) -> Self:
-        is_route = "route_" in self.metric
-        allowed = frozenset() if self.metric == "pipeline_lag_s" else ROUTE_SCOPE if is_route else CALL_SCOPE
-        if wrong := sorted(self.scope.keys() - allowed):
+        of = METRICS[self.metric].of
+        if wrong := sorted(self.scope.keys() - of.scope):
             raise ValueError(f"{self.metric} has no scope {', '.join(wrong)}")
-        if is_route and self.group_by not in (None, "route", "environment"):
-            raise ValueError("routes are grouped by route or environment")
-        if not is_route and self.group_by == "route":
-            raise ValueError("calls are not grouped by route")
-        if self.metric in ("pipeline_lag_s", "budget_used", "budget_forecast") and self.group_by:
-            raise ValueError(f"{self.metric} has no groups")
-        if (self.metric in ("budget_used", "budget_forecast")) != (self.budget_id is not None):
+        if self.group_by is not None and self.group_by not in of.groups:
+            allowed = f"groups only by {', '.join(sorted(of.groups))}" if of.groups else "no groups"
+            raise ValueError(f"{self.metric} has {allowed}")
+        if of.is_budget != (self.budget_id is not None):
             raise ValueError("a budget's metric has a budget, others none")
         by_user = self.group_by == "user_id" or "user_id" in self.scope
         if by_user and self.period is None and self.window_s % _QUARTER_S:
@@ -137,7 +131,7 @@ class AlertRule(BaseModel):
         return self
 
 
-class Budget(BaseModel):
+class BudgetDraft(BaseModel):
     """An amount per calendar period, as `save_budget` takes it.
 
     Attributes:
@@ -171,7 +165,7 @@ class Budget(BaseModel):
         return self
 
 
-def ready_made_rules(timezone: str = "UTC", channels: list[int] | None = None) -> list[AlertRule]:
+def preset_rules(timezone: str = "UTC", channels: list[int] | None = None) -> list[RuleDraft]:
     """Rules that make sense for most products, to start from.
 
     Args:
@@ -197,4 +191,4 @@ def ready_made_rules(timezone: str = "UTC", channels: list[int] | None = None) -
         {"name": "Pipeline lag", "metric": "pipeline_lag_s", "window_s": 60, "threshold": "120",
          "critical_threshold": "900", "for_s": 60},
     ]  # fmt: skip
-    return [AlertRule.model_validate({**rule, "timezone": timezone, "channels": channels or []}) for rule in chosen]
+    return [RuleDraft.model_validate({**rule, "timezone": timezone, "channels": channels or []}) for rule in chosen]

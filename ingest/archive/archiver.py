@@ -13,7 +13,6 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,17 +20,21 @@ from ingest.archive.manifest import Generation, Manifest
 from ingest.archive.parts import verify_part, write_parts
 from ingest.archive.reader import read_month
 from ingest.archive.schema import GROUPS_PER_PART, ROWS_PER_GROUP, SCHEMAS, Kind, as_kind
-from ingest.archive.sums import find_differences, parse_sums
+from ingest.archive.sums import find_differences
+from ingest.database import fetch, parse
+from ingest.documents.pipeline import ArchivedMonth, Partition, PartitionSummary
 from ingest.errors import ArchiveError, DatabaseError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from pydantic import JsonValue
 
     from ingest.archive.storage import Storage
-    from ingest.archive.sums import ColumnSum
     from ingest.database import Database
+    from ingest.documents.pipeline import ColumnSum
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.archive")
 
 LEASE_NAME = "archive"
 _LEASE_TTL_S = 120
@@ -109,13 +112,8 @@ class Archiver:
         try:
             known = self._ask_known()
             self._confirm(known)
-            listed = self._database.call("list_partitions", retention_days=self._retention_days)
-            assert isinstance(listed, list)
-            return [
-                self._archive_safely(as_kind(one["kind"]), dt.date.fromisoformat(str(one["month"])), known)
-                for one in listed
-                if isinstance(one, Mapping) and one["state"] == "due"
-            ]
+            listed = fetch(self._database, list[Partition], "list_partitions", retention_days=self._retention_days)
+            return [self._archive_safely(as_kind(one.kind), one.month, known) for one in listed if one.state == "due"]
         finally:
             self._database.call("release_lease", name=LEASE_NAME, holder=self._holder)
 
@@ -124,12 +122,10 @@ class Archiver:
             raise ArchiveError("another archive run is in progress")
 
     def _ask_known(self) -> _Known:
-        rows = self._database.call("list_archived_months")
-        assert isinstance(rows, list)
-        found = [row for row in rows if isinstance(row, Mapping)]
+        months = fetch(self._database, list[ArchivedMonth], "list_archived_months")
         return _Known(
-            dropped=frozenset(str(row["archive_id"]) for row in found),
-            restored=frozenset(str(row["archive_id"]) for row in found if row["is_restored"]),
+            dropped=frozenset(month.archive_id for month in months),
+            restored=frozenset(month.archive_id for month in months if month.is_restored),
         )
 
     def _confirm(self, known: _Known) -> None:
@@ -160,12 +156,12 @@ class Archiver:
     def _archive(self, kind: Kind, month: dt.date, known: _Known) -> Outcome:
         self._hold_lease()
         document = self._database.call("summarize_partition", kind=kind, month=month.isoformat())
-        assert isinstance(document, dict)
-        expected = parse_sums(document["columns"])
+        summary = parse(PartitionSummary, document, "summarize_partition")
+        expected = summary.columns
         unknown = expected.keys() - set(SCHEMAS[kind].names)
         if unknown:
             raise ArchiveError(f"this version does not know the columns {', '.join(sorted(unknown))}: upgrade Treering")
-        if document["rows"] == 0:
+        if summary.rows == 0:
             self._drop(kind, month, str(uuid.uuid4()), document)
             return Outcome(kind, month, 0, 0)
         manifest = self._storage.read_manifest(kind, month)
@@ -225,7 +221,7 @@ class Archiver:
         self._on_step("verified")
         return generation
 
-    def _drop(self, kind: Kind, month: dt.date, archive_id: str, expected: dict[str, JsonValue]) -> None:
+    def _drop(self, kind: Kind, month: dt.date, archive_id: str, expected: JsonValue) -> None:
         for attempt in range(_DROP_ATTEMPTS):
             try:
                 self._database.call(

@@ -18,6 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ingest.archive.parts import read_groups, verify_part, write_parts
+from ingest.database import fetch
+from ingest.documents.pipeline import ErasedRows
 from ingest.errors import ArchiveError
 
 if TYPE_CHECKING:
@@ -123,15 +125,14 @@ def _forget_in_database(
 ) -> str:
     waited_s = 0.0
     while True:
-        answer = database.call("forget_user", user_id=user_id)
-        assert isinstance(answer, dict)
-        moved = 0
-        for name in ("usage_rows", "performance_rows", "rollup_rows", "other_rows"):
-            count = int(str(answer.get(name, 0)))
-            setattr(erasure, name, getattr(erasure, name) + count)
-            moved += count
-        if answer["is_done"]:
-            return str(answer["event_salt"])
+        erased = fetch(database, ErasedRows, "forget_user", user_id=user_id)
+        erasure.usage_rows += erased.usage_rows
+        erasure.performance_rows += erased.performance_rows
+        erasure.rollup_rows += erased.rollup_rows
+        erasure.other_rows += erased.other_rows
+        moved = erased.usage_rows + erased.performance_rows + erased.rollup_rows + erased.other_rows
+        if erased.is_done:
+            return str(erased.event_salt)
         go_on()
         if moved == 0:
             # What is left waits for its roll-up: rows are changed once they are counted.

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, computed_field
 
 from ingest.archive.schema import Kind  # noqa: TC001 -- pydantic reads the annotations at run time
-from ingest.archive.sums import ColumnSum, add_sums
+from ingest.archive.sums import add_sums
+from ingest.documents.pipeline import ColumnSum  # noqa: TC001 -- as above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
 
 SCHEMA_VERSION: Literal["treering.archive/1"] = "treering.archive/1"
 

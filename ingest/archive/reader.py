@@ -5,7 +5,6 @@ from __future__ import annotations
 import binascii
 import datetime as dt
 import io
-from collections.abc import Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,12 +12,10 @@ import pyarrow as pa
 from pyarrow import csv
 
 from ingest.archive.schema import MONEY, SCHEMAS
-from ingest.database import PostgresDatabase
+from ingest.database import JsonValue, PostgresDatabase, fetch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pydantic import JsonValue
 
     from ingest.archive.schema import Kind
     from ingest.database import Database
@@ -107,7 +104,9 @@ def _read_by_api(
     while wanted:
         size = min(wanted, API_PAGE_ROWS)
         created_at, event_id = after or (None, None)
-        rows = database.call(
+        rows = fetch(
+            database,
+            list[dict[str, JsonValue]],
             "read_archive_page",
             kind=kind,
             month=month.isoformat(),
@@ -115,7 +114,6 @@ def _read_by_api(
             after_event_id=event_id,
             max_rows=size,
         )
-        assert isinstance(rows, list)
         if rows:
             tables.append(_to_table(rows, schema))
             after = _last_key(tables[-1])
@@ -125,11 +123,10 @@ def _read_by_api(
     return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
 
 
-def _to_table(rows: list[JsonValue], schema: pa.Schema) -> pa.Table:
-    records = [row for row in rows if isinstance(row, Mapping)]
+def _to_table(rows: list[dict[str, JsonValue]], schema: pa.Schema) -> pa.Table:
     columns = []
     for field in _text_schema(schema):
-        values: list[Any] = [record[field.name] for record in records]
+        values: list[Any] = [row[field.name] for row in rows]
         if field.type == MONEY:
             values = [None if value is None else Decimal(value) for value in values]
         elif pa.types.is_timestamp(field.type):

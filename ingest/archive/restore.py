@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from ingest.archive.parts import read_groups, verify_part
 from ingest.archive.schema import EXACT_SUFFIX, MONEY, MONEY_COLUMNS
+from ingest.database import fetch
 from ingest.errors import ArchiveError, DatabaseError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
@@ -119,7 +120,9 @@ def _store(
 ) -> int:
     for _ in range(_ATTEMPTS):
         try:
-            stored = database.call(
+            return fetch(
+                database,
+                int,
                 "restore_rows",
                 kind=manifest.kind,
                 month=manifest.month.isoformat(),
@@ -130,7 +133,4 @@ def _store(
             if not error.retryable or isinstance(error, DatabaseUnavailableError):
                 raise
             sleep(1.0)
-        else:
-            assert isinstance(stored, int)
-            return stored
     raise ArchiveError("the roll-up held its lock at every attempt; run the restore again to continue")

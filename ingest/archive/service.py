@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ingest.archive.archiver import Archiver, Outcome
 from ingest.archive.storage import Storage
+from ingest.database import fetch
+from ingest.documents.pipeline import Pruned
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -50,8 +51,13 @@ def run_retention(database: Database, settings: Settings) -> list[Outcome]:
     outcomes = Archiver(database, open_storage(settings), retention_days=settings.metrics_retention_days).run()
     if settings.rollup_retention_days is not None:
         while True:
-            answer = database.call("prune_rollups", retention_days=settings.rollup_retention_days, max_rows=_PRUNE_ROWS)
-            assert isinstance(answer, Mapping)
-            if answer["is_busy"] or answer["rows"] != _PRUNE_ROWS:
+            pruned = fetch(
+                database,
+                Pruned,
+                "prune_rollups",
+                retention_days=settings.rollup_retention_days,
+                max_rows=_PRUNE_ROWS,
+            )
+            if pruned.is_busy or pruned.rows != _PRUNE_ROWS:
                 break
     return outcomes

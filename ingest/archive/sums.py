@@ -6,20 +6,18 @@ duration in whole microseconds, a time in whole milliseconds since 1970, a truth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING, cast
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
 
 from ingest.archive.schema import EXACT_SUFFIX, MONEY
+from ingest.documents.pipeline import ColumnSum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from pydantic import JsonValue
 
 # Wider than any sum can become; a sum that would be rounded all the same is an error and not a wrong figure.
 EXACT = Context(prec=20_000, traps=[Inexact])
@@ -27,15 +25,6 @@ EXACT = Context(prec=20_000, traps=[Inexact])
 _UUID_TEXT_LENGTH = 36
 # Above this, a row group's sum might leave the 38 digits of Arrow's decimals.
 _SAFE_MONEY = Decimal(10**8)
-
-
-class ColumnSum(BaseModel):
-    """How many values a column has, and their sum as text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    count: int
-    sum: str
 
 
 def sum_table(table: pa.Table) -> dict[str, ColumnSum]:
@@ -57,12 +46,6 @@ def add_sums(several: Iterable[Mapping[str, ColumnSum]]) -> dict[str, ColumnSum]
                 count=before.count + one.count, sum=_text(EXACT.add(Decimal(before.sum), Decimal(one.sum)))
             )
     return total
-
-
-def parse_sums(document: JsonValue) -> dict[str, ColumnSum]:
-    """Read the `columns` of `summarize_partition`."""
-    assert isinstance(document, Mapping)
-    return {name: ColumnSum.model_validate(one) for name, one in document.items()}
 
 
 def find_differences(expected: Mapping[str, ColumnSum], found: Mapping[str, ColumnSum]) -> list[str]:

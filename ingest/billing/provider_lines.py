@@ -7,6 +7,8 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from ingest.database import fetch
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import date
@@ -81,9 +83,7 @@ def store_lines(database: Database, lines: Iterable[Line]) -> int:
     """
     stored = 0
     for batch in _batches(sorted(lines, key=itemgetter("day"))):
-        count = database.call("record_provider_costs", rows=batch)
-        assert isinstance(count, int)
-        stored += count
+        stored += fetch(database, int, "record_provider_costs", rows=batch)
     return stored
 
 

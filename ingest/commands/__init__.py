@@ -11,6 +11,7 @@ from ingest.commands import (
     export,
     members,
     migrate,
+    migrations,
     reconcile,
     replay,
     report,
@@ -44,5 +45,6 @@ app.command("secret-key", short_help="Generate a key that encrypts channel addre
 app.add_typer(alerts.app, name="alerts", short_help="Test alert rules.")
 app.command("forget", short_help="Erase a person's data.")(archive.forget)
 app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")
+app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
 app.add_typer(rollups.app, name="rollups", short_help="Verify and rebuild the rollups.")
 app.add_typer(members.app, name="members", short_help="Manage who may see and change what.")

@@ -11,7 +11,7 @@ import typer
 from ingest.commands.options import HomeOption, JsonOption  # noqa: TC001 -- typer reads the annotations at run time
 
 if TYPE_CHECKING:
-    from ingest.database import Database, JsonValue
+    from ingest.database import Database
 
 app = typer.Typer(help="Test alert rules.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,30 +29,30 @@ def send_test(
     as_json: JsonOption = False,
 ) -> None:
     """Send a test message to every channel of a rule, and report whether it was delivered."""
-    from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
-    from ingest.database import open_database
+    from ingest.alerts.notifier import ChannelNotifier
+    from ingest.alerts.outbox import deliver_notifications
+    from ingest.database import fetch, open_database
+    from ingest.documents.alerts import MessageState, WrittenMessage
     from ingest.settings import load_settings
     from ingest.worker.worker import default_name
 
     settings = load_settings(home=home)
     with contextlib.closing(open_database(settings)) as database:
-        written = database.call("send_test_notification", rule_id=_find_rule(database, rule))
-        assert isinstance(written, list)
+        rule_id = _find_rule(database, rule)
+        written = fetch(database, list[WrittenMessage], "send_test_notification", rule_id=rule_id)
         if not written:
             typer.echo(f"{rule} has no channel: choose one in Settings", err=True)
             raise typer.Exit(1)
         deliver_notifications(database, default_name(), notifier=ChannelNotifier.from_settings(settings))
-        numbers = [message["notification_id"] for message in written if isinstance(message, dict)]
-        states = database.call("get_notification_states", notification_ids=numbers)
-    assert isinstance(states, list)
+        numbers = [message.notification_id for message in written]
+        states = fetch(database, list[MessageState], "get_notification_states", notification_ids=numbers)
     if as_json:
-        typer.echo(json.dumps(states, indent=2))
+        typer.echo(json.dumps([state.model_dump(mode="json") for state in states], indent=2))
     for state in states:
-        assert isinstance(state, dict)
-        reason = f": {state['last_error']}" if state["last_error"] else ""
+        reason = f": {state.last_error}" if state.last_error else ""
         if not as_json:
-            typer.echo(f"{state['channel_name']}: {state['state']}{reason}")
-    if any(isinstance(state, dict) and state["state"] != "sent" for state in states):
+            typer.echo(f"{state.channel_name}: {state.state}{reason}")
+    if any(state.state != "sent" for state in states):
         raise typer.Exit(1)
 
 
@@ -63,14 +63,12 @@ def secret_key() -> None:
     typer.echo(make_key())
 
 
-def _find_rule(database: Database, wanted: str) -> JsonValue:
-    settings = database.call("get_settings")
-    assert isinstance(settings, dict)
-    rules = settings["rules"]
-    assert isinstance(rules, list)
-    for rule in rules:
-        assert isinstance(rule, dict)
-        if wanted in (rule["name"], str(rule["rule_id"])):
-            return rule["rule_id"]
+def _find_rule(database: Database, wanted: str) -> int:
+    from ingest.database import fetch
+    from ingest.documents.settings import Configuration
+
+    for rule in fetch(database, Configuration, "get_settings").rules:
+        if wanted in (rule.name, str(rule.rule_id)):
+            return rule.rule_id
     typer.echo(f"no such rule: {wanted}", err=True)
     raise typer.Exit(1)

@@ -59,22 +59,23 @@ def remove(user_id: UserArgument) -> None:
 @app.command("list")
 def list_members(*, as_json: JsonOption = False) -> None:
     """List the people who have a role."""
+    from ingest.database import fetch
+    from ingest.documents.settings import Member
+
     with _database() as database:
-        rows = database.call("list_members")
-    assert isinstance(rows, list)
+        members = fetch(database, list[Member], "list_members")
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        typer.echo(json.dumps([member.model_dump(mode="json") for member in members], indent=2))
         return
-    if not rows:
+    if not members:
         typer.echo("no members yet; start with: treering members add USER_ID --role ops")
         return
     from rich.console import Console
     from rich.table import Table
 
     table = Table("user", "role", "since", "added by")
-    for row in rows:
-        assert isinstance(row, dict)
-        table.add_row(*(str(row.get(key) or "-") for key in ("user_id", "role", "added_at", "added_by")))
+    for member in members:
+        table.add_row(member.user_id, member.role, str(member.added_at or "-"), member.added_by or "-")
     Console().print(table)
 
 

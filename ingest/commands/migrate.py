@@ -19,7 +19,7 @@ def migrate(
         ),
     ] = None,
 ) -> None:
-    """Apply the missing migrations to a database; safe to repeat and to mix with `supabase db push`."""
+    """Apply the missing migrations to a database; safe to repeat and beside `supabase db push`."""
     from ingest.database.migrate import apply_migrations
     from ingest.settings import load_settings
 

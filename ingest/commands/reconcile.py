@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.billing.invoice import BadLine
-    from ingest.billing.reconcile import Explanation, Reconciliation
     from ingest.database import Database
+    from ingest.documents.billing import DriftCause, Reconciliation
     from ingest.settings import Settings
 
 _LONGEST_RANGE = timedelta(days=400)
@@ -116,8 +116,7 @@ def _import(database: Database, file: Path, today: date) -> tuple[str | None, st
     return days[0], (date.fromisoformat(days[-1]) + timedelta(days=1)).isoformat(), bad
 
 
-def _as_json(document: JsonValue, settings: Settings, *, is_over: bool, bad_lines: list[BadLine]) -> str:
-    assert isinstance(document, dict)
+def _as_json(document: dict[str, JsonValue], settings: Settings, *, is_over: bool, bad_lines: list[BadLine]) -> str:
     bad: list[JsonValue] = [{"line": line.number, "reason": line.reason} for line in bad_lines]
     verdict: JsonValue = {"threshold": str(settings.drift_threshold), "is_over": is_over, "bad_lines": bad}
     return json.dumps({**document, "verdict": verdict}, indent=2)
@@ -158,7 +157,7 @@ def _print(result: Reconciliation, settings: Settings, *, is_over: bool) -> None
     console.print(f"bill and record {verdict} {settings.drift_threshold:.2%}")
 
 
-def _explain(explanation: Explanation) -> str:
+def _explain(explanation: DriftCause) -> str:
     amount = "" if explanation.amount is None else f"{_dollars(explanation.amount)} $"
     count = "" if explanation.requests is None else f"{explanation.requests:,} "
     items = f": {', '.join(map(str, explanation.details))}" if isinstance(explanation.details, list) else ""

@@ -131,11 +131,10 @@ def _play(
 
 
 def _count_rejected(database: Database) -> int:
-    status = database.call("get_status")
-    assert isinstance(status, dict)
-    count = status["rejected_events"]
-    assert isinstance(count, int)
-    return count
+    from ingest.database import fetch
+    from ingest.documents.pipeline import Status
+
+    return fetch(database, Status, "get_status").rejected_events
 
 
 def _print_totals(totals: ReplayTotals, stats: Stats, rejected: int, seconds: float) -> None:

@@ -33,9 +33,13 @@ def report(
     home: HomeOption = None,
 ) -> None:
     """Show the latest report as it would be sent, or send it now; the scheduled report is still sent."""
-    from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
+    from ingest.alerts.notifier import ChannelNotifier
+    from ingest.alerts.outbox import deliver_notifications
+    from ingest.costs import cost_optimization_suggestions
     from ingest.database import open_database
-    from ingest.reports.publish import Period, find_savings, make_message, preview_page, read_figures
+    from ingest.prices.in_force import read_price_book
+    from ingest.reports.figures import Period, as_savings, read_figures
+    from ingest.reports.publish import make_message, preview_page
     from ingest.settings import load_settings
     from ingest.worker.worker import default_name
 
@@ -43,7 +47,11 @@ def report(
     now = dt.datetime.now(dt.UTC)
     with contextlib.closing(open_database(settings)) as database:
         period = Period.latest(kind.value, _timezone(database, kind), now)
-        figures = read_figures(database, period, now=now, savings=find_savings(database, settings, now))
+        book = read_price_book(
+            database, deployments=settings.deployments, providers=settings.providers, region=settings.region
+        )
+        savings = as_savings(cost_optimization_suggestions(database, to_time=now, book=book))
+        figures = read_figures(database, period, now=now, savings=savings)
         message = make_message(figures, dashboard_url=settings.dashboard_url)
         typer.echo(message["text"], nl=False)
         if html is not None:
@@ -68,7 +76,9 @@ def report(
 
 
 def _timezone(database: Database, kind: Kind) -> str:
-    schedules = database.call("get_report_schedules")
-    assert isinstance(schedules, list)
-    (timezone,) = (one["timezone"] for one in schedules if isinstance(one, dict) and one["kind"] == kind.value)
-    return str(timezone)
+    from ingest.database import fetch
+    from ingest.documents.settings import ReportSchedule
+
+    schedules = fetch(database, list[ReportSchedule], "get_report_schedules")
+    (timezone,) = (one.timezone for one in schedules if one.kind == kind.value)
+    return timezone

@@ -39,26 +39,24 @@ def reprice(
     from ingest.errors import ConfigurationError
     from ingest.notices import Notices
     from ingest.ops.export import parse_time
-    from ingest.prices.reprice import Repricer, Selection
+    from ingest.prices.reprice import Repricer, RepriceScope
     from ingest.settings import load_settings
 
     if should_apply is None:
         raise ConfigurationError("use --dry-run to see the difference, or --apply to correct the calls")
-    selection = Selection(
+    scope = RepriceScope(
         parse_time(from_time), parse_time(to_time), tuple(model or ()), tuple(provider or ()), include_reported
     )
-    if selection.from_time >= selection.to_time:
+    if scope.from_time >= scope.to_time:
         raise ConfigurationError("--from must be before --to")
     settings = load_settings(home=home)
     with contextlib.closing(open_database(settings)) as database:
         repricer = Repricer(database, settings, Notices())
         progress = _Progress()
         if should_apply:
-            totals = repricer.apply(
-                selection, requested_by=by or _login_name(), reason=reason, on_progress=progress.show
-            )
+            totals = repricer.apply(scope, requested_by=by or _login_name(), reason=reason, on_progress=progress.show)
         else:
-            totals = repricer.preview(selection, progress.show)
+            totals = repricer.preview(scope, progress.show)
     _print_models(totals)
     if should_apply:
         _print_run(totals)
@@ -73,9 +71,8 @@ class _Progress:
         self._next_line = _ROWS_PER_LINE
 
     def show(self, totals: RepriceTotals) -> None:
-        rows = sum(one.rows for one in totals.by_model.values())
-        if rows >= self._next_line:
-            typer.echo(f"{rows:,} calls read, {totals.corrected:,} corrected", err=True)
+        if totals.rows >= self._next_line:
+            typer.echo(f"{totals.rows:,} calls read, {totals.corrected:,} corrected", err=True)
             self._next_line += _ROWS_PER_LINE
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
     from ingest.database import Database
+    from ingest.documents.pipeline import RollupCheck
 
 app = typer.Typer(
     help="Verify the rollups against the raw calls and rebuild them.", no_args_is_help=True, rich_markup_mode=None
@@ -36,17 +37,21 @@ def verify(
 
     The exit code is 1 where they differ.
     """
+    from ingest.database import parse
+    from ingest.documents.pipeline import RollupCheck
+
     end = _parse_day(to_day, "--to") if to_day else datetime.now(UTC).date() + timedelta(days=1)
     start = _parse_day(from_day, "--from") if from_day else end - timedelta(days=_CHECKED_DAYS)
     with _database() as database:
-        result: Any = database.call("verify_rollups", from_time=_midnight(start), to_time=_midnight(end))
+        document = database.call("verify_rollups", from_time=_midnight(start), to_time=_midnight(end))
+    check = parse(RollupCheck, document, "verify_rollups")
     if as_json:
-        typer.echo(json.dumps(result, indent=2))
-    elif result["is_exact"]:
-        typer.echo(f"equal: {result['requests']:,} calls, {result['tokens']:,} tokens, {_plain(result['cost'])} $")
+        typer.echo(json.dumps(document, indent=2))
+    elif check.is_exact:
+        typer.echo(f"equal: {check.requests:,} calls, {check.tokens:,} tokens, {_plain(check.cost)} $")
     else:
-        _print_differences(result)
-    raise typer.Exit(0 if result["is_exact"] else 1)
+        _print_differences(check)
+    raise typer.Exit(0 if check.is_exact else 1)
 
 
 @app.command("rebuild")
@@ -59,6 +64,9 @@ def rebuild(
 
     A day whose raw calls are archived stays as it is. Increments wait while a day is computed; pages go on.
     """
+    from ingest.database import fetch
+    from ingest.documents.pipeline import Rebuilt
+
     start, end = _parse_day(from_day, "--from"), _parse_day(to_day, "--to")
     if start >= end:
         raise typer.BadParameter("must be before --to", param_hint="--from")
@@ -66,11 +74,10 @@ def rebuild(
     with _database() as database:
         for number in range((end - start).days):
             day = start + timedelta(days=number)
-            result: Any = database.call(
-                "rebuild_rollups", from_time=_midnight(day), to_time=_midnight(day + timedelta(days=1))
-            )
-            rows += result["usage_rows"] + result["performance_rows"]
-            skipped += result["skipped_days"]
+            span = {"from_time": _midnight(day), "to_time": _midnight(day + timedelta(days=1))}
+            rebuilt = fetch(database, Rebuilt, "rebuild_rollups", **span)
+            rows += rebuilt.usage_rows + rebuilt.performance_rows
+            skipped += rebuilt.skipped_days
     typer.echo(
         f"{(end - start).days - skipped} days rebuilt from {rows:,} rows; the worker condenses the hours and days next"
     )
@@ -78,20 +85,26 @@ def rebuild(
         typer.echo(f"{skipped} days have no raw rows here and were left as they are")
 
 
-def _print_differences(result: dict[str, Any]) -> None:
-    typer.echo(f"{result['difference_count']} differences; the first ones:")
-    for found in result["differences"]:
-        figures = ", ".join(
-            f"{name} {_plain(found[name])} instead of {_plain(found[f'raw_{name}'])}"
-            for name in ("requests", "tokens", "cost", "samples")
-            if found[name] is not None and found[name] != found[f"raw_{name}"]
+def _print_differences(check: RollupCheck) -> None:
+    typer.echo(f"{check.difference_count} differences; the first ones:")
+    for found in check.differences:
+        pairs = (
+            ("requests", found.requests, found.raw_requests),
+            ("tokens", found.tokens, found.raw_tokens),
+            ("cost", found.cost, found.raw_cost),
+            ("samples", found.samples, found.raw_samples),
         )
-        typer.echo(f"{found['day'][:10]} {found['level']}: {figures}")
+        figures = ", ".join(
+            f"{name} {_plain(figure)} instead of {_plain(raw or Decimal(0))}"
+            for name, figure, raw in pairs
+            if figure is not None and figure != raw
+        )
+        typer.echo(f"{found.day:%Y-%m-%d} {found.level}: {figures}")
     typer.echo("rebuild the days with: treering rollups rebuild --from DAY --to DAY")
 
 
-def _plain(figure: str | float) -> str:
-    return f"{Decimal(str(figure)).normalize():f}"
+def _plain(figure: Decimal) -> str:
+    return f"{figure.normalize():f}"
 
 
 def _parse_day(text: str, option: str) -> date:

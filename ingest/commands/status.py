@@ -20,7 +20,8 @@ _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red"}
 
 def status(*, as_json: JsonOption = False) -> None:
     """Show the health of every part; the exit code is 0 (ok), 1 (warning) or 2 (critical or unreachable)."""
-    from ingest.database import open_database
+    from ingest.database import open_database, parse
+    from ingest.documents.pipeline import Status
     from ingest.errors import DatabaseError
     from ingest.ops.health import Finding, Level, judge_status
     from ingest.settings import load_settings
@@ -29,8 +30,7 @@ def status(*, as_json: JsonOption = False) -> None:
     try:
         with contextlib.closing(open_database(load_settings())) as database:
             document = database.call("get_status")
-        assert isinstance(document, dict)
-        findings = judge_status(document)
+        findings = judge_status(parse(Status, document, "get_status"))
     except DatabaseError as error:
         findings = [Finding("database", Level.CRITICAL, str(error))]
     worst = max(finding.level for finding in findings)

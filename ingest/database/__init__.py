@@ -4,6 +4,7 @@ There are two doors with the same results, rights and errors: Supabase's API and
 """
 
 from ingest.database.contract import Argument, Database, JsonValue
+from ingest.database.fetching import fetch, parse
 from ingest.database.opening import EMBEDDED_URI_FILE, open_database, open_viewer_database
 from ingest.database.postgres import PostgresDatabase
 from ingest.database.supabase import SupabaseDatabase
@@ -15,6 +16,8 @@ __all__ = [
     "JsonValue",
     "PostgresDatabase",
     "SupabaseDatabase",
+    "fetch",
     "open_database",
     "open_viewer_database",
+    "parse",
 ]

@@ -1,10 +1,11 @@
-"""Applies the migrations in Supabase's own format and history, so that `supabase db push` can take over any time."""
+"""Applies the migrations and keeps a history of its own; `supabase_migrations` belongs to the database's owner."""
 
 from __future__ import annotations
 
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +26,8 @@ _CHECKOUT_MIGRATIONS = _PACKAGE.parent / "supabase" / "migrations"
 # What the Supabase command line takes for a migration; anything else in the folder is left alone.
 _FILE_NAME = re.compile(r"(?P<version>\d+)_(?P<name>.*)\.sql")
 
-# The same definition, in the same steps, as the Supabase command line's.
-_HISTORY = """
-create schema if not exists supabase_migrations;
-create table if not exists supabase_migrations.schema_migrations (version text not null primary key);
-alter table supabase_migrations.schema_migrations add column if not exists statements text[];
-alter table supabase_migrations.schema_migrations add column if not exists name text;
-"""
-
 # Any number will do as long as no other program on the database locks it: the letters "treering" as a bigint.
-_LOCK_KEY = int.from_bytes(b"treering", "big", signed=True)
+LOCK_KEY = int.from_bytes(b"treering", "big", signed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +35,7 @@ class Migration:
     """One file of the migrations folder.
 
     Attributes:
-        version: Digits in front of the file name; the order of application and the key of the history.
+        version: Digits in front of the file name; the order of application and the key of our history.
         name: The rest of the file name without its ending.
         sql: The whole text.
     """
@@ -55,6 +48,11 @@ class Migration:
     def title(self) -> str:
         """The file name without its ending."""
         return f"{self.version}_{self.name}"
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the text, in hexadecimal."""
+        return sha256(self.sql.encode()).hexdigest()
 
 
 def find_migrations_folder() -> Path:
@@ -85,8 +83,8 @@ def apply_migrations(conninfo: str, *, folder: Path | None = None) -> list[str]:
     """Bring a database up to date.
 
     A plain Postgres first gets the roles and functions that Supabase brings along. Each migration runs in a transaction
-    of its own together with its row in `supabase_migrations.schema_migrations`. Several callers at once wait for one
-    another, and each migration is applied once.
+    of its own together with its row in `observability_internal.migrations`, which the first of them creates. Several
+    callers at once wait for one another, and each migration is applied once.
 
     Args:
         conninfo: Address of the database, with a user that may create schemas (and roles, on a plain Postgres).
@@ -96,7 +94,8 @@ def apply_migrations(conninfo: str, *, folder: Path | None = None) -> list[str]:
         The file names, without ending, of the migrations applied by this call, in order.
 
     Raises:
-        MigrationError: A statement failed, named with its file and line; its migration left no trace.
+        MigrationError: A statement failed, named with its file and line; its migration left no trace. Or the database
+            was set up by an unreleased version of Treering, or by one whose files differ.
         DatabaseUnavailableError: The database could not be reached.
     """
     check_conninfo(conninfo)
@@ -119,7 +118,7 @@ def _bootstrap(connection: psycopg.Connection) -> None:
         _lock(connection)
         with _explained("bootstrap.sql"):
             connection.execute((_FOLDER / "bootstrap.sql").read_bytes())
-            connection.execute(_HISTORY)
+            _refuse_unreleased(connection)
 
 
 def _apply(connection: psycopg.Connection, migration: Migration) -> bool:
@@ -132,22 +131,45 @@ def _apply(connection: psycopg.Connection, migration: Migration) -> bool:
             with _explained(f"{migration.title}.sql, statement in line {line}"):
                 connection.execute(statement.encode())
         connection.execute(
-            "insert into supabase_migrations.schema_migrations (version, statements, name) values (%s, %s, %s)",
-            (migration.version, [statement for _, statement in statements], migration.name),
+            "select observability_internal.record_migration(%s, %s, %s)",
+            (migration.version, migration.name, migration.checksum),
         )
     return True
 
 
 def _lock(connection: psycopg.Connection) -> None:
     # For the transaction only: a session's lock would be lost or left behind in a transaction pooler.
-    connection.execute("select pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+    connection.execute("select pg_advisory_xact_lock(%s)", (LOCK_KEY,))
+
+
+def _has_history(connection: psycopg.Connection) -> bool:
+    found = connection.execute("select to_regclass('observability_internal.migrations') is not null").fetchone()
+    return bool(found and found[0])
 
 
 def _is_applied(connection: psycopg.Connection, migration: Migration) -> bool:
+    if not _has_history(connection):
+        return False
     found = connection.execute(
-        "select exists (select from supabase_migrations.schema_migrations where version = %s)", (migration.version,)
+        "select m.checksum from observability_internal.migrations as m where m.version = %s", (migration.version,)
     ).fetchone()
-    return bool(found and found[0])
+    if found is not None and found[0] != migration.checksum:
+        raise MigrationError(
+            f"{migration.title}.sql: this database was set up with another text of it; "
+            "files never change after a release, so use the version of Treering that set it up, or a new database"
+        )
+    return found is not None
+
+
+def _refuse_unreleased(connection: psycopg.Connection) -> None:
+    """Databases from before the first release kept their history in `supabase_migrations`, of files that are gone."""
+    found = connection.execute("select to_regnamespace('observability_internal') is not null").fetchone()
+    if found and found[0] and not _has_history(connection):
+        raise MigrationError(
+            "this database was set up by an unreleased version of Treering, which cannot be brought up to date: export "
+            "what you need, drop the schemas observability and observability_internal, delete Treering's versions "
+            "(20261123…) from supabase_migrations.schema_migrations, and migrate again"
+        )
 
 
 @contextmanager

@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ingest.database import fetch
 from ingest.demo.traffic import DEFAULT_SEED, ENVIRONMENT, route_events, usage_events
+from ingest.documents.calls import Calls
 from ingest.notices import Notices
 from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices
@@ -15,7 +17,7 @@ from ingest.prices.in_force import Prices
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ingest.database import Database
+    from ingest.database import Argument, Database
 
 DAYS = 90
 BATCH_SIZE = 5_000
@@ -81,21 +83,13 @@ def load_demo(
             if function == "record_usage":
                 for event in batch:
                     costing.apply(event)
-            count = database.call(function, events=batch)
-            assert isinstance(count, int)
-            stored[function] += count
+            stored[function] += fetch(database, int, function, events=batch)
             sent += len(batch)
             on_progress(sent)
     return DemoTotals(stored["record_usage"], stored["record_performance"], is_complete=True)
 
 
 def _newest_demo_call(database: Database, start: datetime, now: datetime) -> datetime:
-    page = database.call("get_events", from_time=start, to_time=now, filters={"environment": ENVIRONMENT, "limit": 1})
-    assert isinstance(page, dict)
-    events = page["events"]
-    assert isinstance(events, list)
-    if not events:
-        return start
-    newest = events[0]
-    assert isinstance(newest, dict)
-    return max(start, datetime.fromisoformat(str(newest["created_at"])) - _OVERLAP)
+    filters: dict[str, Argument] = {"environment": ENVIRONMENT, "limit": 1}
+    page = fetch(database, Calls, "get_events", from_time=start, to_time=now, filters=filters)
+    return max([start, *(call.created_at - _OVERLAP for call in page.events)])

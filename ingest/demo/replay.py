@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ingest.demo.traces import BadLine, Trace, TracedCall
-from ingest.errors import TreeringError
+from ingest.errors import ReplayError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,10 +22,6 @@ CALLS_PER_FLUSH = 10_000
 SHIFT_KEPT_FOR = timedelta(hours=24)
 
 _SHIFTS_FILE = "replays.json"
-
-
-class ReplayError(TreeringError):
-    """Not all calls could be delivered to the database."""
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from ingest.errors import TreeringError
+from ingest.errors import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -41,10 +41,6 @@ Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Money = Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
-class TraceError(TreeringError):
-    """A trace cannot be read at all: the file is missing, damaged, or in another format."""
-
-
 class RecordedCall(BaseModel):
     """One line of Treering's own format: the arguments of `record_usage`."""
 
@@ -64,6 +60,12 @@ class RecordedCall(BaseModel):
     reasoning_tokens: Count | None = None
     audio_input_tokens: Count | None = None
     audio_output_tokens: Count | None = None
+    cache_write_1h_tokens: Count | None = None
+    cached_audio_tokens: Count | None = None
+    image_input_tokens: Count | None = None
+    cached_image_tokens: Count | None = None
+    image_output_tokens: Count | None = None
+    units: dict[str, Decimal] | None = None
     service_tier: str | None = None
     streamed: bool | None = None
     status: Literal["ok", "error", "cancelled"] | None = None
@@ -76,8 +78,9 @@ class RecordedCall(BaseModel):
     prompt_hash: str | None = None
     prefix_hash: str | None = None
     max_output_tokens: Count | None = None
-    provider_cost: Money | None = None
+    provider_cost: Annotated[Decimal, Field(allow_inf_nan=False)] | None = None
     request_fees: Money | None = None
+    reported_cost: Money | None = None
     response_id: str | None = None
     usage_source: Literal["reported", "tokenizer", "heuristic"] | None = None
     metadata: dict[str, Any] | None = None

@@ -1,4 +1,4 @@
-"""The documents of the Alerts and Settings pages, in the manner of `ingest.documents.pages`."""
+"""Rules, alerts, messages and back-tests, as the functions of alerting return them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,12 @@ from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations a
 from decimal import Decimal  # noqa: TC003
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from ingest.documents.document import Document
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class AlertRule(_Document):
+class AlertRule(Document):
     """A threshold on one metric over a window, and where it stands."""
 
     rule_id: int
@@ -49,7 +47,7 @@ class AlertRule(_Document):
     silenced_until: datetime | None = None
 
 
-class Alert(_Document):
+class Alert(Document):
     """One breach, firing or resolved, with the figure that caused it."""
 
     alert_id: int
@@ -72,13 +70,14 @@ class Alert(_Document):
     started_at: datetime
     resolved_at: datetime | None = None
     resolution: str | None = None
+    resolved_value: Decimal | None = None
     acknowledged_at: datetime | None = None
     acknowledged_by: str | None = None
     acknowledge_note: str | None = None
     silenced_until: datetime | None = None
 
 
-class Transition(_Document):
+class Transition(Document):
     """One change of state, with its evidence."""
 
     transition_id: int
@@ -95,7 +94,7 @@ class Transition(_Document):
     note: str | None = None
 
 
-class Silence(_Document):
+class Silence(Document):
     """Until when a rule, or one group of it, sends nothing."""
 
     silence_id: int
@@ -107,7 +106,7 @@ class Silence(_Document):
     created_by: str | None = None
 
 
-class Notification(_Document):
+class Message(Document):
     """One message in the outbox."""
 
     notification_id: int
@@ -124,7 +123,22 @@ class Notification(_Document):
     can_resend: bool = False
 
 
-class Times(_Document):
+class WrittenMessage(Document):
+    """One message that `send_test_notification` has put into the outbox."""
+
+    notification_id: int
+    channel_name: str | None = None
+
+
+class MessageState(WrittenMessage):
+    """What became of a message, of `get_notification_states`."""
+
+    state: str
+    attempts: int = 0
+    last_error: str | None = None
+
+
+class Times(Document):
     """How fast people and systems answered in the period; seconds."""
 
     alerts: int = 0
@@ -134,7 +148,7 @@ class Times(_Document):
     mean_time_to_resolve_s: float | None = None
 
 
-class Alerts(_Document):
+class Alerts(Document):
     """Document of `get_alerts`."""
 
     access: str = "member"
@@ -143,60 +157,11 @@ class Alerts(_Document):
     times: Times = Times()
     transitions: tuple[Transition, ...] = ()
     silences: tuple[Silence, ...] = ()
-    outbox: tuple[Notification, ...] = ()
+    outbox: tuple[Message, ...] = ()
     rules: tuple[AlertRule, ...] = ()
 
 
-class Member(_Document):
-    """A person with a role: member, analyst or ops."""
-
-    user_id: str
-    role: str
-    added_at: datetime | None = None
-    added_by: str | None = None
-
-
-class Channel(_Document):
-    """Where messages go. The address itself is write-only; only its host or kind of service comes back."""
-
-    channel_id: int
-    name: str
-    kind: str = "webhook"
-    target_hint: str | None = None
-    max_per_minute: int = 60
-    is_enabled: bool = True
-
-
-class Budget(_Document):
-    """US dollars per calendar period; `used` and `forecast` are shares of the amount."""
-
-    budget_id: int
-    name: str
-    amount: Decimal
-    period: str = "month"
-    timezone: str = "UTC"
-    scope: dict[str, list[str]] = Field(default_factory=dict)
-    steps: tuple[Decimal, ...] = ()
-    forecast_step: Decimal | None = None
-    channels: tuple[int, ...] = ()
-    is_enabled: bool = True
-    used: Decimal | None = None
-    forecast: Decimal | None = None
-
-
-class Configuration(_Document):
-    """Document of `get_settings`. For anybody but ops only `access` is filled."""
-
-    access: str
-    members: tuple[Member, ...] = ()
-    rules: tuple[AlertRule, ...] = ()
-    budgets: tuple[Budget, ...] = ()
-    channels: tuple[Channel, ...] = ()
-    dimensions: dict[str, list[str]] = Field(default_factory=dict)
-    has_vault: bool = False
-
-
-class Firing(_Document):
+class Firing(Document):
     """When a drafted rule would have fired, with the figure."""
 
     group_key: str = ""
@@ -208,14 +173,14 @@ class Firing(_Document):
     sample_count: int | None = None
 
 
-class BacktestPoint(_Document):
+class BacktestPoint(Document):
     """The highest (or, for a lower limit, lowest) value of a stretch of time."""
 
     moment: datetime
     value: Decimal
 
 
-class Backtest(_Document):
+class Backtest(Document):
     """Document of `backtest_rule`."""
 
     from_time: datetime
@@ -225,19 +190,3 @@ class Backtest(_Document):
     firing_s: float = 0
     firings: tuple[Firing, ...] = ()
     series: tuple[BacktestPoint, ...] = ()
-
-
-class ReportSchedule(_Document):
-    """When and where a report leaves."""
-
-    kind: str
-    is_enabled: bool = False
-    local_hour: int = 8
-    timezone: str = "UTC"
-    channels: tuple[int, ...] = ()
-
-
-class ReportSchedules(_Document):
-    """Answer of `get_report_schedules`."""
-
-    schedules: tuple[ReportSchedule, ...] = ()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal  # noqa: TC003
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import JsonValue  # noqa: TC002
 
+from ingest.documents.document import Document
 from ingest.documents.pages import Options
 
 
-class Call(BaseModel):
+class Call(Document):
     """One LLM call as recorded. Token counts are inclusive, as OpenAI reports them; money is US dollars."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     event_id: str
     created_at: datetime
@@ -54,10 +53,8 @@ class Call(BaseModel):
     metadata: dict[str, object] | None = None
 
 
-class Calls(BaseModel):
+class Calls(Document):
     """Document of `get_events`: one page, newest first. `newest_event_at` is told where the page is empty."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     access: str
     events: tuple[Call, ...] = ()
@@ -65,3 +62,10 @@ class Calls(BaseModel):
     newest_event_at: datetime | None = None
     has_demo_data: bool = False
     options: Options = Options()
+
+
+class RawCalls(Document):
+    """The same page with each call as stored, for exports: every key, in the database's own words."""
+
+    events: tuple[dict[str, JsonValue], ...] = ()
+    next_cursor: str | None = None

@@ -1,22 +1,15 @@
-"""The documents that the read functions of the database return, checked at the border and typed from there on.
-
-Sums of money arrive as text and become `Decimal`; times become aware UTC `datetime`. Keys that a newer database adds
-are ignored, so that an older app goes on working.
-"""
+"""The documents of the pages with figures, as their read functions return them."""
 
 from __future__ import annotations
 
-from datetime import date, datetime  # noqa: TC003 -- pydantic reads the annotations at run time
+from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal  # noqa: TC003
 
-from pydantic import BaseModel, ConfigDict
+from ingest.documents.document import Document
+from ingest.documents.series import Point  # noqa: TC001
 
 
-class _Document(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class Quantiles(_Document):
+class Quantiles(Document):
     """Percentiles in milliseconds; None where nothing was measured."""
 
     count: int = 0
@@ -25,7 +18,7 @@ class Quantiles(_Document):
     p99: float | None = None
 
 
-class Totals(_Document):
+class Totals(Document):
     """The sums of one period. `cost` is US dollars, None where nothing was priced."""
 
     requests: int = 0
@@ -50,7 +43,7 @@ class Totals(_Document):
     time_to_first_token_ms: Quantiles = Quantiles()
 
 
-class Options(_Document):
+class Options(Document):
     """The values that occur in the data, for the filters."""
 
     models: tuple[str, ...] = ()
@@ -61,7 +54,7 @@ class Options(_Document):
     error_types: tuple[str, ...] = ()
 
 
-class Row(_Document):
+class Row(Document):
     """One line of a ranking. `is_other` marks the sum of all that did not fit, `keys` how many these are."""
 
     key: str | None = None
@@ -77,7 +70,7 @@ class Row(_Document):
     previous_cost: Decimal | None = None
 
 
-class SpeedRow(_Document):
+class SpeedRow(Document):
     """Speed and errors of one model, feature or route; milliseconds."""
 
     key: str | None = None
@@ -92,29 +85,7 @@ class SpeedRow(_Document):
     time_to_first_token_p90_ms: float | None = None
 
 
-class Point(_Document):
-    """One time bucket of one line; each page fills the fields that it draws."""
-
-    bucket_start: datetime
-    key: str | None = None
-    is_other: bool = False
-    requests: int = 0
-    total_tokens: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int = 0
-    reasoning_tokens: int = 0
-    errors: int = 0
-    cost: Decimal | None = None
-    latency_p50_ms: float | None = None
-    latency_p90_ms: float | None = None
-    latency_p99_ms: float | None = None
-    time_to_first_token_p50_ms: float | None = None
-    time_to_first_token_p90_ms: float | None = None
-    time_to_first_token_p99_ms: float | None = None
-
-
-class Calendar(_Document):
+class Calendar(Document):
     """The viewer's day or month so far, whatever period is chosen; None where a filter by metadata is set."""
 
     requests: int | None = None
@@ -122,7 +93,7 @@ class Calendar(_Document):
     cost: Decimal | None = None
 
 
-class Page(_Document):
+class Page(Document):
     """What every page's document has in common."""
 
     access: str
@@ -173,14 +144,14 @@ class Costs(Page):
     by_user: tuple[Row, ...] = ()
 
 
-class ErrorRow(_Document):
+class ErrorRow(Document):
     """How often one kind of error occurred."""
 
     error_type: str | None = None
     requests: int = 0
 
 
-class Routes(_Document):
+class Routes(Document):
     """Speed of the backend's own HTTP routes."""
 
     requests: int = 0
@@ -198,40 +169,3 @@ class Performance(Page):
     by_feature: tuple[SpeedRow, ...] = ()
     errors_by_type: tuple[ErrorRow, ...] = ()
     routes: Routes = Routes()
-
-
-class BillTotals(_Document):
-    """Bill and record over the days that have a bill. `drift` is the bill less the record, US dollars."""
-
-    days: int = 0
-    days_without_bill: int = 0
-    billed_cost: Decimal | None = None
-    recorded_cost: Decimal | None = None
-    drift: Decimal | None = None
-    drift_fraction: Decimal | None = None
-    fetched_at: datetime | None = None
-
-
-class DriftCause(_Document):
-    """What could explain a part of the drift. `amount` is that part in US dollars, None where it cannot be told."""
-
-    cause: str
-    requests: int | None = None
-    amount: Decimal | None = None
-    details: object = None
-
-
-class Reconciliation(_Document):
-    """Document of `get_reconciliation`: the provider's bill beside what was recorded."""
-
-    provider: str
-    from_day: date
-    to_day: date
-    totals: BillTotals = BillTotals()
-    explanations: tuple[DriftCause, ...] = ()
-
-
-class Series(_Document):
-    """Document of `get_series`: calls and cost by bucket."""
-
-    series: tuple[Point, ...] = ()

@@ -47,7 +47,7 @@ class Sensitivity:
         lasting_quantile: The same for the mean of the last hours.
         lasting_margin: The same for the mean of the last hours; infinite: it is not looked at.
         lasting_s: How many seconds count as the last hours.
-        floor: A band is at least this share of the usual, so that jitter around a constant is not flagged.
+        floor: A band is at least this share of the usual wide, so that jitter around a constant is not flagged.
         memory_s: How many seconds are remembered for the spread and for what is usual lately.
         learning_s: No verdict before the series is so old, in seconds.
         proof_s: A season must have predicted for so long, in seconds, before it is believed.
@@ -105,7 +105,7 @@ class Verdict:
         """Explain it in a sentence: how far from the usual, for which hour, what was expected.
 
         Args:
-            unit: Written after the amounts.
+            unit: Written before the amounts, such as `$`.
             timezone: Zone of the hour that is named; None keeps that of `at`.
         """
         if self.usual is None or self.low is None or self.high is None:
@@ -114,18 +114,17 @@ class Verdict:
         usual_for = {
             "hour_of_week": f"the usual for {_WEEKDAYS[local.weekday()]} {local:%H}:00",
             "hour_of_day": f"the usual for {local:%H}:00",
-            "recent": "the recent usual",
+            "recent": "the recent level",
         }[self.season]
         shown = _digits(self.usual)
         if self.usual > 0 and self.value >= 0:
             times = self.value / self.usual
             distance = f"{times:.{1 if times >= 1 else 2}f} \N{MULTIPLICATION SIGN} {usual_for}"
         else:
-            distance = f"{self.value:.{shown}f} instead of {self.usual:.{shown}f}, {usual_for}"
+            distance = f"{_amount(self.value, shown, unit)} instead of {_amount(self.usual, shown, unit)}, {usual_for}"
         hours = round(self.span_s / _HOUR_S)
         over = f" over {hours} hours" if hours > 1 else ""
-        amount = f"{self.low:.{shown}f} to {self.high:.{shown}f} {unit}".rstrip()
-        return f"{distance}{over}, expected {amount}"
+        return f"{distance}{over}, expected {_amount(self.low, shown, unit)} to {_amount(self.high, shown, unit)}"
 
 
 class Detector:
@@ -311,6 +310,10 @@ class _Look:
             error = season.mean_error()
             if error is not None and error <= self._sensitivity.advantage * best:
                 self._chosen, best = number, error
+
+
+def _amount(value: float, decimals: int, unit: str) -> str:
+    return f"{'-' if value < 0 else ''}{unit}{abs(value):.{decimals}f}"
 
 
 def _digits(amount: float) -> int:

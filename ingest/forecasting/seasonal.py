@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SeasonName = Literal["hour_of_day", "hour_of_week"]
 
-# A quiet hour counts as at least this share of the usual level, so that a single call at night is not flagged.
+# A quiet hour is taken for at least this share of the usual level, so that a single call at night is not flagged.
 _QUIETEST = 0.05
 
 

@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from ingest.errors import TreeringError
+from ingest.errors import ChildEndedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 LOG_MAX_BYTES = 5 * 1024 * 1024
 STOP_TIMEOUT_S = 20.0
 _TAIL_LINES = 12
-
-
-class ChildEndedError(TreeringError):
-    """A child process ended without being asked to."""
 
 
 @dataclass(slots=True)

@@ -9,7 +9,6 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -18,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from ingest.database import PostgresDatabase
-from ingest.errors import TreeringError
+from ingest.database import PostgresDatabase, fetch
+from ingest.documents.pipeline import RolledUp
+from ingest.errors import UpError
 from ingest.local.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping
 
     from ingest.database import Database
     from ingest.settings import Settings
@@ -43,10 +43,6 @@ _FOREIGN_VARIABLES = (
     "SUPABASE_URL", "SUPABASE_SECRET_KEY", "SUPABASE_SERVICE_ROLE_KEY", "SUPABASE_PUBLISHABLE_KEY",
     "SUPABASE_ANON_KEY", "SUPABASE_JWT_SECRET", "SUPABASE_DB_URL",
 )  # fmt: skip
-
-
-class UpError(TreeringError):
-    """`treering up` cannot start or go on; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +136,7 @@ def _roll_up_everything(database: Database, should_stop: Callable[[], bool]) -> 
     """Show what was just loaded on the pages now, not in five minutes."""
     deadline = time.monotonic() + _ROLL_UP_TIMEOUT_S
     while not should_stop() and time.monotonic() < deadline:
-        result = database.call("roll_up")
-        assert isinstance(result, Mapping)
-        if not result["pending_batches"]:
+        if not fetch(database, RolledUp, "roll_up").pending_batches:
             database.call("refresh_aggregates")
             return True
     return False

@@ -5,20 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ingest.database import EMBEDDED_URI_FILE, PostgresDatabase, SupabaseDatabase, open_database
+from ingest.database import EMBEDDED_URI_FILE, PostgresDatabase, SupabaseDatabase, fetch, open_database
 from ingest.database.migrate import read_migrations
+from ingest.documents.pipeline import Status
 from ingest.errors import DatabaseError, FunctionNotFoundError, PermissionDeniedError, TreeringError
 from ingest.ops.health import Finding, Level, judge_status
 from pricing import UnknownModelError, calculate_cost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from pydantic import JsonValue
 
     from ingest.database import Database
     from ingest.settings import Settings
@@ -46,7 +44,7 @@ def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetim
             Level.CRITICAL,
             "none is configured and none runs here: start `treering up` or set SUPABASE_DB_URL",
         )
-    status: Mapping[str, JsonValue] | None = None
+    status: Status | None = None
     for name, service, anonymous in doors:
         with contextlib.closing(service):
             finding, found = _examine_door(name, service, now)
@@ -95,7 +93,7 @@ def _examine_fallback(settings: Settings) -> Finding:
     model = settings.fallback_model
     if model is None:
         return Finding(
-            "prices", Level.OK, "TREERING_FALLBACK_MODEL is empty: the cost of a model without a price stays unknown"
+            "prices", Level.OK, "TREERING_FALLBACK_MODEL is empty: the cost of a model without a price is unknown"
         )
     try:
         cost = calculate_cost(model, 1, 1)
@@ -122,13 +120,11 @@ def _open_doors(settings: Settings) -> Iterator[tuple[str, Database, Database | 
         yield "embedded database", open_database(settings), PostgresDatabase(uri, role="anon")
 
 
-def _examine_door(
-    name: str, database: Database, now: Callable[[], datetime]
-) -> tuple[Finding, Mapping[str, JsonValue] | None]:
+def _examine_door(name: str, database: Database, now: Callable[[], datetime]) -> tuple[Finding, Status | None]:
     try:
         database.call("get_status")  # the first call also opens the connection
         asked_at = now()
-        status = database.call("get_status")
+        status = fetch(database, Status, "get_status")
         answered_at = now()
     except FunctionNotFoundError:
         return Finding(name, Level.CRITICAL, "Treering's functions are missing: run `treering migrate`"), None
@@ -136,9 +132,7 @@ def _examine_door(
         return Finding(name, Level.CRITICAL, f"the key or user may not act as service_role: {error}"), None
     except TreeringError as error:
         return Finding(name, Level.CRITICAL, f"{error}: check the address, the key and the network"), None
-    assert isinstance(status, Mapping)
-    server_time = datetime.fromisoformat(str(status["server_time"]))
-    skew = abs(server_time - (asked_at + (answered_at - asked_at) / 2))
+    skew = abs(status.server_time - (asked_at + (answered_at - asked_at) / 2))
     message = f"answers in {(answered_at - asked_at) / timedelta(milliseconds=1):.0f} ms"
     if skew > SKEW_WARNING:
         level = Level.CRITICAL if skew > SKEW_CRITICAL else Level.WARNING
@@ -159,23 +153,27 @@ def _examine_anonymous(name: str, database: Database) -> Finding:
     return Finding(part, Level.CRITICAL, "can read figures: revoke execute from anon and run `treering migrate`")
 
 
-def _examine_schema(status: Mapping[str, JsonValue]) -> Finding:
-    newest = read_migrations()[-1].version
-    applied = str(status["schema_version"])
-    if applied < newest:
+def _examine_schema(status: Status) -> Finding:
+    applied = status.migrations
+    needed = {migration.version for migration in read_migrations()}
+    missing, unknown = needed.difference(applied), set(applied) - needed
+    if missing:
         return Finding(
-            "migrations", Level.CRITICAL, f"at {applied}, this version needs {newest}: run `treering migrate`"
+            "migrations",
+            Level.CRITICAL,
+            f"{len(missing)} of {len(needed)} are missing, the first is {min(missing)}: run `treering migrate`",
         )
-    if applied > newest:
+    if unknown:
         return Finding(
-            "migrations", Level.WARNING, f"at {applied}, newer than this version's {newest}: update treering"
+            "migrations",
+            Level.WARNING,
+            f"{len(unknown)} are unknown to this version, the last is {max(unknown)}: update treering",
         )
-    return Finding("migrations", Level.OK, f"at {applied}")
+    return Finding("migrations", Level.OK, f"all {len(needed)} applied")
 
 
-def _examine_partitions(status: Mapping[str, JsonValue]) -> Finding:
-    count = status["partitions"]
-    assert isinstance(count, int)
+def _examine_partitions(status: Status) -> Finding:
+    count = status.partitions
     if count < _EXPECTED_PARTITIONS:
         return Finding("partitions", Level.WARNING, f"{count}: too few for the months ahead: is a worker running?")
     return Finding("partitions", Level.OK, str(count))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Literal
 
+from ingest.database import fetch
+from ingest.documents.calls import RawCalls
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pydantic import JsonValue
 
@@ -105,17 +106,12 @@ def parse_time(text: str) -> datetime:
 def _read_range(
     database: Database, from_time: datetime, to_time: datetime, filters: Mapping[str, Argument]
 ) -> Iterator[Row]:
-    cursor: JsonValue = None
+    cursor: str | None = None
     while True:
-        page_filters = {**filters, "limit": PAGE_SIZE} | ({"cursor": cursor} if isinstance(cursor, str) else {})
-        page = database.call("get_events", from_time=from_time, to_time=to_time, filters=page_filters)
-        assert isinstance(page, Mapping)
-        events = page["events"]
-        assert isinstance(events, list)
-        for event in events:
-            assert isinstance(event, Mapping)
-            yield event
-        cursor = page["next_cursor"]
+        page_filters = {**filters, "limit": PAGE_SIZE} | ({} if cursor is None else {"cursor": cursor})
+        page = fetch(database, RawCalls, "get_events", from_time=from_time, to_time=to_time, filters=page_filters)
+        yield from page.events
+        cursor = page.next_cursor
         if cursor is None:
             return
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from ingest.worker.lease import LEASE_TTL_S
+
 if TYPE_CHECKING:
-    from pydantic import JsonValue
+    from datetime import datetime
+
+    from ingest.documents.pipeline import Status
 
 
 class Level(IntEnum):
@@ -46,24 +49,23 @@ class _Limits:
         return Level.WARNING if age > self.warning else Level.OK
 
 
-# The worker reports every second and its lease ends after 5 s.
-WORKER_LIMITS = _Limits(timedelta(seconds=30), timedelta(minutes=2))
+# A follower leads once the lease has ended: several leases without a leader are an outage.
+WORKER_LIMITS = _Limits(timedelta(seconds=6 * LEASE_TTL_S), timedelta(seconds=24 * LEASE_TTL_S))
 # Rows are rolled up every second; a backlog of a million takes some minutes.
 BACKLOG_LIMITS = _Limits(timedelta(minutes=1), timedelta(minutes=15))
 # The aggregates are refreshed every 5 minutes.
 REFRESH_LIMITS = _Limits(timedelta(minutes=15), timedelta(hours=1))
 # The rollups are compared with the raw rows every day.
 VERIFICATION_LIMITS = _Limits(timedelta(hours=36), timedelta(days=7))
-# A rejected event is a fault in some client; it stays a warning for as long.
+# A rejected event is a fault in a client: it stays a warning for this long.
 REJECTION_SHOWN_FOR = timedelta(hours=24)
 
 
-def judge_status(status: Mapping[str, JsonValue]) -> list[Finding]:
-    """Judge each part of what `get_status` returned, by the database's own clock."""
-    now = _time(status["server_time"])
-    assert now is not None
+def judge_status(status: Status) -> list[Finding]:
+    """Judge each part of the pipeline's state, by the database's own clock."""
+    now = status.server_time
     return [
-        Finding("database", Level.OK, f"Postgres {status['server_version']}, schema {status['schema_version']}"),
+        Finding("database", Level.OK, f"Postgres {status.server_version}, schema {status.schema_version}"),
         _judge_worker(status, now),
         _judge_backlog(status, now),
         _judge_refresh(status, now),
@@ -73,77 +75,68 @@ def judge_status(status: Mapping[str, JsonValue]) -> list[Finding]:
     ]
 
 
-def _judge_worker(status: Mapping[str, JsonValue], now: datetime) -> Finding:
-    workers = [worker for worker in _list(status["workers"]) if isinstance(worker, Mapping)]
-    leaders = [worker for worker in workers if worker.get("is_leader")]
-    shown = leaders or workers
+def _judge_worker(status: Status, now: datetime) -> Finding:
+    leaders = [worker for worker in status.workers if worker.is_leader]
+    shown = leaders or status.workers
     if not shown:
         return Finding("worker", Level.CRITICAL, "no worker was seen within the last hour: start `treering worker`")
-    newest = max(shown, key=lambda worker: str(worker["seen_at"]))
-    seen_at = _time(newest["seen_at"])
-    assert seen_at is not None
-    message = f"{newest['worker']} seen {describe_age(now - seen_at)} ago"
-    level = WORKER_LIMITS.judge(now - seen_at)
+    newest = max(shown, key=lambda worker: worker.seen_at)
+    message = f"{newest.worker} seen {describe_age(now - newest.seen_at)} ago"
+    level = WORKER_LIMITS.judge(now - newest.seen_at)
     if not leaders:
         return Finding("worker", max(level, Level.WARNING), f"{message}, but none leads, so no jobs run")
-    details = newest.get("details")
-    failures = details.get("failures") if isinstance(details, Mapping) else None
-    if isinstance(failures, Mapping) and failures:
+    failures = (newest.details or {}).get("failures")
+    if isinstance(failures, dict) and failures:
         counts = ", ".join(f"{job} {count}" for job, count in failures.items())
         message += f"; failed runs since its start: {counts}"
     return Finding("worker", level, message)
 
 
-def _judge_backlog(status: Mapping[str, JsonValue], now: datetime) -> Finding:
-    oldest = _time(status["oldest_pending_at"])
+def _judge_backlog(status: Status, now: datetime) -> Finding:
+    oldest = status.oldest_pending_at
     if oldest is None:
         return Finding("backlog", Level.OK, "everything is rolled up")
-    message = f"{status['pending_rows']} rows are waiting to be rolled up, the oldest for {describe_age(now - oldest)}"
+    message = f"{status.pending_rows} rows are waiting to be rolled up, the oldest for {describe_age(now - oldest)}"
     return Finding("backlog", BACKLOG_LIMITS.judge(now - oldest), message)
 
 
-def _judge_refresh(status: Mapping[str, JsonValue], now: datetime) -> Finding:
-    refreshed_at = _time(status["refreshed_at"])
-    if refreshed_at is None:
+def _judge_refresh(status: Status, now: datetime) -> Finding:
+    if status.refreshed_at is None:
         return Finding("aggregates", Level.WARNING, "never refreshed")
-    age = now - refreshed_at
+    age = now - status.refreshed_at
     return Finding("aggregates", REFRESH_LIMITS.judge(age), f"refreshed {describe_age(age)} ago")
 
 
-def _judge_rollups(status: Mapping[str, JsonValue], now: datetime) -> Finding:
-    last = status.get("verification")
-    waiting = f", {status['stale_hours']} hours are waiting to be condensed" if status.get("stale_hours") else ""
-    if not isinstance(last, Mapping):
+def _judge_rollups(status: Status, now: datetime) -> Finding:
+    last = status.verification
+    waiting = f", {status.stale_hours} hours are waiting to be condensed" if status.stale_hours else ""
+    if last is None:
         return Finding("rollups", Level.OK, f"not yet compared with the raw rows{waiting}")
-    checked_at = _time(last["checked_at"])
-    assert checked_at is not None
-    age = now - checked_at
-    if not last["is_exact"]:
+    age = now - last.checked_at
+    if not last.is_exact:
         message = (
-            f"{last['difference_count']} differences from the raw rows, found {describe_age(age)} ago{waiting}: "
+            f"{last.difference_count} differences from the raw rows, found {describe_age(age)} ago{waiting}: "
             "rebuild the days with `treering rollups rebuild`"
         )
         return Finding("rollups", Level.CRITICAL, message)
-    message = f"equal to {last['requests']} raw calls {describe_age(age)} ago{waiting}"
+    message = f"equal to {last.requests} raw calls {describe_age(age)} ago{waiting}"
     return Finding("rollups", VERIFICATION_LIMITS.judge(age), message)
 
 
-def _judge_rejections(status: Mapping[str, JsonValue], now: datetime) -> Finding:
-    last = status.get("last_rejection")
-    if not isinstance(last, Mapping):
+def _judge_rejections(status: Status, now: datetime) -> Finding:
+    last = status.last_rejection
+    if last is None:
         return Finding("rejected events", Level.OK, "none")
-    received_at = _time(last["received_at"])
-    assert received_at is not None
-    age = now - received_at
+    age = now - last.received_at
     level = Level.WARNING if age < REJECTION_SHOWN_FOR else Level.OK
-    count = status["rejected_events"]
-    return Finding("rejected events", level, f"{count}, the last {describe_age(age)} ago: {last['reason']}")
+    message = f"{status.rejected_events}, the last {describe_age(age)} ago: {last.reason}"
+    return Finding("rejected events", level, message)
 
 
-def _describe_data(status: Mapping[str, JsonValue], now: datetime) -> Finding:
-    newest = _time(status["newest_event_at"])
+def _describe_data(status: Status, now: datetime) -> Finding:
+    newest = status.newest_event_at
     age = "no call yet" if newest is None else f"newest call {describe_age(now - newest)} ago"
-    message = f"{age}, about {status['usage_rows_estimate']} calls in {status['partitions']} partitions"
+    message = f"{age}, about {status.usage_rows_estimate} calls in {status.partitions} partitions"
     return Finding("data", Level.OK, message)
 
 
@@ -154,11 +147,3 @@ def describe_age(age: timedelta) -> str:
         if seconds >= length_s:
             return f"{seconds // (length_s // 2)} {unit}"
     return f"{seconds} s"
-
-
-def _time(value: JsonValue) -> datetime | None:
-    return datetime.fromisoformat(value) if isinstance(value, str) else None
-
-
-def _list(value: JsonValue) -> list[JsonValue]:
-    return value if isinstance(value, list) else []

@@ -11,8 +11,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
-from ingest.errors import TreeringError
-from pricing import PriceBook, PricingError
+from ingest.database import fetch
+from ingest.documents.prices import SavedCatalogue
+from ingest.errors import CatalogueError
+from pricing import PriceBook, PricingError, TokenUsage
 from pricing.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -24,10 +26,6 @@ _TIMEOUT_S: Final = 30.0
 # A catalogue that lost this model, or a third of all, is broken and not news.
 _MUST_HAVE: Final = "gpt-4o"
 _MIN_SHARE: Final = 2 / 3
-
-
-class CatalogueError(TreeringError):
-    """The published catalogue cannot be fetched or is not fit for use; the one in force stays."""
 
 
 def default_url() -> str:
@@ -54,10 +52,15 @@ def update_catalogue(database: Database, url: str | None = None) -> bool:
     address = url or default_url()
     content = _fetch(address)
     _check(content)
-    answer = database.call(
-        "save_price_catalogue", source_url=address, reader_version=version("genai-prices"), content=content
+    saved = fetch(
+        database,
+        SavedCatalogue,
+        "save_price_catalogue",
+        source_url=address,
+        reader_version=version("genai-prices"),
+        content=content,
     )
-    return isinstance(answer, dict) and answer["is_new"] is True
+    return saved.is_new
 
 
 def _fetch(url: str) -> str:
@@ -79,7 +82,7 @@ def _fetch(url: str) -> str:
 def _check(content: str) -> None:
     try:
         catalogue = Catalogue.from_json(content)
-        cost = PriceBook(catalogue=catalogue).price(_MUST_HAVE, 1, 1, at=datetime.now(UTC))
+        cost = PriceBook(catalogue=catalogue).price(_MUST_HAVE, TokenUsage(1, 1), at=datetime.now(UTC))
     except PricingError as error:
         raise CatalogueError(f"the fetched catalogue is not used: {error}") from error
     found, bundled = len(catalogue.models("openai")), len(Catalogue().models("openai"))

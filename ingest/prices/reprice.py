@@ -8,25 +8,26 @@ nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING
 
-from ingest.errors import DatabaseError, TreeringError
+from ingest.database import fetch
+from ingest.documents.prices import Place, RepricePage, RepriceStart, RepriceStep
+from ingest.errors import DatabaseError, RepriceError
+from ingest.notices import Notices
 from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from datetime import datetime
+    from collections.abc import Callable, Iterator, Mapping
 
     from pydantic import JsonValue
 
     from ingest.database import Argument, Database
-    from ingest.notices import Notices
-    from ingest.record.event import Event
     from ingest.settings import Settings
+    from pricing import PriceBook
 
 # The database takes 5,000. Half of it keeps the roll-up waiting half as long and takes a tenth more time in all.
 PAGE_ROWS = 2_500
@@ -40,12 +41,8 @@ _EXACT = Context(prec=60, traps=[Inexact])  # the thread's own context would rou
 _COST_KEYS = ("estimated_cost", "cost_source", "price_id")
 
 
-class RepriceError(TreeringError):
-    """Repricing stopped; applied corrections stay applied and counted, and the same command resumes."""
-
-
 @dataclass(frozen=True, slots=True)
-class Selection:
+class RepriceScope:
     """Which calls are repriced.
 
     Attributes:
@@ -120,6 +117,7 @@ class RepriceTotals:
         run_id: The run in the audit; None for a dry run.
         is_resumed: Whether it went on with a run that had been cut off.
         longest_lock_ms: Longest time that one page kept the roll-up waiting.
+        cut_at: Time of the last call read where a preview stopped at its limit; None when all calls were read.
     """
 
     by_model: dict[tuple[str, str], ModelTotals] = field(default_factory=dict)
@@ -128,6 +126,12 @@ class RepriceTotals:
     run_id: int | None = None
     is_resumed: bool = False
     longest_lock_ms: float = 0.0
+    cut_at: datetime | None = None
+
+    @property
+    def rows(self) -> int:
+        """Calls read."""
+        return sum(one.rows for one in self.by_model.values())
 
     @property
     def whole(self) -> ModelTotals:
@@ -146,8 +150,43 @@ class RepriceTotals:
 _Change = dict[str, "JsonValue"]
 
 
+def preview(
+    database: Database,
+    scope: RepriceScope,
+    book: PriceBook,
+    fallback_model: str | None,
+    max_rows: int | None = None,
+    *,
+    notices: Notices | None = None,
+    on_progress: Callable[[RepriceTotals], None] = lambda _: None,
+) -> RepriceTotals:
+    """Tell what pricing calls again would change; changes nothing.
+
+    Args:
+        database: Opened as service_role or ops.
+        scope: Which calls.
+        book: Prices in force, see `ingest.prices.in_force.read_price_book`.
+        fallback_model: Stands in for unknown models; None for nothing.
+        max_rows: Calls read at most, the oldest first; None for all. `cut_at` tells where a limit was met.
+        notices: Where models without a price are reported; default: the log.
+        on_progress: Told the totals after each page.
+
+    Raises:
+        DatabaseError: The database refuses or fails.
+    """
+    costing = Costing(fallback_model, notices or Notices(), lambda: book)
+    totals = RepriceTotals()
+    for page in _pages(database, scope, None, max_rows):
+        for row in page.rows:
+            _price(row, costing, totals)
+        on_progress(totals)
+        if page.next is not None and totals.rows == max_rows:
+            totals.cut_at = datetime.fromisoformat(page.next.created_at)
+    return totals
+
+
 class Repricer:
-    """Reprices the calls of a selection.
+    """Prices the calls of a scope again, with the prices in force.
 
     Args:
         database: Opened as service_role.
@@ -166,27 +205,30 @@ class Repricer:
         notices: Notices,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._database = database
-        self._sleep = sleep
-        self._prices = Prices(notices, deployments=settings.deployments, region=settings.region)
+        self._database = _PatientDatabase(database, sleep)
+        self._notices = notices
+        self._fallback_model = settings.fallback_model
+        self._prices = Prices(
+            notices, deployments=settings.deployments, providers=settings.providers, region=settings.region
+        )
         self._prices.refresh(database)
-        self._costing = Costing(settings.fallback_model, notices, lambda: self._prices.book)
-        self._fingerprint = self._prices.fingerprint(settings.fallback_model)
 
     def preview(
-        self, selection: Selection, on_progress: Callable[[RepriceTotals], None] = lambda _: None
+        self, scope: RepriceScope, on_progress: Callable[[RepriceTotals], None] = lambda _: None
     ) -> RepriceTotals:
         """Return what `apply` would change; changes nothing."""
-        totals = RepriceTotals()
-        for rows, _ in self._pages(selection, None):
-            for row in rows:
-                self._price(row, totals)
-            on_progress(totals)
-        return totals
+        return preview(
+            self._database,
+            scope,
+            self._prices.book,
+            self._fallback_model,
+            notices=self._notices,
+            on_progress=on_progress,
+        )
 
     def apply(
         self,
-        selection: Selection,
+        scope: RepriceScope,
         *,
         requested_by: str,
         reason: str | None = None,
@@ -195,7 +237,7 @@ class Repricer:
         """Correct the calls, their audit and the rollups, page by page; then refresh the aggregates.
 
         Args:
-            selection: Which calls.
+            scope: Which calls.
             requested_by: Who wants it, for the audit.
             reason: Why, for the audit.
             on_progress: Told the totals after each page.
@@ -204,109 +246,117 @@ class Repricer:
             RepriceError: Rows stay uncounted, or the database keeps failing.
             DatabaseError: The database refuses.
         """
-        started = self._call(
+        costing = Costing(self._fallback_model, self._notices, lambda: self._prices.book)
+        run = fetch(
+            self._database,
+            RepriceStart,
             "start_reprice",
-            from_time=selection.from_time,
-            to_time=selection.to_time,
-            filters=selection.filters(),
-            price_fingerprint=self._fingerprint,
+            from_time=scope.from_time,
+            to_time=scope.to_time,
+            filters=scope.filters(),
+            price_fingerprint=self._prices.fingerprint(self._fallback_model),
             requested_by=requested_by,
             reason=reason,
         )
-        run_id = started["run_id"]
-        assert isinstance(run_id, int)
-        totals = RepriceTotals(run_id=run_id, is_resumed=started["is_resumed"] is True)
-        for rows, following in self._pages(selection, started["next"]):
-            changes = [change for row in rows if (change := self._price(row, totals)) is not None]
-            progress: dict[str, JsonValue] = {"rows": len(rows), "next": following, "is_last": following is None}
-            self._apply(run_id, changes, progress, totals)
+        totals = RepriceTotals(run_id=run.run_id, is_resumed=run.is_resumed)
+        for page in _pages(self._database, scope, run.next):
+            changes = [change for row in page.rows if (change := _price(row, costing, totals)) is not None]
+            following = None if page.next is None else page.next.model_dump()
+            progress: dict[str, JsonValue] = {
+                "rows": len(page.rows), "next": following, "is_last": following is None
+            }  # fmt: skip
+            self._apply(run.run_id, changes, progress, totals)
             on_progress(totals)
-        self._call("refresh_aggregates")
+        self._database.call("refresh_aggregates")
         return totals
 
     def _apply(
         self, run_id: int, changes: list[_Change], progress: dict[str, JsonValue], totals: RepriceTotals
     ) -> None:
         for _ in range(_MAX_ROLL_UPS):
-            answer = self._call("apply_reprice", run_id=run_id, changes=changes, progress=progress)
-            corrected, locked_ms, pending = answer["corrected"], answer["locked_ms"], answer["pending"]
-            assert isinstance(corrected, int)
-            assert isinstance(locked_ms, int | float)
-            conflicts = answer["conflicts"]
-            assert isinstance(pending, list)
-            assert isinstance(conflicts, int)
-            totals.corrected += corrected
-            totals.conflicts += conflicts
-            totals.longest_lock_ms = max(totals.longest_lock_ms, locked_ms)
-            if not pending:
+            step = fetch(
+                self._database, RepriceStep, "apply_reprice", run_id=run_id, changes=changes, progress=progress
+            )
+            totals.corrected += step.corrected
+            totals.conflicts += step.conflicts
+            totals.longest_lock_ms = max(totals.longest_lock_ms, step.locked_ms)
+            if not step.pending:
                 return
-            waiting = set(map(str, pending))
+            waiting = set(step.pending)
             changes = [change for change in changes if change["event_id"] in waiting]
-            self._call("roll_up")
+            self._database.call("roll_up")
         raise RepriceError(f"{len(changes)} calls are still not rolled up: see `treering status`, then run this again")
 
-    def _pages(
-        self, selection: Selection, following: JsonValue
-    ) -> Iterator[tuple[list[Mapping[str, JsonValue]], JsonValue]]:
-        """Yield each page with where the next one begins; None after the last."""
-        while True:
-            after = following if isinstance(following, Mapping) else {}
-            page = self._call(
-                "get_rows_to_reprice",
-                from_time=selection.from_time,
-                to_time=selection.to_time,
-                filters=selection.filters(),
-                after_created_at=after.get("created_at"),
-                after_event_id=after.get("event_id"),
-                max_rows=PAGE_ROWS,
-            )
-            rows, following = page["rows"], page["next"]
-            assert isinstance(rows, list)
-            yield [row for row in rows if isinstance(row, Mapping)], following
-            if following is None:
-                return
 
-    def _price(self, row: Mapping[str, JsonValue], totals: RepriceTotals) -> _Change | None:
-        """Price one row, count it, and return what changes; None where nothing does."""
-        event: Event = {key: value for key, value in row.items() if key not in _COST_KEYS}
-        self._costing.apply(event)
-        old, new = _amount(row), _amount(event)
-        if new is None and row["cost_source"] == "provider":
-            # What the provider said is better than nothing.
-            event, new = dict(row), old
-        is_changed = (old, row["cost_source"], row.get("price_id")) != (
-            new,
-            event["cost_source"],
-            event.get("price_id"),
-        )
-        model = totals.by_model.setdefault((str(row["provider"]), str(row["model"])), ModelTotals())
-        model.add(old, new, is_changed=is_changed)
-        if not is_changed:
-            return None
-        return {
-            "event_id": row["event_id"],
-            "created_at": row["created_at"],
-            "old_cost": row.get("estimated_cost"),
-            "new_cost": event.get("estimated_cost"),
-            "old_cost_source": row["cost_source"],
-            "new_cost_source": event["cost_source"],
-            "old_price_id": row.get("price_id"),
-            "new_price_id": event.get("price_id"),
-        }
+class _PatientDatabase:
+    """Calls a function some times more where it may succeed later: each of those used here may be repeated safely."""
 
-    def _call(self, function: str, **arguments: Argument) -> Mapping[str, JsonValue]:
-        """Call a function, some times more where it may succeed later: each of them may be repeated safely."""
-        for attempt in range(1, _MAX_TRIES + 1):
+    def __init__(self, database: Database, sleep: Callable[[float], None]) -> None:
+        self._database = database
+        self._sleep = sleep
+
+    def call(self, function: str, /, **arguments: Argument) -> JsonValue:
+        for attempt in range(1, _MAX_TRIES):
             try:
-                answer = self._database.call(function, **arguments)
+                return self._database.call(function, **arguments)
             except DatabaseError as error:
-                if not error.retryable or attempt == _MAX_TRIES:
+                if not error.retryable:
                     raise
                 self._sleep(2.0**attempt / 2)
-                continue
-            assert isinstance(answer, Mapping), function
-            return answer
-        raise AssertionError("unreachable")
+        return self._database.call(function, **arguments)
+
+    def close(self) -> None:
+        self._database.close()
+
+
+def _pages(
+    database: Database, scope: RepriceScope, place: Place | None, max_rows: int | None = None
+) -> Iterator[RepricePage]:
+    """Yield the pages after a place, of at most so many calls in all."""
+    left = max_rows
+    while left is None or left > 0:
+        page = fetch(
+            database,
+            RepricePage,
+            "get_rows_to_reprice",
+            from_time=scope.from_time,
+            to_time=scope.to_time,
+            filters=scope.filters(),
+            after_created_at=None if place is None else place.created_at,
+            after_event_id=None if place is None else place.event_id,
+            max_rows=PAGE_ROWS if left is None else min(PAGE_ROWS, left),
+        )
+        yield page
+        place = page.next
+        if place is None:
+            return
+        if left is not None:
+            left -= len(page.rows)
+
+
+def _price(row: Mapping[str, JsonValue], costing: Costing, totals: RepriceTotals) -> _Change | None:
+    """Price one row, count it, and return what changes; None where nothing does."""
+    event = {key: value for key, value in row.items() if key not in _COST_KEYS}
+    costing.apply(event)
+    old, new = _amount(row), _amount(event)
+    if new is None and row["cost_source"] == "provider":
+        # What the provider said is better than nothing.
+        event, new = dict(row), old
+    is_changed = (old, row["cost_source"], row.get("price_id")) != (new, event["cost_source"], event.get("price_id"))
+    model = totals.by_model.setdefault((str(row["provider"]), str(row["model"])), ModelTotals())
+    model.add(old, new, is_changed=is_changed)
+    if not is_changed:
+        return None
+    return {
+        "event_id": row["event_id"],
+        "created_at": row["created_at"],
+        "old_cost": row.get("estimated_cost"),
+        "new_cost": event.get("estimated_cost"),
+        "old_cost_source": row["cost_source"],
+        "new_cost_source": event["cost_source"],
+        "old_price_id": row.get("price_id"),
+        "new_price_id": event.get("price_id"),
+    }
 
 
 def _amount(event: Mapping[str, JsonValue]) -> Decimal | None:

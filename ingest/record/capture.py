@@ -11,12 +11,13 @@ from ingest.record.process import Process, make_recorder
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
     from decimal import Decimal
     from pathlib import Path
 
     from ingest.database import Database
+    from ingest.record.process import Scope
     from ingest.record.recorder import Stats
 
 # As in ingest.record.encoding, which is not imported before recording starts.
@@ -42,6 +43,12 @@ def record_usage(
     reasoning_tokens: int = 0,
     audio_input_tokens: int = 0,
     audio_output_tokens: int = 0,
+    cache_write_1h_tokens: int = 0,
+    cached_audio_tokens: int = 0,
+    image_input_tokens: int = 0,
+    cached_image_tokens: int = 0,
+    image_output_tokens: int | None = None,
+    units: Mapping[str, Decimal | float] | None = None,
     service_tier: str | None = None,
     streamed: bool = False,
     status: str = "ok",
@@ -56,6 +63,7 @@ def record_usage(
     max_output_tokens: int | None = None,
     provider_cost: Decimal | float | str | None = None,
     request_fees: Decimal | float | str | None = None,
+    reported_cost: Decimal | float | str | None = None,
     response_id: str | None = None,
     usage_source: str = "reported",
     metadata: Mapping[str, object] | None = None,
@@ -70,7 +78,8 @@ def record_usage(
     Args:
         user_id: Who asked; None becomes "anonymous". As every text here, at most 200 characters are kept.
         model: Model that answered, as the provider names it.
-        prompt_tokens: Input tokens, with the cached and the audio ones.
+        prompt_tokens: Input tokens, with the cached and the audio ones. Where Anthropic's or Bedrock's own count is
+            given one to one, which leaves the cache out, and the parts exceed it, they are added.
         completion_tokens: Output tokens, with the reasoning and the audio ones.
         session_id: Conversation.
         feature: Part of the product.
@@ -82,6 +91,13 @@ def record_usage(
         reasoning_tokens: Output tokens spent on reasoning.
         audio_input_tokens: Audio input tokens.
         audio_output_tokens: Audio output tokens.
+        cache_write_1h_tokens: Those of `cache_write_tokens` that are kept for an hour.
+        cached_audio_tokens: Audio input tokens read from the cache.
+        image_input_tokens: Image input tokens.
+        cached_image_tokens: Image input tokens read from the cache.
+        image_output_tokens: Image output tokens; None where text and images were not told apart.
+        units: What is billed by other units than tokens, by kind: {"web_search": 2, "audio_seconds": 12.5};
+            docs/prices.md names the kinds.
         service_tier: Tier that served the call.
         streamed: Whether the answer was streamed.
         status: ok, error or cancelled.
@@ -94,8 +110,10 @@ def record_usage(
         prompt_hash: Salted hash of the prompt.
         prefix_hash: Salted hash of the prompt's beginning.
         max_output_tokens: Limit that was asked for.
-        provider_cost: US dollars that the provider itself says it charged; counts instead of the price book.
+        provider_cost: US dollars that the provider itself says it charged; counts instead of the price book. Below
+            zero it is a refund or credit and marked as an adjustment.
         request_fees: US dollars of per-call fees (web search, …) that come on top of the tokens' price.
+        reported_cost: What a gateway calls the cost, in a unit that is not known: kept, compared, never counted.
         response_id: The provider's id of the answer.
         usage_source: Where the counts come from: reported, tokenizer or heuristic.
         metadata: Anything else that is JSON, at most 4 KiB.
@@ -140,6 +158,24 @@ def record_usage(
         "usage_source": usage_source,
         "metadata": metadata,
     }
+    if (
+        units
+        or cache_write_1h_tokens
+        or image_input_tokens
+        or image_output_tokens is not None
+        or cached_audio_tokens
+        or cached_image_tokens
+        or reported_cost is not None
+    ):
+        fields["usage_details"] = {
+            "cache_write_1h_tokens": cache_write_1h_tokens,
+            "cached_audio_tokens": cached_audio_tokens,
+            "image_input_tokens": image_input_tokens,
+            "cached_image_tokens": cached_image_tokens,
+            "image_output_tokens": image_output_tokens,
+            "units": units,
+            "reported_cost": reported_cost,
+        }
     return _record(_USAGE, fields, event_id, created_at)
 
 
@@ -203,6 +239,8 @@ def configure(
     home: Path | str | None = None,
     enable_observability: bool | None = None,
     fallback_model: str | None = None,
+    providers: Mapping[str, str] | None = None,
+    trusted_costs: Collection[str] | None = None,
     batch_size: int = 500,
     flush_interval_s: float = 1.0,
     journal_max_bytes: int = 256 * 1024 * 1024,
@@ -221,6 +259,8 @@ def configure(
         home: Instead of `TREERING_HOME`.
         enable_observability: Instead of `ENABLE_OBSERVABILITY`.
         fallback_model: Instead of `TREERING_FALLBACK_MODEL`; "" for none.
+        providers: Instead of `TREERING_PROVIDERS`: who answers at which host, {"llm-gw.example.com": "openai"}.
+        trusted_costs: Instead of `TREERING_TRUSTED_COSTS`: hosts and providers whose reported cost is in US dollars.
         batch_size: Most events of one call to the database, 1 to 10,000.
         flush_interval_s: Longest time in seconds that an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
@@ -239,6 +279,8 @@ def configure(
         home=home,
         enable_observability=enable_observability,
         fallback_model=fallback_model,
+        providers=providers,
+        trusted_costs=trusted_costs,
     )
     if not 1 <= batch_size <= 10_000:
         raise ValueError("batch_size must be 1 to 10,000")
@@ -303,9 +345,27 @@ def hash_salt() -> bytes | None:
     return recorder.salt if recorder is not None else None
 
 
+def named_hosts() -> tuple[Mapping[str, str], Collection[str]]:
+    """Return the providers that the customer names by host, and whose reported costs are in US dollars."""
+    recorder = _process.recorder or _process.start()
+    return ({}, ()) if recorder is None else (recorder.providers, recorder.trusted_costs)
+
+
 def add_source(settle: Callable[[float], None]) -> None:
     """Register what holds calls that are not events yet; `settle` records them all in the seconds given."""
     _process.sources.append(settle)
+
+
+def scope() -> Scope | None:
+    """Return what a call that begins now belongs to; None for the process."""
+    return _process.scope()
+
+
+def replace(process: Process) -> Process:
+    """Record through `process` from now on; returns the one before."""
+    global _process
+    former, _process = _process, process
+    return former
 
 
 def _record(

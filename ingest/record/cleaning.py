@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
+from pricing.calls import clean_details
+
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
@@ -82,8 +84,20 @@ def clean_weight(value: object, name: str, flags: list[str]) -> float | None:
     return _number(value, name, flags, 1.0, _MAX_WEIGHT)
 
 
+def clean_cost(value: object, name: str, flags: list[str]) -> str | None:
+    """Make a decimal as text, in full, of less than a billion; below zero it is a refund or credit, and flagged."""
+    amount = _money(value, name, flags, is_signed=True)
+    if amount is not None and amount.startswith("-"):
+        flags.append("cost:adjustment")
+    return amount
+
+
 def clean_money(value: object, name: str, flags: list[str]) -> str | None:
     """Make a decimal as text, in full, from 0 to a billion."""
+    return _money(value, name, flags, is_signed=False)
+
+
+def _money(value: object, name: str, flags: list[str], *, is_signed: bool) -> str | None:
     try:
         is_number = isinstance(value, int | float | str) and not isinstance(value, bool)
         amount = Decimal(str(value)) if is_number else Decimal("NaN")
@@ -92,7 +106,7 @@ def clean_money(value: object, name: str, flags: list[str]) -> str | None:
     if not amount.is_finite():
         flags.append(f"{name}:not_a_number")
         return None
-    if not 0 <= amount < _MAX_MONEY:
+    if abs(amount) >= _MAX_MONEY or (amount < 0 and not is_signed):
         flags.append(f"{name}:out_of_range")
         return None
     if not amount or amount.adjusted() < _SMALLEST_MONEY_EXPONENT:
@@ -115,6 +129,11 @@ def clean_status(value: object, name: str, flags: list[str]) -> str | None:
 def clean_usage_source(value: object, name: str, flags: list[str]) -> str | None:
     """Keep reported, tokenizer or heuristic; anything else is dropped."""
     return _choice(value, name, flags, ("reported", "tokenizer", "heuristic")) or "heuristic"
+
+
+def clean_usage_details(value: object, _name: str, flags: list[str]) -> dict[str, JsonValue] | None:
+    """Keep the counts, units and evidence that `pricing.calls` knows."""
+    return clean_details(value, flags) or None
 
 
 def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, JsonValue] | None:

@@ -5,9 +5,35 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 
+from uuid_utils.compat import uuid7
+
 from ingest.record.event import time_of_uuid7
 
 _NAMESPACE = uuid.UUID("5f1a9a52-2f0c-5a61-9a7e-6d0f3c7b1c44")  # any constant: the same text gives the same id
+
+
+def identify(fields: dict[str, object], event_id: object, created_at: object) -> tuple[uuid.UUID, dict[str, object]]:
+    """Give an event its id.
+
+    Args:
+        fields: Arguments of the caller.
+        event_id: The caller's own id, if any.
+        created_at: The caller's own time, if any.
+
+    Returns:
+        The id, and the fields that have a value with `event_id`, with `created_at` unless the id tells it, and with
+        `flags` where something was wrong.
+    """
+    made, identity = uuid7(), None
+    if event_id is not None or created_at is not None:
+        identity = resolve_identity(event_id, created_at)
+    kept = {name: value for name, value in fields.items() if value is not None}
+    if identity is not None:
+        made, kept["created_at"], flags = identity
+        if flags:
+            kept["flags"] = flags
+    kept["event_id"] = made.hex
+    return made, kept
 
 
 def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, str, list[str]] | None:
@@ -21,20 +47,14 @@ def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, s
     identifier = _read_id(event_id, flags)
     if identifier is None:
         if made_at is None:
-            return None if not flags else (_new_id(), datetime.now(UTC).isoformat(), flags)
-        return _new_id(), made_at.isoformat(), flags
+            return None if not flags else (uuid7(), datetime.now(UTC).isoformat(), flags)
+        return uuid7(), made_at.isoformat(), flags
     if made_at is None:
         made_at = time_of_uuid7(identifier.int)
     if made_at is None:
         made_at = datetime.now(UTC)
         flags.append("event_id:repeat_not_recognisable")
     return identifier, made_at.isoformat(), flags
-
-
-def _new_id() -> uuid.UUID:
-    from uuid_utils.compat import uuid7
-
-    return uuid7()
 
 
 def _read_id(value: object, flags: list[str]) -> uuid.UUID | None:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ingest.errors import DatabaseUnavailableError
-from ingest.record.side_thread import Sender
+from ingest.record.side_thread import SideThread
 
 if TYPE_CHECKING:
     import random
@@ -89,7 +89,7 @@ class Flusher:
         self._records: Iterator[tuple[bytes, int]] = iter(())
         self._batch: Batch | None = None
         self._next: Batch | None = None
-        self._sender = Sender()
+        self._side_thread = SideThread()
         # A SimpleQueue may be put to from a finalizer that runs in the middle of another put; an Event may not.
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._progress = threading.Condition()
@@ -147,7 +147,7 @@ class Flusher:
                 delay_s = self._fail(error)
             if delay_s > 0:
                 self._wait(delay_s)
-        self._sender.stop()
+        self._side_thread.stop()
         self._close_database()
 
     def step(self) -> float:
@@ -207,11 +207,11 @@ class Flusher:
         if self._next is not None or self._journal.pending < batch.count + self._batch_size:
             delivery.send(batch, database)
         else:
-            self._sender.start(lambda: delivery.send(batch, database))
+            self._side_thread.start(lambda: delivery.send(batch, database))
             try:
                 self._next = self._prepare(delivery)
             finally:
-                self._sender.wait()
+                self._side_thread.wait()
         self._journal.acknowledge(batch.offset, batch.count)
 
     def _fail(self, error: Exception) -> float:

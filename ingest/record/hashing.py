@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -19,19 +18,19 @@ def load_salt(home: Path, given: str | None) -> bytes:
 
     Where the folder cannot be written the key lasts as long as the process.
     """
-    import hashlib
+    import hashlib  # OpenSSL, which `import ingest` shall not load
 
     if given:
         return hashlib.blake2b(given.encode(), digest_size=_SALT_BYTES).digest()
     path = home / _FILE
-    fresh = secrets.token_bytes(_SALT_BYTES)
+    fresh = os.urandom(_SALT_BYTES)
     with suppress(OSError):
         kept = _read(path)
         if kept is not None:
             return kept
         home.mkdir(parents=True, exist_ok=True)
         # Written to another file and linked: two processes that do this at once both read the same complete file.
-        beside = path.with_name(f"{_FILE}.{secrets.token_hex(8)}")
+        beside = path.with_name(f"{_FILE}.{os.urandom(8).hex()}")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(descriptor, fresh)
@@ -48,7 +47,7 @@ def load_salt(home: Path, given: str | None) -> bytes:
 
 def hash_text(salt: bytes, data: bytes) -> str:
     """Hash with the salt as the key: 128 bits as hexadecimal digits."""
-    import hashlib
+    import hashlib  # as above
 
     return hashlib.blake2b(data, key=salt, digest_size=16).hexdigest()
 

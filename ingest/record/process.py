@@ -7,7 +7,9 @@ import logging
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +20,15 @@ if TYPE_CHECKING:
 
 _EXIT_TIMEOUT_S = 5.0
 _IMPORT_TIMEOUT_S = 10.0
+
+
+class Scope(Protocol):
+    """What a call belongs to that began in it, where that is not the process."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is recorded of its calls any more."""
+        ...
 
 
 class Process:
@@ -64,6 +75,10 @@ class Process:
             recorder, self.recorder = self.recorder, None
         return recorder is None or recorder.shutdown(timeout_s, is_patient=is_patient)
 
+    def scope(self) -> Scope | None:
+        """Return what a call that begins now belongs to; None: it is recorded whenever it ends."""
+        return None
+
     def settle(self, timeout_s: float) -> None:
         """Record every call that is not an event yet."""
         for settle in self.sources:
@@ -108,8 +123,7 @@ def make_from_environment() -> Recorder | None:
     """Create the recorder without `configure`; a wrong setting is logged, and the journal keeps all events."""
     import platformdirs
 
-    from ingest.errors import ConfigurationError
-    from ingest.record.recorder import Limits, Recorder, refuser
+    from ingest.record.recorder import Limits, Recorder, raising
     from ingest.settings import load_settings
 
     try:
@@ -117,7 +131,7 @@ def make_from_environment() -> Recorder | None:
     except ConfigurationError as error:
         logging.getLogger("treering").error("events are kept in the journal until this is fixed: %s", error)
         home = os.environ.get("TREERING_HOME") or platformdirs.user_data_path("treering", appauthor=False)
-        return Recorder(Path(home).expanduser().absolute(), refuser(error), limits=Limits())
+        return Recorder(Path(home).expanduser().absolute(), raising(error), limits=Limits())
     return make_recorder(settings, None, Limits())
 
 
@@ -131,25 +145,27 @@ def make_recorder(
         database: A database that stays open afterwards, or a function that opens one.
         limits: Sizes and times.
     """
-    from ingest.record.recorder import Borrowed, Recorder, opener
+    from ingest.record.recorder import KeepOpen, Recorder, opening
 
     if not settings.enable_observability:
         return None
     if database is None:
-        open_database = opener(settings)
+        open_database = opening(settings)
     elif callable(database):
         open_database = database
     else:
-        borrowed = Borrowed(database)
+        kept_open = KeepOpen(database)
 
         def open_database() -> Database:
-            return borrowed
+            return kept_open
 
     return Recorder(
         settings.home,
         open_database,
         fallback_model=settings.fallback_model,
         deployments=settings.deployments,
+        providers=settings.providers,
+        trusted_costs=settings.trusted_costs,
         region=settings.region,
         hash_salt=settings.hash_salt.get_secret_value() if settings.hash_salt is not None else None,
         limits=limits,

@@ -14,20 +14,22 @@ from uuid_utils.compat import uuid7
 
 from ingest.errors import ConfigurationError
 from ingest.notices import Notices
+from ingest.record.dead_letters import DeadLetters
+from ingest.record.delivery import Delivery
 from ingest.record.encoding import encode
-from ingest.record.event_id import resolve_identity
+from ingest.record.event_id import identify
 from ingest.record.flusher import Backoff, Flusher
+from ingest.record.hashing import load_salt
 from ingest.record.journal import Journal
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from pydantic import JsonValue
 
     from ingest.database import Argument, Database
-    from ingest.record.delivery import Delivery
     from ingest.settings import Settings
 
 # Held while modules are imported in the background: a fork in the middle would leave the child with a locked import.
@@ -96,6 +98,8 @@ class Recorder:
         open_database: Opens the database; raises a `TreeringError` while there is none.
         fallback_model: See `Settings`.
         deployments: See `Settings`.
+        providers: See `Settings`.
+        trusted_costs: See `Settings`.
         region: See `Settings`.
         hash_salt: See `Settings`.
         limits: Sizes and times.
@@ -109,6 +113,8 @@ class Recorder:
         *,
         fallback_model: str | None = None,
         deployments: Mapping[str, str] | None = None,
+        providers: Mapping[str, str] | None = None,
+        trusted_costs: Collection[str] = (),
         region: str | None = None,
         hash_salt: str | None = None,
         limits: Limits,
@@ -117,6 +123,8 @@ class Recorder:
         self._home = home
         self._fallback_model = fallback_model
         self._deployments = deployments
+        self.providers: Mapping[str, str] = providers or {}
+        self.trusted_costs = trusted_costs
         self._region = region
         self._hash_salt = hash_salt
         self._batch_size = limits.batch_size
@@ -140,8 +148,6 @@ class Recorder:
     @cached_property
     def salt(self) -> bytes:
         """The key of all hashes."""
-        from ingest.record.hashing import load_salt
-
         return load_salt(self._home, self._hash_salt)
 
     def start(self) -> None:
@@ -155,21 +161,11 @@ class Recorder:
 
     def record(self, kind: bytes, fields: dict[str, object], event_id: object, created_at: object) -> uuid.UUID | None:
         """Keep one event; returns its id, or None where this recorder has been shut down."""
-        made = uuid7()
+        made = None
         try:
-            flags: list[str] | None = None
-            time_text: str | None = None
-            if event_id is not None or created_at is not None:
-                identity = resolve_identity(event_id, created_at)
-                if identity is not None:
-                    made, time_text, flags = identity
-            kept = {name: value for name, value in fields.items() if value is not None}
-            kept["event_id"] = made.hex
-            if time_text is not None:
-                kept["created_at"] = time_text
-            if flags:
-                kept["flags"] = flags
-                self._warn_of(flags)
+            made, kept = identify(fields, event_id, created_at)
+            if "flags" in kept:
+                self._warn_of(kept["flags"])
             count = self._journal.append(encode(kind, kept))
             if not count:
                 return None
@@ -179,7 +175,7 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 -- whatever it is, the product goes on
             self._lost += 1
             self._notices.warn("lost", f"an event could not be recorded: {type(error).__name__}", level=logging.ERROR)
-        return made
+        return made or uuid7()
 
     def flush(self, timeout_s: float, *, is_patient: bool = True) -> bool:
         """Wait until what was recorded so far is settled; False where that took longer than `timeout_s`."""
@@ -227,10 +223,8 @@ class Recorder:
         with IMPORT_LOCK:
             from ingest.prices.costing import Costing
             from ingest.prices.in_force import Prices
-            from ingest.record.dead_letters import DeadLetters
-            from ingest.record.delivery import Delivery
 
-        prices = Prices(self._notices, deployments=self._deployments, region=self._region)
+        prices = Prices(self._notices, deployments=self._deployments, providers=self.providers, region=self._region)
         costing = Costing(self._fallback_model, self._notices, lambda: prices.book)
         dead_letters = DeadLetters(self._home / "dead-letter.jsonl")
         return Delivery(costing.apply, dead_letters, self._notices, prices.refresh_if_due)
@@ -242,7 +236,8 @@ class Recorder:
             "until it can, events are kept in memory and are lost if the process ends",
         )
 
-    def _warn_of(self, flags: list[str]) -> None:
+    def _warn_of(self, flags: object) -> None:
+        assert isinstance(flags, list)
         if "event_id:repeat_not_recognisable" in flags:
             self._notices.warn(
                 "identity",
@@ -253,7 +248,7 @@ class Recorder:
             self._notices.warn("zone", "a created_at without a time zone is read as UTC")
 
 
-def opener(settings: Settings) -> Callable[[], Database]:
+def opening(settings: Settings) -> Callable[[], Database]:
     """Return what opens the database that the settings name."""
 
     def open_it() -> Database:
@@ -265,7 +260,7 @@ def opener(settings: Settings) -> Callable[[], Database]:
     return open_it
 
 
-class Borrowed:
+class KeepOpen:
     """A database that somebody else opened and will close."""
 
     def __init__(self, database: Database) -> None:
@@ -279,10 +274,10 @@ class Borrowed:
         """Leave it open."""
 
 
-def refuser(error: ConfigurationError) -> Callable[[], Database]:
+def raising(error: ConfigurationError) -> Callable[[], Database]:
     """Return what raises `error` instead of opening a database."""
 
-    def refuse() -> Database:
+    def raise_it() -> Database:
         raise ConfigurationError(str(error))
 
-    return refuse
+    return raise_it

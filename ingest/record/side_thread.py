@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Sender:
+class SideThread:
     """Runs what it is given on a daemon thread of its own, started when first needed.
 
     Not an executor of the standard library: those refuse work once the interpreter begins to end, which is when the
@@ -25,7 +25,7 @@ class Sender:
     def start(self, work: Callable[[], None]) -> None:
         """Start the work; call `wait` before the next `start`."""
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="treering-sender", daemon=True)
+            self._thread = threading.Thread(target=self._run, name="treering-side", daemon=True)
             self._thread.start()
         self._work.put(work)
 

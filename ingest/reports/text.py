@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass, field
-from datetime import date, timedelta
-from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
-from ingest.alerts.messages import format_value
+from ingest.alerts.metrics import format_metric
+from ingest.alerts.notification import IMAGE_NAME
 from ingest.forecasting.forecast import CONFIDENCE
+from ingest.words import format_estimate, format_share, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
+    from decimal import Decimal
 
     from ingest.forecasting.forecast import MonthForecast
+    from ingest.reports.figures import Figures
 
-Kind = Literal["daily", "weekly"]
-
-# The picture travels beside the text; the HTML names it so.
-IMAGE_NAME = "treering-trend.png"
-
-MOST_MOVERS = 5
 _MOST_ALERTS = 10
 _MOST_SAVINGS = 3
 
@@ -34,102 +31,6 @@ _LIST = "margin:0;padding:0 0 0 18px"
 _BUTTON = (
     "display:inline-block;padding:8px 16px;border-radius:6px;background:#2e7d4f;color:#ffffff;text-decoration:none"
 )
-
-# Ignore changes below one cent.
-_SMALLEST_MOVE = Decimal("0.01")
-
-
-@dataclass(frozen=True, slots=True)
-class Mover:
-    """A model, feature or user whose spend changed.
-
-    Attributes:
-        dimension: model, feature or user.
-        key: Which one.
-        cost: US dollars in the period.
-        previous_cost: US dollars in the period before.
-    """
-
-    dimension: str
-    key: str
-    cost: Decimal
-    previous_cost: Decimal
-
-    @property
-    def change(self) -> Decimal:
-        """How much more it cost, in US dollars."""
-        return self.cost - self.previous_cost
-
-
-@dataclass(frozen=True, slots=True)
-class Saving:
-    """Something to change, and what it would save.
-
-    Attributes:
-        text: What to do, in a sentence.
-        saved_per_month: US dollars.
-    """
-
-    text: str
-    saved_per_month: Decimal
-
-
-@dataclass(frozen=True, slots=True)
-class OpenAlert:
-    """An alert that fires now.
-
-    Attributes:
-        name: Name of the rule, with the group it is about.
-        metric: What is measured.
-        value: Its value when it fired.
-        severity: warning or critical.
-        since: When it began, written in the report's zone.
-    """
-
-    name: str
-    metric: str
-    value: Decimal | None
-    severity: str
-    since: str
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """What a report is made of.
-
-    Attributes:
-        kind: daily or weekly.
-        period_start: First day of the period.
-        period_end: First day after it.
-        timezone: IANA zone whose days these are.
-        cost: US dollars in the period; None where nothing has a price.
-        previous_cost: The same of the period before.
-        requests: Calls in the period.
-        previous_requests: Calls in the period before.
-        errors: Failed calls in the period.
-        unpriced_requests: Calls whose cost is not known.
-        movers: Who changed most, see `find_movers`.
-        forecast: Of the running month; None without any spend.
-        savings: What could be saved, the most first.
-        alerts: What fires now.
-        spend: US dollars by local day, for the trend.
-    """
-
-    kind: Kind
-    period_start: date
-    period_end: date
-    timezone: str
-    cost: Decimal | None
-    previous_cost: Decimal | None
-    requests: int
-    previous_requests: int
-    errors: int = 0
-    unpriced_requests: int = 0
-    movers: Sequence[Mover] = ()
-    forecast: MonthForecast | None = None
-    savings: Sequence[Saving] = ()
-    alerts: Sequence[OpenAlert] = ()
-    spend: Mapping[date, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +48,6 @@ class Report:
     html: str
 
 
-def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:
-    """Choose whose spend changed most, of all dimensions, the largest change first."""
-    moved = [mover for movers in rows.values() for mover in movers if abs(mover.change) >= _SMALLEST_MOVE]
-    return sorted(moved, key=lambda mover: (-abs(mover.change), mover.dimension, mover.key))[:MOST_MOVERS]
-
-
 def write_report(figures: Figures, *, link: str | None = None, has_image: bool = False) -> Report:
     """Write a report.
 
@@ -162,7 +57,8 @@ def write_report(figures: Figures, *, link: str | None = None, has_image: bool =
         has_image: Whether the picture of the trend travels with it.
     """
     name = "Yesterday" if figures.kind == "daily" else "Last week"
-    title = f"{name} cost {format_value('spend', figures.cost)}{_change(figures.cost, figures.previous_cost)}"
+    cost = "unknown" if figures.cost is None else format_usd(figures.cost)
+    title = f"{name} cost {cost}{_change(figures.cost, figures.previous_cost)}"
     days = _days(figures)
     sections = [(heading, lines) for heading, lines in _sections(figures) if lines]
     text = [title, days, ""]
@@ -176,23 +72,23 @@ def write_report(figures: Figures, *, link: str | None = None, has_image: bool =
 def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
     before = "the day before" if figures.kind == "daily" else "the week before"
     spend = [
-        f"{format_value('spend', figures.cost)}, {before} {format_value('spend', figures.previous_cost)}",
+        f"{format_usd(figures.cost)}, {before} {format_usd(figures.previous_cost)}",
         f"{figures.requests:,} calls, {before} {figures.previous_requests:,}",
     ]
     if figures.errors:
-        spend.append(f"{figures.errors:,} calls failed ({figures.errors / max(figures.requests, 1):.1%})")
+        spend.append(f"{figures.errors:,} calls failed ({format_share(figures.errors, figures.requests)})")
     if figures.unpriced_requests:
         spend.append(f"{figures.unpriced_requests:,} calls have no price: these sums leave out their cost")
     movers = [
-        f"{mover.dimension} {mover.key}: {_signed(mover.change)}, now {format_value('spend', mover.cost)}"
+        f"{mover.dimension} {mover.key}: {_signed(mover.change)}, now {format_usd(mover.cost)}"
         for mover in figures.movers
     ]
     savings = [
-        f"{saving.text} (about {format_value('spend', saving.saved_per_month)} a month)"
+        f"{saving.text} (about {format_usd(saving.saved_per_month)} a month)"
         for saving in figures.savings[:_MOST_SAVINGS]
     ]
     alerts = [
-        f"{alert.name}: {format_value(alert.metric, alert.value)} ({alert.severity}, since {alert.since})"
+        f"{alert.name}: {format_metric(alert.metric, alert.value)} ({alert.severity}, since {alert.since})"
         for alert in figures.alerts[:_MOST_ALERTS]
     ]
     if len(figures.alerts) > _MOST_ALERTS:
@@ -210,19 +106,12 @@ def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
     if forecast is None:
         return []
     month = f"{forecast.month:%B}"
-    spent = f"${forecast.spent:,.2f} spent so far in {month}"
+    spent = f"{format_estimate(forecast.spent)} spent so far in {month}"
+    expected = format_estimate(forecast.expected)
     if forecast.basis == "run_rate":
-        return [
-            spent,
-            f"${forecast.expected:,.2f} by month end at this pace; the history is too short for a better forecast",
-        ]
-    return [
-        spent,
-        (
-            f"${forecast.expected:,.2f} expected by month end, "
-            f"${forecast.low:,.2f} to ${forecast.high:,.2f} with {CONFIDENCE:.0%} confidence"
-        ),
-    ]
+        return [spent, f"{expected} by month end at this pace; the history is too short for a forecast"]
+    interval = f"{format_estimate(forecast.low)} to {format_estimate(forecast.high)}"
+    return [spent, f"{expected} expected by month end, {interval} with {CONFIDENCE:.0%} confidence"]
 
 
 def _days(figures: Figures) -> str:
@@ -240,7 +129,7 @@ def _change(cost: Decimal | None, previous: Decimal | None) -> str:
 
 
 def _signed(amount: Decimal) -> str:
-    return f"{'+' if amount > 0 else '-'}${abs(amount):,.2f}"
+    return f"{'+' if amount > 0 else ''}{format_usd(amount)}"
 
 
 def _write_html(

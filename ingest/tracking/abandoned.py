@@ -6,14 +6,18 @@ the stream object is collected, or with the next flush, or at the end of the pro
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from typing import TYPE_CHECKING, Any
+
+from ingest.tracking.background import every
 
 if TYPE_CHECKING:
     from ingest.tracking.call import Call
 
 PATIENCE_S = 5.0
+SWEEP_INTERVAL_S = 1.0
 
 _suspects: dict[int, tuple[float, Call]] = {}
 
@@ -27,20 +31,15 @@ def suspect(call: Call) -> None:
     """Note that a loop over the answer was left."""
     if call.is_finished:
         return
-    from ingest.tracking.counting import wake
-
     call.is_left = True
     _suspects[id(call)] = (time.monotonic(), call)
-    wake()
+    every(SWEEP_INTERVAL_S, _record_suspects)
 
 
-def record_suspects(patience_s: float = PATIENCE_S) -> bool:
-    """Record the calls whose loops were left and not taken up again for `patience_s` seconds.
-
-    Returns:
-        Whether others wait for their time.
-    """
+def _record_suspects(is_hurried: bool) -> bool:
+    """Record the calls whose loops were left and not taken up again in time; says whether others wait for theirs."""
     now = time.monotonic()
+    patience_s = 0.0 if is_hurried else PATIENCE_S
     for key, (left_at, call) in list(_suspects.items()):
         if call.is_finished or not call.is_left:
             _suspects.pop(key, None)
@@ -50,6 +49,5 @@ def record_suspects(patience_s: float = PATIENCE_S) -> bool:
     return bool(_suspects)
 
 
-def forget() -> None:
-    """Leave all to the parent, in a forked child."""
-    _suspects.clear()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_suspects.clear)  # they are the parent's

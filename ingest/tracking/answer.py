@@ -25,6 +25,8 @@ class Answer:
         response_id: The provider's id of the answer.
         service_tier: Tier that served it.
         finish_reasons: Why each choice ended.
+        items: Items of an answer of the Responses API, in which calls of tools are counted.
+        tools: The tools that such an answer was asked with.
         texts: What was delivered.
         has_other_parts: Whether anything other than text was delivered.
         error_type: Kind of error that came inside the answer.
@@ -41,11 +43,13 @@ class Answer:
         "has_other_parts",
         "is_cancelled",
         "is_complete",
+        "items",
         "last_at",
         "model",
         "response_id",
         "service_tier",
         "texts",
+        "tools",
         "usage",
     )
 
@@ -55,6 +59,8 @@ class Answer:
         self.response_id: str | None = None
         self.service_tier: str | None = None
         self.finish_reasons: list[str] = []
+        self.items: list[Any] = []
+        self.tools: Any = None
         self.texts: list[str] = []
         self.has_other_parts = False
         self.error_type: str | None = None
@@ -177,10 +183,14 @@ class Answer:
         if kind == "error":
             self._add_error({"error": plain(chunk)}, {})
             return
+        if kind == "response.output_item.done":
+            self.items.append(seen.get("item"))
+            return
         response = seen.get("response")
         if response is not None:
             parts = view(response)
             self._add_head(parts)
+            self.tools = parts.get("tools") or self.tools
             if parts.get("usage") is not None:
                 self.usage = parts["usage"]
             if kind in _LAST_EVENTS or kind == "response.cancelled":
@@ -190,7 +200,9 @@ class Answer:
     def _add_response(self, parts: Any, *, is_streamed: bool = False) -> None:
         status = parts.get("status")
         kinds = set()
-        for item in parts.get("output") or ():
+        self.tools = parts.get("tools") or self.tools
+        self.items = list(parts.get("output") or self.items)
+        for item in self.items:
             entry = view(item)
             kinds.add(str(entry.get("type")))
             if not is_streamed:

@@ -8,8 +8,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from uuid_utils.compat import uuid7
+
 from ingest.record import capture
 from ingest.record.context import current_fields, usage_context
+from ingest.tracking.emit import report
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,8 +86,6 @@ class PerformanceMiddleware:
 
     def record(self, request: _Request, error_type: str | None) -> None:
         """Record a request that is over; never raises."""
-        from ingest.tracking.call import report
-
         try:
             status = request.status if request.status is not None else _SERVER_ERROR
             is_failure = status >= _SERVER_ERROR or request.is_broken
@@ -106,8 +107,6 @@ class PerformanceMiddleware:
             report(error)
 
     def _who(self, scope: Scope) -> str | None:
-        from ingest.tracking.call import report
-
         if self._user_id is None:
             user_id = current_fields().get("user_id")
             return user_id if isinstance(user_id, str) else None
@@ -219,6 +218,4 @@ def _mounted_at(scope: Scope) -> str:
 
 
 def _group() -> dict[str, Any]:
-    from uuid_utils.compat import uuid7
-
     return {} if current_fields().get("request_group_id") else {"request_group_id": uuid7().hex}

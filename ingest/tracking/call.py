@@ -7,17 +7,18 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from ingest.notices import Notices
+from uuid_utils.compat import uuid7
+
 from ingest.record import capture
 from ingest.record.context import current_fields, merge
-from ingest.tracking.answer import Answer
+from ingest.tracking.answer import Answer, error_kind
+from ingest.tracking.counting import Job, submit
+from ingest.tracking.emit import emit, report
+from ingest.tracking.frames import Frames
 from ingest.tracking.usage import read_usage
 
 if TYPE_CHECKING:
-    from ingest.tracking.frames import Frames
     from ingest.tracking.request import Asked
-
-_NOTICES = Notices()
 
 
 class Call:
@@ -33,6 +34,7 @@ class Call:
     Attributes:
         answer: What is known of the answer.
         attempt: Which attempt of the client this is.
+        host: Host that is called, where it is known.
         hides_usage: Whether the chunk that carries usage alone was not asked for by the caller.
         is_inside: Whether the client library is at work, which may close its response itself.
         is_left: Whether the caller's loop over the answer was left.
@@ -45,11 +47,13 @@ class Call:
         "_group",
         "_is_open",
         "_process_id",
+        "_scope",
         "answer",
         "asked",
         "attempt",
         "created_at",
         "hides_usage",
+        "host",
         "is_inside",
         "is_left",
         "is_seen",
@@ -68,6 +72,7 @@ class Call:
         self.is_streamed = is_streamed
         self.answer = Answer()
         self.attempt = 1
+        self.host = ""
         self.hides_usage = False
         self.is_inside = False
         self.is_left = False
@@ -79,6 +84,7 @@ class Call:
         self._fields = merge(current_fields(), fields or {})
         self._is_open = [True]
         self._process_id = os.getpid()
+        self._scope = capture.scope()
 
     @property
     def is_finished(self) -> bool:
@@ -122,10 +128,8 @@ class Call:
         return carries_usage_alone
 
     def _see_piece(self, piece: bytes | str) -> bool:
-        from ingest.tracking.frames import Frames
-
         if self._frames is None:
-            self._frames = Frames(self, hides_usage=False)
+            self._frames = Frames(self.see, self.answer)
         for _ in self._frames.feed(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")):
             pass
         return False
@@ -144,6 +148,8 @@ class Call:
             return
         if os.getpid() != self._process_id:
             return  # a fork's copy: the parent records it
+        if self._scope is not None and self._scope.is_over:
+            return  # left over from a test
         try:
             self._record(status, error_type, was_delivered=was_delivered)
         except Exception as error:  # noqa: BLE001 -- as above
@@ -171,13 +177,13 @@ class Call:
     def record_lost_attempt(self, error: BaseException) -> None:
         """Record an attempt whose answer the client did not wait for: the provider bills it. Then the next begins."""
         if _reached_a_model(error) and not self.is_finished:
-            self._group = self._group or _new_group()
+            self._group = self._group or uuid7().hex
             try:
                 self._record("error", name_of(error), was_delivered=True)
             except Exception as fault:  # noqa: BLE001 -- as above
                 report(fault)
         self.attempt += 1
-        self._group = self._group or _new_group()
+        self._group = self._group or uuid7().hex
         self.created_at = datetime.now(UTC)
 
     def _may_be_billed(self, error: BaseException) -> bool:
@@ -190,17 +196,30 @@ class Call:
         elif status == "ok" and answer.is_cancelled:
             status = "cancelled"
         fields = self._measured(status, error_type)
-        reported = read_usage(answer.usage) if answer.usage is not None else None
+        reported = self._read_usage()
         if reported is not None and "prompt_tokens" in reported:
             if answer.texts and not reported["prompt_tokens"] and not reported["completion_tokens"]:
                 reported["flags"].append("usage:zero_beside_text")
-            _record(fields, reported, self._fields)
+            emit(fields, reported, self._fields)
         elif not was_delivered or (status == "error" and self.is_streamed and not answer.texts and answer.error_type):
-            _record(fields, {"prompt_tokens": 0, "completion_tokens": 0}, self._fields)
+            emit(fields, {"prompt_tokens": 0, "completion_tokens": 0}, self._fields)
         else:
-            from ingest.tracking.counting import Job, submit
-
             submit(Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported))
+
+    def _read_usage(self) -> dict[str, Any] | None:
+        answer = self.answer
+        if answer.usage is None and not answer.items:
+            return None
+        trusted = frozenset(capture.named_hosts()[1])
+        kind = "chat.completion" if self.operation == "chat" else None
+        return read_usage(
+            answer.usage,
+            provider=str(self._fields.get("provider") or self.provider),
+            model=answer.model or self.asked.model,
+            operation=self.operation,
+            answer={"object": kind, "output": answer.items, "tools": answer.tools},
+            is_cost_trusted=not trusted.isdisjoint((self.provider, self.host)),
+        )
 
     def _measured(self, status: str, error_type: str | None) -> dict[str, Any]:
         answer, asked = self.answer, self.asked
@@ -232,30 +251,8 @@ class Call:
         return fields
 
 
-def _record(fields: dict[str, Any], counted: dict[str, Any], said: dict[str, Any]) -> None:
-    """Record measured fields and counts, under what the product itself said."""
-    counts = {name: value for name, value in counted.items() if name not in ("flags", "total_tokens")}
-    known = {name: value for name, value in said.items() if value is not None}
-    if "attempt" in known and fields["attempt"] > 1:
-        known["attempt"] += fields["attempt"] - 1
-    flags = counted.get("flags")
-    if flags:
-        known["metadata"] = {**known.get("metadata", {}), "treering_flags": flags}
-    capture.record_usage(**{**fields, **counts, **known})
-
-
-record_counted = _record
-
-
-def report(error: BaseException) -> None:
-    """Log a fault of ours, without its message: that may hold what a user wrote."""
-    _NOTICES.warn("tracking", f"a call could not be tracked in full ({type(error).__name__})")
-
-
 def name_of(error: BaseException) -> str:
     """The kind of an error: what the provider called it inside a stream, else its class."""
-    from ingest.tracking.answer import error_kind
-
     body = getattr(error, "body", None)
     if type(error).__name__ == "APIError" and body is not None:
         return error_kind(body) or "APIError"
@@ -266,9 +263,3 @@ def _reached_a_model(error: BaseException) -> bool:
     """Whether the request was on its way when the connection ended: then the provider has answered, and billed."""
     names = {type(cause).__name__ for cause in (error, error.__cause__) if cause is not None}
     return bool(names & {"ReadTimeout", "ReadError", "RemoteProtocolError"})
-
-
-def _new_group() -> str:
-    from uuid_utils.compat import uuid7
-
-    return uuid7().hex

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from ingest.errors import ConfigurationError
 from ingest.record import capture
 from ingest.record.context import check_fields
-
-if TYPE_CHECKING:
-    from ingest.tracking.call import Call
+from ingest.tracking import streams
+from ingest.tracking.call import Call
+from ingest.tracking.emit import report
+from ingest.tracking.provider import host_of, provider_of
+from ingest.tracking.raw import watch_response
+from ingest.tracking.request import Asked, read_request
 
 _Client = TypeVar("_Client")
 
@@ -46,6 +51,8 @@ def track(client: _Client, **fields: Any) -> _Client:
         import openai
     except ImportError as error:
         raise ConfigurationError("track needs the openai package: pip install 'treering[openai]'") from error
+    import ingest.tracking.call  # noqa: F401 -- now, so that no request pays for it
+
     if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         raise TypeError(f"track takes a client of the openai package, not {type(client).__name__}")
     if getattr(client, _MARK, None) is None:
@@ -135,21 +142,18 @@ class _Tracker:
             operation = _OPERATIONS.get(options.url) if options.method.lower() == "post" else None
             if operation is None or not capture.is_on():
                 return None
-            from ingest.tracking.call import Call
-            from ingest.tracking.provider import provider_of
-
             is_azure = hasattr(self._client, "_api_version")
-            provider = "azure" if is_azure else provider_of(str(self._client.base_url))
             body = _body_of(options)
+            url, named = str(self._client.base_url), capture.named_hosts()[0]
+            provider = "azure" if is_azure else provider_of(url, str(body.get("model") or ""), named)
             call = Call(operation, provider, _read(body), is_streamed=is_streamed, fields=None)
+            call.host = host_of(url)
             call.add_defaults(self._fields)
             if operation == "chat" and is_streamed and self._may_ask_for_usage and provider not in _NEVER_ASKED:
                 _ask_for_usage(options, body, call)
             _watch_parser(options, call)
             return call
         except Exception as error:  # noqa: BLE001 -- a fault of ours falls back to the plain call
-            from ingest.tracking.call import report
-
             report(error)
             return None
 
@@ -169,14 +173,10 @@ def _body_of(options: Any) -> Mapping[str, Any]:
     return {**body, **extra} if extra else body
 
 
-def _read(body: Mapping[str, Any]) -> Any:
-    from ingest.tracking.request import Asked, read_request
-
+def _read(body: Mapping[str, Any]) -> Asked:
     try:
         return read_request(body, capture.hash_salt() or b"")
     except Exception as error:  # noqa: BLE001 -- lone surrogates, circles: the request itself will say so
-        from ingest.tracking.call import report
-
         report(error)
         return Asked(model=str(body.get("model") or "unknown"))
 
@@ -219,8 +219,6 @@ def _watch_parser(options: Any, call: Call) -> None:
 
 
 def _see_whole(call: Call, answer: Any) -> None:
-    from ingest.tracking.call import report
-
     try:
         if not call.is_seen:
             call.is_seen = True
@@ -230,8 +228,6 @@ def _see_whole(call: Call, answer: Any) -> None:
 
 
 def _note_retry() -> None:
-    import sys
-
     call = _CURRENT.get()
     error = sys.exc_info()[1]
     if call is not None and error is not None:
@@ -240,9 +236,6 @@ def _note_retry() -> None:
 
 def _settle(call: Call, result: Any) -> None:
     """Record the answer, or watch what it will be read from."""
-    from ingest.tracking import streams
-    from ingest.tracking.call import report
-
     try:
         if streams.is_library_stream(result):
             streams.watch_stream(result, call)
@@ -259,11 +252,7 @@ def _settle(call: Call, result: Any) -> None:
 def _settle_raw(call: Call, result: Any) -> None:
     response = getattr(result, "http_response", result)
     if not response.is_stream_consumed and not response.is_closed:
-        from ingest.tracking.raw import watch_response
-
         watch_response(response, call)
         return
-    import json
-
     _see_whole(call, json.loads(response.content))
     call.finish()

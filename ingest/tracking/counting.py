@@ -1,18 +1,16 @@
-"""Counts tokens where a provider reported none, in a thread of its own: no caller waits for a tokenizer."""
+"""Counts tokens where a provider reported none, in the background: no caller waits for a tokenizer."""
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from ingest.record.capture import add_source
-from ingest.tracking import abandoned
-from ingest.tracking.call import record_counted, report
+from ingest.tracking import background
+from ingest.tracking.emit import emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 _DEFAULT_ENCODING = "o200k_base"  # GPT-4o and later
 _LOAD_TIMEOUT_S = 10.0
 _RETRY_LOAD_S = 600.0
-_SWEEP_S = 1.0
 _CHARACTERS_PER_TOKEN = 4
 # As OpenAI counts a chat: each message has a frame of three tokens, and the answer is opened with three.
 _PER_MESSAGE, _PER_PROMPT = 3, 3
@@ -35,8 +32,7 @@ class Encoding(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A call to be counted and recorded.
 
     Attributes:
@@ -56,73 +52,20 @@ class Job:
     reported: dict[str, Any] | None
 
 
-class Counter:
-    """The thread, its queue and the vocabularies. Recreated in a forked child."""
+class Vocabularies:
+    """The encodings loaded so far, by name.
+
+    Args:
+        load: Loads one; may take long and may fail.
+    """
 
     def __init__(self, load: Callable[[str], Encoding] | None = None) -> None:
         self._load = load or load_encoding
-        self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._encodings: dict[str, Encoding | None] = {}
+        self._encodings: dict[str, Encoding] = {}
         self._tried_at: dict[str, float] = {}
-        self._lock = threading.RLock()  # re-entrant: a finalizer may submit in the middle of a submit
-        self._open = 0
-        self._thread: threading.Thread | None = None
-        self._progress = threading.Event()
 
-    def submit(self, job: Job | None) -> None:
-        """Count and record later; None looks for streams that were left."""
-        with self._lock:
-            self._open += job is not None
-        self._queue.put(job)
-        thread = self._thread
-        if thread is None or not thread.is_alive():
-            thread = threading.Thread(target=self._run, name="treering-counting", daemon=True)
-            self._thread = thread
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is shutting down
-                self._thread = None
-                self._drain()
-
-    def settle(self, timeout_s: float) -> None:
-        """Wait until everything submitted so far is recorded; what takes longer is estimated at once."""
-        deadline = time.monotonic() + timeout_s
-        abandoned.record_suspects(0.0)
-        while self._open and time.monotonic() < deadline:
-            self._progress.wait(0.02)
-            self._progress.clear()
-        self._drain()
-
-    def _run(self) -> None:
-        has_suspects = False
-        while True:
-            with suppress(Empty):
-                job = self._queue.get(timeout=_SWEEP_S if has_suspects else None)
-                if job is not None:
-                    self._record(job, is_hurried=False)
-            has_suspects = abandoned.record_suspects()
-
-    def _drain(self) -> None:
-        with suppress(Empty):
-            while True:
-                job = self._queue.get_nowait()
-                if job is not None:
-                    self._record(job, is_hurried=True)
-
-    def _record(self, job: Job, *, is_hurried: bool) -> None:
-        try:
-            encoding: Encoding | None = None
-            with suppress(Exception):  # at the end of the process neither imports nor threads work any more
-                encoding = None if is_hurried else self._encoding(str(job.fields["model"]))
-            record_counted(job.fields, count(job, encoding), job.said)
-        except Exception as error:  # noqa: BLE001 -- the thread must live on
-            report(error)
-        finally:
-            with self._lock:
-                self._open -= 1
-            self._progress.set()
-
-    def _encoding(self, model: str) -> Encoding | None:
+    def find(self, model: str) -> Encoding | None:
+        """Return a model's encoding; None where it cannot be had now."""
         name = encoding_name(model)
         if name is None:
             return None
@@ -160,8 +103,6 @@ def count(job: Job, encoding: Encoding | None) -> dict[str, Any]:
 
 def count_prompt(prompt: bytes, encoding: Encoding | None) -> tuple[int, bool]:
     """Count the tokens of a prompt; also says whether it has parts whose tokens cannot be counted here."""
-    import json
-
     if not prompt:
         return 0, False
     parts = json.loads(prompt)
@@ -233,29 +174,25 @@ def load_encoding(name: str) -> Encoding:
     return tiktoken.get_encoding(name)
 
 
-_counter = Counter()
+_vocabularies = Vocabularies()
 
 
 def submit(job: Job) -> None:
     """Count and record `job` in the background."""
-    _counter.submit(job)
+    background.submit(lambda is_hurried: _record(job, is_hurried=is_hurried))
 
 
-def wake() -> None:
-    """Look for abandoned streams."""
-    _counter.submit(None)
-
-
-def _settle(timeout_s: float) -> None:
-    _counter.settle(timeout_s)
+def _record(job: Job, *, is_hurried: bool) -> None:
+    encoding: Encoding | None = None
+    with suppress(Exception):  # at the end of the process neither imports nor threads work any more
+        encoding = None if is_hurried else _vocabularies.find(str(job.fields["model"]))
+    emit(job.fields, count(job, encoding), job.said)
 
 
 def _begin_anew() -> None:
-    global _counter
-    _counter = Counter()
-    abandoned.forget()
+    global _vocabularies
+    _vocabularies = Vocabularies()
 
 
-add_source(_settle)
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_begin_anew)  # a vocabulary that was being loaded never comes in a child

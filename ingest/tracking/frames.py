@@ -7,26 +7,37 @@ import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from ingest.tracking.call import Call
+    from ingest.tracking.answer import Answer
 
 _END = re.compile(rb"\r?\n\r?\n|\r\r")
 _NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
-DONE = "[DONE]"
+_DONE = b"[DONE]"
 
 
 class Frames:
-    """Reads a call's answer from the bytes of its stream and passes the frames on.
+    """Reads an answer from the bytes of its stream and passes the frames on.
 
     Args:
-        call: The call whose answer this is.
+        see: Takes a chunk as a part of the answer; says whether it carries usage alone.
+        answer: What is known of the answer.
         hides_usage: Whether to hold back the frame that carries usage alone.
+        drops_null_usage: Whether to take out the `usage: null` that comes where this library asked for usage.
     """
 
-    def __init__(self, call: Call, *, hides_usage: bool) -> None:
-        self._call = call
+    def __init__(
+        self,
+        see: Callable[[dict[str, Any]], bool],
+        answer: Answer,
+        *,
+        hides_usage: bool = False,
+        drops_null_usage: bool = False,
+    ) -> None:
+        self._see = see
+        self._answer = answer
         self._hides_usage = hides_usage
+        self._drops_null_usage = drops_null_usage
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
@@ -50,32 +61,30 @@ class Frames:
         data = data_of(frame)
         if data is None:
             return frame
-        hides, stripped = take(self._call, data)
+        hides, passed = self.take(data)
         if hides and self._hides_usage:
             return b""
-        return frame if stripped is None else frame.replace(data, stripped)
+        return frame if passed is data else frame.replace(data, passed)
 
+    def take(self, data: bytes) -> tuple[bool, bytes]:
+        """Read the data of a frame as a part of the answer.
 
-def take(call: Call, data: bytes) -> tuple[bool, bytes | None]:
-    """Read the data of a frame as a part of the answer.
-
-    Returns:
-        Whether it carries usage alone; and the data without the `usage: null` that came because this library asked
-        for usage, where it did.
-    """
-    if data.startswith(DONE.encode()):
-        call.answer.is_complete = call.answer.error_type is None
-        return False, None
-    try:
-        chunk = json.loads(data)
-    except ValueError:
-        return False, None
-    if type(chunk) is not dict:
-        return False, None
-    carries_usage_alone = call.see(chunk)
-    if call.hides_usage and "usage" in chunk and chunk["usage"] is None:
-        return carries_usage_alone, _without_null_usage(data, chunk)
-    return carries_usage_alone, None
+        Returns:
+            Whether it carries usage alone, and the data to pass on.
+        """
+        if data.startswith(_DONE):
+            self._answer.is_complete = self._answer.error_type is None
+            return False, data
+        try:
+            chunk = json.loads(data)
+        except ValueError:
+            return False, data
+        if type(chunk) is not dict:
+            return False, data
+        carries_usage_alone = self._see(chunk)
+        if self._drops_null_usage and "usage" in chunk and chunk["usage"] is None:
+            return carries_usage_alone, _without_null_usage(data, chunk)
+        return carries_usage_alone, data
 
 
 def data_of(frame: bytes) -> bytes | None:
@@ -84,7 +93,7 @@ def data_of(frame: bytes) -> bytes | None:
     return b"\n".join(lines) if lines else None
 
 
-def _without_null_usage(data: bytes, chunk: dict[str, Any]) -> bytes | None:
+def _without_null_usage(data: bytes, chunk: dict[str, Any]) -> bytes:
     expected = {name: value for name, value in chunk.items() if name != "usage"}
     for match in _NULL_USAGE.finditer(data):
         shorter = data[: match.start()] + data[match.end() :]
@@ -93,4 +102,4 @@ def _without_null_usage(data: bytes, chunk: dict[str, Any]) -> bytes | None:
                 return shorter
         except ValueError:
             continue
-    return None
+    return data

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ingest.tracking import abandoned
-from ingest.tracking.call import report
+from ingest.tracking.emit import report
 from ingest.tracking.frames import Frames
 from ingest.tracking.streams import watch_close
 
@@ -64,7 +64,8 @@ class _Body:
 
     def __init__(self, call: Call, *, is_events: bool) -> None:
         self._call = call
-        self._frames = Frames(call, hides_usage=call.hides_usage) if is_events else None
+        hides = call.hides_usage
+        self._frames = Frames(call.see, call.answer, hides_usage=hides, drops_null_usage=hides) if is_events else None
         self._kept = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
-from pydantic_core import to_json
+from typing import Any, NamedTuple
 
 from ingest.record.hashing import hash_text
 
@@ -14,8 +11,7 @@ _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _LEADING_ROLES = ("system", "developer")
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):  # `dataclasses` would double the time that `import ingest` takes
     """The parts of a request that matter here.
 
     Attributes:
@@ -58,5 +54,7 @@ def _is_leading(part: Any) -> bool:
 
 
 def _dump(value: Any) -> bytes:
+    from pydantic_core import to_json  # 40 ms that `import ingest` shall not take
+
     dumped: bytes = to_json(value, fallback=lambda item: f"<{type(item).__name__}>")
     return dumped

@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from ingest.record import capture
 from ingest.record.context import check_fields
+from ingest.tracking import abandoned, streams
+from ingest.tracking.call import Call
+from ingest.tracking.emit import report
+from ingest.tracking.frames import Frames
+from ingest.tracking.provider import host_of, provider_of
+from ingest.tracking.request import Asked
+from ingest.tracking.usage import view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
-    from ingest.tracking.call import Call
-    from ingest.tracking.frames import Frames
 
 
 def stream_sse(stream: Any, **fields: Any) -> Any:
@@ -33,8 +37,6 @@ def stream_sse(stream: Any, **fields: Any) -> Any:
         TypeError: A field is not an argument of `record_usage`.
     """
     check_fields(fields)
-    from ingest.tracking import abandoned
-
     is_async = hasattr(stream, "__aiter__")
     call = _open(stream, fields)
     frames = _frames_async(stream, call) if is_async else _frames(stream, call)
@@ -58,8 +60,6 @@ def track_stream(stream: Any, **fields: Any) -> Any:
     check_fields(fields)
     if not capture.is_on():
         return stream
-    from ingest.tracking import streams
-
     is_watched = streams.call_of(stream) is not None
     call = _open(stream, fields)
     if is_watched:
@@ -72,11 +72,6 @@ def track_stream(stream: Any, **fields: Any) -> Any:
 
 def _open(stream: Any, fields: dict[str, Any]) -> Call:
     """The call of a stream: the one it has, or a new one, which is mute where recording is off."""
-    from ingest.tracking import streams
-    from ingest.tracking.call import Call, report
-    from ingest.tracking.provider import provider_of
-    from ingest.tracking.request import Asked
-
     call = streams.call_of(stream)
     if call is not None:
         call.add_fields(fields)
@@ -87,7 +82,10 @@ def _open(stream: Any, fields: dict[str, Any]) -> Call:
         response = getattr(stream, "response", None)
         url = str(response.request.url) if response is not None else ""
         operation = "responses" if url.partition("?")[0].endswith("/responses") else "chat"
-        return Call(operation, provider_of(url) if url else "openai", Asked(), is_streamed=True, fields=fields)
+        provider = provider_of(url, named=capture.named_hosts()[0]) if url else "openai"
+        opened = Call(operation, provider, Asked(), is_streamed=True, fields=fields)
+        opened.host = host_of(url)
+        return opened
     except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
         report(error)
         return Call("chat", "openai", Asked(), is_streamed=True, fields=fields)
@@ -95,17 +93,15 @@ def _open(stream: Any, fields: dict[str, Any]) -> Call:
 
 def _is_fresh(stream: Any) -> bool:
     """Whether a stream's bytes can still be read from their beginning."""
-    from ingest.tracking.streams import is_library_stream
-
-    return is_library_stream(stream) and not stream.response.is_stream_consumed and not stream.response.is_closed
+    return (
+        streams.is_library_stream(stream) and not stream.response.is_stream_consumed and not stream.response.is_closed
+    )
 
 
 def _frames(stream: Any, call: Call) -> Iterator[Any]:
-    from ingest.tracking.streams import call_of
-
     is_fresh = _is_fresh(stream)
     call.is_inside = True  # the library closes its response at the end of the body, which is not a cancellation
-    relay = _Relay(call, is_seen=not is_fresh and call_of(stream) is not None)
+    relay = _Relay(call, is_seen=not is_fresh and streams.call_of(stream) is not None)
     source = stream._iter_events() if is_fresh else stream  # noqa: SLF001 -- before parsing, as the provider wrote it
     try:
         for item in source:
@@ -123,11 +119,9 @@ def _frames(stream: Any, call: Call) -> Iterator[Any]:
 
 
 async def _frames_async(stream: Any, call: Call) -> AsyncIterator[Any]:
-    from ingest.tracking.streams import call_of
-
     is_fresh = _is_fresh(stream)
     call.is_inside = True  # the library closes its response at the end of the body, which is not a cancellation
-    relay = _Relay(call, is_seen=not is_fresh and call_of(stream) is not None)
+    relay = _Relay(call, is_seen=not is_fresh and streams.call_of(stream) is not None)
     source = stream._iter_events() if is_fresh else stream  # noqa: SLF001 -- as above
     try:
         async for item in source:
@@ -159,8 +153,9 @@ class _Relay:
     def __init__(self, call: Call, *, is_seen: bool) -> None:
         self._call = call
         self._is_seen = is_seen
-        self._pieces: Frames | None = None
+        self._frames = Frames(call.see, call.answer, hides_usage=True, drops_null_usage=call.hides_usage)
         self._is_text = False
+        self._has_pieces = False
         self._has_chunks = False
 
     def take(self, item: Any) -> Iterator[Any]:
@@ -177,34 +172,27 @@ class _Relay:
 
     def last(self, *, is_raw: bool) -> Iterator[Any]:
         """Yield what follows the last item."""
-        if self._pieces is not None:
-            rest = self._pieces.close()
+        if self._has_pieces:
+            rest = self._frames.close()
             if rest:
                 yield rest.decode() if self._is_text else rest
         elif self._has_chunks and not is_raw and self._call.operation != "responses":
             yield "data: [DONE]\n\n"
 
     def _take_piece(self, item: bytes | str) -> Iterator[Any]:
-        if self._pieces is None:
-            from ingest.tracking.frames import Frames
-
-            self._pieces = Frames(self._call, hides_usage=True)
+        if not self._has_pieces:
+            self._has_pieces = True
             self._is_text = isinstance(item, str)
         piece = item.encode() if isinstance(item, str) else item
-        for frame in self._pieces.feed(piece):
+        for frame in self._frames.feed(piece):
             yield frame.decode() if self._is_text else frame
 
     def _frame_of_event(self, event: Any) -> str | None:
-        from ingest.tracking.frames import take
-
-        data = event.data
-        hides, stripped = take(self._call, data.encode())
+        hides, data = self._frames.take(event.data.encode())
         if hides:
             return None
-        if stripped is not None:
-            data = stripped.decode()
         name = f"event: {event.event}\n" if event.event else ""
-        lines = "".join(f"data: {line}\n" for line in data.split("\n"))
+        lines = "".join(f"data: {line}\n" for line in data.decode().split("\n"))
         return f"{name}{lines}\n"
 
     def _frame_of_chunk(self, chunk: Any) -> str | None:
@@ -221,7 +209,5 @@ class _Relay:
 
 
 def _carries_usage_alone(chunk: Any) -> bool:
-    from ingest.tracking.usage import view
-
     seen = view(chunk)
     return seen.get("usage") is not None and seen.get("choices") == []

@@ -23,7 +23,7 @@ $$;
 
 grant execute on function pg_temp.sign_in(text, text) to anon, authenticated, service_role;
 
-insert into observability.members (user_id, role) values ('user_ana', 'analyst'), ('user_ops', 'ops');
+insert into observability_internal.members (user_id, role) values ('user_ana', 'analyst'), ('user_ops', 'ops');
 
 select pg_temp.sign_in('service_role', null);
 
@@ -74,7 +74,7 @@ select throws_ok(
 
 select pg_temp.sign_in('authenticated', 'user_a');
 
-select is((select count(*) from observability.ai_usage_metrics), 1::bigint, 'a member reads their own rows only');
+select is((select count(*) from observability_internal.ai_usage_metrics), 1::bigint, 'a member reads their own rows only');
 
 select is(
   observability.get_overview('2026-05-04', '2026-05-05') #>> '{totals,cost}', '0.000875',
@@ -104,7 +104,7 @@ select throws_ok(
 );
 
 select throws_ok(
-  $$ insert into observability.members (user_id, role) values ('user_a', 'ops') $$, '42501', null,
+  $$ insert into observability_internal.members (user_id, role) values ('user_a', 'ops') $$, '42501', null,
   'nor by writing the table'
 );
 
@@ -122,7 +122,7 @@ select is((select count(*) from observability_internal.usage_by_hour), 0::bigint
 
 select pg_temp.sign_in('authenticated', 'user_ana');
 
-select is((select count(*) from observability.ai_usage_metrics), 2::bigint, 'an analyst reads all rows');
+select is((select count(*) from observability_internal.ai_usage_metrics), 2::bigint, 'an analyst reads all rows');
 
 select is(
   observability.get_overview('2026-05-04', '2026-05-05') #>> '{totals,cost}', '0.003375',
@@ -142,7 +142,7 @@ select throws_ok(
   'the last ops member cannot lock everybody out'
 );
 
-select throws_ok($$ delete from observability.ai_usage_metrics $$, '42501', null, 'nobody signed in can delete usage');
+select throws_ok($$ delete from observability_internal.ai_usage_metrics $$, '42501', null, 'nobody signed in can delete usage');
 
 select pg_temp.sign_in('authenticated', '');
 
@@ -152,7 +152,7 @@ select throws_ok(
 
 select pg_temp.sign_in('anon', null);
 
-select throws_ok($$ select * from observability.ai_usage_metrics $$, '42501', null, 'anon reads no table');
+select throws_ok($$ select * from observability_internal.ai_usage_metrics $$, '42501', null, 'anon reads no table');
 
 select throws_ok(
   $$ select observability.get_overview('2026-05-04', '2026-05-05') $$, '42501', null, 'anon calls no function'

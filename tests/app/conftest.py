@@ -10,9 +10,9 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import dashboard
-from dashboard.reads import pages as queries
+from dashboard.reads import connection
 from dashboard.reads import viewer as identity
-from tests.app.documents import FakeDatabase
+from tests.app.fake_database import FakeDatabase
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeDatabase:
     database = FakeDatabase()
     st.cache_data.clear()
     st.cache_resource.clear()
-    monkeypatch.setattr(queries, "open_viewer_database", lambda *_, **__: database)
+    monkeypatch.setattr(connection, "open_viewer_database", lambda *_, **__: database)
     monkeypatch.setenv(identity.LOCAL_VIEWER_VARIABLE, "local-ops")
     return database
 

@@ -9,9 +9,9 @@ import os
 import runpy
 from pathlib import Path
 
-from dashboard.reads import pages as queries
+from dashboard.reads import connection
 from ingest.errors import DatabaseUnavailableError
-from tests.app.documents import FakeDatabase
+from tests.app.fake_database import FakeDatabase
 
 STATES = {
     "filled": FakeDatabase(),
@@ -25,5 +25,5 @@ def _open(*_: object, **__: object) -> FakeDatabase:
     return STATES[os.environ.get("PREVIEW", "filled")]
 
 
-setattr(queries, "open_viewer_database", _open)  # noqa: B010 -- the app's one seam
+setattr(connection, "open_viewer_database", _open)  # noqa: B010 -- the app's one seam
 runpy.run_path(str(Path(__file__).parents[2] / "dashboard" / "app.py"), run_name="__main__")

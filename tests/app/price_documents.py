@@ -123,6 +123,9 @@ class PriceAnswers:
     def _get_prices(self) -> Json:
         return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": self.catalogue, "prices": list(self.prices)}
 
+    def _get_price_catalogue(self) -> Json | None:
+        return self.catalogue
+
     def _get_rows_to_reprice(
         self,
         from_time: str,

@@ -15,7 +15,7 @@ from ingest.errors import DatabaseUnavailableError
 from tests.app.test_pages import OpenApp, address, last_call, texts
 
 if TYPE_CHECKING:
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 
 # -- refusals and filters on every page ----------------------------------------------------------------------------

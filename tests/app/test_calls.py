@@ -23,7 +23,7 @@ from tests.app.test_pages import OpenApp, address, last_call, texts
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 
 def shown_ids(app: AppTest) -> list[str]:

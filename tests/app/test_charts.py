@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from dashboard.figures import charts, frames
-from ingest.documents.pages import Page, Point
+from ingest.documents.pages import Page
+from ingest.documents.series import Point
 
 if TYPE_CHECKING:
     import altair as alt

@@ -10,7 +10,8 @@ import pytest
 
 from dashboard.panels.cards import priced_card
 from dashboard.panels.checks import certainty_bars, top_causes
-from ingest.documents.pages import DriftCause, Totals
+from ingest.documents.billing import DriftCause
+from ingest.documents.pages import Totals
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, TreeringError
 from pricing.savings import Suggestion, headline
 from tests.app.test_pages import last_call, metrics, texts
@@ -18,7 +19,7 @@ from tests.app.test_pages import last_call, metrics, texts
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 OpenApp = Callable[..., "AppTest"]
 
@@ -109,15 +110,12 @@ def test_a_short_period_is_compared_over_a_week_with_the_filters_that_a_bill_kno
 
 @pytest.mark.parametrize(
     ("query", "said"),
-    [
-        ({"model": "gpt-4o"}, "not broken down by model"),
-        ({"provider": ["openai", "google"]}, "not combined across providers"),
-    ],
+    [({"model": "gpt-4o"}, "for model"), ({"provider": ["openai", "google"]}, "for several providers")],
 )
 def test_a_filter_that_splits_the_bill_is_named(
     open_app: OpenApp, fake: FakeDatabase, query: dict[str, Any], said: str
 ) -> None:
-    assert f"Provider bills are {said}" in captions(open_app("costs", **query))
+    assert f"A bill cannot be compared {said}" in captions(open_app("costs", **query))
     assert "get_reconciliation" not in {name for name, _ in fake.calls}
 
 
@@ -147,8 +145,9 @@ def test_what_cannot_be_read_leaves_the_rest_of_the_page(
 
 def test_evidence_in_an_unknown_form_is_said(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake._get_savings_evidence = lambda **_: {"groups": []}  # type: ignore[method-assign]
-    fake._get_prices = lambda: None  # type: ignore[assignment,method-assign,return-value]
-    assert "unexpected response from the database (from_time" in captions(open_app("costs"))
+    shown = captions(open_app("costs"))
+    assert "unexpected response from the database (get_savings_evidence: from_time" in shown
+    assert "app and migrations may be of different versions" in shown
 
 
 def test_nothing_uncertain_is_said_in_one_line(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -180,7 +179,7 @@ def test_at_most_five_savings_are_shown(open_app: OpenApp, monkeypatch: pytest.M
         )
         for n in range(7)
     ]
-    monkeypatch.setattr("dashboard.reads.pages.get_savings", lambda *_: many)
+    monkeypatch.setattr("dashboard.panels.checks.get_savings", lambda *_: many)
 
     app = open_app("costs")
 
@@ -190,7 +189,7 @@ def test_at_most_five_savings_are_shown(open_app: OpenApp, monkeypatch: pytest.M
 
 def test_names_from_outside_are_escaped(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
     found = Suggestion("missed_caching", "openai", "<b>x", "<i>", None, Decimal(2), "low", (), {"other_name": 1})
-    monkeypatch.setattr("dashboard.reads.pages.get_savings", lambda *_: [found])
+    monkeypatch.setattr("dashboard.panels.checks.get_savings", lambda *_: [found])
 
     shown = texts(open_app("costs"))
 

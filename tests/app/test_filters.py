@@ -97,6 +97,7 @@ def test_a_custom_period_is_whole_local_days() -> None:
     assert window.to_time == datetime(2026, 10, 25, 23, tzinfo=UTC), "the day of the change to winter time has 25 hours"
 
 
+@pytest.mark.dated
 def test_a_month_begins_at_local_midnight() -> None:
     window = Selection(period="month").window(NOW, KATHMANDU)
 
@@ -116,6 +117,7 @@ def test_a_sliding_period_begins_at_a_full_bucket(period: str, start: datetime) 
     assert Selection(period=period).window(NOW, BERLIN).from_time == start
 
 
+@pytest.mark.dated
 def test_reads_within_a_step_share_one_window_that_holds_the_present() -> None:
     first = Selection().window(NOW, BERLIN)
     second = Selection().window(NOW + timedelta(seconds=2), BERLIN)
@@ -135,6 +137,7 @@ def test_a_window_asks_for_the_chosen_filters_and_the_zone() -> None:
     assert ("group_by", "feature") not in chosen.window(NOW, BERLIN).filters
 
 
+@pytest.mark.dated
 def test_a_past_period_is_not_live() -> None:
     past = Selection(period="custom", first_day=date(2026, 11, 1), last_day=date(2026, 11, 22))
     present = Selection(period="custom", first_day=date(2026, 11, 1), last_day=date(2026, 11, 23))

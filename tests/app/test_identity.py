@@ -8,12 +8,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from dashboard.reads import pages as queries
+from dashboard.reads import connection
 from dashboard.reads import viewer as identity
 from dashboard.reads.viewer import Viewer
 from ingest.errors import DatabaseUnavailableError
 from tests.app.conftest import APP, TIMEOUT_S
-from tests.app.documents import FakeDatabase
+from tests.app.fake_database import FakeDatabase
 
 ANNA = {"is_logged_in": True, "sub": "user_anna", "name": "Anna *Berg*", "email": "anna@example.com"}
 
@@ -40,7 +40,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         seen.append(viewer)
         return FakeDatabase(access="member")
 
-    monkeypatch.setattr(queries, "open_viewer_database", open_for)
+    monkeypatch.setattr(connection, "open_viewer_database", open_for)
     return seen
 
 
@@ -142,10 +142,10 @@ def test_a_database_that_cannot_be_found_is_looked_for_again(
     def refuse(*_: object, **__: object) -> FakeDatabase:
         raise DatabaseUnavailableError("no database")
 
-    monkeypatch.setattr(queries, "open_viewer_database", refuse)
+    monkeypatch.setattr(connection, "open_viewer_database", refuse)
     app = sign_in(monkeypatch, ANNA)
     assert not app.metric
-    monkeypatch.setattr(queries, "open_viewer_database", lambda *_, **__: FakeDatabase())
+    monkeypatch.setattr(connection, "open_viewer_database", lambda *_, **__: FakeDatabase())
 
     app.button(key="overview_try_again").click().run()
 

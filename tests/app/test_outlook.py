@@ -19,13 +19,14 @@ from tests.app.test_pages import texts
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 OpenApp = Callable[..., "AppTest"]
 OUTLOOK = MonthForecast(date(2026, 11, 1), 80.0, 110.0, 100.0, 125.5, 109.1, "seasonal")
 DAILY = "settings_report_daily"
 
 
+@pytest.mark.dated
 def test_costs_shows_what_the_month_is_expected_to_cost(open_app: OpenApp) -> None:
     app = open_app("costs")
     assert not app.exception
@@ -35,6 +36,7 @@ def test_costs_shows_what_the_month_is_expected_to_cost(open_app: OpenApp) -> No
     assert "80% of months end within the interval" in shown
 
 
+@pytest.mark.dated
 def test_overview_says_where_the_month_will_end(open_app: OpenApp) -> None:
     assert "expected by month end" in texts(open_app())
 
@@ -56,6 +58,7 @@ def test_a_forecast_that_cannot_be_read_leaves_the_page_standing(
     assert "Spend over time" in texts(app)
 
 
+@pytest.mark.dated
 def test_the_forecast_is_of_what_is_selected_whatever_the_period(fake: FakeDatabase) -> None:
     now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
     chosen = Selection(period="1h", model=("gpt-4o",))

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard import repricing
 from dashboard.editors.prices import fault_of, price_document
 from dashboard.figures import price_table
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
-from ingest.notices import Notices
-from ingest.prices.costing import Costing
 from pricing import PriceBook
 from tests.app.test_settings import changes
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
-    from tests.app.documents import FakeDatabase
+    from tests.app.fake_database import FakeDatabase
 
 OpenApp = Callable[..., "AppTest"]
 BOOK = PriceBook.default()
@@ -77,10 +74,16 @@ def test_without_prices_of_their_own_list_prices_count(open_app: OpenApp, fake: 
     assert "None. List prices apply." in texts(app)
 
 
-def test_a_catalogue_that_the_worker_fetched_is_told(open_app: OpenApp, fake: FakeDatabase) -> None:
-    assert "The worker has fetched a catalogue" not in texts(open_app("settings"))
-    fake.catalogue = {"sha256": "ab", "reader_version": "99.0"}
-    assert "The worker has fetched a catalogue" in texts(open_app("settings"))
+def test_a_catalogue_that_the_worker_fetched_is_the_one_in_force(open_app: OpenApp, fake: FakeDatabase) -> None:
+    assert "the worker fetched" not in texts(open_app("settings"))
+    model = {"id": "gpt-4o-mini", "match": {"equals": "gpt-4o-mini"}, "prices": {"input_mtok": 0.3, "output_mtok": 1.2}}
+    openai = {"id": "openai", "name": "OpenAI", "api_pattern": "openai", "models": [model]}
+    fake.catalogue = {"sha256": "ab", "reader_version": "99.0", "fetched_at": "2026-11-24T03:00:00+00:00"}
+    fake.catalogue |= {"content": json.dumps([openai])}
+    app = open_app("settings")
+    assert "The catalogue is the one that the worker fetched on 24 Nov 2026 (UTC)." in texts(app)
+    found = table(app, "layer").set_index("model")
+    assert (found.loc["gpt-4o-mini", "input"], found.loc["gpt-4o-mini", "output"]) == (0.3, 1.2)
 
 
 def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
@@ -92,8 +95,8 @@ def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
     assert "input 2.00 · cached input 1.00 · output 8.00" in shown
     assert "Provider prefix &#x27;openai&#x27; taken off." in shown
     assert "The row in force is from the layer Yours." in shown
-    assert "from 01 Nov 2026 00:00 UTC with no end date: customer:2." in shown
-    assert "Source: contract 2026-11, annex 2." in shown
+    assert "from 01 Nov 2026 00:00 UTC with no end: customer:2." in shown
+    assert "Its figures stand in: contract 2026-11, annex 2." in shown
     assert "Passed over: genai:" in shown
     app.date_input(key="settings_explain_day").set_value(date(2026, 10, 31)).run()
     assert "The row in force is from the layer Catalogue." in texts(app)
@@ -111,7 +114,7 @@ def test_a_tier_without_a_row_leaves_the_cost_unknown(open_app: OpenApp) -> None
     app.text_input(key="settings_explain_model").set_value("text-embedding-3-small")
     app.selectbox(key="settings_explain_tier").set_value("flex").run()
 
-    assert "The cost of such a call is unknown." in texts(app)
+    assert "So the cost of such a call stays unknown." in texts(app)
 
 
 def test_a_price_is_added_as_typed(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -204,7 +207,8 @@ def test_the_preview_shows_the_difference_and_the_command_and_changes_nothing(
     # 270 calls of 1,000 + 100 tokens: from 0.0035 $ to (1,000 x 2 + 100 x 8) / 1e6 = 0.0028 $ each.
     assert lines.loc["openai/gpt-4o", "new"] == pytest.approx(0.756)
     assert lines.loc["openai/gpt-4o", "difference"] == pytest.approx(-0.189)
-    assert "300 of 300 calls would change" in texts(app)
+    # The 30 of a model without a price stay as they are.
+    assert "270 of 300 calls would change" in texts(app)
     assert app.code[-1].value == (
         "treering reprice --from 2026-11-02 --to 2026-11-04 --model 'gpt 4o' --apply --by local-ops --reason \"why\""
     )
@@ -217,8 +221,8 @@ def test_a_long_range_is_cut_and_said_so(open_app: OpenApp, fake: FakeDatabase) 
 
     app.button(key="settings_reprice_run").click().run()
 
-    assert app.warning[0].value.startswith("Preview limited to the first 20,000 calls")
-    assert sum(name == "get_rows_to_reprice" for name, _ in fake.calls) == 4
+    assert app.warning[0].value.startswith("Preview limited to the first 20,000 calls, up to ")
+    assert sum(name == "get_rows_to_reprice" for name, _ in fake.calls) == 8
 
 
 def test_nothing_to_reprice_is_said(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -243,45 +247,6 @@ def test_a_preview_needs_days_in_order_and_says_what_the_database_refuses(
     app.button(key="settings_reprice_run").click().run()
 
     assert app.error[0].value == "The first day must not be after the last."
-
-
-ROW: dict[str, Any] = {
-    "event_id": "1", "created_at": "2026-11-20T10:00:00+00:00", "provider": "openai", "model": "gpt-4o",
-    "prompt_tokens": 1000, "completion_tokens": 100, "cost_source": "priced",
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {},
-        {"cached_tokens": 600, "reasoning_tokens": 40, "service_tier": "batch"},
-        {"cached_tokens": 5000, "cache_write_tokens": 5, "audio_input_tokens": 9, "audio_output_tokens": 9},
-        {"request_fees": "0.01", "latency_ms": 12.5},
-        {"model": "who-knows"},
-        {"model": "who-knows", "provider": "vllm"},
-        {"model": "text-embedding-3-small", "service_tier": "flex"},
-        {"prompt_tokens": -1},
-        {"created_at": "2020-01-01T00:00:00+00:00"},
-    ],
-)
-@pytest.mark.parametrize("fallback", ["gpt-4o-mini", "nothing-known", None])
-def test_the_preview_prices_as_the_command_line_does(fields: dict[str, Any], fallback: str | None) -> None:
-    event = {key: value for key, value in {**ROW, **fields}.items() if key != "cost_source"}
-    Costing(fallback, Notices()).apply(event)
-
-    cost, source, price_id = repricing.reprice_call({**ROW, **fields}, BOOK, fallback)
-
-    assert (None if cost is None else format(cost, "f")) == event.get("estimated_cost")
-    assert (source, price_id) == (event["cost_source"], event.get("price_id"))
-
-
-def test_a_call_that_loses_its_cost_is_counted() -> None:
-    rows = [{**ROW, "model": "who-knows", "estimated_cost": "0.5"}]
-    found = repricing.preview(lambda _: {"rows": [*rows, "nonsense"], "next": None}, BOOK, None)
-    one = found.by_model["openai", "who-knows"]
-    assert (one.rows, one.changed, one.newly_unpriced, one.difference) == (1, 1, 1, Decimal("-0.5"))
-    assert repricing.preview(lambda _: {}, BOOK, None).rows == 0
 
 
 def test_rows_in_an_unknown_form_are_shown_as_dashes() -> None:

@@ -47,7 +47,7 @@ batches as materialized (
   from (select distinct o.part from ordered as o order by o.part) as p
 ),
 stored as (
-  insert into observability.ai_usage_metrics (
+  insert into observability_internal.ai_usage_metrics (
     event_id, created_at, batch_id, user_id, session_id, feature, environment, model, status, error_type, streamed,
     finish_reason, prompt_tokens, completion_tokens, cached_tokens, estimated_cost, cost_source, price_id, latency_ms,
     time_to_first_token_ms, service_tier, prompt_hash, prefix_hash, response_id, metadata
@@ -78,7 +78,7 @@ select s.batch_id, 'usage', count(*), min(s.created_at), max(s.created_at) from 
 
 _REQUESTS = """
 with stored as (
-  insert into observability.performance_metrics (
+  insert into observability_internal.performance_metrics (
     event_id, created_at, batch_id, environment, route, method, status_code, latency_ms, time_to_first_byte_ms
   )
   select

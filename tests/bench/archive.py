@@ -24,7 +24,7 @@ API_ROWS = 100_000
 
 # Calls of 2,000 users over a month with all that a chat backend records, as live ingest leaves them.
 _FILL = """
-insert into observability.ai_usage_metrics (
+insert into observability_internal.ai_usage_metrics (
   event_id, created_at, received_at, batch_id, user_id, session_id, feature, model, status, streamed, finish_reason,
   prompt_tokens, completion_tokens, cached_tokens, estimated_cost, cost_source, price_id, latency_ms,
   time_to_first_token_ms, response_id, prompt_hash, metadata
@@ -62,7 +62,7 @@ def _measure(server: Server, name: DoorName, rows: int) -> Iterator[dict[str, ob
         with psycopg.connect(database.superuser_url, autocommit=True) as connection:
             connection.execute("select observability_internal.ensure_partition('ai_usage_metrics', '2026-05-01')")
             connection.execute(_FILL.replace("%(rows)s", str(rows)).encode())
-            connection.execute("vacuum analyze observability.ai_usage_metrics")
+            connection.execute("vacuum analyze observability_internal.ai_usage_metrics")
             sizes = connection.execute(
                 "select pg_total_relation_size('observability_internal.ai_usage_metrics_202605')"
             ).fetchone()

@@ -131,7 +131,7 @@ def _ingest(connection: psycopg.Connection, end: datetime) -> None:
 
 def _sign_in(connection: psycopg.Connection, analyst: psycopg.Connection) -> None:
     """Let a connection ask as the dashboard does for an analyst, under row level security."""
-    connection.execute("insert into observability.members (user_id, role) values ('ana', 'analyst')")
+    connection.execute("insert into observability_internal.members (user_id, role) values ('ana', 'analyst')")
     analyst.execute("set role authenticated")
     analyst.execute("""set request.jwt.claims = '{"sub": "ana", "role": "authenticated"}'""")
 
@@ -140,7 +140,7 @@ def _storage(connection: psycopg.Connection) -> Iterator[dict[str, object]]:
     found = connection.execute(
         "select sum(pg_total_relation_size(c.oid)) filter (where c.relname ~ '^(ai_usage|performance)_metrics'),"
         " sum(pg_total_relation_size(c.oid)) filter (where c.relname !~ '^(ai_usage|performance)_metrics'),"
-        " (select count(*) from observability.ai_usage_metrics)"
+        " (select count(*) from observability_internal.ai_usage_metrics)"
         " from pg_class c join pg_namespace n on n.oid = c.relnamespace"
         " where n.nspname in ('observability', 'observability_internal') and c.relkind in ('r', 'm')"
     ).fetchone()
@@ -154,7 +154,7 @@ def _storage(connection: psycopg.Connection) -> Iterator[dict[str, object]]:
 
 def _busiest_user(connection: psycopg.Connection) -> str:
     found = connection.execute(
-        "select mode() within group (order by user_id) from observability.ai_usage_metrics"
+        "select mode() within group (order by user_id) from observability_internal.ai_usage_metrics"
     ).fetchone()
     assert found is not None
     return str(found[0])
@@ -192,7 +192,7 @@ def _peers(
                 for peer, table, execute in (
                     (
                         "raw rows",
-                        "observability.ai_usage_metrics",
+                        "observability_internal.ai_usage_metrics",
                         lambda text: connection.execute(text.encode()).fetchall(),
                     ),
                     ("DuckDB over Parquet", f"'{file}'", lambda text: store.execute(text).fetchall()),
@@ -217,7 +217,7 @@ def _to_parquet(url: str, file: Path) -> None:
 
     with psycopg.connect(url) as connection, connection.cursor("calls") as cursor:
         cursor.itersize = 100_000
-        cursor.execute(f"select {_COLUMNS} from observability.ai_usage_metrics order by created_at".encode())
+        cursor.execute(f"select {_COLUMNS} from observability_internal.ai_usage_metrics order by created_at".encode())
         names = [column.name for column in cursor.description or ()]
         writer: pq.ParquetWriter | None = None
         while rows := cursor.fetchmany(100_000):

@@ -77,7 +77,7 @@ def record(count: int) -> None:
 
 def stored(database: BenchDatabase) -> int:
     with psycopg.connect(database.superuser_url) as connection:
-        found = connection.execute("select count(*) from observability.ai_usage_metrics").fetchone()
+        found = connection.execute("select count(*) from observability_internal.ai_usage_metrics").fetchone()
     assert found is not None
     count: int = found[0]
     return count

@@ -36,7 +36,9 @@ def run() -> Iterator[dict[str, object]]:
             recorded = _kill_again_and_again(home, database)
             _take_over(home, database)
             with psycopg.connect(database.superuser_url) as connection:
-                rows = connection.execute("select event_id::text from observability.ai_usage_metrics").fetchall()
+                rows = connection.execute(
+                    "select event_id::text from observability_internal.ai_usage_metrics"
+                ).fetchall()
     finally:
         shutil.rmtree(home, ignore_errors=True)
     stored = {event_id for (event_id,) in rows}

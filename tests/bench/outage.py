@@ -62,7 +62,7 @@ def _measure_ours() -> tuple[int, int, float, float]:
         seconds = time.perf_counter() - started
         with psycopg.connect(server.superuser_uri) as connection:
             found = connection.execute(
-                "select count(*) - 1, count(distinct event_id) - 1 from observability.ai_usage_metrics"
+                "select count(*) - 1, count(distinct event_id) - 1 from observability_internal.ai_usage_metrics"
             ).fetchone()
         assert found is not None
         ingest.shutdown(30)

@@ -21,7 +21,7 @@ import psycopg
 from ingest.local.embedded import find_binaries
 from ingest.notices import Notices
 from ingest.prices.costing import Costing
-from ingest.prices.reprice import PAGE_ROWS, Repricer, Selection
+from ingest.prices.reprice import PAGE_ROWS, Repricer, RepriceScope
 from ingest.settings import load_settings
 from tests.support.cli import door_environment
 from tests.support.doors import Door
@@ -53,7 +53,7 @@ _KILLED = """
 import os, signal, sys
 from ingest.notices import Notices
 from ingest.database import open_database
-from ingest.prices.reprice import Repricer, Selection
+from ingest.prices.reprice import Repricer, RepriceScope
 from ingest.settings import load_settings
 from tests.bench.reprice import END, START
 
@@ -67,7 +67,7 @@ def count(totals):
         os.kill(os.getpid(), signal.SIGKILL)
 
 repricer = Repricer(open_database(settings), settings, Notices())
-repricer.apply(Selection(START, END), requested_by="bench", on_progress=count)
+repricer.apply(RepriceScope(START, END), requested_by="bench", on_progress=count)
 """
 
 
@@ -95,10 +95,10 @@ def run(rows: int = ROWS) -> Iterator[dict[str, object]]:
 
 def _reprice(door: Door, rows: int) -> Iterator[dict[str, object]]:
     settings = load_settings()
-    selection = Selection(START, END)
+    scope = RepriceScope(START, END)
     service = door.service()
     started = time.monotonic()
-    Repricer(service, settings, Notices()).preview(selection)
+    Repricer(service, settings, Notices()).preview(scope)
     yield _row(f"dry run over {rows:,} calls", time.monotonic() - started, "s")
 
     pages = min(_KILL_AFTER_PAGES, max(1, rows // PAGE_ROWS // 2))
@@ -113,7 +113,7 @@ def _reprice(door: Door, rows: int) -> Iterator[dict[str, object]]:
     probe.start()
     started = time.monotonic()
     timed = _Timed(service)
-    totals = Repricer(timed, settings, Notices()).apply(selection, requested_by="bench")
+    totals = Repricer(timed, settings, Notices()).apply(scope, requested_by="bench")
     seconds = before_kill_s + time.monotonic() - started
     probe.stop()
     assert totals.is_resumed
@@ -124,7 +124,7 @@ def _reprice(door: Door, rows: int) -> Iterator[dict[str, object]]:
         yield _row(f"lock held for a page of {PAGE_ROWS:,} corrections, {name}", timed.quantile_ms(share), "ms")
     yield _row("longest lock held", totals.longest_lock_ms, "ms")
     yield _row("longest time in a row that roll-ups found the lock taken", probe.longest_busy_ms, "ms")
-    again = Repricer(service, settings, Notices()).apply(selection, requested_by="bench")
+    again = Repricer(service, settings, Notices()).apply(scope, requested_by="bench")
     yield _row("calls corrected by a repeat", again.corrected, "calls")
     yield _row("rollup rows that differ from the raw rows", len(differences(door.database)), "rows")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from ingest.alerts.channels import ChannelTarget
-from ingest.alerts.outbox import ChannelNotifier
+from ingest.alerts.notifier import ChannelNotifier
 from ingest.alerts.sealing import SecretBox
 
 if TYPE_CHECKING:
@@ -75,8 +75,10 @@ class Clockwork:
         rows = sorted(self.alerts()["outbox"], key=lambda row: int(row["notification_id"]))
         return [(row["event"], row["state"]) for row in rows]
 
-    def claim(self, seconds: float, worker: str = "worker-1", **arguments: Any) -> list[dict[str, Any]]:
-        claimed: Any = self.database.call("claim_notifications", worker=worker, as_of=at(seconds), **arguments)
+    def claim(self, seconds: float | None, worker: str = "worker-1", **arguments: Any) -> list[dict[str, Any]]:
+        """Lease what is due at that second; None is the database's own time, for what it writes by its own clock."""
+        as_of = None if seconds is None else at(seconds)
+        claimed: Any = self.database.call("claim_notifications", worker=worker, as_of=as_of, **arguments)
         return list(claimed)
 
     def finish(self, number: int, seconds: float, *, ok: bool, worker: str = "worker-1", **arguments: Any) -> Any:

@@ -120,7 +120,7 @@ class Contention:
             service.call("record_usage", events=[usage_event(created_at=created_at)])
         roll_up_all(service)
         service.close()
-        connection.execute("update observability.ai_usage_metrics set received_at = created_at")
+        connection.execute("update observability_internal.ai_usage_metrics set received_at = created_at")
 
     def _judge(self, reports: list[dict[str, Any]]) -> Outcome:
         service = PostgresDatabase(self._database.authenticator_url)

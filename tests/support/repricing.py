@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ingest.notices import Notices
-from ingest.prices.reprice import Repricer, RepriceTotals, Selection
+from ingest.prices.reprice import Repricer, RepriceScope, RepriceTotals
 from ingest.settings import load_settings
 from tests.support.events import NOON, usage_event
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from tests.support.doors import Door
 
-DAY = Selection(datetime(2026, 5, 4, tzinfo=UTC), datetime(2026, 5, 5, tzinfo=UTC))
+DAY = RepriceScope(datetime(2026, 5, 4, tzinfo=UTC), datetime(2026, 5, 5, tzinfo=UTC))
 PRICE: dict[str, JsonValue] = {
     "model": "gpt-4o",
     "valid_from": "2026-05-01T00:00:00Z",
@@ -33,14 +33,14 @@ def repricer(database: Database, **overrides: str) -> Repricer:
     return Repricer(database, load_settings(**overrides), Notices(), sleep=lambda _: None)
 
 
-def apply(database: Database, selection: Selection = DAY, **overrides: str) -> RepriceTotals:
-    return repricer(database, **overrides).apply(selection, requested_by="ada", reason="new contract")
+def apply(database: Database, scope: RepriceScope = DAY, **overrides: str) -> RepriceTotals:
+    return repricer(database, **overrides).apply(scope, requested_by="ada", reason="new contract")
 
 
 def rows(door: Door) -> list[tuple[str, Decimal | None, str, str | None]]:
     with psycopg.connect(door.database.superuser_url) as connection:
         return connection.execute(
-            "select model, estimated_cost, cost_source, price_id from observability.ai_usage_metrics"
+            "select model, estimated_cost, cost_source, price_id from observability_internal.ai_usage_metrics"
             " order by created_at, event_id"
         ).fetchall()
 

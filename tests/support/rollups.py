@@ -20,7 +20,7 @@ with raw as (
     case when m.cost_source = 'provider' then m.estimated_cost else 0 end as provider_reported_cost,
     (m.cost_source = 'unpriced')::integer as unpriced_requests,
     (m.cost_source = 'fallback')::integer as fallback_requests
-  from observability.ai_usage_metrics as m
+  from observability_internal.ai_usage_metrics as m
   join observability_internal.dimensions as d
     on (m.provider, m.model, coalesce(m.feature, ''), m.environment, m.operation, m.status, coalesce(m.error_type, ''))
     = (d.provider, d.model, d.feature, d.environment, d.operation, d.status, d.error_type)

@@ -7,11 +7,17 @@ import sys
 import textwrap
 from decimal import Decimal
 from importlib.metadata import requires
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+import dashboard
 import ingest
 import pricing
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 CORE = {"genai-prices", "platformdirs", "psycopg", "pydantic", "pydantic-settings", "supabase", "uuid-utils"}
 
@@ -28,7 +34,8 @@ RECORD_WITH_THE_CORE_ALONE = """
                 raise ModuleNotFoundError(name)
 
     sys.meta_path.insert(0, Missing())
-    import ingest
+    import dashboard
+import ingest
 
     class Memory:
         events = []
@@ -76,3 +83,9 @@ def test_what_is_exported_is_what_is_public(package: object) -> None:
     }
     assert list(exported) == sorted(exported)
     assert set(exported) == public
+
+
+@pytest.mark.parametrize(("package", "most"), [(dashboard, 12)])
+def test_the_top_of_a_package_can_be_taken_in_at_a_glance(package: ModuleType, most: int) -> None:
+    entries = [path.name for path in Path(str(package.__file__)).parent.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= most, sorted(entries)

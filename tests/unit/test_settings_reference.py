@@ -40,7 +40,7 @@ def test_every_default_is_documented() -> None:
             assert default == "the platform's user data folder"
         elif name == "hash_salt":  # made at first use, in `ingest.record.hashing`
             assert (field.default, default) == (None, "a random key kept in `TREERING_HOME`")
-        elif field.default is None or field.default is PydanticUndefined:
+        elif field.default in (None, (), PydanticUndefined):
             assert default == ""
         else:
             assert default.strip("`") == str(field.default).replace("True", "true").replace("False", "false")

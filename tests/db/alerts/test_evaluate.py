@@ -152,16 +152,16 @@ def test_a_rule_that_cannot_be_evaluated_shows_it_and_stops_no_other(direct: Doo
     service.rule("spend", "0", name="sound")
     service.record(call(0))
     direct.database.execute(
-        "alter table observability.alert_rules drop constraint"
+        "alter table observability_internal.alert_rules drop constraint"
         ' "a scope is an object of dimensions, each a list of names";'
-        "update observability.alert_rules set scope = '{\"model\": 1}' where name = 'broken'"
+        "update observability_internal.alert_rules set scope = '{\"model\": 1}' where name = 'broken'"
     )
     assert service.evaluate(10) == {"failed": 1, "fired": 1}
     broken, sound = service.alerts()["rules"]
     assert broken["last_error"] == "22023: the filter model takes a text or a list of texts"
     assert dt.datetime.fromisoformat(broken["last_error_at"]) == at(10)
     assert (sound["state"], sound["last_error"]) == ("firing", None)
-    direct.database.execute("update observability.alert_rules set scope = '{}'")
+    direct.database.execute("update observability_internal.alert_rules set scope = '{}'")
     assert service.evaluate(20) == {"firing": 1, "fired": 1}
     assert [rule["last_error"] for rule in service.alerts()["rules"]] == [None, None]
 
@@ -178,12 +178,14 @@ def test_two_workers_never_evaluate_at_once(direct: Door) -> None:
     assert service.evaluate(20) == {"fired": 1}
 
 
+@pytest.mark.dated
 def test_without_a_time_the_rules_are_evaluated_as_of_now(service: Clockwork) -> None:
     service.rule("spend", "0.5")
     service.record(call(0, created_at=dt.datetime.now(dt.UTC).isoformat()))
     assert service.ask("evaluate_alerts")["fired"] == 1
 
 
+@pytest.mark.dated
 def test_disabling_a_rule_ends_its_alert_and_says_so(clockwork: Clockwork) -> None:
     clockwork.channel("https://hooks.example.com/x")
     rule = clockwork.rule("spend", "0", channels=[1])
@@ -229,12 +231,13 @@ def test_a_rule_under_evaluation_cannot_be_disabled_in_between(direct: Door) -> 
         evaluating.execute("select observability.evaluate_alerts(%s)", (at(10),))
         with pytest.raises(psycopg.errors.LockNotAvailable):
             direct.database.execute(
-                "set lock_timeout = '50ms'; update observability.alert_rules set is_enabled = false"
+                "set lock_timeout = '50ms'; update observability_internal.alert_rules set is_enabled = false"
             )
 
 
 RULE = """
-create function pg_temp.rule(window_s integer, metric text) returns observability.alert_rules language sql as $$
+create function pg_temp.rule(window_s integer, metric text) returns observability_internal.alert_rules
+language sql as $$
   select observability_internal.read_rule(
     jsonb_build_object('window_s', window_s, 'metric', metric, 'scope', '{"model": ["o3"]}'::jsonb), null
   );

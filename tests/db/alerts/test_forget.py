@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from tests.support.clockwork import Clockwork, at, call
 from tests.support.traces import traces
 
@@ -21,6 +23,7 @@ def forget(service: Clockwork) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.dated
 def test_whom_an_alert_was_about_is_found_nowhere_afterwards(direct: Door) -> None:
     service = Clockwork(direct.service())
     service.channel("https://hooks.example.com/x")
@@ -33,7 +36,7 @@ def test_whom_an_alert_was_about_is_found_nowhere_afterwards(direct: Door) -> No
     service.ask("silence_alerts", rule_id=1, ends_at=far, group_key=GONE)
     service.record(call(0, user_id=GONE), call(0, user_id="user_left"))
     assert service.evaluate(10)["fired"] >= 4
-    assert "observability.alerts" in traces(direct.database, GONE)
+    assert "observability_internal.alerts" in traces(direct.database, GONE)
 
     forget(service)
 
@@ -50,6 +53,7 @@ def test_whom_an_alert_was_about_is_found_nowhere_afterwards(direct: Door) -> No
     assert "(forgotten)" not in {alert["group_key"] for alert in service.alerts()["firing"]}
 
 
+@pytest.mark.dated
 def test_who_looked_after_alerts_is_found_nowhere_afterwards(direct: Door) -> None:
     service = Clockwork(direct.service())
     service.database.call("add_member", user_id=GONE, role="ops")

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
+from ingest.alerts.notifier import ChannelNotifier
 from ingest.alerts.notify_webhook import sign
-from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
+from ingest.alerts.outbox import deliver_notifications
 from tests.support.clockwork import BOX, NOON, Clockwork, at, call, fire, notifier, opened
 from tests.support.mail_server import MailServer
 from tests.support.servers import free_port
@@ -126,7 +127,7 @@ def test_messages_of_a_channel_that_is_gone_end_as_dead(
 
 def test_a_channel_that_was_added_by_hand_without_an_address_sends_nothing(direct: Door) -> None:
     service = Clockwork(direct.service())
-    direct.database.execute("insert into observability.notification_channels (name) values ('by hand')")
+    direct.database.execute("insert into observability_internal.notification_channels (name) values ('by hand')")
     service.rule("spend", "0", channels=[1])
     service.record(call(0))
     service.evaluate(10)
@@ -216,6 +217,7 @@ def test_an_e_mail_that_is_refused_again_and_again_is_dead_until_somebody_sends_
     assert len(server.messages) == 1
 
 
+@pytest.mark.dated
 def test_a_message_is_delivered_through_each_door(service: Clockwork) -> None:
     with WebhookServer() as receiver:
         service.channel(receiver.url)

@@ -50,6 +50,7 @@ def test_reminders_come_until_somebody_acknowledges(clockwork: Clockwork) -> Non
     assert clockwork.outbox() == [("firing", "sent"), ("reminder", "sent")]
 
 
+@pytest.mark.dated
 def test_a_silence_keeps_quiet_and_what_still_fires_then_is_told(door: Door) -> None:
     service = Clockwork(door.service())
     service.channel("https://hooks.example.com/x")
@@ -66,6 +67,7 @@ def test_a_silence_keeps_quiet_and_what_still_fires_then_is_told(door: Door) -> 
     assert [message["event"] for message in seen["outbox"]] == ["firing"]
 
 
+@pytest.mark.dated
 def test_a_silence_may_be_of_one_group_and_end_early(clockwork: Clockwork) -> None:
     clockwork.channel("https://hooks.example.com/x")
     clockwork.rule("spend", "0", window_s=14_400, group_by="model", channels=[1])
@@ -88,6 +90,7 @@ def test_a_silence_ends_in_the_next_90_days(clockwork: Clockwork, ends_at: str |
         clockwork.ask("silence_alerts", rule_id=1, ends_at=ends_at)
 
 
+@pytest.mark.dated
 def test_a_dead_message_is_sent_again_with_the_same_key(door: Door) -> None:
     service = Clockwork(door.service())
     number = fire(service)
@@ -102,6 +105,7 @@ def test_a_dead_message_is_sent_again_with_the_same_key(door: Door) -> None:
     assert [(m["idempotency_key"], m["attempt"]) for m in claimed] == [(first["idempotency_key"], 1)]
 
 
+@pytest.mark.dated
 def test_a_test_is_marked_and_goes_to_every_channel_of_the_rule(door: Door) -> None:
     service = Clockwork(door.service())
     service.channel("https://hooks.example.com/x")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.alerts.rules import ready_made_rules
+from ingest.alerts.rules import preset_rules
 from ingest.errors import InvalidArgumentError
 from tests.support.clockwork import NOON, Clockwork, at, call
 from tests.support.events import performance_event
@@ -90,6 +90,7 @@ def test_routes_are_measured_and_grouped_by_method_and_route(clockwork: Clockwor
     assert firing["first byte"] == ("", pytest.approx(50, rel=0.01))
 
 
+@pytest.mark.dated
 def test_the_lag_of_the_pipeline_is_the_age_of_what_waits(clockwork: Clockwork) -> None:
     clockwork.rule("pipeline_lag_s", "60", window_s=60)
     now = dt.datetime.now(dt.UTC)
@@ -363,8 +364,8 @@ def test_a_budget_s_rules_are_changed_with_it_alone(clockwork: Clockwork) -> Non
             clockwork.ask("save_budget", budget=wrong)
 
 
-def test_the_database_takes_every_ready_made_rule_as_it_is(clockwork: Clockwork) -> None:
-    for rule in ready_made_rules("Europe/Berlin"):
+def test_the_database_takes_every_preset_as_it_is(clockwork: Clockwork) -> None:
+    for rule in preset_rules("Europe/Berlin"):
         saved = clockwork.ask("save_alert_rule", rule=rule.model_dump(mode="json"))
         assert saved["name"] == rule.name
     assert clockwork.evaluate(0) == {"ok": 8}

@@ -148,11 +148,13 @@ def test_no_signed_in_person_can_read_an_address_or_a_secret(direct: Door) -> No
             'select set_config(\'request.jwt.claims\', \'{"sub": "olga", "role": "authenticated"}\', false)'
         )
         connection.execute("set role authenticated")
-        assert connection.execute("select count(*) from observability.notification_channels").fetchone() == (1,)
+        assert connection.execute("select count(*) from observability_internal.notification_channels").fetchone() == (
+            1,
+        )
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("select target_url from observability_internal.channel_secrets")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            connection.execute("update observability.notification_channels set target_hint = 'elsewhere'")
+            connection.execute("update observability_internal.notification_channels set target_hint = 'elsewhere'")
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ SEALED = BOX.seal({"target_url": "https://example.com/hidden", "signing_secret":
         ({"target_url": "https://example.com/hidden"}, "a sealed target comes alone"),
         ({"target_hint": None}, "a sealed target comes alone"),
         ({"kind": "pigeon"}, "a channel is a webhook or an apprise address"),
-        ({"max_per_minute": 0}, "a channel takes 1 to 6000 messages a minute"),
+        ({"max_per_minute": 0}, "a channel takes 1 to 6000 messages per minute"),
         ({"colour": "red"}, "unknown key colour of a channel"),
         ({"channel_id": 99}, "there is no channel 99"),
     ],

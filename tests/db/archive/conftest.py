@@ -40,8 +40,8 @@ CALLS: list[dict[str, JsonValue]] = [
 def age(database: TestDatabase) -> None:
     """Let all rows have arrived when they were created."""
     database.execute(
-        "update observability.ai_usage_metrics set received_at = created_at;"
-        " update observability.performance_metrics set received_at = created_at"
+        "update observability_internal.ai_usage_metrics set received_at = created_at;"
+        " update observability_internal.performance_metrics set received_at = created_at"
     )
 
 

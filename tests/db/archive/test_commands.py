@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 from moto.server import ThreadedMotoServer
 
+from ingest.alerts.notifier import ChannelNotifier
 from ingest.archive.archiver import Archiver, verify_month
 from ingest.archive.forget import forget_user
 from ingest.archive.query import DuckDB, query
 from ingest.archive.restore import restore_month
 from ingest.archive.service import archive_url, open_storage, run_retention
 from ingest.archive.storage import Storage
-from ingest.commands.worker import _archive_job
 from ingest.errors import ArchiveError, ConfigurationError
 from ingest.settings import load_settings
+from ingest.worker.jobs import Tools, plan_lanes
 from tests.db.archive.conftest import MAY, RETENTION_DAYS
 from tests.db.archive.test_query import FROM, TO
 from tests.support.cli import door_environment, run_cli
@@ -71,7 +72,7 @@ def test_mistakes_are_explained(direct: Door, fill: Fill, tmp_path: Path, monkey
     assert "not a month" in run_cli("archive", "restore", "May", env=env).stderr
     backwards = ("--from", "2026-05-02", "--to", "2026-05-01")
     assert "--from must be before" in run_cli("archive", "query", *backwards, env=env).stderr
-    direct.database.execute("alter table observability.ai_usage_metrics add column mood text")
+    direct.database.execute("alter table observability_internal.ai_usage_metrics add column mood text")
     result = run_cli("archive", "run", env=env)
     assert (result.exit_code, "stays: this version does not know" in result.stdout) == (1, True)
     monkeypatch.setattr("ingest.commands.archive.find_spec", lambda _: None)
@@ -106,18 +107,14 @@ def test_only_the_embedded_database_has_an_archive_by_default(tmp_path: Path) ->
         Storage("nosuch://bucket")
 
 
-def test_the_worker_archives_daily_where_it_knows_where_to(
-    direct: Door, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_worker_archives_what_is_past_retention(direct: Door, fill: Fill, tmp_path: Path) -> None:
     service = direct.service()
     fill(service)
-    job = _archive_job(service, load_settings(archive_url=str(tmp_path / "archive")))
-    assert job is not None
-    assert job() is False
+    settings = load_settings(archive_url=str(tmp_path / "archive"))
+    tools = Tools(service, settings, "worker", ChannelNotifier())
+    (job,) = (job for lane in plan_lanes(tools) for job in lane if job.name == "archive")
+    assert job.run() is False
     assert [one.rows for one in Storage(str(tmp_path / "archive")).read_manifests()] == [5, 2]
-    assert _archive_job(service, load_settings(supabase_url="https://x.supabase.co")) is None
-    monkeypatch.setattr("ingest.commands.worker.find_spec", lambda _: None)
-    assert _archive_job(service, load_settings(archive_url=str(tmp_path))) is None
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def raw_by_user(database: TestDatabase) -> list[tuple[object, ...]]:
     with psycopg.connect(database.superuser_url) as connection:
         return connection.execute(
             "select user_id, count(*), sum(prompt_tokens), trim_scale(coalesce(sum(estimated_cost), 0))::text,"
-            " count(latency_ms)::double precision from observability.ai_usage_metrics group by 1 order by 1"
+            " count(latency_ms)::double precision from observability_internal.ai_usage_metrics group by 1 order by 1"
         ).fetchall()
 
 
@@ -95,8 +95,9 @@ def test_a_forgotten_person_is_found_nowhere_and_the_totals_stay(
     service_db.call("record_usage", events=[usage_event(user_id="user_a", model=None)])  # rejected
     service_db.call("add_member", user_id="user_a", role="ops")
     database.execute(
-        "insert into observability.model_prices (provider, model, source, input_per_mtok, valid_from, created_by)"
-        " values ('p', 'm', 's', 1, now(), 'user_a'); update observability.members set added_by = 'user_a'"
+        "insert into observability_internal.model_prices"
+        " (provider, model, source, input_per_mtok, valid_from, created_by) values ('p', 'm', 's', 1, now(), 'user_a');"
+        " update observability_internal.members set added_by = 'user_a'"
     )
     key, before = key_of(database, "user_a"), totals(service_db)
     erasure = forget_user(service_db, storage, "user_a")

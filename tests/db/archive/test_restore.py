@@ -28,7 +28,8 @@ def rows_of(database: TestDatabase, table: str) -> list[tuple[object, ...]]:
     """Every column but the batch's number."""
     with psycopg.connect(database.superuser_url) as connection:
         return connection.execute(
-            f"select to_jsonb(m) - 'batch_id' from observability.{table} as m order by created_at, event_id".encode()
+            f"select to_jsonb(m) - 'batch_id' from observability_internal.{table} as m"
+            " order by created_at, event_id".encode()
         ).fetchall()
 
 
@@ -60,6 +61,7 @@ def test_a_restored_month_is_what_it_was_and_counts_once(
     assert [restore_month(service_db, storage, one) for one in storage.read_manifests()] == [0, 0]
 
 
+@pytest.mark.dated
 def test_a_restored_month_is_kept_and_then_archived_in_place_of_the_old_files(
     direct: Door, storage: Storage, fill: Fill
 ) -> None:

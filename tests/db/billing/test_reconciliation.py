@@ -152,7 +152,7 @@ def test_an_imported_invoice_counts_instead_of_the_apis_amounts(direct: Door) ->
 def test_what_was_read_before_the_day_was_over_is_not_compared(direct: Door) -> None:
     service = direct.service()
     record(service, billed("1"))
-    direct.database.execute("update observability.provider_costs set fetched_at = '2026-05-04 23:59:59+00'")
+    direct.database.execute("update observability_internal.provider_costs set fetched_at = '2026-05-04 23:59:59+00'")
     assert reconcile(service)["totals"]["days"] == 0
 
 

@@ -102,7 +102,7 @@ def test_doctor_finds_nothing_wrong_with_a_healthy_deployment(door: Door, tmp_pa
     assert result.exit_code == 0, result.stdout
     assert "anonymous: is refused, as it should be" in result.stdout
     assert "fail" not in result.stdout
-    assert f"at {read_migrations()[-1].version}" in result.stdout
+    assert f"all {len(read_migrations())} applied" in result.stdout
 
 
 def test_doctor_sees_an_anonymous_caller_who_can_read(direct: Door, tmp_path: Path) -> None:

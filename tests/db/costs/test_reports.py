@@ -42,6 +42,7 @@ def test_days_are_those_of_the_time_zone_asked_for(service_db: Database) -> None
     assert (there.cost, there.requests, there.timezone) == (3 * COST, 3, "Asia/Kolkata")
 
 
+@pytest.mark.dated
 def test_without_a_range_the_last_thirty_days_and_today_count(direct: Door) -> None:
     service = direct.service()
     now = datetime.now(UTC)
@@ -132,7 +133,7 @@ def test_a_wrong_dimension_is_refused(direct: Door) -> None:
 
 
 def test_an_answer_of_another_form_is_an_error_of_the_database() -> None:
-    with pytest.raises(DatabaseError, match="DailyCost"):
+    with pytest.raises(DatabaseError, match=r"unexpected response from the database \(get_daily_cost: user_id"):
         get_daily_cost(ScriptedDatabase(get_daily_cost=[{"user_id": 7}]), "user_a")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from decimal import Decimal
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dashboard.suggestions import cost_optimization_suggestions
+from ingest.costs import cost_optimization_suggestions
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from tests.support.events import NOON, store, usage_event
 
@@ -96,7 +98,8 @@ def test_prefixes_are_looked_for_in_the_last_seven_days(direct: Door) -> None:
     assert len(read(service, 7)["prefixes"]) == 1
 
 
-def test_real_rows_lead_to_a_suggestion_for_analysts(service_db: Database, viewer: Callable[[str], Database]) -> None:
+def store_dear_calls(service: Database) -> None:
+    """200 calls of an old snapshot over five days, each for 0.09 $."""
     events = [
         usage_event(
             model="gpt-4o-2024-05-13",
@@ -107,7 +110,11 @@ def test_real_rows_lead_to_a_suggestion_for_analysts(service_db: Database, viewe
         )
         for n in range(200)
     ]
-    store(service_db, *events)
+    store(service, *events)
+
+
+def test_real_rows_lead_to_a_suggestion_for_analysts(service_db: Database, viewer: Callable[[str], Database]) -> None:
+    store_dear_calls(service_db)
     service_db.call("add_member", user_id="user_ana", role="analyst")
     (found,) = cost_optimization_suggestions(viewer("user_ana"), from_time=NOON, to_time=NOON + timedelta(days=5))
     # 18.00 $ in 5 days; 0.0475 $ instead of 0.09 $ a call saves 8.50 $ of them, 51 $ in 30 days.
@@ -115,3 +122,19 @@ def test_real_rows_lead_to_a_suggestion_for_analysts(service_db: Database, viewe
     assert cost_optimization_suggestions(service_db) == []
     with pytest.raises(PermissionDeniedError):
         cost_optimization_suggestions(viewer("user_a"))
+
+
+def test_a_suggestion_is_judged_by_the_catalogue_that_the_worker_fetched(direct: Door) -> None:
+    service = direct.service()
+    store_dear_calls(service)
+    period: dict[str, Any] = {"from_time": NOON, "to_time": NOON + timedelta(days=5)}
+    assert [found.replacement for found in cost_optimization_suggestions(service, **period)] == ["gpt-4o"]
+    # The snapshot as in this release, and gpt-4o at twice its price: 0.095 $ instead of 0.09 $ a call.
+    prices = {"gpt-4o-2024-05-13": (5, 15), "gpt-4o": (5, 20)}
+    models = [
+        {"id": name, "match": {"equals": name}, "prices": {"input_mtok": price_in, "output_mtok": price_out}}
+        for name, (price_in, price_out) in prices.items()
+    ]
+    content = json.dumps([{"id": "openai", "name": "OpenAI", "api_pattern": "openai", "models": models}])
+    service.call("save_price_catalogue", source_url="here", reader_version=version("genai-prices"), content=content)
+    assert cost_optimization_suggestions(service, **period) == []

@@ -82,6 +82,7 @@ def test_an_address_without_a_key_names_the_missing_variable() -> None:
         open_viewer_database(settings, user_id="user_a")
 
 
+@pytest.mark.dated
 def test_a_viewers_token_is_signed_with_the_projects_secret(api: Api) -> None:
     settings = load_settings(
         supabase_url=api.url, supabase_publishable_key=PUBLISHABLE_KEY, supabase_jwt_secret=JWT_SECRET
@@ -222,6 +223,7 @@ def test_a_key_that_the_project_does_not_know_is_denied(api: Api) -> None:
     door.close()
 
 
+@pytest.mark.dated
 def test_an_expired_token_is_denied(api: Api) -> None:
     door = SupabaseDatabase(api.url, PUBLISHABLE_KEY, access_token=make_token("user_a", exp=1))
     with pytest.raises(PermissionDeniedError, match="JWT expired"):

@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from ingest.database.migrate import apply_migrations
 from ingest.errors import DatabaseError, PermissionDeniedError
 from tests.support.events import NOON, performance_event, roll_up_all, usage_event
 
@@ -24,9 +25,9 @@ FOR_EVERYBODY_SIGNED_IN = {
     "acknowledge_alert", "add_member", "add_price", "backtest_rule", "delete_alert_rule", "delete_budget",
     "delete_notification_channel", "end_silence", "get_alerts", "get_cost_aggregates", "get_cost_breakdown",
     "get_cost_corrections", "get_costs", "get_daily_cost", "get_events", "get_notification_states", "get_overview",
-    "get_performance", "get_prices", "get_reconciliation", "get_report_schedules", "get_reprice_runs",
-    "get_rows_to_reprice", "get_savings_evidence", "get_series", "get_settings", "get_status", "get_usage",
-    "list_members", "remove_member", "resend_notification", "save_alert_rule", "save_budget",
+    "get_performance", "get_price_catalogue", "get_prices", "get_reconciliation", "get_report_schedules",
+    "get_reprice_runs", "get_rows_to_reprice", "get_savings_evidence", "get_series", "get_settings", "get_status",
+    "get_usage", "list_members", "remove_member", "resend_notification", "save_alert_rule", "save_budget",
     "save_notification_channel", "save_report_schedule", "send_test_notification", "silence_alerts",
 }  # fmt: skip
 
@@ -100,9 +101,9 @@ def test_a_member_sees_no_row_of_anybody_else_in_any_relation(filled: TestDataba
     }
     assert not [relation for relation, rows in seen.items() if any("user_b" in row for row in rows)]
     assert {relation: len(rows) for relation, rows in seen.items()} == {
-        "observability.ai_usage_metrics": 1,
-        "observability.performance_metrics": 1,
+        "observability_internal.ai_usage_metrics": 1,
         "observability_internal.dimensions": 1,
+        "observability_internal.performance_metrics": 1,
         "observability_internal.usage_by_user": 1,
         "observability_internal.users": 1,
     }
@@ -127,15 +128,49 @@ def test_every_plain_view_runs_with_the_rights_of_its_reader(filled: TestDatabas
     assert trusting == []
 
 
-def test_every_function_fixes_its_search_path_and_none_is_open_to_the_public(filled: TestDatabase) -> None:
+def test_every_function_fixes_its_search_path(filled: TestDatabase) -> None:
     with psycopg.connect(filled.superuser_url) as connection:
         loose = connection.execute(
             "select p.oid::regprocedure::text from pg_proc p"
             " where p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
-            " and (not exists (select from unnest(p.proconfig) as s where s like 'search_path=%')"
-            " or has_function_privilege('anon', p.oid, 'execute'))"
+            " and not exists (select from unnest(p.proconfig) as s where s like 'search_path=%')"
         ).fetchall()
     assert loose == []
+
+
+def test_no_function_of_ours_is_open_to_the_public_or_to_anon(filled: TestDatabase) -> None:
+    with psycopg.connect(filled.superuser_url) as connection:
+        grantees = connection.execute(
+            "select p.oid::regprocedure::text, coalesce(a.grantee::regrole::text, '') from pg_proc p"
+            " cross join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) as a"
+            " where p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
+        ).fetchall()
+    assert len({function for function, _ in grantees}) > 200
+    assert {grantee for _, grantee in grantees} == {"postgres", "authenticated", "service_role"}
+
+
+def test_what_somebody_else_creates_later_keeps_its_own_rights(every_postgres: TestDatabase) -> None:
+    apply_migrations(every_postgres.superuser_url)
+    with psycopg.connect(every_postgres.superuser_url, autocommit=True) as connection:
+        assert connection.execute("select * from pg_default_acl").fetchall() == []
+        connection.execute("create schema customer")
+        connection.execute("grant usage on schema customer to authenticated")
+        connection.execute("create function customer.is_mine(name text) returns boolean return name = current_user")
+        # One of these comes with each Postgres here: Debian's and the embedded one.
+        extensions = connection.execute(
+            "select name from pg_available_extensions where name in ('citext', 'vector')"
+        ).fetchall()
+        assert extensions
+        for (name,) in extensions:
+            connection.execute(sql.SQL("create extension {} schema customer").format(sql.Identifier(name)))
+        theirs = connection.execute(
+            "select p.oid::regprocedure::text, has_function_privilege('authenticated', p.oid, 'execute') from pg_proc p"
+            " where p.pronamespace = 'customer'::regnamespace"
+        ).fetchall()
+        assert len(theirs) > 10
+        assert [function for function, is_allowed in theirs if not is_allowed] == []
+        connection.execute("set role authenticated")
+        assert connection.execute("select customer.is_mine('authenticated')").fetchone() == (True,)
 
 
 def test_people_may_call_the_read_functions_and_the_settings_only(filled: TestDatabase) -> None:

@@ -148,7 +148,7 @@ def test_calls_behind_an_archived_time_are_found(direct: Door) -> None:
     condense_all(service)
     with psycopg.connect(direct.database.superuser_url) as connection:  # raw rows gone, their rollups stay
         connection.execute(
-            "delete from observability.ai_usage_metrics where created_at >= %s", [NOON + timedelta(hours=10)]
+            "delete from observability_internal.ai_usage_metrics where created_at >= %s", [NOON + timedelta(hours=10)]
         )
 
     assert ids(pages(service, {"model": "o4-mini"}, limit=4)) == wanted(events[:10])
@@ -231,7 +231,7 @@ def test_metadata_of_more_than_a_week_is_refused(service_db: Database) -> None:
 
 def test_a_value_is_never_read_as_sql(service_db: Database) -> None:
     service_db.call("record_usage", events=[usage_event(session_id="it's"), usage_event(session_id="s1")])
-    hostile = "'); drop table observability.members; --"
+    hostile = "'); drop table observability_internal.members; --"
 
     assert len(ids(pages(service_db, {"session_id": "it's"}))) == 1
     assert ids(pages(service_db, {"session_id": hostile, "metadata": {hostile: hostile}})) == []

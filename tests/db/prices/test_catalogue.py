@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from genai_prices.update_prices import DEFAULT_UPDATE_URL
 
-from ingest.errors import PermissionDeniedError
+from ingest.errors import CatalogueError, PermissionDeniedError, UnexpectedResponseError
 from ingest.notices import Notices
-from ingest.prices.catalogue import CatalogueError, default_url, update_catalogue
+from ingest.prices.catalogue import default_url, update_catalogue
 from ingest.prices.in_force import Prices
-from ingest.worker.worker import standard_lanes
 from pricing.catalogue import Catalogue
 from tests.support.events import NOON
+from tests.support.pricing import cost_of
 from tests.support.scripted_database import ScriptedDatabase
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def publisher() -> Iterator[Publisher]:
 
 
 def price_of(prices: Prices) -> Decimal | None:
-    return prices.book.price("gpt-4o", 1_000_000, 0, at=NOON).total
+    return cost_of(prices.book, "gpt-4o", 1_000_000, 0, at=NOON).total
 
 
 def test_a_fetched_catalogue_is_in_force_in_every_process_at_its_next_reading(
@@ -156,12 +156,20 @@ def test_only_the_last_ten_catalogues_are_kept(direct: Door) -> None:
     assert "content" not in document["catalogue"]
 
 
-def test_viewers_get_no_catalogue(service_db: Database, viewer: Callable[[str], Database]) -> None:
-    service_db.call("add_member", user_id="user_ops", role="ops")
-    for function in ("get_price_catalogue", "save_price_catalogue"):
-        arguments = {"source_url": "u", "reader_version": "1", "content": "x"} if "save" in function else {}
+def test_analysts_and_ops_read_the_catalogue_and_nobody_signed_in_writes_it(
+    service_db: Database, viewer: Callable[[str], Database], anonymous: Database
+) -> None:
+    service_db.call("save_price_catalogue", source_url="u", reader_version="1", content="x")
+    for role in ("analyst", "ops"):
+        service_db.call("add_member", user_id=f"user_{role}", role=role)
+        found = viewer(f"user_{role}").call("get_price_catalogue")
+        assert isinstance(found, dict)
+        assert found["content"] == "x"
         with pytest.raises(PermissionDeniedError):
-            viewer("user_ops").call(function, **arguments)
+            viewer(f"user_{role}").call("save_price_catalogue", source_url="u", reader_version="1", content="y")
+    for stranger in (viewer("user_a"), anonymous):
+        with pytest.raises(PermissionDeniedError):
+            stranger.call("get_price_catalogue")
 
 
 def described(reader_version: str) -> JsonValue:
@@ -184,23 +192,16 @@ def test_a_catalogue_that_cannot_be_read_leaves_the_one_in_force(answer: JsonVal
     assert price_of(prices) == Decimal("2.5")
 
 
-def test_an_answer_that_is_no_document_leaves_the_list_prices() -> None:
+def test_an_answer_that_is_no_document_is_an_error_that_leaves_the_list_prices() -> None:
     prices = Prices(Notices())
-    prices.refresh(ScriptedDatabase())
+    with pytest.raises(UnexpectedResponseError, match="get_prices"):
+        prices.refresh(ScriptedDatabase())
+    prices.refresh_if_due(ScriptedDatabase())
     assert price_of(prices) == Decimal("2.5")
 
 
 def test_the_default_address_is_the_one_of_genai_prices() -> None:
     assert default_url() == DEFAULT_UPDATE_URL
-
-
-def test_the_worker_updates_prices_only_where_that_is_switched_on() -> None:
-    def names(**options: Callable[[], bool]) -> list[str]:
-        lanes = standard_lanes(ScriptedDatabase(), deliver=lambda: False, **options)
-        return [job.name for lane in lanes for job in lane]
-
-    assert "update_prices" not in names()
-    assert "update_prices" in names(update_prices=lambda: False)
 
 
 def test_the_bundled_catalogue_has_enough_models_for_the_check() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
-from ingest.prices.reprice import Selection
+from ingest.prices.reprice import RepriceScope
 from tests.support.cli import door_environment, run_cli
 from tests.support.events import NOON, store, usage_event
 from tests.support.repricing import DAY, LIST_COST, NEW_COST, PRICE, apply, call, costs, rows
@@ -104,7 +104,7 @@ def test_sources_move_between_priced_fallback_and_unpriced_in_every_level(direct
         service,
         call(0, model="secret-model", cost_source="fallback", price_id="x"),
         call(1, model="gpt-4o-mini", cost_source="unpriced", estimated_cost=None),
-        call(2, model="other-model"),
+        call(2, model="gpt-99"),
     )
     service.call("add_price", price={**PRICE, "model": "secret-model"})
     totals = apply(service, fallback_model="")
@@ -125,7 +125,7 @@ def test_what_the_provider_said_it_charged_stays_unless_asked_for(direct: Door) 
     reported = {"cost_source": "provider", "provider_cost": "9", "estimated_cost": "9"}
     store(service, call(0, **reported), call(1, model="secret-model", provider="vllm", **reported))
     assert apply(service).whole.rows == 0
-    asked = Selection(DAY.from_time, DAY.to_time, include_reported=True)
+    asked = RepriceScope(DAY.from_time, DAY.to_time, include_reported=True)
     assert apply(service, asked).corrected == 1
     assert costs(direct) == [LIST_COST, Decimal(9)]
     assert differences(direct.database) == []
@@ -153,7 +153,7 @@ def test_only_the_chosen_range_model_and_provider_are_touched(direct: Door) -> N
         usage_event(created_at=DAY.to_time, **wrong),
         usage_event(created_at=DAY.from_time - timedelta(microseconds=1), **wrong),
     )
-    apply(service, Selection(DAY.from_time, DAY.to_time, models=("gpt-4o",), providers=("openai",)))
+    apply(service, RepriceScope(DAY.from_time, DAY.to_time, models=("gpt-4o",), providers=("openai",)))
     assert costs(direct) == [1, LIST_COST, 1, 1, 1]
 
 

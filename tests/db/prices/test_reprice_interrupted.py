@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest.errors import DatabaseError, DatabaseUnavailableError, InvalidArgumentError
-from ingest.prices.reprice import RepriceError
+from ingest.errors import DatabaseError, DatabaseUnavailableError, InvalidArgumentError, RepriceError
 from tests.support.cli import door_environment, run_cli
 from tests.support.events import roll_up_all, store
 from tests.support.repricing import DAY, LIST_COST, NEW_COST, PRICE, apply, call, costs
@@ -83,7 +82,8 @@ def test_a_row_that_changed_meanwhile_is_left_and_the_next_run_takes_it(direct: 
 
     def change_one() -> None:
         direct.database.execute(
-            "update observability.ai_usage_metrics set price_id = 'other' where created_at = '2026-05-04 12:00:00+00'"
+            "update observability_internal.ai_usage_metrics set price_id = 'other'"
+            " where created_at = '2026-05-04 12:00:00+00'"
         )
 
     totals = apply(Interfering(service, change_one))
@@ -157,8 +157,8 @@ class Dying:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-selection = ingest.prices.reprice.Selection(datetime.fromisoformat(from_time), datetime.fromisoformat(to_time))
-ingest.prices.reprice.Repricer(Dying(), settings, Notices()).apply(selection, requested_by="ada")
+scope = ingest.prices.reprice.RepriceScope(datetime.fromisoformat(from_time), datetime.fromisoformat(to_time))
+ingest.prices.reprice.Repricer(Dying(), settings, Notices()).apply(scope, requested_by="ada")
 """
 
 
@@ -263,7 +263,9 @@ def test_the_command_says_that_rows_changed_meanwhile(
     service.call("add_price", price=PRICE)
 
     def change_one() -> None:
-        direct.database.execute("update observability.ai_usage_metrics set price_id = 'other' where model = 'gpt-4o'")
+        direct.database.execute(
+            "update observability_internal.ai_usage_metrics set price_id = 'other' where model = 'gpt-4o'"
+        )
 
     def nobody() -> str:
         raise KeyError("no such user")

@@ -101,7 +101,8 @@ def test_rows_of_many_months_make_their_partitions(service_db: Database, databas
     partitions = rows(
         database,
         "select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid"
-        " where i.inhparent = 'observability.ai_usage_metrics'::regclass and c.relname ~ '_(2019|2025)' order by 1",
+        " where i.inhparent = 'observability_internal.ai_usage_metrics'::regclass"
+        " and c.relname ~ '_(2019|2025)' order by 1",
     )
     assert [name for (name,) in partitions] == [
         f"ai_usage_metrics_{month}" for month in ("201901", "201902", "201912", "202501", "202502", "202512")
@@ -133,7 +134,7 @@ def test_performance_is_stored_and_rejected_alike(service_db: Database, database
 
 def test_costs_keep_every_digit(service_db: Database, database: TestDatabase) -> None:
     service_db.call("record_usage", events=[usage_event(estimated_cost="0.000000150000000000000000001")])
-    assert rows(database, "select estimated_cost::text from observability.ai_usage_metrics") == [
+    assert rows(database, "select estimated_cost::text from observability_internal.ai_usage_metrics") == [
         ("0.000000150000000000000000001",)
     ]
 
@@ -143,3 +144,8 @@ def test_only_the_service_writes(function: str, viewer: Callable[[str], Database
     for caller in (viewer("user_a"), anonymous):
         with pytest.raises(PermissionDeniedError):
             caller.call(function, events=[])
+
+
+def test_an_event_with_usage_details_is_taken(service_db: Database) -> None:
+    details: JsonValue = {"cache_write_1h_tokens": 4, "units": {"web_search": 2}, "reported_cost": "0.5"}
+    assert service_db.call("record_usage", events=[usage_event(usage_details=details)]) == 1

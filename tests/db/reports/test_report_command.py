@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.support.cli import door_environment, run_cli
 from tests.support.clockwork import KEY, Clockwork
 from tests.support.events import store, usage_event
@@ -27,6 +29,7 @@ def filled(door: Door, tmp_path: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.dated
 def test_a_report_can_be_seen_before_anybody_gets_it(door: Door, tmp_path: Path) -> None:
     env = filled(door, tmp_path)
     page = tmp_path / "report.html"

@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.alerts.computed import read_forecast
+from ingest.costs import cost_optimization_suggestions
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
-from ingest.reports.publish import Period, find_savings, publish_due_reports, read_figures
-from ingest.settings import load_settings
+from ingest.forecasting.series import read_forecast
+from ingest.reports.figures import Period, as_savings, read_figures
+from ingest.reports.publish import publish_due_reports
 from tests.support.clockwork import Clockwork
 from tests.support.events import store, usage_event
 
@@ -125,6 +126,7 @@ def test_a_week_is_from_monday_to_sunday(service_db: Database) -> None:
     assert Period.model_validate(report) == Period.latest("weekly", BERLIN, MONDAY)
 
 
+@pytest.mark.dated
 def test_a_report_is_written_once_and_then_no_longer_due(service_db: Database) -> None:
     channel = add_channel(service_db)
     schedule(service_db, channels=[channel, add_channel(service_db, "off", is_enabled=False), 999])
@@ -151,12 +153,13 @@ def test_an_extra_report_leaves_at_once_and_replaces_none(service_db: Database) 
     assert [publish(service_db, is_extra=True), publish(service_db, is_extra=True), publish(service_db)] == [1, 1, 1]
 
 
+@pytest.mark.dated
 def test_a_webhook_gets_the_report_without_its_picture(service: Clockwork) -> None:
     database = service.database
     webhook = int(service.channel("https://hooks.example.com/x", name="hook")["channel_id"])
     schedule(database, channels=[webhook, add_channel(database)])
     publish(database)
-    claimed = {one["channel_name"]: one["payload"] for one in service.claim(86_400)}
+    claimed = {one["channel_name"]: one["payload"] for one in service.claim(None)}
     assert claimed["hook"]["message"] == {name: MESSAGE[name] for name in ("title", "text", "html")}
     assert claimed["mail"]["message"] == MESSAGE
     assert (claimed["hook"]["schema"], claimed["hook"]["event"]) == ("treering.report/1", "report")
@@ -174,12 +177,13 @@ def month_of_calls(database: Database) -> None:
     store(database, *events)
 
 
+@pytest.mark.dated
 def test_the_job_reports_what_the_database_holds(service_db: Database) -> None:
     month_of_calls(service_db)
-    settings = load_settings(supabase_url=None)
     schedule(service_db, timezone="UTC", channels=[add_channel(service_db)])
     period = Period.latest("daily", "UTC", MONDAY)
-    figures = read_figures(service_db, period, now=MONDAY, savings=find_savings(service_db, settings, MONDAY))
+    savings = as_savings(cost_optimization_suggestions(service_db, to_time=MONDAY))
+    figures = read_figures(service_db, period, now=MONDAY, savings=savings)
     assert (figures.cost, figures.previous_cost, figures.requests) == (Decimal(33), Decimal(24), 25)
     changes = {(mover.dimension, mover.key): mover.change for mover in figures.movers}
     assert changes == {("feature", "chat"): Decimal(9), ("model", "o3"): Decimal(9)}

@@ -123,7 +123,7 @@ _EVENT = st.fixed_dictionaries(
 @given(batches=st.lists(st.lists(_EVENT, max_size=30), max_size=3))
 def test_every_level_equals_the_sum_of_the_events(direct: Door, batches: list[list[dict[str, object]]]) -> None:
     direct.database.execute(
-        "truncate observability.ai_usage_metrics, observability_internal.usage_by_minute,"
+        "truncate observability_internal.ai_usage_metrics, observability_internal.usage_by_minute,"
         " observability_internal.usage_by_hour, observability_internal.usage_by_day,"
         " observability_internal.usage_by_user, observability_internal.usage_by_user_day,"
         " observability_internal.user_counts"
@@ -189,7 +189,7 @@ def test_percentiles_are_within_one_percent_of_the_raw_rows(direct: Door, draw: 
     with psycopg.connect(direct.database.superuser_url) as connection:
         exact = connection.execute(
             "select percentile_cont(array[0.5, 0.9, 0.99]) within group (order by latency_ms)"
-            " from observability.ai_usage_metrics"
+            " from observability_internal.ai_usage_metrics"
         ).fetchone()
     assert exact is not None
     document = service.call("get_performance", from_time=NOON, to_time=NOON + timedelta(hours=1))
@@ -246,6 +246,7 @@ def test_cost_aggregates_count_distinct_users_of_each_period(direct: Door, perio
     assert sum(int(str(row["request_count"])) for row in rows) == 4
 
 
+@pytest.mark.dated
 def test_hours_of_the_view_and_older_ones_are_each_there_once(direct: Door) -> None:
     service = direct.service()
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
@@ -272,7 +273,7 @@ def test_weighted_percentiles_are_those_of_the_requests_they_stand_for(
     direct: Door, requests: list[tuple[float, int]], is_condensed: bool
 ) -> None:
     direct.database.execute(
-        "truncate observability.performance_metrics, observability_internal.performance_by_minute,"
+        "truncate observability_internal.performance_metrics, observability_internal.performance_by_minute,"
         " observability_internal.performance_by_hour, observability_internal.performance_by_day"
     )
     service = direct.service()
@@ -284,7 +285,7 @@ def test_weighted_percentiles_are_those_of_the_requests_they_stand_for(
     with psycopg.connect(direct.database.superuser_url) as connection:
         exact = connection.execute(
             "select percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(latency_ms, 0.001))"
-            " from observability.performance_metrics cross join generate_series(1, sample_weight::integer)"
+            " from observability_internal.performance_metrics cross join generate_series(1, sample_weight::integer)"
         ).fetchone()
     assert exact is not None
     document = service.call(
@@ -306,7 +307,7 @@ def test_weighted_percentiles_are_those_of_the_requests_they_stand_for(
 )
 def test_percentiles_of_calls_are_within_one_percent(direct: Door, latencies: list[float], is_condensed: bool) -> None:
     direct.database.execute(
-        "truncate observability.ai_usage_metrics, observability_internal.usage_by_minute,"
+        "truncate observability_internal.ai_usage_metrics, observability_internal.usage_by_minute,"
         " observability_internal.usage_by_user"
     )
     service = direct.service()
@@ -317,7 +318,7 @@ def test_percentiles_of_calls_are_within_one_percent(direct: Door, latencies: li
         exact = connection.execute(
             "select percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(latency_ms, 0.001)),"
             " percentile_cont(array[0.5, 0.9, 0.99]) within group (order by greatest(time_to_first_token_ms, 0.001))"
-            " from observability.ai_usage_metrics"
+            " from observability_internal.ai_usage_metrics"
         ).fetchone()
     assert exact is not None
     for filters in ({}, {"model": "gpt-4o"}, {"status": "ok"}, {"user_id": "user_a"}):

@@ -338,7 +338,7 @@ DIFFERENCE = """
 select observability_internal.add_usage_difference(array(
   select row(m.created_at, d.dim_id, u.user_key, null, null, null, null, null, null, null, null,
     0.5 - m.estimated_cost, 0.5, null, null, 1, null)::observability_internal.usage_difference
-  from observability.ai_usage_metrics m
+  from observability_internal.ai_usage_metrics m
   join observability_internal.users u using (user_id)
   join observability_internal.dimensions d on d.model = m.model
 ))
@@ -353,7 +353,9 @@ def test_a_difference_reaches_every_level(direct: Door) -> None:
     with psycopg.connect(direct.database.superuser_url) as connection:
         connection.execute("select pg_advisory_xact_lock(hashtextextended('treering.roll_up', 0))")
         connection.execute(DIFFERENCE)
-        connection.execute("update observability.ai_usage_metrics set estimated_cost = 0.5, cost_source = 'fallback'")
+        connection.execute(
+            "update observability_internal.ai_usage_metrics set estimated_cost = 0.5, cost_source = 'fallback'"
+        )
     for _ in range(2):
         result = verify(service)
         assert (result["is_exact"], result["cost"]) == (True, "30.0")

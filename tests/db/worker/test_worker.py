@@ -8,15 +8,18 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from ingest.alerts.notifier import ChannelNotifier
 from ingest.commands import worker as worker_command
-from ingest.worker.worker import Worker, standard_lanes
+from ingest.settings import load_settings
+from ingest.worker.jobs import Tools, plan_lanes
+from ingest.worker.worker import Worker
 from tests.support.cli import door_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    import pytest
 
     from ingest.database import Database
     from tests.support.doors import Door
@@ -85,10 +88,12 @@ def test_the_second_worker_follows(direct: Door, tmp_path: Path) -> None:
     assert status(service)["pending_batches"] == 1
 
 
+@pytest.mark.dated
 def test_a_follower_takes_over_when_the_leaders_lease_has_expired(direct: Door) -> None:
     service = direct.service()
     lost = Worker(service, [], name="lost")
-    follower = Worker(service, standard_lanes(service, deliver=lambda: False), name="follower")
+    tools = Tools(service, load_settings(supabase_url="https://x.supabase.co"), "follower", ChannelNotifier())
+    follower = Worker(service, plan_lanes(tools), name="follower")
     lost.beat()
     follower.beat()
     assert (lost.lease.is_held, follower.lease.is_held) == (True, False)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from ingest.alerts.notification import Notification, Outcome
-from ingest.alerts.outbox import ChannelNotifier, deliver_notifications
+from ingest.alerts.notification import ClaimedNotification, Outcome
+from ingest.alerts.notifier import ChannelNotifier
+from ingest.alerts.outbox import deliver_notifications
 from ingest.alerts.sealing import SecretBox, make_key
 from ingest.errors import DatabaseUnavailableError
 
@@ -64,7 +65,7 @@ class Script:
     def __init__(self, outcomes: dict[int, Outcome | Exception]) -> None:
         self._outcomes = outcomes
 
-    async def send(self, notification: Notification) -> Outcome:
+    async def send(self, notification: ClaimedNotification) -> Outcome:
         outcome = self._outcomes.get(notification.notification_id, Outcome())
         if isinstance(outcome, Exception):
             raise outcome
@@ -136,7 +137,7 @@ def test_an_address_that_cannot_be_opened_is_tried_again_and_says_which_setting_
 
 
 def test_without_apprise_the_worker_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.alerts.outbox.find_spec", lambda _: None)
+    monkeypatch.setattr("ingest.alerts.notifier.find_spec", lambda _: None)
     outbox = Outbox(1, kind="apprise", target_url="slack://a/b/c", payload=TEST)
     deliver_notifications(outbox, "worker-1", notifier=ChannelNotifier())
     assert "pip install 'treering[worker]'" in outbox.finished[1]["error"]

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.alerts.messages import format_value, render_message
+from ingest.alerts.messages import render_message
 
 BERLIN = ZoneInfo("Europe/Berlin")
 ALERT: dict[str, Any] = {
+    "alert_id": 1,
+    "state": "firing",
     "rule_name": "Spend spike",
     "metric": "spend",
     "severity": "critical",
@@ -125,21 +126,3 @@ def test_a_report_comes_written() -> None:
     payload: dict[str, Any] = {"event": "report", "message": {"title": "Week", "text": "t", "html": "<p>h</p>"}}
     message = render_message(payload, dashboard_url="https://x.example", zone=BERLIN)
     assert (message.title, message.text, message.html) == ("Week", "t", "<p>h</p>")
-
-
-@pytest.mark.parametrize(
-    ("metric", "value", "text"),
-    [
-        ("spend", "0.00125", "$0.00125"),
-        ("error_rate", "0.0821", "8.21 %"),
-        ("budget_used", "12", "1,200 %"),
-        ("p99_latency_ms", "18400", "18.4 s"),
-        ("p99_latency_ms", "900", "900 ms"),
-        ("pipeline_lag_s", "1200", "1,200 s"),
-        ("tokens", "1234567", "1,234,567"),
-        ("anomaly", "4.12", "4.12"),
-        ("spend", None, "unknown"),
-    ],
-)
-def test_a_value_has_its_unit(metric: str, value: str | None, text: str) -> None:
-    assert format_value(metric, None if value is None else Decimal(value)) == text

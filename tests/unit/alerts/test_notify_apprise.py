@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from ingest.alerts.messages import Message
-from ingest.alerts.notification import Notification, Outcome
+from ingest.alerts.notification import ClaimedNotification, Outcome
 from ingest.alerts.notify_apprise import AppriseNotifier
 from tests.support.mail_server import MailServer
 from tests.support.servers import free_port
@@ -18,7 +18,7 @@ MESSAGE = Message("! Spend spike", "! Spend spike\n\nSpend: $61.20", "<h3>! Spen
 
 
 def send(url: str, **options: Any) -> Outcome:
-    notification = Notification(
+    notification = ClaimedNotification(
         notification_id=1,
         idempotency_key="key-1",
         attempt=1,
@@ -28,7 +28,7 @@ def send(url: str, **options: Any) -> Outcome:
         target_url=SecretStr(url),
         payload={},
     )
-    notifier = AppriseNotifier(lambda _: MESSAGE, **{"allow_private": True, "timeout_s": 5, **options})
+    notifier = AppriseNotifier(lambda _: MESSAGE, **{"allow_private": True, "timeout_s": 60, **options})
     return asyncio.run(notifier.send(notification))
 
 

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from ingest.alerts.notification import Notification, Outcome
+from ingest.alerts.notification import ClaimedNotification, Outcome
 from ingest.alerts.notify_webhook import (
-    ForbiddenTargetError,
     GuardedTransport,
     WebhookNotifier,
     is_public,
     resolve_host,
     sign,
 )
+from ingest.errors import ForbiddenTargetError
 from tests.support.servers import free_port
 from tests.support.webhook_server import WebhookServer
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
-def make_notification(url: str, secret: str = SECRET) -> Notification:
-    return Notification.model_validate(
+def make_notification(url: str, secret: str = SECRET) -> ClaimedNotification:
+    return ClaimedNotification.model_validate(
         {
             "notification_id": 1,
             "idempotency_key": "0b2f2d3a-7a0e-4f0c-9d3c-3f8a3f6f9a11",

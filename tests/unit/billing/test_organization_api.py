@@ -148,6 +148,7 @@ def test_a_busy_or_broken_server_is_asked_again(server: OrganizationServer, api:
     assert 2 <= third <= 4
 
 
+@pytest.mark.dated
 def test_a_date_says_when_to_try_again(server: OrganizationServer, api: OrganizationApi, waits: Waits) -> None:
     at = format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)
     server.failures = [(429, {"Retry-After": at}, "{}")]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.demo import replay
-from ingest.demo.replay import ReplayError, replay_calls, shift_to_now
+from ingest.demo.replay import replay_calls, shift_to_now
 from ingest.demo.traces import BadLine, Trace, TracedCall, open_trace
+from ingest.errors import ReplayError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

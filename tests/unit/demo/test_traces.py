@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import record_usage
-from ingest.demo.traces import BadLine, Mapping, RecordedCall, TracedCall, TraceError, derive_event_id, open_trace
+from ingest.demo.traces import BadLine, Mapping, RecordedCall, TracedCall, derive_event_id, open_trace
+from ingest.errors import TraceError
 
 if TYPE_CHECKING:
     from pathlib import Path

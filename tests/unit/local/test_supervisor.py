@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from ingest.errors import ChildEndedError
 from ingest.local import child, supervisor
-from ingest.local.supervisor import ChildEndedError, Supervisor
+from ingest.local.supervisor import Supervisor
 from ingest.signals import stop_on_signals
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from pydantic import SecretStr
 
 from ingest.alerts.sealing import SecretBox
 from ingest.demo import load as demo
-from ingest.errors import EmbeddedServerError
+from ingest.errors import EmbeddedServerError, UpError
 from ingest.local import up
 from ingest.local.supervisor import Supervisor
-from ingest.local.up import UpError, UpOptions, run_up
+from ingest.local.up import UpOptions, run_up
 from ingest.settings import load_settings
 from tests.support.cli import run_cli
 from tests.support.scripted_database import ScriptedDatabase

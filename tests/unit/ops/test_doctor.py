@@ -25,6 +25,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "server_time": NOW.isoformat(),
         "server_version": "18.4",
         "schema_version": read_migrations()[-1].version,
+        "migrations": [migration.version for migration in read_migrations()],
         "workers": [{"worker": "w", "seen_at": NOW.isoformat(), "is_leader": True}],
         "oldest_pending_at": None,
         "pending_rows": 0,
@@ -141,10 +142,18 @@ def test_an_anonymous_reader_is_critical_and_an_unclear_answer_a_warning(deploym
     assert deployment.examine()["Postgres door, anonymous"][0] is Level.WARNING
 
 
-@pytest.mark.parametrize(("version", "level"), [("20200101000000", Level.CRITICAL), ("29990101000000", Level.WARNING)])
-def test_migrations_must_fit_this_version(deployment: Deployment, version: str, level: Level) -> None:
-    deployment.status = status(schema_version=version)
-    assert deployment.examine()["migrations"][0] is level
+def test_the_sets_of_migrations_must_be_equal(deployment: Deployment) -> None:
+    versions = [migration.version for migration in read_migrations()]
+    deployment.status = status(migrations=versions[:3] + versions[4:])
+    assert deployment.examine()["migrations"] == (
+        Level.CRITICAL,
+        f"1 of {len(versions)} are missing, the first is {versions[3]}: run `treering migrate`",
+    )
+    deployment.status = status(migrations=[*versions, "29990101000000"])
+    assert deployment.examine()["migrations"] == (
+        Level.WARNING,
+        "1 are unknown to this version, the last is 29990101000000: update treering",
+    )
 
 
 def test_missing_partitions_are_a_warning(deployment: Deployment) -> None:

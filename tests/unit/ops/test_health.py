@@ -5,7 +5,18 @@ from typing import Any
 
 import pytest
 
-from ingest.ops.health import Level, describe_age, judge_status
+from ingest.documents.pipeline import Status
+from ingest.ops.health import (
+    BACKLOG_LIMITS,
+    REFRESH_LIMITS,
+    VERIFICATION_LIMITS,
+    WORKER_LIMITS,
+    Level,
+    describe_age,
+    judge_status,
+)
+from ingest.worker.jobs import JOBS
+from ingest.worker.lease import LEASE_TTL_S, RENEWAL_PERIOD_S
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -14,8 +25,8 @@ def ago(**length: float) -> str:
     return (NOW - timedelta(**length)).isoformat()
 
 
-def status(**changes: Any) -> dict[str, Any]:
-    return {
+def status(**changes: Any) -> Status:
+    document = {
         "server_time": NOW.isoformat(),
         "server_version": "18.4",
         "schema_version": "20261123",
@@ -30,7 +41,8 @@ def status(**changes: Any) -> dict[str, Any]:
         "newest_event_at": ago(minutes=3),
         "usage_rows_estimate": 10,
         "partitions": 6,
-    } | changes
+    }
+    return Status.model_validate(document | changes)
 
 
 def judged(part: str, **changes: Any) -> tuple[Level, str]:
@@ -48,6 +60,14 @@ def test_a_healthy_pipeline_is_ok_throughout() -> None:
 def test_a_worker_is_missed_after_half_a_minute_and_dead_after_two(seconds: int, level: Level) -> None:
     leader = {"worker": "w", "seen_at": ago(seconds=seconds), "is_leader": True, "details": None}
     assert judged("worker", workers=[leader])[0] is level
+
+
+def test_every_limit_leaves_room_for_a_run_that_is_late() -> None:
+    period = {row.name: timedelta(seconds=row.period_s) for row in JOBS}
+    assert WORKER_LIMITS.warning >= 3 * timedelta(seconds=LEASE_TTL_S + RENEWAL_PERIOD_S)
+    assert BACKLOG_LIMITS.warning >= 3 * period["roll_up"]
+    assert REFRESH_LIMITS.warning >= 3 * period["refresh_aggregates"]
+    assert VERIFICATION_LIMITS.warning >= 1.5 * period["verify_rollups"]
 
 
 def test_without_a_worker_the_state_is_critical() -> None:

@@ -31,7 +31,7 @@ class FakeDatabase:
 
     def call(self, function: str, /, **arguments: Argument) -> JsonValue:
         if function == "get_prices":
-            return None  # no customer's prices; the failures are those of the writing calls
+            return {"prices": []}  # the failures are those of the writing calls
         events = cast("list[Event]", arguments["events"])
         self.calls.append((function, len(events)))
         self.called.set()

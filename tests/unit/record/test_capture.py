@@ -138,7 +138,7 @@ def test_figures_tell_what_happened(database: FakeDatabase) -> None:
     record()
     record(user_id="bad")
     record(cached_tokens=151)
-    record(model="nobody's")
+    record(model="gpt-99")
     assert ingest.stats().pending == 4
     assert ingest.flush(30)
     figures = ingest.stats()

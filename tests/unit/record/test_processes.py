@@ -118,7 +118,10 @@ def test_without_a_database_a_program_ends_and_the_next_one_delivers(tmp_path: P
 
 
 def test_importing_takes_none_of_the_heavy_libraries() -> None:
-    heavy = "supabase psycopg pydantic pydantic_settings openai streamlit pandas schedule asyncio genai_prices"
+    heavy = (
+        "supabase psycopg pydantic pydantic_core pydantic_settings openai streamlit pandas schedule asyncio "
+        "genai_prices dataclasses"
+    )
     code = f"import sys, ingest; print([name for name in {heavy.split()!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
     assert result.stdout == "[]\n"

@@ -7,16 +7,15 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from ingest.alerts.notification import Notification
-from ingest.alerts.outbox import ChannelNotifier
+from ingest.alerts.notification import IMAGE_NAME, ClaimedNotification
+from ingest.alerts.notifier import ChannelNotifier
 from ingest.reports.publish import make_message
-from ingest.reports.text import IMAGE_NAME
 from tests.support.mail_server import MailServer
-from tests.unit.forecasting.figures import figures
+from tests.unit.reports.figures import figures
 
 
-def report(server: MailServer, **message: Any) -> Notification:
-    return Notification(
+def report(server: MailServer, **message: Any) -> ClaimedNotification:
+    return ClaimedNotification(
         notification_id=1,
         idempotency_key="key",
         attempt=1,

@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from ingest.alerts.notification import IMAGE_NAME
 from ingest.errors import DatabaseUnavailableError
 from ingest.reports.chart import draw_trend, trend_chart
+from ingest.reports.figures import Mover, OpenAlert, Saving, find_movers
 from ingest.reports.publish import make_message, publish_due_reports
-from ingest.reports.text import IMAGE_NAME, Mover, OpenAlert, Saving, find_movers, write_report
+from ingest.reports.text import write_report
 from tests.support.scripted_database import ScriptedDatabase
-from tests.unit.forecasting.figures import END, FORECAST, figures
+from tests.unit.reports.figures import END, FORECAST, figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +48,7 @@ def test_a_report_says_all_in_plain_text() -> None:
         "  Use gpt-4.1-mini for search (about $12.00 a month)\n"
         "\n"
         "Open alerts\n"
-        "  Errors <chat>: 20 % (critical, since 2026-11-22 14:05)\n"
+        "  Errors <chat>: 20.0% (critical, since 2026-11-22 14:05)\n"
         "\n"
         "https://chat.example.com/dashboard/observability\n"
     )
@@ -55,7 +57,7 @@ def test_a_report_says_all_in_plain_text() -> None:
 def test_the_html_says_the_same_and_names_the_picture() -> None:
     report = write_report(figures(), link="https://chat.example.com/?a=1&b=2", has_image=True)
     assert f'<img src="cid:{IMAGE_NAME}"' in report.html
-    assert ">Errors &lt;chat&gt;: 20 % (critical, since 2026-11-22 14:05)</li>" in report.html
+    assert ">Errors &lt;chat&gt;: 20.0% (critical, since 2026-11-22 14:05)</li>" in report.html
     assert 'href="https://chat.example.com/?a=1&amp;b=2"' in report.html
     assert "cid:" not in write_report(figures()).html
 
@@ -89,7 +91,7 @@ def test_a_week_is_compared_with_the_week_before() -> None:
 
 def test_a_forecast_of_a_short_history_says_so() -> None:
     report = write_report(figures(forecast=replace(FORECAST, basis="run_rate")))
-    assert "$110.00 by month end at this pace; the history is too short for a better forecast" in report.text
+    assert "$110.00 by its end at this pace; the history is too short for a forecast" in report.text
 
 
 def test_many_alerts_are_counted() -> None:
@@ -109,7 +111,7 @@ def test_movers_are_those_that_changed_most_in_either_direction() -> None:
     assert find_movers({"model": [up, same], "user": [down], "feature": [small]}) == [down, up]
     assert len(find_movers({"feature": many})) == 5
     assert "user u1: -$8.00, now $1.00" in write_report(figures(movers=[down])).text
-    assert "model o1: -$0.60, now" in write_report(figures(movers=[mover("model", "o1", "5.36", "5.959456")])).text
+    assert "model o1: -$0.5995, now" in write_report(figures(movers=[mover("model", "o1", "5.36", "5.959456")])).text
 
 
 def test_the_picture_is_a_png_of_the_promised_size() -> None:
@@ -148,6 +150,8 @@ def service() -> ScriptedDatabase:
         {"key": None, "is_other": True, "cost": "1", "previous_cost": "9"},
     ]
     costs: Any = {
+        "access": "analyst", "bucket": "hour", "timezone": "Europe/Berlin", "generated_at": NOW.isoformat(),
+        "from_time": due["from_time"], "to_time": due["to_time"],
         "totals": {"requests": 12, "errors": 1, "cost": "5", "unpriced_requests": 0},
         "previous": {"requests": 10, "cost": "4"},
         "by_model": rows, "by_feature": [], "by_user": [],
@@ -157,8 +161,8 @@ def service() -> ScriptedDatabase:
         {"bucket_start": (day - timedelta(days=number)).isoformat(), "requests": 9, "cost": "5"} for number in range(30)
     ]
     firing: Any = [{
-        "rule_name": "Errors", "metric": "error_rate", "severity": "warning", "value": "0.2", "group_key": "chat",
-        "started_at": "2026-11-22T20:00:00+00:00",
+        "alert_id": 1, "state": "firing", "rule_name": "Errors", "metric": "error_rate", "severity": "warning",
+        "value": "0.2", "group_key": "chat", "started_at": "2026-11-22T20:00:00+00:00",
     }]  # fmt: skip
     return ScriptedDatabase(
         get_due_reports=[[due]],
@@ -179,7 +183,7 @@ def test_the_job_writes_what_is_due_from_the_databases_figures() -> None:
     }  # fmt: skip
     assert message["title"] == "Yesterday cost $5.00, +25%"
     assert "model gpt-4o: +$3.50" in message["text"]
-    assert "Errors [chat]: 20 % (warning, since 2026-11-22 21:00)" in message["text"]
+    assert "Errors [chat]: 20.0% (warning, since 2026-11-22 21:00)" in message["text"]
     assert "Cache it" in message["text"]
     assert "expected by month end" in message["text"]
     (costs,) = database.arguments_of("get_costs")

@@ -15,7 +15,7 @@ import pytest
 import ingest
 from ingest.record import capture
 from ingest.record.process import make_from_environment
-from ingest.tracking import counting
+from ingest.tracking import background
 from tests.support.openai_server import OpenAIServer
 from tests.unit.record.fakes import FakeDatabase
 
@@ -81,9 +81,10 @@ def recorded(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     monkeypatch.setattr(capture._process, "_make", make_from_environment)
     monkeypatch.setattr(capture._process, "is_off", False)
     recorded = Recorded()
-    ingest.configure(database=recorded.database, flush_interval_s=3600, home=home)
+    # The server of these tests stands for every provider, those that report what they charge included.
+    ingest.configure(database=recorded.database, flush_interval_s=3600, home=home, trusted_costs=["openai"])
     yield recorded
-    counting._settle(10)
+    background.settle(10)
     capture._process.stop(0, is_patient=False)
 
 

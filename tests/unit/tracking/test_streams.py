@@ -254,7 +254,7 @@ def test_without_a_vocabulary_the_count_is_a_marked_estimate(
     def fail(name: str) -> counting.Encoding:
         raise OSError(name)
 
-    monkeypatch.setattr(counting, "_counter", counting.Counter(fail))
+    monkeypatch.setattr(counting, "_vocabularies", counting.Vocabularies(fail))
     server.script.append(Reply(WHOLE[:2]))
     list(client.chat.completions.create(**ASK, stream=True))
     event = recorded.event

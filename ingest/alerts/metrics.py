@@ -1,0 +1,147 @@
+"""The one table of what alert rules measure: names, units, what they are measured of, where they are shown.
+
+A new metric is one row here, one branch in the SQL function `observability_internal.measure_alert` with its name in the
+check of `alert_rules`, and one test. Messages, the app's forms and reports follow from the row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import Enum
+from typing import TYPE_CHECKING, Final, Literal
+
+from ingest.words import DASH, format_duration, format_number, format_share, format_usd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+Page = Literal["costs", "usage", "performance", "alerts"]
+
+
+class Unit(Enum):
+    """In what a metric is measured, how its thresholds are typed and how its values are written.
+
+    Attributes:
+        typed: What stands beside the field of a threshold.
+        factor: How many of what is typed are one of what is stored.
+        highest: The highest threshold that makes sense; None where there is none.
+        write: Writes a value for people.
+    """
+
+    USD = ("US$", 1, None, format_usd)
+    TOKENS = ("tokens", 1, None, format_number)
+    CALLS = ("calls", 1, None, format_number)
+    REQUESTS = ("requests", 1, None, format_number)
+    MILLISECONDS = ("ms", 1, None, lambda value: format_duration(float(value)))
+    SECONDS = ("s", 1, None, lambda value: format_duration(float(value) * 1000))
+    SHARE = ("%", 100, Decimal(1), lambda value: format_share(value, 1))
+    RATIO = ("%", 100, None, lambda value: format_share(value, 1))
+    SCORE = ("", 1, None, format_number)
+
+    def __init__(self, typed: str, factor: int, highest: Decimal | None, write: Callable[[Decimal], str]) -> None:
+        self.typed = typed
+        self.factor = factor
+        self.highest = highest
+        self.write = write
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What metrics are measured of.
+
+    Attributes:
+        counted: What the sample counts; empty where there is none.
+        scope: Dimensions that a rule may be narrowed to.
+        groups: Dimensions by which a rule may have an alert each.
+        shortest_window_s: The shortest window that makes sense, in seconds.
+        has_window: Whether a rule's window says anything: a state has none.
+        has_periods: Whether a calendar day, week or month may be the window.
+        is_budget: Whether a budget keeps the rule.
+    """
+
+    counted: str
+    scope: frozenset[str] = frozenset()
+    groups: frozenset[str] = frozenset()
+    shortest_window_s: int = 60
+    has_window: bool = True
+    has_periods: bool = True
+    is_budget: bool = False
+
+
+CALL_SCOPE: Final = frozenset({"provider", "model", "feature", "environment", "operation", "status", "user_id"})
+ROUTE_SCOPE: Final = frozenset({"route", "method", "environment"})
+
+CALLS: Final = Subject("calls", CALL_SCOPE, frozenset({"user_id", "feature", "model", "provider", "environment"}))
+ROUTES: Final = Subject("requests", ROUTE_SCOPE, frozenset({"route", "environment"}))
+# A bill has whole days, so no shorter window, and is not broken down by model, feature or person.
+BILL: Final = Subject("days", frozenset({"provider", "environment"}), shortest_window_s=172_800, has_periods=False)
+PIPELINE: Final = Subject("", has_window=False, has_periods=False)
+BUDGET: Final = Subject("calls", CALL_SCOPE, is_budget=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a rule measures.
+
+    Attributes:
+        name: As the database calls it.
+        label: As people read it.
+        unit: In what it is measured.
+        of: What it is measured of.
+        page: Page of the app that shows it.
+        default: What the form of a new rule offers as the threshold, as typed; a budget's rules have no form.
+    """
+
+    name: str
+    label: str
+    unit: Unit = field(kw_only=True)
+    of: Subject = field(kw_only=True)
+    page: Page = field(kw_only=True)
+    default: str = field(default="", kw_only=True)
+
+
+def _quantiles(name: str, label: str, of: Subject) -> Iterable[Metric]:
+    for quantile in (50, 90, 99):
+        yield Metric(
+            f"p{quantile}_{name}",
+            f"{label} p{quantile}",
+            unit=Unit.MILLISECONDS,
+            of=of,
+            page="performance",
+            default="10000",
+        )
+
+
+_TABLE: Final = (
+    Metric("spend", "Spend", unit=Unit.USD, of=CALLS, page="costs", default="50"),
+    Metric("tokens", "Tokens", unit=Unit.TOKENS, of=CALLS, page="usage", default="1000000"),
+    Metric("requests", "Calls", unit=Unit.CALLS, of=CALLS, page="usage", default="1000"),
+    Metric("error_rate", "Error rate", unit=Unit.SHARE, of=CALLS, page="performance", default="5"),
+    Metric("route_requests", "Route requests", unit=Unit.REQUESTS, of=ROUTES, page="performance", default="1000"),
+    Metric("route_error_rate", "Route error rate", unit=Unit.SHARE, of=ROUTES, page="performance", default="5"),
+    Metric("unpriced_share", "Share of calls without a price", unit=Unit.SHARE, of=CALLS, page="costs", default="5"),
+    Metric(
+        "estimated_share", "Share of calls with estimated tokens", unit=Unit.SHARE, of=CALLS, page="usage", default="5"
+    ),
+    Metric("provider_drift", "Difference from the bill", unit=Unit.RATIO, of=BILL, page="costs", default="5"),
+    Metric("pipeline_lag_s", "Pipeline lag", unit=Unit.SECONDS, of=PIPELINE, page="alerts", default="120"),
+    Metric("budget_used", "Budget used", unit=Unit.RATIO, of=BUDGET, page="costs"),
+    Metric("budget_forecast", "Budget forecast", unit=Unit.RATIO, of=BUDGET, page="costs"),
+    Metric("anomaly", "Deviation from usual spend", unit=Unit.SCORE, of=CALLS, page="alerts", default="1"),
+    *_quantiles("latency_ms", "Latency", CALLS),
+    *_quantiles("time_to_first_token_ms", "Time to first token", CALLS),
+    *_quantiles("route_latency_ms", "Route latency", ROUTES),
+    *_quantiles("route_time_to_first_byte_ms", "Route time to first byte", ROUTES),
+)
+METRICS: Final = {metric.name: metric for metric in _TABLE}
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric; one that only a newer database knows is a plain number of calls under its own name."""
+    return METRICS.get(name) or Metric(name, name, unit=Unit.SCORE, of=CALLS, page="alerts")
+
+
+def format_metric(name: str, value: Decimal | None) -> str:
+    """Write a metric's value with its unit, the same in messages, reports and the app; a dash for unknown."""
+    return DASH if value is None else metric_named(name).unit.write(value)

@@ -1,0 +1,220 @@
+"""What a report is made of, and how it is read from the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from ingest.database import fetch
+from ingest.documents.alerts import Alert, Alerts
+from ingest.documents.pages import Costs, Row
+from ingest.forecasting.series import read_forecast, read_series, spend_by_day
+from ingest.reports.chart import TREND_DAYS
+from pricing.savings import headline
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ingest.database import Database
+    from ingest.forecasting.forecast import MonthForecast
+    from pricing.savings import Suggestion
+
+Kind = Literal["daily", "weekly"]
+
+MOST_MOVERS: Final = 5
+
+# No people: what is in a mailbox cannot be erased on their request.
+_DIMENSIONS: Final = {"model": "by_model", "feature": "by_feature"}
+# Ignore changes below one cent.
+_SMALLEST_MOVE: Final = Decimal("0.01")
+
+
+class Period(BaseModel):
+    """The days that a report is about.
+
+    Attributes:
+        kind: daily or weekly.
+        timezone: IANA zone whose days these are.
+        period_start: First day.
+        period_end: First day after.
+        from_time: When the first day begins.
+        to_time: When the last day ends.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    kind: Kind
+    timezone: str
+    period_start: date
+    period_end: date
+    from_time: AwareDatetime
+    to_time: AwareDatetime
+
+    @classmethod
+    def latest(cls, kind: Kind, timezone: str, now: datetime) -> Period:
+        """The last whole day, or the last week from Monday to Sunday, before `now` in a zone."""
+        today = now.astimezone(ZoneInfo(timezone)).date()
+        end = today if kind == "daily" else today - timedelta(days=today.weekday())
+        start = end - timedelta(days=1 if kind == "daily" else 7)
+
+        def begin(day: date) -> datetime:
+            return datetime.combine(day, time.min, ZoneInfo(timezone))
+
+        return cls(
+            kind=kind,
+            timezone=timezone,
+            period_start=start,
+            period_end=end,
+            from_time=begin(start),
+            to_time=begin(end),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Mover:
+    """A model, feature or user whose spend changed.
+
+    Attributes:
+        dimension: model, feature or user.
+        key: Which one.
+        cost: US dollars in the period.
+        previous_cost: US dollars in the period before.
+    """
+
+    dimension: str
+    key: str
+    cost: Decimal
+    previous_cost: Decimal
+
+    @property
+    def change(self) -> Decimal:
+        """How much more it cost, in US dollars."""
+        return self.cost - self.previous_cost
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Something to change, and what it would save.
+
+    Attributes:
+        text: What to do, in a sentence.
+        saved_per_month: US dollars.
+    """
+
+    text: str
+    saved_per_month: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAlert:
+    """An alert that fires now.
+
+    Attributes:
+        name: Name of the rule, with the group it is about.
+        metric: What is measured.
+        value: Its value when it fired.
+        severity: warning or critical.
+        since: When it began, written in the report's zone.
+    """
+
+    name: str
+    metric: str
+    value: Decimal | None
+    severity: str
+    since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a report is made of.
+
+    Attributes:
+        kind: daily or weekly.
+        period_start: First day of the period.
+        period_end: First day after it.
+        timezone: IANA zone whose days these are.
+        cost: US dollars in the period; None where nothing has a price.
+        previous_cost: The same of the period before.
+        requests: Calls in the period.
+        previous_requests: Calls in the period before.
+        errors: Failed calls in the period.
+        unpriced_requests: Calls whose cost is not known.
+        movers: Who changed most, see `find_movers`.
+        forecast: Of the running month; None without any spend.
+        savings: What could be saved, the most first.
+        alerts: What fires now.
+        spend: US dollars by local day, for the trend.
+    """
+
+    kind: Kind
+    period_start: date
+    period_end: date
+    timezone: str
+    cost: Decimal | None
+    previous_cost: Decimal | None
+    requests: int
+    previous_requests: int
+    errors: int = 0
+    unpriced_requests: int = 0
+    movers: Sequence[Mover] = ()
+    forecast: MonthForecast | None = None
+    savings: Sequence[Saving] = ()
+    alerts: Sequence[OpenAlert] = ()
+    spend: Mapping[date, float] = field(default_factory=dict)
+
+
+def as_savings(suggestions: Sequence[Suggestion]) -> list[Saving]:
+    """Return suggestions in the form of a report."""
+    return [Saving(headline(suggestion), suggestion.saved_per_month) for suggestion in suggestions]
+
+
+def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:
+    """Choose whose spend changed most, of all dimensions, the largest change first."""
+    moved = [mover for movers in rows.values() for mover in movers if abs(mover.change) >= _SMALLEST_MOVE]
+    return sorted(moved, key=lambda mover: (-abs(mover.change), mover.dimension, mover.key))[:MOST_MOVERS]
+
+
+def read_figures(database: Database, due: Period, *, now: datetime, savings: Sequence[Saving]) -> Figures:
+    """Read what a report is made of."""
+    zone = ZoneInfo(due.timezone)
+    period = {"from_time": due.from_time.isoformat(), "to_time": due.to_time.isoformat()}
+    costs = fetch(database, Costs, "get_costs", **period, filters={"timezone": due.timezone})
+    start = (due.to_time.astimezone(zone) - timedelta(days=TREND_DAYS)).replace(hour=0, minute=0)
+    points = read_series(database, start, due.to_time, {}, bucket="day", zone=zone)
+    firing = fetch(database, Alerts, "get_alerts", **period).firing
+    return Figures(
+        kind=due.kind,
+        period_start=due.period_start,
+        period_end=due.period_end,
+        timezone=due.timezone,
+        cost=costs.totals.cost,
+        previous_cost=costs.previous.cost,
+        requests=costs.totals.requests,
+        previous_requests=costs.previous.requests,
+        errors=costs.totals.errors,
+        unpriced_requests=costs.totals.unpriced_requests,
+        movers=find_movers({name: _movers(name, getattr(costs, rows)) for name, rows in _DIMENSIONS.items()}),
+        forecast=read_forecast(database, {}, now=now, zone=zone),
+        savings=savings,
+        alerts=[open_alert(alert, zone) for alert in firing],
+        spend=spend_by_day(points, zone),
+    )
+
+
+def _movers(dimension: str, rows: Sequence[Row]) -> list[Mover]:
+    return [
+        Mover(dimension, row.key, row.cost or Decimal(0), row.previous_cost or Decimal(0)) for row in rows if row.key
+    ]
+
+
+def open_alert(alert: Alert, zone: ZoneInfo) -> OpenAlert:
+    """What a report says of an alert; people stay unnamed, as in all of it."""
+    group = "a user" if alert.group_by == "user_id" else alert.group_key
+    name = f"{alert.rule_name} [{group}]" if group else alert.rule_name
+    since = f"{alert.started_at.astimezone(zone):%Y-%m-%d %H:%M}"
+    return OpenAlert(name, alert.metric, alert.value, alert.severity, since)

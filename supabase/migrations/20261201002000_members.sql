@@ -1,0 +1,166 @@
+-- Who may see what: every signed-in person their own calls, analysts and ops what their row in `members` allows.
+-- Locks: none; it only creates.
+
+create table observability_internal.members (
+  user_id text not null,
+  role text not null,
+  added_at timestamptz not null default now(),
+  added_by text,
+  constraint members_pkey primary key (user_id),
+  constraint "a member's user id has 1 to 200 characters" check (char_length(user_id) between 1 and 200),
+  constraint "a member's role is member, analyst or ops" check (role in ('member', 'analyst', 'ops'))
+);
+
+comment on table observability_internal.members is 'People with more rights than their own rows: analyst reads all, ops also changes rules, channels, prices and members.';
+
+alter table observability_internal.members enable row level security;
+
+grant select, insert, update, delete on table observability_internal.members to authenticated, service_role;
+
+-- Security definer: it reads `members`, whose own policies depend on its answer.
+create function observability_internal.access_level() returns text
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select case
+    when pg_catalog.current_setting('role', true) = 'service_role' then 'service'
+    when coalesce(auth.jwt() ->> 'sub', '') = '' or auth.jwt() ->> 'role' is distinct from 'authenticated' then null
+    else coalesce((select m.role from observability_internal.members as m where m.user_id = auth.jwt() ->> 'sub'), 'member')
+  end;
+$$;
+
+comment on function observability_internal.access_level is 'The caller''s access: service, ops, analyst, member (signed in) or null (a stranger).';
+revoke execute on function observability_internal.access_level from public;
+grant execute on function observability_internal.access_level to authenticated, service_role;
+
+create function observability_internal.can_read_all() returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(observability_internal.access_level() in ('analyst', 'ops', 'service'), false);
+$$;
+
+comment on function observability_internal.can_read_all is 'Whether the caller may read every user''s rows.';
+revoke execute on function observability_internal.can_read_all from public;
+grant execute on function observability_internal.can_read_all to authenticated, service_role;
+
+create function observability_internal.is_ops() returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(observability_internal.access_level() in ('ops', 'service'), false);
+$$;
+
+comment on function observability_internal.is_ops is 'Whether the caller may change rules, channels, prices and members.';
+revoke execute on function observability_internal.is_ops from public;
+grant execute on function observability_internal.is_ops to authenticated, service_role;
+
+create policy "a person sees their own membership, ops see all" on observability_internal.members
+for select to authenticated
+using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.is_ops()));
+
+create policy "ops add members" on observability_internal.members
+for insert to authenticated
+with check ((select observability_internal.is_ops()));
+
+create policy "ops change members" on observability_internal.members
+for update to authenticated
+using ((select observability_internal.is_ops()))
+with check ((select observability_internal.is_ops()));
+
+create policy "ops remove members" on observability_internal.members
+for delete to authenticated
+using ((select observability_internal.is_ops()));
+
+create function observability_internal.require_access(levels text[]) returns text
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_level constant text := observability_internal.access_level();
+begin
+  if v_level is null or not v_level = any (levels) then
+    raise exception 'this needs the access of %', array_to_string(levels, ' or ')
+      using errcode = '42501', hint = 'An ops member can grant it: treering members add USER_ID --role analyst.';
+  end if;
+  return v_level;
+end;
+$$;
+
+comment on function observability_internal.require_access is 'The caller''s access when it is one of the levels; otherwise refuses with 42501.';
+revoke execute on function observability_internal.require_access from public;
+grant execute on function observability_internal.require_access to authenticated, service_role;
+
+create function observability.add_member(user_id text, role text) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_member jsonb;
+begin
+  perform observability_internal.require_access('{ops,service}');
+  insert into observability_internal.members as m (user_id, role, added_by)
+  values (add_member.user_id, add_member.role, coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role'))
+  on conflict (user_id) do update set role = excluded.role, added_at = now(), added_by = excluded.added_by
+  returning to_jsonb(m) into v_member;
+  return v_member;
+end;
+$$;
+
+comment on function observability.add_member is 'Adds a member or changes their role (member, analyst, ops). Ops only. Returns the row.';
+revoke execute on function observability.add_member from public;
+grant execute on function observability.add_member to authenticated, service_role;
+
+create function observability.remove_member(user_id text) returns boolean
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_is_last_ops boolean;
+begin
+  perform observability_internal.require_access('{ops,service}');
+  select count(*) filter (where m.role = 'ops') = 1 and bool_or(m.role = 'ops' and m.user_id = remove_member.user_id)
+  into v_is_last_ops
+  from observability_internal.members as m;
+  if v_is_last_ops and not observability_internal.access_level() = 'service' then
+    raise exception 'the last ops member cannot be removed in the app'
+      using errcode = '22023', hint = 'Add another ops member first, or use treering members remove.';
+  end if;
+  delete from observability_internal.members as m where m.user_id = remove_member.user_id;
+  return found;
+end;
+$$;
+
+comment on function observability.remove_member is 'Removes a member; true when there was one. Ops only; the last ops member stays.';
+revoke execute on function observability.remove_member from public;
+grant execute on function observability.remove_member to authenticated, service_role;
+
+create function observability.list_members() returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  perform observability_internal.require_access('{ops,service}');
+  return (select coalesce(jsonb_agg(to_jsonb(m) order by m.added_at, m.user_id), '[]') from observability_internal.members as m);
+end;
+$$;
+
+comment on function observability.list_members is 'All members as [{user_id, role, added_at, added_by}]. Ops only.';
+revoke execute on function observability.list_members from public;
+grant execute on function observability.list_members to authenticated, service_role;

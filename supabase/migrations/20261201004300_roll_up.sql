@@ -1,0 +1,424 @@
+-- Adds stored batches to the finest levels of the rollups, each row exactly once.
+-- Locks: none to apply, it only creates. At run time the roll-up's advisory transaction lock and ROW EXCLUSIVE on the
+-- rollups.
+
+create function observability_internal.add_names(batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  with calls as materialized (
+    select
+      m.provider, m.model, coalesce(m.feature, '') as feature, m.environment, m.operation, m.status,
+      coalesce(m.error_type, '') as error_type, m.user_id
+    from observability_internal.ai_usage_metrics as m
+    where m.batch_id = any (batch_ids)
+      and m.created_at between add_names.min_created_at and add_names.max_created_at
+  ),
+  new_users as (
+    insert into observability_internal.users (user_id)
+    select distinct c.user_id from calls as c
+    where not exists (select from observability_internal.users as u where c.user_id = u.user_id)
+    on conflict do nothing
+  )
+  insert into observability_internal.dimensions (provider, model, feature, environment, operation, status, error_type)
+  select distinct c.provider, c.model, c.feature, c.environment, c.operation, c.status, c.error_type
+  from calls as c
+  where not exists (
+    select from observability_internal.dimensions as d
+    where c.provider = d.provider and c.model = d.model and c.feature = d.feature and c.environment = d.environment
+      and c.operation = d.operation and c.status = d.status and c.error_type = d.error_type
+  )
+  on conflict do nothing;
+  if not found then
+    return;
+  end if;
+  insert into observability_internal.cost_groups (provider, model, feature, environment)
+  select d.provider, d.model, d.feature, d.environment from observability_internal.dimensions as d
+  except
+  select g.provider, g.model, g.feature, g.environment from observability_internal.cost_groups as g
+  on conflict do nothing;
+end;
+$$;
+
+comment on function observability_internal.add_names is 'Gives a key to each new user and combination of dimensions of these batches.';
+revoke execute on function observability_internal.add_names from public;
+grant execute on function observability_internal.add_names to service_role;
+
+create function observability_internal.roll_up_usage(
+  batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz
+) returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_rows bigint;
+  v_minutes timestamptz[];
+begin
+  perform observability_internal.add_names(batch_ids, roll_up_usage.min_created_at, roll_up_usage.max_created_at);
+
+  with calls as materialized (
+    select
+      date_trunc('minute', m.created_at) as minute, d.dim_id, u.user_key, m.prompt_tokens, m.completion_tokens,
+      m.cached_tokens, m.cache_write_tokens, m.reasoning_tokens, m.audio_input_tokens, m.audio_output_tokens,
+      coalesce(m.estimated_cost, 0) as cost, m.cost_source = 'fallback' as is_fallback,
+      m.cost_source = 'provider' as is_reported, m.cost_source = 'unpriced' as is_unpriced,
+      m.usage_source <> 'reported' as is_estimated,
+      ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
+      ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
+    from observability_internal.ai_usage_metrics as m
+    inner join observability_internal.dimensions as d
+      on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
+      and m.environment = d.environment and m.operation = d.operation and m.status = d.status
+      and coalesce(m.error_type, '') = d.error_type
+    inner join observability_internal.users as u on m.user_id = u.user_id
+    where m.batch_id = any (batch_ids)
+      and m.created_at between roll_up_usage.min_created_at and roll_up_usage.max_created_at
+  ),
+  minutes as (
+    select
+      c.minute as bucket, c.dim_id, count(*) as requests, sum(c.prompt_tokens)::bigint as prompt_tokens,
+      sum(c.completion_tokens)::bigint as completion_tokens, nullif(sum(c.cached_tokens), 0)::bigint as cached_tokens,
+      nullif(sum(c.cache_write_tokens), 0)::bigint as cache_write_tokens, nullif(sum(c.reasoning_tokens), 0)::bigint as reasoning_tokens,
+      nullif(sum(c.audio_input_tokens), 0)::bigint as audio_input_tokens,
+      nullif(sum(c.audio_output_tokens), 0)::bigint as audio_output_tokens, sum(c.cost) as cost,
+      sum(c.cost) filter (where c.is_fallback) as fallback_cost,
+      sum(c.cost) filter (where c.is_reported) as provider_reported_cost,
+      nullif(count(*) filter (where c.is_unpriced), 0) as unpriced_requests,
+      nullif(count(*) filter (where c.is_fallback), 0) as fallback_requests,
+      nullif(count(*) filter (where c.is_estimated), 0) as estimated_requests,
+      array_agg(c.latency) filter (where c.latency is not null) as latency,
+      array_agg(c.first_token) filter (where c.first_token is not null) as time_to_first_token
+    from calls as c
+    group by c.minute, c.dim_id
+  ),
+  users as (
+    select
+      date_bin('15 minutes', c.minute, '2000-01-01 00:00:00+00') as bucket, c.dim_id, c.user_key,
+      count(*) as requests, sum(c.prompt_tokens)::bigint as prompt_tokens,
+      sum(c.completion_tokens)::bigint as completion_tokens, nullif(sum(c.cached_tokens), 0)::bigint as cached_tokens,
+      nullif(sum(c.cache_write_tokens), 0)::bigint as cache_write_tokens, nullif(sum(c.reasoning_tokens), 0)::bigint as reasoning_tokens,
+      nullif(sum(c.audio_input_tokens), 0)::bigint as audio_input_tokens,
+      nullif(sum(c.audio_output_tokens), 0)::bigint as audio_output_tokens, sum(c.cost) as cost,
+      sum(c.cost) filter (where c.is_fallback) as fallback_cost,
+      sum(c.cost) filter (where c.is_reported) as provider_reported_cost,
+      nullif(count(*) filter (where c.is_unpriced), 0) as unpriced_requests,
+      nullif(count(*) filter (where c.is_fallback), 0) as fallback_requests,
+      nullif(count(*) filter (where c.is_estimated), 0) as estimated_requests,
+      array_agg(c.latency) filter (where c.latency is not null) as latency,
+      array_agg(c.first_token) filter (where c.first_token is not null) as time_to_first_token
+    from calls as c
+    group by date_bin('15 minutes', c.minute, '2000-01-01 00:00:00+00'), c.dim_id, c.user_key
+  ),
+  into_minutes as (
+    insert into observability_internal.usage_by_minute as r
+    select
+      n.bucket, n.dim_id, n.requests, n.prompt_tokens, n.completion_tokens, n.cached_tokens, n.cache_write_tokens,
+      n.reasoning_tokens, n.audio_input_tokens, n.audio_output_tokens, n.cost, n.fallback_cost,
+      n.provider_reported_cost, n.unpriced_requests, n.fallback_requests, n.estimated_requests,
+      case when n.requests > 128 then observability_internal.merge_histogram(n.latency) else n.latency end,
+      case when n.requests > 128 then observability_internal.merge_histogram(n.time_to_first_token)
+        else n.time_to_first_token end
+    from minutes as n
+    order by n.bucket, n.dim_id
+    on conflict (bucket, dim_id) do update set
+      requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+      completion_tokens = r.completion_tokens + excluded.completion_tokens,
+      cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
+      cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
+      reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
+      audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
+      audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens), cost = r.cost + excluded.cost,
+      fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
+      provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
+      unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
+      fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
+      estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
+      latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
+        then observability_internal.merge_histogram(r.latency || excluded.latency) else r.latency || excluded.latency end,
+      time_to_first_token = case when cardinality(r.time_to_first_token) + cardinality(excluded.time_to_first_token) > 256
+        then observability_internal.merge_histogram(r.time_to_first_token || excluded.time_to_first_token)
+        else r.time_to_first_token || excluded.time_to_first_token end
+  ),
+  into_users as (
+    insert into observability_internal.usage_by_user as r
+    select
+      n.bucket, n.dim_id, n.requests, n.prompt_tokens, n.completion_tokens, n.cached_tokens, n.cache_write_tokens,
+      n.reasoning_tokens, n.audio_input_tokens, n.audio_output_tokens, n.cost, n.fallback_cost,
+      n.provider_reported_cost, n.unpriced_requests, n.fallback_requests, n.estimated_requests,
+      case when n.requests > 128 then observability_internal.merge_histogram(n.latency) else n.latency end,
+      case when n.requests > 128 then observability_internal.merge_histogram(n.time_to_first_token)
+        else n.time_to_first_token end,
+      n.user_key
+    from users as n
+    order by n.user_key, n.bucket, n.dim_id
+    on conflict (user_key, bucket, dim_id) do update set
+      requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+      completion_tokens = r.completion_tokens + excluded.completion_tokens,
+      cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
+      cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
+      reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
+      audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
+      audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens), cost = r.cost + excluded.cost,
+      fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
+      provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
+      unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
+      fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
+      estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
+      latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
+        then observability_internal.merge_histogram(r.latency || excluded.latency) else r.latency || excluded.latency end,
+      time_to_first_token = case when cardinality(r.time_to_first_token) + cardinality(excluded.time_to_first_token) > 256
+        then observability_internal.merge_histogram(r.time_to_first_token || excluded.time_to_first_token)
+        else r.time_to_first_token || excluded.time_to_first_token end
+  )
+  select sum(n.requests), array_agg(distinct n.bucket) into v_rows, v_minutes from minutes as n;
+  perform observability_internal.mark_stale(v_minutes);
+  return coalesce(v_rows, 0);
+end;
+$$;
+
+comment on function observability_internal.roll_up_usage is 'Adds the usage rows of these batches to the rollups; returns how many.';
+revoke execute on function observability_internal.roll_up_usage from public;
+grant execute on function observability_internal.roll_up_usage to service_role;
+
+create function observability_internal.roll_up_performance(
+  batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz
+) returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_rows bigint;
+  v_minutes timestamptz[];
+begin
+  insert into observability_internal.route_dimensions (environment, method, route, status_code, error_type)
+  select distinct m.environment, m.method, m.route, m.status_code, coalesce(m.error_type, '')
+  from observability_internal.performance_metrics as m
+  where m.batch_id = any (batch_ids)
+    and m.created_at between roll_up_performance.min_created_at and roll_up_performance.max_created_at
+    and not exists (
+      select from observability_internal.route_dimensions as d
+      where m.environment = d.environment and m.method = d.method and m.route = d.route
+        and m.status_code = d.status_code and coalesce(m.error_type, '') = d.error_type
+    )
+  on conflict do nothing;
+
+  with requests as materialized (
+    select
+      date_trunc('minute', m.created_at) as minute, d.route_id, m.sample_weight,
+      ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44)
+      + round(m.sample_weight * 1024)::bigint as latency,
+      ((ceil(ln(case when m.time_to_first_byte_ms < 0.001 then 0.001 else m.time_to_first_byte_ms end) / 0.020000666706669435)::bigint + 400) << 44)
+      + round(m.sample_weight * 1024)::bigint as first_byte
+    from observability_internal.performance_metrics as m
+    inner join observability_internal.route_dimensions as d
+      on m.environment = d.environment and m.method = d.method and m.route = d.route
+      and m.status_code = d.status_code and coalesce(m.error_type, '') = d.error_type
+    where m.batch_id = any (batch_ids)
+      and m.created_at between roll_up_performance.min_created_at and roll_up_performance.max_created_at
+  ),
+  minutes as (
+    select
+      q.minute as bucket, q.route_id, count(*) as samples, sum(q.sample_weight) as requests,
+      array_agg(q.latency) as latency, array_agg(q.first_byte) filter (where q.first_byte is not null) as time_to_first_byte
+    from requests as q
+    group by q.minute, q.route_id
+  ),
+  into_minutes as (
+    insert into observability_internal.performance_by_minute as r
+    select
+      n.bucket, n.route_id, n.requests,
+      case when n.samples > 128 then observability_internal.merge_histogram(n.latency) else n.latency end,
+      case when n.samples > 128 then observability_internal.merge_histogram(n.time_to_first_byte)
+        else n.time_to_first_byte end
+    from minutes as n
+    on conflict (bucket, route_id) do update set
+      requests = r.requests + excluded.requests,
+      latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
+        then observability_internal.merge_histogram(r.latency || excluded.latency) else r.latency || excluded.latency end,
+      time_to_first_byte = case when cardinality(r.time_to_first_byte) + cardinality(excluded.time_to_first_byte) > 256
+        then observability_internal.merge_histogram(r.time_to_first_byte || excluded.time_to_first_byte)
+        else r.time_to_first_byte || excluded.time_to_first_byte end
+  )
+  select sum(n.samples), array_agg(distinct n.bucket) into v_rows, v_minutes from minutes as n;
+  perform observability_internal.mark_stale(v_minutes);
+  return coalesce(v_rows, 0);
+end;
+$$;
+
+comment on function observability_internal.roll_up_performance is 'Adds the performance rows of these batches to the rollups; returns how many.';
+revoke execute on function observability_internal.roll_up_performance from public;
+grant execute on function observability_internal.roll_up_performance to service_role;
+
+create function observability.roll_up(max_rows integer default 50000) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set statement_timeout = '120s'
+set work_mem = '64MB'
+set jit = off
+as $$
+declare
+  v_usage bigint[];
+  v_performance bigint[];
+  v_usage_min timestamptz;
+  v_usage_max timestamptz;
+  v_performance_min timestamptz;
+  v_performance_max timestamptz;
+  v_usage_rows bigint := 0;
+  v_performance_rows bigint := 0;
+begin
+  if max_rows is null or max_rows not between 1 and 1000000 then
+    raise exception 'max_rows is from 1 to 1,000,000' using errcode = '22023';
+  end if;
+  -- The lock has a statement of its own: the next statement's snapshot then sees all that the last holder committed.
+  if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
+    return jsonb_build_object(
+      'is_busy', true, 'batches', 0, 'usage_rows', 0, 'performance_rows', 0,
+      'pending_batches', (select count(*) from observability_internal.pending_batches)
+    );
+  end if;
+  with counted as (
+    select p.batch_id, sum(p.row_count) over (order by p.batch_id) - p.row_count as rows_before
+    from observability_internal.pending_batches as p
+  ),
+  taken as (
+    delete from observability_internal.pending_batches as p
+    using counted as c
+    where p.batch_id = c.batch_id and c.rows_before < max_rows
+    returning p.batch_id, p.kind, p.min_created_at, p.max_created_at
+  )
+  select
+    array_agg(t.batch_id) filter (where t.kind = 'usage'),
+    min(t.min_created_at) filter (where t.kind = 'usage'),
+    max(t.max_created_at) filter (where t.kind = 'usage'),
+    array_agg(t.batch_id) filter (where t.kind = 'performance'),
+    min(t.min_created_at) filter (where t.kind = 'performance'),
+    max(t.max_created_at) filter (where t.kind = 'performance')
+  into v_usage, v_usage_min, v_usage_max, v_performance, v_performance_min, v_performance_max
+  from taken as t;
+  if v_usage is not null then
+    v_usage_rows := observability_internal.roll_up_usage(v_usage, v_usage_min, v_usage_max);
+  end if;
+  if v_performance is not null then
+    v_performance_rows := observability_internal.roll_up_performance(v_performance, v_performance_min, v_performance_max);
+  end if;
+  return jsonb_build_object(
+    'is_busy', false,
+    'batches', coalesce(cardinality(v_usage), 0) + coalesce(cardinality(v_performance), 0),
+    'usage_rows', v_usage_rows, 'performance_rows', v_performance_rows,
+    'pending_batches', (select count(*) from observability_internal.pending_batches)
+  );
+end;
+$$;
+
+comment on function observability.roll_up is 'Adds waiting batches, about max_rows rows, to the rollups, each row once. Returns {is_busy, batches, usage_rows, performance_rows, pending_batches}.';
+revoke execute on function observability.roll_up from public;
+grant execute on function observability.roll_up to service_role;
+
+create function observability_internal.add_usage_difference(differences observability_internal.usage_difference[])
+returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_rows bigint;
+begin
+  if exists (
+    select from unnest(differences) as d
+    where not exists (
+      select from observability_internal.usage_by_minute as r
+      where r.bucket = date_trunc('minute', d.created_at) and r.dim_id = d.dim_id
+    ) or not exists (
+      select from observability_internal.usage_by_user as r
+      where r.user_key = d.user_key and r.bucket = date_bin('15 minutes', d.created_at, '2000-01-01 00:00:00+00')
+        and r.dim_id = d.dim_id
+    )
+  ) then
+    raise exception 'the rollups lack rows of the calls to correct; nothing was changed' using errcode = '55000';
+  end if;
+  with sums as (
+    select
+      date_trunc('minute', d.created_at) as bucket, d.dim_id, coalesce(sum(d.requests), 0) as requests,
+      coalesce(sum(d.prompt_tokens), 0) as prompt_tokens, coalesce(sum(d.completion_tokens), 0) as completion_tokens,
+      coalesce(sum(d.cached_tokens), 0) as cached_tokens, coalesce(sum(d.cache_write_tokens), 0) as cache_write_tokens,
+      coalesce(sum(d.reasoning_tokens), 0) as reasoning_tokens,
+      coalesce(sum(d.audio_input_tokens), 0) as audio_input_tokens,
+      coalesce(sum(d.audio_output_tokens), 0) as audio_output_tokens, coalesce(sum(d.cost), 0) as cost,
+      coalesce(sum(d.fallback_cost), 0) as fallback_cost,
+      coalesce(sum(d.provider_reported_cost), 0) as provider_reported_cost,
+      coalesce(sum(d.unpriced_requests), 0) as unpriced_requests,
+      coalesce(sum(d.fallback_requests), 0) as fallback_requests,
+      coalesce(sum(d.estimated_requests), 0) as estimated_requests
+    from unnest(differences) as d
+    group by date_trunc('minute', d.created_at), d.dim_id
+  )
+  update observability_internal.usage_by_minute as r
+  set
+    requests = r.requests + s.requests, prompt_tokens = r.prompt_tokens + s.prompt_tokens,
+    completion_tokens = r.completion_tokens + s.completion_tokens, cached_tokens = nullif(coalesce(r.cached_tokens, 0) + s.cached_tokens, 0),
+    cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) + s.cache_write_tokens, 0),
+    reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) + s.reasoning_tokens, 0),
+    audio_input_tokens = nullif(coalesce(r.audio_input_tokens, 0) + s.audio_input_tokens, 0),
+    audio_output_tokens = nullif(coalesce(r.audio_output_tokens, 0) + s.audio_output_tokens, 0), cost = r.cost + s.cost,
+    fallback_cost = nullif(coalesce(r.fallback_cost, 0) + s.fallback_cost, 0),
+    provider_reported_cost = nullif(coalesce(r.provider_reported_cost, 0) + s.provider_reported_cost, 0),
+    unpriced_requests = nullif(coalesce(r.unpriced_requests, 0) + s.unpriced_requests, 0),
+    fallback_requests = nullif(coalesce(r.fallback_requests, 0) + s.fallback_requests, 0),
+    estimated_requests = nullif(coalesce(r.estimated_requests, 0) + s.estimated_requests, 0)
+  from sums as s
+  where r.bucket = s.bucket and r.dim_id = s.dim_id;
+  get diagnostics v_rows = row_count;
+  with sums as (
+    select
+      date_bin('15 minutes', d.created_at, '2000-01-01 00:00:00+00') as bucket, d.user_key, d.dim_id,
+      coalesce(sum(d.requests), 0) as requests, coalesce(sum(d.prompt_tokens), 0) as prompt_tokens,
+      coalesce(sum(d.completion_tokens), 0) as completion_tokens, coalesce(sum(d.cached_tokens), 0) as cached_tokens,
+      coalesce(sum(d.cache_write_tokens), 0) as cache_write_tokens,
+      coalesce(sum(d.reasoning_tokens), 0) as reasoning_tokens,
+      coalesce(sum(d.audio_input_tokens), 0) as audio_input_tokens,
+      coalesce(sum(d.audio_output_tokens), 0) as audio_output_tokens, coalesce(sum(d.cost), 0) as cost,
+      coalesce(sum(d.fallback_cost), 0) as fallback_cost,
+      coalesce(sum(d.provider_reported_cost), 0) as provider_reported_cost,
+      coalesce(sum(d.unpriced_requests), 0) as unpriced_requests,
+      coalesce(sum(d.fallback_requests), 0) as fallback_requests,
+      coalesce(sum(d.estimated_requests), 0) as estimated_requests
+    from unnest(differences) as d
+    group by date_bin('15 minutes', d.created_at, '2000-01-01 00:00:00+00'), d.user_key, d.dim_id
+  )
+  update observability_internal.usage_by_user as r
+  set
+    requests = r.requests + s.requests, prompt_tokens = r.prompt_tokens + s.prompt_tokens,
+    completion_tokens = r.completion_tokens + s.completion_tokens, cached_tokens = nullif(coalesce(r.cached_tokens, 0) + s.cached_tokens, 0),
+    cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) + s.cache_write_tokens, 0),
+    reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) + s.reasoning_tokens, 0),
+    audio_input_tokens = nullif(coalesce(r.audio_input_tokens, 0) + s.audio_input_tokens, 0),
+    audio_output_tokens = nullif(coalesce(r.audio_output_tokens, 0) + s.audio_output_tokens, 0), cost = r.cost + s.cost,
+    fallback_cost = nullif(coalesce(r.fallback_cost, 0) + s.fallback_cost, 0),
+    provider_reported_cost = nullif(coalesce(r.provider_reported_cost, 0) + s.provider_reported_cost, 0),
+    unpriced_requests = nullif(coalesce(r.unpriced_requests, 0) + s.unpriced_requests, 0),
+    fallback_requests = nullif(coalesce(r.fallback_requests, 0) + s.fallback_requests, 0),
+    estimated_requests = nullif(coalesce(r.estimated_requests, 0) + s.estimated_requests, 0)
+  from sums as s
+  where r.user_key = s.user_key and r.bucket = s.bucket and r.dim_id = s.dim_id;
+  perform observability_internal.mark_stale(array(select distinct d.created_at from unnest(differences) as d));
+  return v_rows;
+end;
+$$;
+
+comment on function observability_internal.add_usage_difference is 'Adds differences of counted calls to the minutes and users and marks the coarse levels; the caller holds the lock treering.roll_up. Returns the minute rows changed.';
+revoke execute on function observability_internal.add_usage_difference from public;
+grant execute on function observability_internal.add_usage_difference to service_role;

@@ -1,0 +1,369 @@
+-- Computes hours, days and weeks from the minutes, bucket by bucket.
+-- Locks: none to apply, it only creates. At run time the roll-up's advisory transaction lock and ROW EXCLUSIVE on the
+-- coarse rollups.
+
+create function observability_internal.condense_usage(
+  target text, source text, unit text, from_time timestamptz, to_time timestamptz
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  execute format('delete from observability_internal.%I as r where r.bucket >= $1 and r.bucket < $2', target)
+  using from_time, to_time;
+  execute format(
+    $sql$
+    with cells as materialized (
+      select date_trunc($1, r.bucket, 'UTC') as start, r.*
+      from observability_internal.%I as r
+      where r.bucket >= $2 and r.bucket < $3
+    ),
+    entries as (
+      select c.start, c.dim_id, unnest(c.latency) as latency, unnest(c.time_to_first_token) as first_token from cells as c
+    ),
+    bins as (
+      select e.start, e.dim_id, 1 as measure, e.latency >> 44 as bin,
+        sum((e.latency & 17592186044415)::double precision)::bigint as weight
+      from entries as e where e.latency is not null
+      group by e.start, e.dim_id, e.latency >> 44
+      union all
+      select e.start, e.dim_id, 2, e.first_token >> 44, sum((e.first_token & 17592186044415)::double precision)::bigint
+      from entries as e where e.first_token is not null
+      group by e.start, e.dim_id, e.first_token >> 44
+    ),
+    histograms as (
+      select
+        b.start, b.dim_id, array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1) as latency,
+        array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2) as time_to_first_token
+      from bins as b
+      group by b.start, b.dim_id
+    ),
+    sums as (
+      select
+        c.start, c.dim_id, sum(c.requests)::bigint as requests, sum(c.prompt_tokens)::bigint as prompt_tokens,
+        sum(c.completion_tokens)::bigint as completion_tokens, sum(c.cached_tokens)::bigint as cached_tokens,
+        sum(c.cache_write_tokens)::bigint as cache_write_tokens, sum(c.reasoning_tokens)::bigint as reasoning_tokens,
+        sum(c.audio_input_tokens)::bigint as audio_input_tokens,
+        sum(c.audio_output_tokens)::bigint as audio_output_tokens, sum(c.cost) as cost,
+        sum(c.fallback_cost) as fallback_cost, sum(c.provider_reported_cost) as provider_reported_cost,
+        sum(c.unpriced_requests)::bigint as unpriced_requests, sum(c.fallback_requests)::bigint as fallback_requests,
+        sum(c.estimated_requests)::bigint as estimated_requests
+      from cells as c
+      group by c.start, c.dim_id
+    )
+    insert into observability_internal.%I
+    select s.*, h.latency, h.time_to_first_token from sums as s left join histograms as h using (start, dim_id)
+    order by s.start, s.dim_id
+    $sql$, source, target
+  ) using unit, from_time, to_time;
+end;
+$$;
+
+comment on function observability_internal.condense_usage is 'Computes rows of a coarse level of calls from a finer one.';
+revoke execute on function observability_internal.condense_usage from public;
+grant execute on function observability_internal.condense_usage to service_role;
+
+create function observability_internal.condense_performance(
+  target text, source text, unit text, from_time timestamptz, to_time timestamptz
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  execute format('delete from observability_internal.%I as r where r.bucket >= $1 and r.bucket < $2', target)
+  using from_time, to_time;
+  execute format(
+    $sql$
+    with cells as materialized (
+      select date_trunc($1, r.bucket, 'UTC') as start, r.*
+      from observability_internal.%I as r
+      where r.bucket >= $2 and r.bucket < $3
+    ),
+    entries as (
+      select c.start, c.route_id, 1 as measure, unnest(c.latency) as entry from cells as c
+      union all
+      select c.start, c.route_id, 2, unnest(c.time_to_first_byte) from cells as c
+    ),
+    bins as (
+      select e.start, e.route_id, e.measure, e.entry >> 44 as bin,
+        sum((e.entry & 17592186044415)::double precision)::bigint as weight
+      from entries as e
+      group by e.start, e.route_id, e.measure, e.entry >> 44
+    ),
+    histograms as (
+      select
+        b.start, b.route_id, array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1) as latency,
+        array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2) as time_to_first_byte
+      from bins as b
+      group by b.start, b.route_id
+    ),
+    sums as (
+      select c.start, c.route_id, sum(c.requests) as requests from cells as c group by c.start, c.route_id
+    )
+    insert into observability_internal.%I
+    select s.*, h.latency, h.time_to_first_byte from sums as s left join histograms as h using (start, route_id)
+    order by s.start, s.route_id
+    $sql$, source, target
+  ) using unit, from_time, to_time;
+end;
+$$;
+
+comment on function observability_internal.condense_performance is 'Computes rows of a coarse level of requests from a finer one.';
+revoke execute on function observability_internal.condense_performance from public;
+grant execute on function observability_internal.condense_performance to service_role;
+
+create function observability_internal.condense_users(period text, from_time timestamptz, to_time timestamptz) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  if condense_users.period = 'day' then
+    delete from observability_internal.usage_by_user_day as r
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
+    insert into observability_internal.usage_by_user_day
+    select
+      date_trunc('day', r.bucket, 'UTC'), r.user_key, sum(r.requests),
+      sum(case when d.status = 'error' then r.requests else 0 end), sum(r.prompt_tokens), sum(r.completion_tokens),
+      coalesce(sum(r.cached_tokens), 0), coalesce(sum(r.unpriced_requests), 0), sum(r.cost)
+    from observability_internal.usage_by_user as r
+    inner join observability_internal.dimensions as d using (dim_id)
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+    group by 1, r.user_key
+    order by 1, 2;
+  elsif condense_users.period = 'week' then
+    delete from observability_internal.usage_by_user_week as r
+    where r.dim_id in (select 0 union all select d.dim_id from observability_internal.dimensions as d)
+      and r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
+    insert into observability_internal.usage_by_user_week
+    select
+      r.dim_id, date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests),
+      sum(case when d.status = 'error' then r.requests else 0 end), sum(r.prompt_tokens), sum(r.completion_tokens),
+      coalesce(sum(r.cached_tokens), 0), coalesce(sum(r.unpriced_requests), 0), sum(r.cost)
+    from observability_internal.usage_by_user as r
+    inner join observability_internal.dimensions as d using (dim_id)
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+    group by r.dim_id, 2, r.user_key
+    union all
+    select
+      0, date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests), sum(r.errors), sum(r.prompt_tokens),
+      sum(r.completion_tokens), sum(r.cached_tokens), sum(r.unpriced_requests), sum(r.cost)
+    from observability_internal.usage_by_user_day as r
+    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+    group by 2, r.user_key
+    order by 1, 2, 3;
+  end if;
+  perform observability_internal.count_users(condense_users.period, condense_users.from_time, condense_users.to_time);
+end;
+$$;
+
+comment on function observability_internal.condense_users is 'Computes the rows and counts of users of hours, days, weeks or months.';
+revoke execute on function observability_internal.condense_users from public;
+grant execute on function observability_internal.condense_users to service_role;
+
+create function observability_internal.count_users(period text, from_time timestamptz, to_time timestamptz) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  -- Months take the weeks that lie in them, and the quarters of an hour before the first and after the last of these.
+  v_first_week constant timestamptz := case when count_users.period = 'month'
+    then date_trunc('week', count_users.from_time + interval '7 days' - interval '1 microsecond', 'UTC') else count_users.to_time end;
+  v_last_week constant timestamptz := case when count_users.period = 'month'
+    then greatest(date_trunc('week', count_users.to_time, 'UTC'), v_first_week) else count_users.to_time end;
+begin
+  delete from observability_internal.user_counts as r
+  where r.period = count_users.period and r.bucket_start >= count_users.from_time
+    and r.bucket_start < count_users.to_time;
+  with present as (
+    select r.dim_id, date_trunc(count_users.period, r.bucket, 'UTC') as start, r.user_key
+    from observability_internal.usage_by_user as r
+    where r.bucket >= count_users.from_time and r.bucket < least(v_first_week, count_users.to_time)
+    union all
+    select r.dim_id, date_trunc(count_users.period, r.bucket, 'UTC'), r.user_key
+    from observability_internal.usage_by_user as r
+    where r.bucket >= v_last_week and r.bucket < count_users.to_time
+    union all
+    select r.dim_id, date_trunc(count_users.period, r.bucket, 'UTC'), r.user_key
+    from observability_internal.dimensions as d
+    inner join observability_internal.usage_by_user_week as r using (dim_id)
+    where r.bucket >= v_first_week and r.bucket < v_last_week
+  ),
+  grouped as (
+    select distinct p.start, g.group_id, p.user_key
+    from present as p
+    inner join observability_internal.dimensions as d using (dim_id)
+    inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
+  )
+  insert into observability_internal.user_counts (period, bucket_start, group_id, user_count)
+  select count_users.period, g.start, g.group_id, count(*) from grouped as g group by g.start, g.group_id;
+end;
+$$;
+
+comment on function observability_internal.count_users is 'Counts the distinct users of each group of cost_aggregates in hours, days, weeks or months.';
+revoke execute on function observability_internal.count_users from public;
+grant execute on function observability_internal.count_users to service_role;
+
+-- The oldest stale buckets of a level that end by a time and whose finer level is condensed.
+create function observability_internal.take_stale(level text, closed_by timestamptz, max_buckets integer)
+returns timestamptz[]
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  with ready as (
+    select s.bucket
+    from observability_internal.stale_rollups as s
+    where s.level = take_stale.level
+      and date_trunc(take_stale.level, s.bucket + ('1 ' || take_stale.level)::interval, 'UTC') <= closed_by
+      and not exists (
+        select from observability_internal.stale_rollups as finer
+        where finer.level = any (case take_stale.level
+            when 'day' then array['hour'] when 'week' then array['day'] when 'month' then array['day', 'week'] end)
+          and finer.bucket >= s.bucket and finer.bucket < s.bucket + ('1 ' || take_stale.level)::interval
+      )
+    order by s.bucket
+    limit max_buckets
+  ),
+  taken as (
+    delete from observability_internal.stale_rollups as s
+    using ready as r
+    where s.level = take_stale.level and s.bucket = r.bucket
+    returning s.bucket
+  )
+  select array_agg(t.bucket) from taken as t;
+$$;
+
+comment on function observability_internal.take_stale is 'Takes buckets off the list of what waits to be condensed; null where none is ready.';
+revoke execute on function observability_internal.take_stale from public;
+grant execute on function observability_internal.take_stale to service_role;
+
+create function observability_internal.condense_level(level text, from_time timestamptz, to_time timestamptz) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  if condense_level.level = 'hour' then
+    perform observability_internal.condense_usage('usage_by_hour', 'usage_by_minute', 'hour', from_time, to_time);
+    perform observability_internal.condense_performance('performance_by_hour', 'performance_by_minute', 'hour', from_time, to_time);
+    perform observability_internal.condense_hour_groups(from_time, to_time);
+  elsif condense_level.level = 'day' then
+    perform observability_internal.condense_usage('usage_by_day', 'usage_by_hour', 'day', from_time, to_time);
+    perform observability_internal.condense_performance('performance_by_day', 'performance_by_hour', 'day', from_time, to_time);
+    perform observability_internal.condense_groups('day', 'hour', from_time, to_time);
+  elsif condense_level.level = 'week' then
+    perform observability_internal.condense_groups('week', 'day', from_time, to_time);
+  end if;
+  perform observability_internal.condense_users(condense_level.level, from_time, to_time);
+end;
+$$;
+
+comment on function observability_internal.condense_level is 'Computes the rows of a level (hour, day, week, month) in a range of its buckets from the finer level.';
+revoke execute on function observability_internal.condense_level from public;
+grant execute on function observability_internal.condense_level to service_role;
+
+create function observability_internal.condense_all(closed_by timestamptz, max_hours integer) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_done jsonb := '{}'::jsonb;
+  v_level text;
+  v_buckets timestamptz[];
+  v_span record;
+begin
+  foreach v_level in array array['hour', 'day', 'week', 'month'] loop
+    v_buckets := observability_internal.take_stale(
+      v_level, closed_by,
+      case v_level when 'hour' then max_hours when 'day' then greatest(max_hours / 8, 1) else greatest(max_hours / 24, 1) end
+    );
+    -- Buckets in a row are one scan of the finer level; months go one by one, since weeks reach over their ends.
+    for v_span in
+      select min(i.bucket) as from_time, max(i.bucket) + ('1 ' || v_level)::interval as to_time
+      from (
+        select b.bucket, sum(b.is_start) over (order by b.bucket) as island
+        from (
+          select
+            u.bucket,
+            (
+              v_level = 'month'
+              or lag(u.bucket) over (order by u.bucket) + ('1 ' || v_level)::interval is distinct from u.bucket
+            )::integer as is_start
+          from unnest(v_buckets) as u (bucket)
+        ) as b
+      ) as i
+      group by i.island
+      order by 1
+    loop
+      perform observability_internal.condense_level(v_level, v_span.from_time, v_span.to_time);
+    end loop;
+    v_done := v_done || jsonb_build_object(v_level || 's', coalesce(cardinality(v_buckets), 0));
+  end loop;
+  return v_done;
+end;
+$$;
+
+comment on function observability_internal.condense_all is 'Condenses what ended by a time; the caller holds the lock. Returns how many buckets of each level.';
+revoke execute on function observability_internal.condense_all from public;
+grant execute on function observability_internal.condense_all to service_role;
+
+create function observability.condense_rollups(max_hours integer default 24) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set statement_timeout = '120s'
+set work_mem = '64MB'
+set jit = off
+as $$
+declare
+  v_done jsonb;
+begin
+  if max_hours is null or max_hours not between 1 and 10000 then
+    raise exception 'max_hours is from 1 to 10,000' using errcode = '22023';
+  end if;
+  if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
+    return '{"is_busy": true, "is_done": false, "hours": 0, "days": 0, "weeks": 0, "months": 0}'::jsonb;
+  end if;
+  v_done := observability_internal.condense_all(now(), max_hours);
+  return v_done || jsonb_build_object(
+    'is_busy', false, 'is_done', v_done = '{"hours": 0, "days": 0, "weeks": 0, "months": 0}'::jsonb
+  );
+end;
+$$;
+
+comment on function observability.condense_rollups is 'Computes the coarse levels of hours, days, weeks and months that have ended and changed. Returns {is_busy, is_done, hours, days, weeks, months}; call again until is_done.';
+revoke execute on function observability.condense_rollups from public;
+grant execute on function observability.condense_rollups to service_role;
+
+-- Autovacuum does this too, later: what has no summary is read whole. Where it is at work, the next refresh does it.
+create function observability_internal.summarize_ranges() returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set lock_timeout = '200ms'
+as $$
+begin
+  perform pg_catalog.brin_summarize_new_values('observability_internal.usage_by_user_bucket_idx');
+exception
+  when lock_not_available then
+    null;
+end;
+$$;
+
+comment on function observability_internal.summarize_ranges is 'Summarizes the new block ranges of the index by time of the rollup by user; the owner''s right.';
+revoke execute on function observability_internal.summarize_ranges from public;

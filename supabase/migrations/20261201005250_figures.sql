@@ -1,0 +1,273 @@
+-- Reads what a page needs of the cells: sums by dimensions and points by bucket, each once.
+-- Locks: none; it only creates.
+
+create type observability_internal.usage_sum as (
+  is_current boolean,
+  dim_id integer,
+  requests numeric,
+  prompt_tokens numeric,
+  completion_tokens numeric,
+  cached_tokens numeric,
+  cache_write_tokens numeric,
+  reasoning_tokens numeric,
+  audio_input_tokens numeric,
+  audio_output_tokens numeric,
+  cost numeric,
+  fallback_cost numeric,
+  provider_reported_cost numeric,
+  unpriced_requests numeric,
+  fallback_requests numeric,
+  estimated_requests numeric
+);
+
+create type observability_internal.usage_point as (
+  bucket_start timestamptz,
+  key text,
+  requests numeric,
+  errors numeric,
+  prompt_tokens numeric,
+  completion_tokens numeric,
+  cached_tokens numeric,
+  reasoning_tokens numeric,
+  cost numeric,
+  unpriced_requests numeric
+);
+
+create type observability_internal.usage_figures as (
+  sums observability_internal.usage_sum[],
+  points observability_internal.usage_point[]
+);
+
+comment on type observability_internal.usage_figures is 'What a page needs of the cells: sums by dimensions of the period and of the one before, and points by bucket and key.';
+
+create function observability_internal.read_user_cells(scope observability_internal.read_scope, group_by text)
+returns observability_internal.usage_figures
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  with cells as materialized (
+    select true as is_current, c.*
+    from observability_internal.usage_cells(scope, (scope).from_time, (scope).to_time, true) as c
+    union all
+    select false, c.*
+    from observability_internal.usage_cells(scope, (scope).previous_from, (scope).from_time, false) as c
+  ),
+  sums as (
+    select
+      c.is_current, c.dim_id, sum(c.requests), sum(c.prompt_tokens), sum(c.completion_tokens), sum(c.cached_tokens),
+      sum(c.cache_write_tokens), sum(c.reasoning_tokens), sum(c.audio_input_tokens), sum(c.audio_output_tokens),
+      sum(c.cost), sum(c.fallback_cost), sum(c.provider_reported_cost), sum(c.unpriced_requests),
+      sum(c.fallback_requests), sum(c.estimated_requests)
+    from cells as c
+    group by c.is_current, c.dim_id
+  ),
+  points as (
+    select
+      c.bucket_start,
+      case read_user_cells.group_by
+        when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
+        when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
+        when 'user_id' then u.user_id
+      end as key,
+      sum(c.requests), coalesce(sum(c.requests) filter (where d.status = 'error'), 0), sum(c.prompt_tokens),
+      sum(c.completion_tokens), sum(c.cached_tokens), sum(c.reasoning_tokens), sum(c.cost), sum(c.unpriced_requests)
+    from cells as c
+    inner join observability_internal.dimensions as d using (dim_id)
+    left join observability_internal.users as u on read_user_cells.group_by = 'user_id' and c.user_key = u.user_key
+    where c.is_current
+    group by 1, 2
+  )
+  select row(
+    array(select row(s.*)::observability_internal.usage_sum from sums as s),
+    array(select row(p.*)::observability_internal.usage_point from points as p)
+  )::observability_internal.usage_figures;
+$$;
+
+comment on function observability_internal.read_user_cells is 'Figures of some users, or of calls with some metadata.';
+revoke execute on function observability_internal.read_user_cells from public;
+grant execute on function observability_internal.read_user_cells to authenticated, service_role;
+
+create function observability_internal.read_sums(scope observability_internal.read_scope)
+returns observability_internal.usage_sum[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_now constant observability_internal.range_split := observability_internal.split_range(
+    scope.from_time, scope.to_time, '{}', 'day'
+  );
+  v_before constant observability_internal.range_split := observability_internal.split_range(
+    scope.previous_from, scope.from_time, '{}', 'day'
+  );
+  v_dims constant integer[] := scope.dims;
+begin
+  return array(
+    with cells as (
+      select true as is_current, r.* from observability_internal.usage_by_day as r where r.bucket = any (v_now.days)
+      union all
+      select true, r.* from observability_internal.usage_by_hour as r where r.bucket = any (v_now.hours)
+      union all
+      select true, r.* from observability_internal.usage_by_minute as r where r.bucket = any (v_now.minutes)
+      union all
+      select false, r.* from observability_internal.usage_by_day as r where r.bucket = any (v_before.days)
+      union all
+      select false, r.* from observability_internal.usage_by_hour as r where r.bucket = any (v_before.hours)
+      union all
+      select false, r.* from observability_internal.usage_by_minute as r where r.bucket = any (v_before.minutes)
+    )
+    select row(
+      c.is_current, c.dim_id, sum(c.requests), sum(c.prompt_tokens), sum(c.completion_tokens),
+      coalesce(sum(c.cached_tokens), 0), coalesce(sum(c.cache_write_tokens), 0), coalesce(sum(c.reasoning_tokens), 0),
+      coalesce(sum(c.audio_input_tokens), 0), coalesce(sum(c.audio_output_tokens), 0), sum(c.cost),
+      coalesce(sum(c.fallback_cost), 0), coalesce(sum(c.provider_reported_cost), 0),
+      coalesce(sum(c.unpriced_requests), 0), coalesce(sum(c.fallback_requests), 0),
+      coalesce(sum(c.estimated_requests), 0)
+    )::observability_internal.usage_sum
+    from cells as c
+    where v_dims is null or c.dim_id = any (v_dims)
+    group by c.is_current, c.dim_id
+  );
+end;
+$$;
+
+comment on function observability_internal.read_sums is 'Sums by dimensions of the period and of the one before, from the coarsest levels that hold them.';
+revoke execute on function observability_internal.read_sums from public;
+grant execute on function observability_internal.read_sums to authenticated, service_role;
+
+create function observability_internal.read_points(scope observability_internal.read_scope, group_by text)
+returns observability_internal.usage_point[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  -- Buckets below an hour are the same on every clock.
+  v_step constant interval := observability_internal.minute_step(scope.bucket);
+  v_bucket constant text := scope.bucket;
+  v_timezone constant text := scope.timezone;
+  v_dims constant integer[] := scope.dims;
+  -- Of all calls, and by model, feature or environment, the sums are kept beside the histograms.
+  v_kind constant text := case
+    when v_bucket in ('minute', '5 minutes') then null
+    when v_bucket = '15 minutes' and (read_points.group_by is not null or scope.group_kind is distinct from 'total') then null
+    when read_points.group_by is null or read_points.group_by = scope.group_kind then scope.group_kind
+    when scope.group_kind = 'total' and read_points.group_by in ('model', 'feature', 'environment') then read_points.group_by
+  end;
+  v_groups constant integer[] := array(
+    select g.group_id from observability_internal.latency_groups as g
+    where g.kind = v_kind and (v_kind = 'total' or scope.group_kind = 'total' or g.value = any (scope.group_values))
+  );
+  v_split constant observability_internal.range_split := observability_internal.split_range(
+    scope.from_time, scope.to_time, scope.cuts,
+    case when v_step is null then 'day' when v_kind is null then 'minute' else 'hour' end
+  );
+  v_quarters constant timestamptz[] := observability_internal.kept_quarters(
+    v_split, scope.from_time, scope.to_time, v_kind = 'total', v_step is not null
+  );
+  v_minutes constant timestamptz[] := observability_internal.minutes_between(v_split.minutes, v_quarters);
+begin
+  return array(
+    with cells as (
+      select
+        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+        r.cost, r.unpriced_requests
+      from observability_internal.usage_by_day as r
+      where v_kind is null and r.bucket = any (v_split.days)
+      union all
+      select
+        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+        r.cost, r.unpriced_requests
+      from observability_internal.usage_by_hour as r
+      where v_kind is null and r.bucket = any (v_split.hours)
+      union all
+      select
+        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+        r.cost, r.unpriced_requests
+      from observability_internal.usage_by_minute as r
+      where r.bucket = any (v_minutes)
+    ),
+    -- Truncated once a bucket, not once a row.
+    starts as materialized (
+      select
+        b.bucket,
+        coalesce(date_bin(v_step, b.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, b.bucket, v_timezone)) as bucket_start
+      from unnest(v_split.days || v_split.hours || v_quarters || v_minutes) as b (bucket)
+      group by b.bucket
+    ),
+    kept as (
+      select l.*, case when read_points.group_by is not null then g.value end as key
+      from observability_internal.latency_by_group as l
+      inner join observability_internal.latency_groups as g using (group_id)
+      where l.group_id = any (v_groups) and (
+        (l.level = 'day' and l.bucket = any (v_split.days))
+        or (l.level = 'hour' and v_step is null and l.bucket = any (v_split.hours))
+        or (l.level = 'quarter' and l.bucket = any (v_quarters))
+      )
+    ),
+    named as materialized (
+      select
+        d.dim_id, d.status = 'error' as is_error,
+        case read_points.group_by
+          when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
+          when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
+        end as key
+      from observability_internal.dimensions as d
+      where v_dims is null or d.dim_id = any (v_dims)
+    )
+    select row(
+      p.bucket_start, p.key, sum(p.requests), sum(p.errors), sum(p.prompt_tokens), sum(p.completion_tokens),
+      sum(p.cached_tokens), sum(p.reasoning_tokens), sum(p.cost), sum(p.unpriced_requests)
+    )::observability_internal.usage_point
+    from (
+      select
+        s.bucket_start, n.key, sum(c.requests) as requests,
+        coalesce(sum(c.requests) filter (where n.is_error), 0) as errors, sum(c.prompt_tokens) as prompt_tokens,
+        sum(c.completion_tokens) as completion_tokens, coalesce(sum(c.cached_tokens), 0) as cached_tokens,
+        coalesce(sum(c.reasoning_tokens), 0) as reasoning_tokens, sum(c.cost) as cost,
+        coalesce(sum(c.unpriced_requests), 0) as unpriced_requests
+      from cells as c
+      inner join starts as s using (bucket)
+      inner join named as n using (dim_id)
+      group by s.bucket_start, n.key
+      union all
+      select
+        s.bucket_start, k.key, k.requests, k.errors, k.prompt_tokens, k.completion_tokens, k.cached_tokens,
+        k.reasoning_tokens, k.cost, k.unpriced_requests
+      from kept as k
+      inner join starts as s using (bucket)
+      where k.requests > 0
+    ) as p
+    group by p.bucket_start, p.key
+  );
+end;
+$$;
+
+comment on function observability_internal.read_points is 'Points by bucket and key of the period.';
+revoke execute on function observability_internal.read_points from public;
+grant execute on function observability_internal.read_points to authenticated, service_role;
+
+create function observability_internal.read_usage(scope observability_internal.read_scope, group_by text)
+returns observability_internal.usage_figures
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select case
+    when (scope).by_user then observability_internal.read_user_cells(scope, read_usage.group_by)
+    else row(
+      observability_internal.read_sums(scope), observability_internal.read_points(scope, read_usage.group_by)
+    )::observability_internal.usage_figures
+  end;
+$$;
+
+comment on function observability_internal.read_usage is 'Sums of the period and of the one before, and points of the period.';
+revoke execute on function observability_internal.read_usage from public;
+grant execute on function observability_internal.read_usage to authenticated, service_role;

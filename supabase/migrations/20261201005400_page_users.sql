@@ -1,0 +1,292 @@
+-- Figures by user: who calls, what it costs, and how it went on.
+-- Locks: none; it only creates.
+
+create type observability_internal.user_sum as (
+  user_key integer,
+  requests bigint,
+  errors bigint,
+  prompt_tokens bigint,
+  completion_tokens bigint,
+  cached_tokens bigint,
+  unpriced_requests bigint,
+  cost numeric
+);
+
+create function observability_internal.split_user_range(from_time timestamptz, to_time timestamptz, dims integer[])
+returns observability_internal.range_split
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_split observability_internal.range_split := observability_internal.split_range(
+    split_user_range.from_time, split_user_range.to_time, '{}', 'week'
+  );
+begin
+  -- Days are kept for all dimensions together only.
+  if dims is not null and v_split.days <> '{}' then
+    v_split.spans := array(
+      select unnest(range_agg(s.span)) from (
+        select unnest(v_split.spans) as span
+        union all
+        select tstzrange(d.day, d.day + interval '24 hours') from unnest(v_split.days) as d (day)
+      ) as s
+    );
+    v_split.days := '{}';
+  end if;
+  return v_split;
+end;
+$$;
+
+comment on function observability_internal.split_user_range is 'As split_range, for users: what no week or day holds is in the spans.';
+revoke execute on function observability_internal.split_user_range from public;
+grant execute on function observability_internal.split_user_range to authenticated, service_role;
+
+create function observability_internal.user_sums(
+  scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
+) returns setof observability_internal.user_sum
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+rows 1000
+as $$
+declare
+  v_errors constant integer[] := array(
+    select d.dim_id from observability_internal.dimensions as d where d.status = 'error'
+  );
+  v_dims constant integer[] := scope.dims;
+  v_span tstzrange;
+  v_from constant timestamptz := date_bin('15 minutes', user_sums.from_time, '2000-01-01 00:00:00+00');
+  v_split observability_internal.range_split;
+begin
+  if scope.by_user then
+    return query
+    select
+      c.user_key, c.requests, case when c.dim_id = any (v_errors) then c.requests else 0 end, c.prompt_tokens,
+      c.completion_tokens, c.cached_tokens, c.unpriced_requests, c.cost
+    from observability_internal.user_cells(scope, v_from, user_sums.to_time, false) as c;
+    return;
+  end if;
+  v_split := observability_internal.split_user_range(v_from, user_sums.to_time, v_dims);
+  return query
+  select
+    r.user_key, sum(r.requests)::bigint, sum(r.errors)::bigint, sum(r.prompt_tokens)::bigint,
+    sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint, sum(r.unpriced_requests)::bigint, sum(r.cost)
+  from (
+    select w.user_key, w.requests, w.errors, w.prompt_tokens, w.completion_tokens, w.cached_tokens, w.unpriced_requests, w.cost
+    from observability_internal.usage_by_user_week as w
+    where w.dim_id = any (coalesce(v_dims, '{0}')) and w.bucket = any (v_split.weeks)
+    union all
+    select d.user_key, d.requests, d.errors, d.prompt_tokens, d.completion_tokens, d.cached_tokens, d.unpriced_requests, d.cost
+    from observability_internal.usage_by_user_day as d
+    where d.bucket = any (v_split.days)
+  ) as r
+  group by r.user_key;
+  foreach v_span in array coalesce(v_split.spans, '{}') loop
+    return query
+    select
+      r.user_key, sum(r.requests)::bigint, coalesce(sum(r.requests) filter (where r.dim_id = any (v_errors)), 0)::bigint,
+      sum(r.prompt_tokens)::bigint, sum(r.completion_tokens)::bigint, coalesce(sum(r.cached_tokens), 0)::bigint,
+      coalesce(sum(r.unpriced_requests), 0)::bigint, sum(r.cost)
+    from observability_internal.usage_by_user as r
+    where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (v_dims is null or r.dim_id = any (v_dims))
+    group by r.user_key;
+  end loop;
+end;
+$$;
+
+comment on function observability_internal.user_sums is 'Sums by user, in parts; the range counts from the quarter of an hour in which it begins.';
+revoke execute on function observability_internal.user_sums from public;
+grant execute on function observability_internal.user_sums to authenticated, service_role;
+
+create function observability_internal.user_costs(
+  scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
+) returns table (user_key integer, cost numeric, priced_requests bigint)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+rows 1000
+as $$
+declare
+  v_dims constant integer[] := scope.dims;
+  v_span tstzrange;
+  v_from constant timestamptz := date_bin('15 minutes', user_costs.from_time, '2000-01-01 00:00:00+00');
+  v_split observability_internal.range_split;
+begin
+  if scope.by_user then
+    return query
+    select c.user_key, c.cost, c.requests - c.unpriced_requests
+    from observability_internal.user_cells(scope, v_from, user_costs.to_time, false) as c;
+    return;
+  end if;
+  v_split := observability_internal.split_user_range(v_from, user_costs.to_time, v_dims);
+  return query
+  select r.user_key, sum(r.cost), sum(r.priced)::bigint
+  from (
+    select w.user_key, w.cost, w.requests - w.unpriced_requests as priced
+    from observability_internal.usage_by_user_week as w
+    where w.dim_id = any (coalesce(v_dims, '{0}')) and w.bucket = any (v_split.weeks)
+    union all
+    select d.user_key, d.cost, d.requests - d.unpriced_requests
+    from observability_internal.usage_by_user_day as d
+    where d.bucket = any (v_split.days)
+  ) as r
+  group by r.user_key;
+  foreach v_span in array coalesce(v_split.spans, '{}') loop
+    return query
+    select r.user_key, sum(r.cost), sum(r.requests - coalesce(r.unpriced_requests, 0))::bigint
+    from observability_internal.usage_by_user as r
+    where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (v_dims is null or r.dim_id = any (v_dims))
+    group by r.user_key;
+  end loop;
+end;
+$$;
+
+comment on function observability_internal.user_costs is 'Cost and priced calls by user, in parts: all that is asked of the period before.';
+revoke execute on function observability_internal.user_costs from public;
+grant execute on function observability_internal.user_costs to authenticated, service_role;
+
+create function observability_internal.user_figures(scope observability_internal.read_scope) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  with present as materialized (
+    select
+      s.user_key, sum(s.requests) as requests, sum(s.errors) as errors, sum(s.prompt_tokens) as prompt_tokens,
+      sum(s.completion_tokens) as completion_tokens, sum(s.cached_tokens) as cached_tokens,
+      sum(s.unpriced_requests) as unpriced_requests, sum(s.cost) as cost
+    from observability_internal.user_sums(scope, (scope).from_time, (scope).to_time) as s
+    group by s.user_key
+    having sum(s.requests) > 0
+  ),
+  before as materialized (
+    select s.user_key, sum(s.cost) as cost, sum(s.priced_requests) as priced_requests
+    from observability_internal.user_costs(scope, (scope).previous_from, (scope).from_time) as s
+    group by s.user_key
+  ),
+  -- Only as many are sorted as are shown; the others are what is left of the sums.
+  top as materialized (
+    select p.* from present as p order by p.cost desc nulls last, p.requests desc, p.user_key limit (scope).row_limit
+  ),
+  placed as (
+    select
+      row_number() over (order by t.cost desc nulls last, t.requests desc, t.user_key) as place, t.*,
+      b.cost as previous_cost, b.priced_requests as previous_priced_requests
+    from top as t
+    left join before as b using (user_key)
+  ),
+  others as (
+    select
+      count(*) as keys, sum(p.requests) as requests, sum(p.errors) as errors, sum(p.prompt_tokens) as prompt_tokens,
+      sum(p.completion_tokens) as completion_tokens, sum(p.cached_tokens) as cached_tokens,
+      sum(p.unpriced_requests) as unpriced_requests, sum(p.cost) as cost, sum(b.cost) as previous_cost,
+      sum(b.priced_requests) as previous_priced_requests
+    from present as p
+    left join before as b using (user_key)
+    where not exists (select from top as t where t.user_key = p.user_key)
+  ),
+  shown as (
+    select
+      p.place, p.user_key, 1 as keys, p.requests, p.errors, p.prompt_tokens, p.completion_tokens, p.cached_tokens,
+      p.unpriced_requests, p.cost, p.previous_cost, p.previous_priced_requests
+    from placed as p
+    union all
+    select
+      null, null, o.keys, o.requests, o.errors, o.prompt_tokens, o.completion_tokens, o.cached_tokens,
+      o.unpriced_requests, o.cost, o.previous_cost, o.previous_priced_requests
+    from others as o
+    where o.keys > 0
+  )
+  select jsonb_build_object(
+    'users', (select count(*) from present), 'previous_users', (select count(*) from before),
+    'top_keys', (
+      select coalesce(jsonb_agg(p.user_key order by p.place) filter (where p.place <= 8), '[]') from placed as p
+    ),
+    'rows', (
+      select coalesce(jsonb_agg(jsonb_build_object(
+        'key', u.user_id, 'is_other', s.user_key is null, 'keys', s.keys, 'requests', s.requests,
+        'total_tokens', s.prompt_tokens + s.completion_tokens, 'prompt_tokens', s.prompt_tokens,
+        'completion_tokens', s.completion_tokens, 'cached_tokens', s.cached_tokens, 'errors', s.errors,
+        'unpriced_requests', s.unpriced_requests,
+        'cost', case when s.requests > s.unpriced_requests then s.cost::text end,
+        'previous_cost', case when s.previous_priced_requests > 0 then s.previous_cost::text end
+      ) order by s.place), '[]')
+      from shown as s
+      left join observability_internal.users as u using (user_key)
+    )
+  );
+$$;
+
+comment on function observability_internal.user_figures is '{users, previous_users, top_keys, rows}: how many users, and the costliest with one row for the others.';
+revoke execute on function observability_internal.user_figures from public;
+grant execute on function observability_internal.user_figures to authenticated, service_role;
+
+create function observability_internal.user_series(scope observability_internal.read_scope, top_keys integer[]) returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_scope observability_internal.read_scope := scope;
+  v_points observability_internal.usage_point[];
+  v_own observability_internal.usage_point[];
+begin
+  if scope.by_user then
+    v_points := (observability_internal.read_usage(scope, 'user_id')).points;
+    return observability_internal.usage_series(v_points, 'user_id');
+  end if;
+  -- The users that cost most are read one by one; the others are the rest of the total.
+  if v_scope.bucket in ('minute', '5 minutes') then
+    v_scope.bucket := '15 minutes';
+  end if;
+  v_scope.from_time := date_bin('15 minutes', scope.from_time, '2000-01-01 00:00:00+00');
+  v_scope.to_time := date_bin('15 minutes', scope.to_time + interval '899 seconds', '2000-01-01 00:00:00+00');
+  v_scope.previous_from := v_scope.from_time;
+  v_points := observability_internal.read_points(v_scope, null);
+  v_scope.by_user := true;
+  v_scope.user_keys := top_keys;
+  v_own := (observability_internal.read_user_cells(v_scope, 'user_id')).points;
+  v_points := array(
+    select row(
+      p.bucket_start, p.key, sum(p.requests), sum(p.errors), sum(p.prompt_tokens), sum(p.completion_tokens),
+      sum(p.cached_tokens), sum(p.reasoning_tokens), sum(p.cost), sum(p.unpriced_requests)
+    )::observability_internal.usage_point
+    from (
+      select t.* from unnest(v_points) as t
+      union all
+      select u.* from unnest(v_own) as u
+      union all
+      select
+        u.bucket_start, null, -u.requests, -u.errors, -u.prompt_tokens, -u.completion_tokens, -u.cached_tokens,
+        -u.reasoning_tokens, -u.cost, -u.unpriced_requests
+      from unnest(v_own) as u
+    ) as p
+    group by p.bucket_start, p.key
+    having sum(p.requests) > 0
+  );
+  return (
+    select coalesce(jsonb_agg(
+      jsonb_build_object(
+        'bucket_start', p.bucket_start, 'key', p.key, 'is_other', p.key is null, 'requests', p.requests,
+        'prompt_tokens', p.prompt_tokens, 'completion_tokens', p.completion_tokens,
+        'total_tokens', p.prompt_tokens + p.completion_tokens, 'cached_tokens', p.cached_tokens,
+        'reasoning_tokens', p.reasoning_tokens, 'errors', p.errors,
+        'cost', case when p.requests > p.unpriced_requests then p.cost::text end
+      ) order by p.bucket_start, p.key nulls last
+    ), '[]')
+    from unnest(v_points) as p
+  );
+end;
+$$;
+
+comment on function observability_internal.user_series is 'Points by bucket and user: these users, the rest as key null.';
+revoke execute on function observability_internal.user_series from public;
+grant execute on function observability_internal.user_series to authenticated, service_role;

@@ -1,0 +1,348 @@
+-- Finds single calls: by filter, newest first, page by page.
+-- Locks: none; it only creates.
+
+create function observability_internal.call_predicate(filters jsonb) returns text
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select concat_ws(
+    ' and ', 'true', string_agg(format('%s = any (%L::text[])', f.expression, f.chosen), ' and '),
+    case when filters -> 'metadata' not in ('null', '{}') then format('m.metadata @> %L::jsonb', filters -> 'metadata') end
+  )
+  from (
+    select n.expression, observability_internal.filter_values(filters, n.name) as chosen
+    from (values
+      ('provider', 'm.provider'), ('model', 'm.model'), ('feature', 'coalesce(m.feature, '''')'),
+      ('environment', 'm.environment'), ('operation', 'm.operation'), ('status', 'm.status'),
+      ('error_type', 'coalesce(m.error_type, '''')'), ('session_id', 'm.session_id')
+    ) as n (name, expression)
+  ) as f
+  where f.chosen is not null;
+$$;
+
+comment on function observability_internal.call_predicate is 'The condition on a call m that the filters but user_id state, every value quoted.';
+revoke execute on function observability_internal.call_predicate from public;
+grant execute on function observability_internal.call_predicate to authenticated, service_role;
+
+create function observability_internal.pending_batch_ids(from_time timestamptz, to_time timestamptz, max_rows integer)
+returns bigint[]
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select case when coalesce(sum(p.row_count), 0) <= max_rows then coalesce(array_agg(p.batch_id), '{}') end
+  from observability_internal.pending_batches as p
+  where observability_internal.access_level() in ('analyst', 'ops', 'service') and p.kind = 'usage'
+    and p.max_created_at >= pending_batch_ids.from_time and p.min_created_at < pending_batch_ids.to_time;
+$$;
+
+comment on function observability_internal.pending_batch_ids is 'Batches of calls of a range that no rollup holds yet; null where they have more than max_rows. None for members.';
+revoke execute on function observability_internal.pending_batch_ids from public;
+grant execute on function observability_internal.pending_batch_ids to authenticated, service_role;
+
+-- A rare model or error is somewhere in months of calls: the rollups know in which minutes.
+create function observability_internal.minutes_with_calls(
+  from_time timestamptz, until_time timestamptz, dims integer[], max_calls integer, out minutes timestamptz[], out is_all boolean
+)
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_hour record;
+  v_minute record;
+  v_calls bigint := 0;
+begin
+  minutes := '{}';
+  is_all := false;
+  for v_hour in
+    select r.bucket
+    from observability_internal.usage_by_hour as r
+    where r.bucket > minutes_with_calls.from_time - interval '1 hour' and r.bucket <= minutes_with_calls.until_time
+      and r.dim_id = any (dims)
+    union
+    select s.bucket
+    from observability_internal.stale_rollups as s
+    where s.level = 'hour' and s.bucket > minutes_with_calls.from_time - interval '1 hour'
+      and s.bucket <= minutes_with_calls.until_time
+    order by bucket desc
+  loop
+    for v_minute in
+      select r.bucket, sum(r.requests) as requests
+      from observability_internal.usage_by_minute as r
+      where r.bucket >= v_hour.bucket and r.bucket < v_hour.bucket + interval '1 hour'
+        and r.bucket > minutes_with_calls.from_time - interval '1 minute' and r.bucket <= minutes_with_calls.until_time
+        and r.dim_id = any (dims)
+      group by r.bucket
+      order by r.bucket desc
+    loop
+      minutes := minutes || v_minute.bucket;
+      -- Of the minute in which the page begins some calls may be newer than it.
+      if v_minute.bucket + interval '1 minute' <= minutes_with_calls.until_time then
+        v_calls := v_calls + v_minute.requests;
+      end if;
+      if v_calls >= max_calls then
+        return;
+      end if;
+    end loop;
+  end loop;
+  is_all := true;
+end;
+$$;
+
+comment on function observability_internal.minutes_with_calls is 'The newest minutes whose calls of these dimensions reach max_calls, and whether these are all there are.';
+revoke execute on function observability_internal.minutes_with_calls from public;
+grant execute on function observability_internal.minutes_with_calls to authenticated, service_role;
+
+create function observability_internal.calls_of_users(
+  from_time timestamptz, until_time timestamptz, until_id uuid, users text[], predicate text, max_calls integer
+) returns setof observability_internal.ai_usage_metrics
+language plpgsql
+stable
+security invoker
+set search_path = ''
+rows 100
+as $$
+begin
+  return query execute format($query$
+    select c.*
+    from (select distinct u.user_id from unnest($4) as u (user_id)) as u
+    cross join lateral (
+      select m.*
+      from observability_internal.ai_usage_metrics as m
+      where m.user_id = u.user_id and m.created_at >= $1 and m.created_at <= $2
+        and (m.created_at, m.event_id) < ($2, $3) and %s
+      order by m.created_at desc, m.event_id desc
+      limit $5
+    ) as c
+    order by c.created_at desc, c.event_id desc
+    limit $5
+  $query$, predicate) using from_time, until_time, until_id, users, max_calls;
+end;
+$$;
+
+comment on function observability_internal.calls_of_users is 'The newest calls before a place, of some people, each found in the index by user.';
+revoke execute on function observability_internal.calls_of_users from public;
+grant execute on function observability_internal.calls_of_users to authenticated, service_role;
+
+create function observability_internal.calls_of_dimensions(
+  from_time timestamptz, until_time timestamptz, until_id uuid, dims integer[], predicate text, max_calls integer
+) returns setof observability_internal.ai_usage_metrics
+language plpgsql
+stable
+security invoker
+set search_path = ''
+rows 100
+as $$
+declare
+  v_pending constant bigint[] := observability_internal.pending_batch_ids(from_time, until_time, 20000);
+  v_minutes timestamptz[];
+  v_is_all boolean;
+  v_calls observability_internal.ai_usage_metrics[];
+begin
+  if v_pending is not null then
+    select f.minutes, f.is_all into v_minutes, v_is_all
+    from observability_internal.minutes_with_calls(from_time, until_time, dims, max_calls) as f;
+    execute format($query$
+      select array(
+        select c
+        from (
+          select n.*
+          from unnest($4) as f (minute)
+          -- The limit makes each minute a look-up in the index by time, however many minutes there are.
+          cross join lateral (
+            select m.*
+            from observability_internal.ai_usage_metrics as m
+            where m.created_at >= greatest(f.minute, $1) and m.created_at < f.minute + interval '1 minute'
+              and m.created_at <= $2 and (m.created_at, m.event_id) < ($2, $3) and %1$s
+            order by m.created_at desc, m.event_id desc
+            limit $6
+          ) as n
+          union all
+          select m.*
+          from observability_internal.ai_usage_metrics as m
+          where m.batch_id = any ($5) and m.created_at >= $1 and m.created_at <= $2
+            and (m.created_at, m.event_id) < ($2, $3) and date_trunc('minute', m.created_at) <> all ($4) and %1$s
+        ) as c
+        order by c.created_at desc, c.event_id desc
+        limit $6
+      )
+    $query$, predicate)
+    into v_calls
+    using from_time, until_time, until_id, v_minutes, v_pending, max_calls;
+    -- Rollups outlive raw calls: where an archived month lies between, the calls behind it are found the plain way.
+    if v_is_all or cardinality(v_calls) >= max_calls then
+      return query select c.* from unnest(v_calls) as c;
+      return;
+    end if;
+  end if;
+  return query select * from observability_internal.calls_in_range(from_time, until_time, until_id, predicate, max_calls);
+end;
+$$;
+
+comment on function observability_internal.calls_of_dimensions is 'The newest calls before a place, of some dimensions, found in the minutes that have any.';
+revoke execute on function observability_internal.calls_of_dimensions from public;
+grant execute on function observability_internal.calls_of_dimensions to authenticated, service_role;
+
+create function observability_internal.calls_in_range(
+  from_time timestamptz, until_time timestamptz, until_id uuid, predicate text, max_calls integer
+) returns setof observability_internal.ai_usage_metrics
+language plpgsql
+stable
+security invoker
+set search_path = ''
+rows 100
+as $$
+begin
+  return query execute format($query$
+    select m.*
+    from observability_internal.ai_usage_metrics as m
+    where m.created_at >= $1 and m.created_at <= $2 and (m.created_at, m.event_id) < ($2, $3) and %s
+    order by m.created_at desc, m.event_id desc
+    limit $4
+  $query$, predicate) using from_time, until_time, until_id, max_calls;
+end;
+$$;
+
+comment on function observability_internal.calls_in_range is 'The newest calls before a place, read from the index by time.';
+revoke execute on function observability_internal.calls_in_range from public;
+grant execute on function observability_internal.calls_in_range to authenticated, service_role;
+
+create function observability_internal.find_calls(
+  from_time timestamptz, until_time timestamptz, until_id uuid, filters jsonb, max_calls integer
+) returns setof observability_internal.ai_usage_metrics
+language plpgsql
+stable
+security invoker
+set search_path = ''
+rows 100
+as $$
+declare
+  v_predicate constant text := observability_internal.call_predicate(filters);
+  v_users constant text[] := observability_internal.filter_values(filters, 'user_id');
+  v_errors constant text[] := observability_internal.filter_values(filters, 'error_type');
+  v_dims integer[] := observability_internal.resolve_dimensions(filters);
+begin
+  if v_errors is not null then
+    v_dims := array(
+      select d.dim_id
+      from observability_internal.dimensions as d
+      where d.error_type = any (v_errors) and (v_dims is null or d.dim_id = any (v_dims))
+    );
+  end if;
+  if v_users is not null then
+    return query select * from observability_internal.calls_of_users(from_time, until_time, until_id, v_users, v_predicate, max_calls);
+  -- What the rollups do not know cannot be counted in them.
+  elsif v_dims is not null and not filters ?| '{metadata,session_id}' then
+    return query select * from observability_internal.calls_of_dimensions(from_time, until_time, until_id, v_dims, v_predicate, max_calls);
+  else
+    return query select * from observability_internal.calls_in_range(from_time, until_time, until_id, v_predicate, max_calls);
+  end if;
+end;
+$$;
+
+comment on function observability_internal.find_calls is 'The newest calls before (until_time, until_id) that the filters leave, at most max_calls, the shortest way.';
+revoke execute on function observability_internal.find_calls from public;
+grant execute on function observability_internal.find_calls to authenticated, service_role;
+
+create function observability_internal.newest_call_at(users text[]) returns timestamptz
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select case
+    when users is null then (
+      select m.created_at from observability_internal.ai_usage_metrics as m order by m.created_at desc limit 1
+    )
+    else (
+      select m.created_at
+      from observability_internal.ai_usage_metrics as m
+      where m.user_id = users[1]
+      order by m.created_at desc
+      limit 1
+    )
+  end;
+$$;
+
+comment on function observability_internal.newest_call_at is 'When the newest call was made, of everybody (null) or of one person.';
+revoke execute on function observability_internal.newest_call_at from public;
+grant execute on function observability_internal.newest_call_at to authenticated, service_role;
+
+create function observability.get_events(from_time timestamptz, to_time timestamptz, filters jsonb default '{}') returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set statement_timeout = '8s'
+set jit = off
+as $$
+declare
+  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
+  v_filters jsonb := filters;
+  v_cursor text[];
+  v_limit integer;
+  v_calls observability_internal.ai_usage_metrics[];
+  v_events jsonb;
+  v_next text;
+begin
+  perform observability_internal.check_filters(from_time, to_time, filters - '{error_type,session_id}'::text[]);
+  perform observability_internal.check_metadata(from_time, to_time, filters -> 'metadata');
+  v_limit := coalesce(filters ->> 'limit', '100')::integer;
+  v_cursor := string_to_array(filters ->> 'cursor', '|');
+  if v_cursor is not null and filters ->> 'cursor' !~ '^[^|]+\|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
+    raise exception 'the cursor is not one that get_events returned' using errcode = '22023';
+  end if;
+  if v_access = 'member' then
+    v_filters := filters || jsonb_build_object('user_id', auth.jwt() ->> 'sub');
+  end if;
+  v_calls := array(
+    select c
+    from observability_internal.find_calls(
+      get_events.from_time, least(get_events.to_time, v_cursor[1]::timestamptz),
+      case when v_cursor[1]::timestamptz < get_events.to_time then v_cursor[2]::uuid else '00000000-0000-0000-0000-000000000000' end,
+      v_filters, v_limit + 1
+    ) as c
+  );
+  select
+    coalesce(jsonb_agg((to_jsonb(c) - 'batch_id') || jsonb_build_object(
+      'estimated_cost', c.estimated_cost::text, 'provider_cost', c.provider_cost::text,
+      'request_fees', c.request_fees::text
+    ) order by c.created_at desc, c.event_id desc), '[]'),
+    case when cardinality(v_calls) > v_limit then (
+      array_agg(to_char(c.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '|' || c.event_id
+        order by c.created_at, c.event_id)
+    )[1] end
+  into v_events, v_next
+  from (
+    select k.* from unnest(v_calls) as k order by k.created_at desc, k.event_id desc limit v_limit
+  ) as c;
+  return jsonb_build_object(
+    'access', case when v_access = 'service' then 'ops' else v_access end, 'events', v_events, 'next_cursor', v_next,
+    'newest_event_at', case
+      when cardinality(v_calls) = 0 then observability_internal.newest_call_at(
+        case when v_access = 'member' then array[auth.jwt() ->> 'sub'] end
+      )
+    end,
+    'options', (
+      select jsonb_build_object(
+        'models', coalesce(jsonb_agg(distinct d.model), '[]'), 'providers', coalesce(jsonb_agg(distinct d.provider), '[]'),
+        'features', coalesce(jsonb_agg(distinct d.feature), '[]'),
+        'environments', coalesce(jsonb_agg(distinct d.environment), '[]'),
+        'operations', coalesce(jsonb_agg(distinct d.operation), '[]'),
+        'error_types', coalesce(jsonb_agg(distinct d.error_type) filter (where d.error_type <> ''), '[]')
+      )
+      from observability_internal.dimensions as d
+    ),
+    'has_demo_data', exists (select from observability_internal.dimensions as d where d.environment = 'demo')
+  );
+end;
+$$;
+
+comment on function observability.get_events is 'Raw calls, newest first, by keyset pages: {access, events, next_cursor, newest_event_at (where there are none), options, has_demo_data}; filters also error_type and session_id; limit 1 to 1000.';
+revoke execute on function observability.get_events from public;
+grant execute on function observability.get_events to authenticated, service_role;

@@ -1,0 +1,112 @@
+-- What providers say they billed.
+-- Locks: none; it only creates.
+
+create table observability_internal.provider_costs (
+  provider text not null default 'openai',
+  day date not null,
+  source text not null,
+  kind text not null,
+  line_item text not null default '',
+  model text not null default '',
+  project_id text not null default '',
+  service_tier text not null default '',
+  is_batch boolean not null default false,
+  currency text not null default '',
+  amount numeric,
+  quantity numeric,
+  quantity_unit text,
+  requests bigint,
+  input_tokens bigint,
+  cached_tokens bigint,
+  cache_write_tokens bigint,
+  output_tokens bigint,
+  fetched_at timestamptz not null default now(),
+  constraint provider_costs_pkey primary key (
+    provider, day, source, kind, line_item, model, project_id, service_tier, is_batch, currency
+  ),
+  constraint "a line comes from the provider's API or an imported file" check (source in ('api', 'import')),
+  constraint "a line is an amount of money or a count of usage" check (
+    case kind
+      when 'cost' then amount is not null and currency ~ '^[a-z]{3}$' and num_nonnulls(requests, input_tokens, output_tokens) = 0
+      when 'usage' then requests is not null and amount is null and currency = ''
+      else false
+    end
+  ),
+  constraint "a day is after 2015" check (day >= '2015-01-01'),
+  constraint "an amount is within a billion" check (amount > -1e9 and amount < 1e9 and quantity > -1e18 and quantity < 1e18),
+  constraint "names have at most 500 characters" check (
+    char_length(provider) between 1 and 200 and char_length(line_item) <= 500 and char_length(model) <= 200
+    and char_length(project_id) <= 200 and char_length(service_tier) <= 50 and char_length(quantity_unit) <= 100
+  ),
+  constraint "counts are from 0 to a quadrillion" check (
+    requests between 0 and 1e15 and input_tokens between 0 and 1e15 and cached_tokens between 0 and 1e15
+    and cache_write_tokens between 0 and 1e15 and output_tokens between 0 and 1e15
+  )
+);
+
+comment on table observability_internal.provider_costs is 'What the provider billed (kind cost) and counted (kind usage), by UTC day and line. Amounts are exact, in their own currency.';
+
+comment on column observability_internal.provider_costs.model is 'For a cost the model that its line item names, if any; for usage the model that served.';
+
+comment on column observability_internal.provider_costs.input_tokens is 'All input tokens, cached and written ones included.';
+
+alter table observability_internal.provider_costs enable row level security;
+
+grant select on table observability_internal.provider_costs to authenticated;
+
+grant select, insert, update, delete on table observability_internal.provider_costs to service_role;
+
+create policy "analysts read what the provider billed" on observability_internal.provider_costs
+for select to authenticated
+using ((select observability_internal.can_read_all()));
+
+create function observability.record_provider_costs(rows jsonb) returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_lines observability_internal.provider_costs[];
+  v_count integer;
+begin
+  if jsonb_typeof(record_provider_costs.rows) is distinct from 'array' then
+    raise exception 'rows is a JSON array of lines' using errcode = '22023';
+  end if;
+  v_lines := array(
+    select l from jsonb_populate_recordset(
+      null::observability_internal.provider_costs, record_provider_costs.rows
+    ) as l
+  );
+  -- One answer at a time: two that replace the same day would meet at its first line.
+  perform pg_advisory_xact_lock(hashtextextended('observability.record_provider_costs', 0));
+  -- An answer or a file is the whole truth on its days: a line that it no longer has is gone.
+  delete from observability_internal.provider_costs as c
+  using (
+    select distinct coalesce(l.provider, 'openai') as provider, l.day, l.source, l.kind from unnest(v_lines) as l
+  ) as told
+  where c.provider = told.provider and c.day = told.day and c.source = told.source and c.kind = told.kind;
+  insert into observability_internal.provider_costs as c (
+    provider, day, source, kind, line_item, model, project_id, service_tier, is_batch, currency, amount, quantity,
+    quantity_unit, requests, input_tokens, cached_tokens, cache_write_tokens, output_tokens
+  )
+  select
+    coalesce(l.provider, 'openai'), l.day, l.source, l.kind, coalesce(l.line_item, ''), coalesce(l.model, ''),
+    coalesce(l.project_id, ''), coalesce(l.service_tier, ''), coalesce(l.is_batch, false), coalesce(l.currency, ''),
+    -- A line without its figure is refused, not swallowed by its equals.
+    case when count(l.amount) = count(*) then trim_scale(sum(l.amount)) end,
+    case when count(distinct l.quantity_unit) <= 1 then sum(l.quantity) end,
+    case when count(distinct l.quantity_unit) <= 1 then max(l.quantity_unit) end,
+    case when count(l.requests) = count(*) then sum(l.requests) end, sum(l.input_tokens), sum(l.cached_tokens),
+    sum(l.cache_write_tokens), sum(l.output_tokens)
+  from unnest(v_lines) as l
+  group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10;
+  get diagnostics v_count = row_count;
+  return v_count;
+end;
+$$;
+
+comment on function observability.record_provider_costs is 'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines of one call add up. Returns how many lines stand.';
+revoke execute on function observability.record_provider_costs from public;
+grant execute on function observability.record_provider_costs to service_role;

@@ -1,0 +1,422 @@
+-- Alert rules, budgets, and the channels that their messages go to.
+-- Locks: none; it only creates.
+
+create function observability_internal.is_alert_scope(scope jsonb) returns boolean
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case
+    when jsonb_typeof(scope) is distinct from 'object' then false
+    else not exists (
+      select
+      from jsonb_each(scope) as dimension (name, names)
+      where case
+        when dimension.name not in (
+          'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'route', 'method'
+        ) then true
+        when jsonb_typeof(dimension.names) <> 'array' then true
+        when jsonb_array_length(dimension.names) not between 1 and 50 then true
+        else exists (
+          select
+          from jsonb_array_elements(dimension.names) as element (name)
+          where jsonb_typeof(element.name) <> 'string' or char_length(element.name #>> '{}') > 200
+        )
+      end
+    )
+  end;
+$$;
+
+comment on function observability_internal.is_alert_scope is 'Whether this is an object of known dimensions, each with 1 to 50 names.';
+revoke execute on function observability_internal.is_alert_scope from public;
+grant execute on function observability_internal.is_alert_scope to authenticated, service_role;
+
+create function observability_internal.is_alert_steps(steps numeric[]) returns boolean
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select cardinality(steps) between 1 and 10
+    and steps = array(select distinct s.step from unnest(steps) as s (step) where s.step > 0 and s.step <= 10 order by s.step);
+$$;
+
+comment on function observability_internal.is_alert_steps is 'Whether these are 1 to 10 different fractions above 0 and up to 10, in ascending order.';
+revoke execute on function observability_internal.is_alert_steps from public;
+grant execute on function observability_internal.is_alert_steps to authenticated, service_role;
+
+create function observability_internal.is_timezone(name text) returns boolean
+language plpgsql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+begin
+  perform timestamptz '2000-01-01 00:00:00+00' at time zone name;
+  return name is not null;
+exception
+  when invalid_parameter_value then
+    return false;
+end;
+$$;
+
+comment on function observability_internal.is_timezone is 'Whether the database knows this time zone.';
+revoke execute on function observability_internal.is_timezone from public;
+grant execute on function observability_internal.is_timezone to authenticated, service_role;
+
+create table observability_internal.notification_channels (
+  channel_id bigint generated always as identity,
+  name text not null,
+  kind text not null default 'webhook',
+  target_hint text,
+  is_enabled boolean not null default true,
+  created_at timestamptz not null default now(),
+  created_by text,
+  updated_at timestamptz not null default now(),
+  updated_by text,
+  max_per_minute integer not null default 60,
+  constraint notification_channels_pkey primary key (channel_id),
+  constraint "no two channels share a name" unique (name),
+  constraint "a channel's name has 1 to 120 characters" check (char_length(name) between 1 and 120),
+  constraint "a channel is a webhook or an apprise address" check (kind in ('webhook', 'apprise')),
+  constraint "a channel takes 1 to 6000 messages a minute" check (max_per_minute between 1 and 6000)
+);
+
+comment on table observability_internal.notification_channels is 'Where alerts are sent. The address and the secret are write-only: only the host is shown.';
+
+comment on column observability_internal.notification_channels.target_hint is 'The host of the address, written together with it; null while there is none.';
+
+alter table observability_internal.notification_channels enable row level security;
+
+grant
+select, delete,
+insert (name, kind, is_enabled, max_per_minute),
+update (name, kind, is_enabled, max_per_minute)
+on table observability_internal.notification_channels to authenticated;
+
+grant select, insert, update, delete on table observability_internal.notification_channels to service_role;
+
+create policy "ops see channels" on observability_internal.notification_channels
+for select to authenticated
+using ((select observability_internal.is_ops()));
+
+create policy "ops add channels" on observability_internal.notification_channels
+for insert to authenticated
+with check ((select observability_internal.is_ops()));
+
+create policy "ops change channels" on observability_internal.notification_channels
+for update to authenticated
+using ((select observability_internal.is_ops()))
+with check ((select observability_internal.is_ops()));
+
+create policy "ops remove channels" on observability_internal.notification_channels
+for delete to authenticated
+using ((select observability_internal.is_ops()));
+
+create table observability_internal.channel_secrets (
+  channel_id bigint not null,
+  target_url text,
+  signing_secret text,
+  changed_at timestamptz not null default now(),
+  sealed text,
+  vault_id uuid,
+  constraint channel_secrets_pkey primary key (channel_id),
+  constraint channel_secrets_channel_id_fkey foreign key (channel_id)
+  references observability_internal.notification_channels (channel_id) on delete cascade,
+  constraint "a target is an http or https address without user or password" check (
+    target_url ~ '^https?://[^\s\\/?#@]+([/?#][^\s\\]*)?$' and char_length(target_url) <= 2048
+  ),
+  constraint "a signing secret has 16 to 200 characters, after whsec_ base64" check (
+    char_length(signing_secret) between 16 and 200
+    and (signing_secret not like 'whsec\_%' or signing_secret ~ '^whsec_([A-Za-z0-9+/]{4}){4,}([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$')
+  ),
+  constraint "a target is stored in one way" check (num_nonnulls(target_url, sealed, vault_id) = 1),
+  constraint "a sealed target has at most 8000 characters" check (char_length(sealed) <= 8000)
+);
+
+comment on table observability_internal.channel_secrets is 'Addresses and signing secrets of channels. Granted to nobody but service_role, which sends.';
+
+comment on column observability_internal.channel_secrets.sealed is 'Address and signing secret, encrypted with TREERING_SECRET_KEY, which the database never sees.';
+
+comment on column observability_internal.channel_secrets.vault_id is 'Where Supabase Vault keeps address and signing secret.';
+
+comment on column observability_internal.channel_secrets.target_url is 'Unencrypted, as the first release stored it; saving the channel again ends that.';
+
+alter table observability_internal.channel_secrets enable row level security;
+
+grant select, insert, update, delete on table observability_internal.channel_secrets to service_role;
+
+create table observability_internal.budgets (
+  budget_id bigint generated always as identity,
+  name text not null,
+  amount numeric not null,
+  period text not null default 'month',
+  timezone text not null default 'UTC',
+  scope jsonb not null default '{}',
+  steps numeric[] not null default '{0.5,0.8,0.9,1}',
+  forecast_step numeric default 1,
+  is_enabled boolean not null default true,
+  created_at timestamptz not null default now(),
+  created_by text,
+  updated_at timestamptz not null default now(),
+  updated_by text,
+  constraint budgets_pkey primary key (budget_id),
+  constraint "no two budgets share a name" unique (name),
+  constraint "a budget's name has 1 to 100 characters" check (char_length(name) between 1 and 100),
+  constraint "a budget is above 0 and below a trillion dollars" check (amount > 0 and amount < 1e12),
+  constraint "a budget is for a day, a week or a month" check (period in ('day', 'week', 'month')),
+  constraint "a budget's days begin in a known time zone" check (observability_internal.is_timezone(timezone)),
+  constraint "a budget's scope is an object of dimensions of calls" check (
+    observability_internal.is_alert_scope(scope) and not scope ?| '{route,method}'::text[]
+  ),
+  constraint "a budget has 1 to 10 ascending steps, fractions of it" check (observability_internal.is_alert_steps(steps)),
+  constraint "a forecast step is a fraction above 0 up to 10" check (forecast_step > 0 and forecast_step <= 10)
+);
+
+comment on table observability_internal.budgets is 'US dollars per calendar day, week or month of a time zone; its rules are kept in alert_rules.';
+
+alter table observability_internal.budgets enable row level security;
+
+grant
+select, delete,
+insert (name, amount, period, timezone, scope, steps, forecast_step, is_enabled),
+update (name, amount, period, timezone, scope, steps, forecast_step, is_enabled)
+on table observability_internal.budgets to authenticated;
+
+grant select, insert, update, delete on table observability_internal.budgets to service_role;
+
+create policy "analysts see budgets" on observability_internal.budgets
+for select to authenticated
+using ((select observability_internal.can_read_all()));
+
+create policy "ops add budgets" on observability_internal.budgets
+for insert to authenticated
+with check ((select observability_internal.is_ops()));
+
+create policy "ops change budgets" on observability_internal.budgets
+for update to authenticated
+using ((select observability_internal.is_ops()))
+with check ((select observability_internal.is_ops()));
+
+create policy "ops remove budgets" on observability_internal.budgets
+for delete to authenticated
+using ((select observability_internal.is_ops()));
+
+create table observability_internal.alert_rules (
+  rule_id bigint generated always as identity,
+  name text not null,
+  metric text not null,
+  window_s integer not null,
+  threshold numeric not null,
+  for_s integer not null default 0,
+  minimum_sample bigint not null default 1,
+  scope jsonb not null default '{}',
+  severity text not null default 'warning',
+  is_enabled boolean not null default true,
+  created_at timestamptz not null default now(),
+  created_by text,
+  updated_at timestamptz not null default now(),
+  updated_by text,
+  group_by text,
+  group_limit integer not null default 50,
+  period text,
+  timezone text not null default 'UTC',
+  comparator text not null default 'above',
+  critical_threshold numeric,
+  steps numeric[],
+  resolve_threshold numeric,
+  no_data text not null default 'ok',
+  renotify_s integer,
+  budget_id bigint,
+  is_managed boolean not null default false,
+  constraint alert_rules_pkey primary key (rule_id),
+  constraint "no two rules share a name" unique (name),
+  constraint "a rule's name has 1 to 120 characters" check (char_length(name) between 1 and 120),
+  constraint "a window is whole minutes, from 1 minute to 31 days" check (
+    window_s between 60 and 2678400 and window_s % 60 = 0
+  ),
+  constraint "a breach lasts from 0 s to a day before it fires" check (for_s between 0 and 86400),
+  constraint "a scope is an object of dimensions, each a list of names" check (
+    observability_internal.is_alert_scope(scope)
+  ),
+  constraint "severity is warning or critical" check (severity in ('warning', 'critical')),
+  constraint "a provider's drift is measured over two days or more" check (
+    metric <> 'provider_drift' or window_s >= 172800
+  ),
+  constraint "a provider's drift is of a provider and environments" check (
+    metric <> 'provider_drift' or scope - '{provider,environment}'::text[] = '{}'
+  ),
+  constraint alert_rules_budget_id_fkey foreign key (budget_id)
+  references observability_internal.budgets (budget_id) on delete cascade,
+  constraint "a metric is one that Treering measures" check (
+    metric in (
+      'spend', 'tokens', 'requests', 'error_rate', 'p50_latency_ms', 'p90_latency_ms', 'p99_latency_ms',
+      'p50_time_to_first_token_ms', 'p90_time_to_first_token_ms', 'p99_time_to_first_token_ms', 'route_requests',
+      'route_error_rate', 'p50_route_latency_ms', 'p90_route_latency_ms', 'p99_route_latency_ms',
+      'p50_route_time_to_first_byte_ms', 'p90_route_time_to_first_byte_ms', 'p99_route_time_to_first_byte_ms',
+      'unpriced_share', 'estimated_share', 'provider_drift', 'pipeline_lag_s', 'budget_used', 'budget_forecast',
+      'anomaly'
+    )
+  ),
+  constraint "a threshold is a number from 0 to a quadrillion" check (threshold >= 0 and threshold < 1e15),
+  constraint "a rate or share is a fraction from 0 to 1" check (
+    metric not in ('error_rate', 'route_error_rate', 'unpriced_share', 'estimated_share')
+    or greatest(threshold, critical_threshold) <= 1
+  ),
+  constraint "a minimum sample is from 0 to a billion" check (minimum_sample between 0 and 1000000000),
+  constraint "a rule compares above or below" check (comparator in ('above', 'below')),
+  constraint "a critical threshold lies beyond the threshold" check (
+    case comparator when 'above' then critical_threshold > threshold else critical_threshold < threshold end
+    and critical_threshold >= 0 and critical_threshold < 1e15
+  ),
+  constraint "a resolve threshold lies on the safe side of the threshold" check (
+    case comparator when 'above' then resolve_threshold <= threshold else resolve_threshold >= threshold end
+    and resolve_threshold >= 0 and resolve_threshold < 1e15
+  ),
+  constraint "steps are 1 to 10 ascending fractions" check (observability_internal.is_alert_steps(steps)),
+  constraint "steps belong to a budget" check (steps is null or metric = 'budget_used'),
+  constraint "without data a rule is ok, fires or keeps its state" check (no_data in ('ok', 'firing', 'keep')),
+  constraint "a rule by group does not fire on missing data" check (no_data <> 'firing' or group_by is null),
+  constraint "a reminder comes after a minute to 31 days" check (renotify_s between 60 and 2678400),
+  constraint "a calendar window is a day, a week or a month" check (period in ('day', 'week', 'month')),
+  constraint "a rule's days begin in a known time zone" check (observability_internal.is_timezone(timezone)),
+  constraint "a calendar window has no lower limit: it begins empty" check (period is null or comparator = 'above'),
+  constraint "one to 500 groups fire at once" check (group_limit between 1 and 500),
+  constraint "groups are by user, feature, model, provider, environment or route" check (
+    group_by in ('user_id', 'feature', 'model', 'provider', 'environment', 'route')
+  ),
+  constraint "routes are grouped by route or environment, calls never by route" check (
+    case
+      when metric in ('pipeline_lag_s', 'budget_used', 'budget_forecast') then group_by is null
+      when metric like '%route\_%' then group_by in ('route', 'environment')
+      else group_by <> 'route'
+    end
+  ),
+  constraint "routes have the scope route, method, environment; calls never route or method" check (
+    case
+      when metric = 'pipeline_lag_s' then scope = '{}'
+      when metric like '%route\_%' then scope - '{route,method,environment}'::text[] = '{}'
+      else not scope ?| '{route,method}'::text[]
+    end
+  ),
+  constraint "users are counted by quarters of an hour" check (
+    window_s % 900 = 0 or not (group_by is not distinct from 'user_id' or scope ? 'user_id')
+  ),
+  constraint "a budget's metric has a budget, others none" check (
+    (metric in ('budget_used', 'budget_forecast')) = (budget_id is not null)
+  ),
+  constraint "a managed rule is a budget's" check (budget_id is not null or not is_managed)
+);
+
+comment on table observability_internal.alert_rules is 'Fires when the metric over the window is beyond the threshold for for_s seconds, once per group.';
+
+comment on column observability_internal.alert_rules.threshold is 'US dollars for spend; a fraction for rates, shares, drift and budgets; milliseconds or seconds where the metric says so.';
+
+comment on column observability_internal.alert_rules.minimum_sample is 'Calls (requests, for routes; days with a bill, for provider_drift) needed before a breach counts.';
+
+comment on column observability_internal.alert_rules.period is 'A calendar window of the time zone instead of the sliding window_s.';
+
+comment on column observability_internal.alert_rules.steps is 'Thresholds of a budget; each step passed tells once.';
+
+comment on column observability_internal.alert_rules.is_managed is 'Kept by its budget, not edited by itself.';
+
+create unique index alert_rules_one_managed_per_budget_and_metric_idx
+on observability_internal.alert_rules (budget_id, metric) where is_managed;
+
+create index alert_rules_budget_id_idx on observability_internal.alert_rules (budget_id);
+
+alter table observability_internal.alert_rules enable row level security;
+
+grant
+select, delete,
+insert (name, metric, window_s, threshold, for_s, minimum_sample, scope, severity, is_enabled, group_by, group_limit,
+period, timezone, comparator, critical_threshold, steps, resolve_threshold, no_data, renotify_s, budget_id,
+is_managed),
+update (name, metric, window_s, threshold, for_s, minimum_sample, scope, severity, is_enabled, group_by, group_limit,
+period, timezone, comparator, critical_threshold, steps, resolve_threshold, no_data, renotify_s, budget_id,
+is_managed)
+on table observability_internal.alert_rules to authenticated;
+
+grant select, insert, update, delete on table observability_internal.alert_rules to service_role;
+
+create policy "analysts see rules" on observability_internal.alert_rules
+for select to authenticated
+using ((select observability_internal.can_read_all()));
+
+create policy "ops add rules" on observability_internal.alert_rules
+for insert to authenticated
+with check ((select observability_internal.is_ops()));
+
+create policy "ops change rules" on observability_internal.alert_rules
+for update to authenticated
+using ((select observability_internal.is_ops()))
+with check ((select observability_internal.is_ops()));
+
+create policy "ops remove rules" on observability_internal.alert_rules
+for delete to authenticated
+using ((select observability_internal.is_ops()));
+
+create table observability_internal.alert_rule_channels (
+  rule_id bigint not null,
+  channel_id bigint not null,
+  constraint alert_rule_channels_pkey primary key (rule_id, channel_id),
+  constraint alert_rule_channels_rule_id_fkey foreign key (rule_id)
+  references observability_internal.alert_rules (rule_id) on delete cascade,
+  constraint alert_rule_channels_channel_id_fkey foreign key (channel_id)
+  references observability_internal.notification_channels (channel_id) on delete cascade
+);
+
+comment on table observability_internal.alert_rule_channels is 'Which channels a rule''s alerts go to.';
+
+create index alert_rule_channels_channel_id_idx on observability_internal.alert_rule_channels (channel_id);
+
+alter table observability_internal.alert_rule_channels enable row level security;
+
+grant select, insert, delete on table observability_internal.alert_rule_channels to authenticated;
+
+grant select, insert, update, delete on table observability_internal.alert_rule_channels to service_role;
+
+create policy "analysts see where rules send" on observability_internal.alert_rule_channels
+for select to authenticated
+using ((select observability_internal.can_read_all()));
+
+create policy "ops add channels to rules" on observability_internal.alert_rule_channels
+for insert to authenticated
+with check ((select observability_internal.is_ops()));
+
+create policy "ops take channels from rules" on observability_internal.alert_rule_channels
+for delete to authenticated
+using ((select observability_internal.is_ops()));
+
+create function observability_internal.stamp_change() returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  new.updated_at := now();
+  new.updated_by := coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role');
+  if tg_op = 'INSERT' then
+    new.created_at := new.updated_at;
+    new.created_by := new.updated_by;
+  end if;
+  return new;
+end;
+$$;
+
+comment on function observability_internal.stamp_change is 'Writes who made and last changed a row, and when.';
+revoke execute on function observability_internal.stamp_change from public;
+
+create trigger stamp_change before insert or update on observability_internal.notification_channels
+for each row execute function observability_internal.stamp_change();
+
+create trigger stamp_change before insert or update on observability_internal.alert_rules
+for each row execute function observability_internal.stamp_change();
+
+create trigger stamp_change before insert or update on observability_internal.budgets
+for each row execute function observability_internal.stamp_change();

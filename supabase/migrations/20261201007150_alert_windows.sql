@@ -1,0 +1,223 @@
+-- The windows of a rule, and its figures over each of them, for every group.
+-- Locks: none; it only creates.
+
+create function observability_internal.period_start(period text, timezone text, as_of timestamptz) returns timestamptz
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select date_trunc(period, as_of at time zone timezone) at time zone timezone;
+$$;
+
+comment on function observability_internal.period_start is 'When the calendar day, week or month of a moment began in a time zone.';
+revoke execute on function observability_internal.period_start from public;
+grant execute on function observability_internal.period_start to authenticated, service_role;
+
+create function observability_internal.measure_budget(rule observability_internal.alert_rules, as_of timestamptz)
+returns setof observability_internal.alert_figure
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_budget observability_internal.budgets;
+  v_start timestamptz;
+  v_end timestamptz;
+  v_spend record;
+  v_elapsed numeric;
+  v_rule observability_internal.alert_rules := rule;
+  v_evidence jsonb;
+begin
+  select * into strict v_budget from observability_internal.budgets as b where b.budget_id = rule.budget_id;
+  v_start := observability_internal.period_start(v_budget.period, v_budget.timezone, as_of);
+  v_end := ((v_start at time zone v_budget.timezone) + ('1 ' || v_budget.period)::interval) at time zone v_budget.timezone;
+  v_rule.metric := 'spend';
+  v_rule.scope := v_budget.scope;
+  select m.value, m.sample_count into v_spend
+  from observability_internal.measure_calls(v_rule, v_start, date_trunc('minute', as_of) + interval '1 minute') as m;
+  v_evidence := jsonb_build_object(
+    'budget', v_budget.name, 'amount', v_budget.amount::text, 'spent', trim_scale(v_spend.value)::text,
+    'period', v_budget.period, 'period_start', v_start, 'period_end', v_end, 'timezone', v_budget.timezone
+  );
+  if rule.metric = 'budget_used' then
+    return query select '', v_start, as_of, v_spend.value / v_budget.amount, coalesce(v_spend.sample_count, 0), v_evidence;
+    return;
+  end if;
+  -- Until the worker has written a forecast, the run rate stands in, from a tenth of the period on.
+  v_elapsed := extract(epoch from as_of - v_start) / extract(epoch from v_end - v_start);
+  return query
+  select
+    '', v_start, as_of, case when v_elapsed >= 0.1 then v_spend.value / v_elapsed / v_budget.amount end,
+    coalesce(v_spend.sample_count, 0),
+    v_evidence || jsonb_build_object('method', 'run_rate', 'forecast', trim_scale(round(v_spend.value / nullif(v_elapsed, 0), 6))::text);
+end;
+$$;
+
+comment on function observability_internal.measure_budget is 'The share of a budget that its running period has used, or will have used at its end.';
+revoke execute on function observability_internal.measure_budget from public;
+grant execute on function observability_internal.measure_budget to authenticated, service_role;
+
+create function observability_internal.measure_outside(rule observability_internal.alert_rules, as_of timestamptz)
+returns setof observability_internal.alert_figure
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select v.group_key, v.window_start, v.window_end, v.value, v.sample_count, v.evidence
+  from observability_internal.metric_values as v
+  where v.rule_id = rule.rule_id and v.evaluated_at <= as_of and v.valid_until > as_of;
+$$;
+
+comment on function observability_internal.measure_outside is 'The values that the worker has written for a rule and that still hold.';
+revoke execute on function observability_internal.measure_outside from public;
+grant execute on function observability_internal.measure_outside to authenticated, service_role;
+
+-- Two windows of the same length: the one that the running minute ends, and the last one of whole minutes. The first
+-- sees a breach within seconds; the second keeps it in sight when the next minute begins almost empty. A lower limit is
+-- judged over the whole window alone, for the running one is not full yet. By user, minutes are quarters of an hour.
+create function observability_internal.alert_windows(rule observability_internal.alert_rules, as_of timestamptz)
+returns table (window_start timestamptz, window_end timestamptz)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select
+    case
+      when rule.period is null then ends.tick - make_interval(secs => rule.window_s)
+      else observability_internal.period_start(rule.period, rule.timezone, as_of)
+    end,
+    ends.tick
+  from (select case when observability_internal.is_by_user(rule) then interval '15 minutes' else interval '1 minute' end as step) as s
+  cross join lateral (
+    values
+    (date_bin(s.step, as_of, '2000-01-01 00:00:00+00') + s.step, true),
+    (date_bin(s.step, as_of, '2000-01-01 00:00:00+00'), false)
+  ) as ends (tick, is_running)
+  where case
+    -- A bill has days, not minutes: the second window would hold the same ones.
+    when rule.period is not null or rule.metric = 'provider_drift' then ends.is_running
+    when rule.comparator = 'below' then not ends.is_running
+    else true
+  end;
+$$;
+
+comment on function observability_internal.alert_windows is 'The windows that a rule is judged over at a moment.';
+revoke execute on function observability_internal.alert_windows from public;
+grant execute on function observability_internal.alert_windows to authenticated, service_role;
+
+create function observability_internal.measure_window(
+  rule observability_internal.alert_rules, window_start timestamptz, window_end timestamptz, as_of timestamptz
+) returns setof observability_internal.alert_figure
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_end constant timestamptz := least(window_end, as_of);
+begin
+  if rule.metric like '%route\_%' then
+    return query
+    select m.group_key, measure_window.window_start, v_end, m.value, m.sample_count, '{}'::jsonb
+    from observability_internal.measure_routes(rule, measure_window.window_start, measure_window.window_end) as m;
+  elsif rule.metric = 'provider_drift' then
+    return query
+    select '', measure_window.window_start, v_end, d.value, d.sample_count, '{}'::jsonb
+    from observability_internal.measure_provider_drift(rule.scope, measure_window.window_start, v_end) as d;
+  else
+    return query
+    select m.group_key, measure_window.window_start, v_end, m.value, m.sample_count, '{}'::jsonb
+    from observability_internal.measure_calls(rule, measure_window.window_start, measure_window.window_end) as m;
+  end if;
+end;
+$$;
+
+comment on function observability_internal.measure_window is 'A rule''s metric over one window.';
+revoke execute on function observability_internal.measure_window from public;
+grant execute on function observability_internal.measure_window to authenticated, service_role;
+
+create function observability_internal.measure_alert(rule observability_internal.alert_rules, as_of timestamptz)
+returns setof observability_internal.alert_figure
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+begin
+  if rule.metric = 'pipeline_lag_s' then
+    return query
+    select
+      '', as_of, as_of,
+      greatest(coalesce(extract(epoch from as_of - min(p.enqueued_at)), 0), 0), 1::bigint,
+      jsonb_build_object('pending_rows', coalesce(sum(p.row_count), 0))
+    from observability_internal.pending_batches as p;
+  elsif rule.metric = 'anomaly' then
+    return query select * from observability_internal.measure_outside(rule, as_of);
+  elsif rule.budget_id is not null then
+    return query select * from observability_internal.measure_outside(rule, as_of) where rule.metric = 'budget_forecast';
+    if not found then
+      return query select * from observability_internal.measure_budget(rule, as_of);
+    end if;
+  else
+    return query
+    select f.*
+    from observability_internal.alert_windows(rule, as_of) as w
+    cross join lateral observability_internal.measure_window(rule, w.window_start, w.window_end, as_of) as f;
+    -- No calls at all are a figure too: zero of what is counted, nothing known of the rest.
+    if rule.group_by is null and not found then
+      return query
+      select
+        '', w.window_start, least(w.window_end, as_of),
+        case when rule.metric in ('spend', 'tokens', 'requests', 'route_requests') then 0::numeric end, 0::bigint, '{}'::jsonb
+      from observability_internal.alert_windows(rule, as_of) as w
+      order by w.window_end desc
+      limit 1;
+    end if;
+  end if;
+end;
+$$;
+
+comment on function observability_internal.measure_alert is 'A rule''s metric as of a moment: a figure per window and group.';
+revoke execute on function observability_internal.measure_alert from public;
+grant execute on function observability_internal.measure_alert to authenticated, service_role;
+
+create function observability.record_metric_values(
+  rule_id bigint, figures jsonb, as_of timestamptz default null, valid_s integer default 3600
+) returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_now constant timestamptz := coalesce(record_metric_values.as_of, clock_timestamp());
+  v_count integer;
+begin
+  if valid_s is null or valid_s not between 1 and 604800 or jsonb_typeof(figures) is distinct from 'array' then
+    raise exception 'figures is a list and valid_s from 1 to 604800' using errcode = '22023';
+  end if;
+  delete from observability_internal.metric_values as v where v.rule_id = record_metric_values.rule_id;
+  insert into observability_internal.metric_values (
+    rule_id, group_key, evaluated_at, valid_until, window_start, window_end, value, sample_count, evidence
+  )
+  select
+    record_metric_values.rule_id, coalesce(f.group_key, ''), v_now, v_now + make_interval(secs => valid_s),
+    coalesce(f.window_start, v_now), coalesce(f.window_end, v_now), f.value, coalesce(f.sample_count, 1),
+    coalesce(f.evidence, '{}')
+  from jsonb_to_recordset(figures) as f (
+    group_key text, window_start timestamptz, window_end timestamptz, value numeric, sample_count bigint, evidence jsonb
+  );
+  get diagnostics v_count = row_count;
+  return v_count;
+end;
+$$;
+
+comment on function observability.record_metric_values is 'Replaces what a rule''s metric came to, [{group_key, window_start, window_end, value, sample_count, evidence}]; it holds for valid_s.';
+revoke execute on function observability.record_metric_values from public;
+grant execute on function observability.record_metric_values to service_role;

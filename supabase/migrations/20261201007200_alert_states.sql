@@ -1,0 +1,248 @@
+-- Moves every rule and group through ok, pending, firing and resolved, and writes the messages in the same transaction.
+-- Locks: none to apply, it only creates. At run time one advisory transaction lock; ROW SHARE on alert_rules, ROW
+-- EXCLUSIVE on states, alerts and the outbox.
+
+create function observability_internal.move_alert_state(
+  rule observability_internal.alert_rules, state observability_internal.alert_states, figure observability_internal.alert_figure,
+  as_of timestamptz
+) returns text
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_has_data constant boolean := figure.value is not null and (figure.sample_count > 0 or rule.comparator = 'below');
+  v_is_firing constant boolean := state.state = 'firing';
+  v_level record;
+  v_is_breach boolean;
+  v_pending_since timestamptz;
+  v_alert_id bigint := state.alert_id;
+  v_next text;
+begin
+  select l.* into v_level from observability_internal.alert_level(rule, figure.value) as l;
+  if not v_has_data and rule.no_data = 'keep' then
+    v_is_breach := state.state in ('pending', 'firing');
+  elsif not v_has_data then
+    v_is_breach := rule.no_data = 'firing';
+  elsif v_is_firing then
+    -- Once firing, a thinning sample does not end it, and the value must come back past the resolve threshold.
+    v_is_breach := v_level.level is not null or case rule.comparator
+      when 'above' then figure.value > rule.resolve_threshold
+      else figure.value < rule.resolve_threshold
+    end;
+  else
+    v_is_breach := v_level.level is not null and figure.sample_count >= observability_internal.needed_sample(rule);
+  end if;
+  v_is_breach := coalesce(v_is_breach, false);
+  v_pending_since := case when v_is_breach then coalesce(state.pending_since, as_of) end;
+  if v_is_firing and not v_is_breach then
+    perform observability_internal.resolve_alert(
+      v_alert_id, case when figure.value is null then 'no_data' else 'recovered' end, figure.value, figure.sample_count, as_of
+    );
+    v_alert_id := null;
+    v_next := 'resolved';
+  elsif v_is_firing then
+    v_next := 'firing';
+    if v_has_data and v_level.level is not null then
+      update observability_internal.alerts as a
+      set
+        level = v_level.level, severity = v_level.severity, threshold = v_level.threshold, value = figure.value,
+        sample_count = figure.sample_count, window_start = figure.window_start, window_end = figure.window_end,
+        evidence = coalesce(figure.evidence, '{}')
+      where a.alert_id = v_alert_id and a.level < v_level.level;
+      if found then
+        perform observability_internal.note_transition(
+          rule, figure, 'firing', 'firing', v_level.threshold, v_level.severity, v_alert_id, as_of
+        );
+      end if;
+    end if;
+  elsif v_is_breach and as_of - v_pending_since >= make_interval(secs => rule.for_s) then
+    v_next := 'firing';
+    v_alert_id := observability_internal.fire_alert(
+      rule, figure, coalesce(v_level.level, 1), coalesce(v_level.threshold, rule.threshold),
+      coalesce(v_level.severity, rule.severity), v_pending_since, as_of
+    );
+    perform observability_internal.note_transition(
+      rule, figure, state.state, 'firing', coalesce(v_level.threshold, rule.threshold),
+      coalesce(v_level.severity, rule.severity), v_alert_id, as_of
+    );
+  elsif v_is_breach then
+    v_next := 'pending';
+  else
+    v_next := case when state.state = 'resolved' then 'resolved' else 'ok' end;
+  end if;
+  if v_next = 'firing' then
+    perform observability_internal.tell_alert(rule, v_alert_id, as_of);
+  elsif v_next is distinct from state.state and not v_is_firing then
+    perform observability_internal.note_transition(
+      rule, figure, state.state, v_next, coalesce(v_level.threshold, rule.threshold),
+      coalesce(v_level.severity, rule.severity), null, as_of
+    );
+  end if;
+  -- Groups at rest need no row.
+  if v_next in ('ok', 'resolved') and state.group_key <> '' then
+    delete from observability_internal.alert_states as s where s.rule_id = state.rule_id and s.group_key = state.group_key;
+  else
+    insert into observability_internal.alert_states as s (
+      rule_id, group_key, state, pending_since, alert_id, value, sample_count, evaluated_at
+    )
+    values (
+      state.rule_id, state.group_key, v_next, v_pending_since, v_alert_id, figure.value, figure.sample_count, as_of
+    )
+    on conflict (rule_id, group_key) do update
+    set
+      state = excluded.state, pending_since = excluded.pending_since, alert_id = excluded.alert_id,
+      value = excluded.value, sample_count = excluded.sample_count, evaluated_at = excluded.evaluated_at,
+      last_error = null, last_error_at = null;
+  end if;
+  return case
+    when v_is_firing and v_next = 'firing' then 'firing'
+    when v_next = 'firing' then 'fired'
+    when v_is_firing then 'resolved'
+    when v_next = 'pending' then 'pending'
+    else 'ok'
+  end;
+end;
+$$;
+
+comment on function observability_internal.move_alert_state is 'Moves one group of a rule and writes what follows; returns ok, pending, fired, firing or resolved.';
+revoke execute on function observability_internal.move_alert_state from public;
+grant execute on function observability_internal.move_alert_state to service_role;
+
+create function observability_internal.evaluate_alert_rule(rule_id bigint, as_of timestamptz) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_rule observability_internal.alert_rules;
+  v_candidate record;
+  v_counts jsonb := '{}'::jsonb;
+  v_outcome text;
+  v_over_limit integer := 0;
+begin
+  -- A share lock: the rule is neither disabled nor deleted between this reading and the transition.
+  select * into v_rule
+  from observability_internal.alert_rules as r
+  where r.rule_id = evaluate_alert_rule.rule_id and r.is_enabled
+  for share;
+  if not found then
+    return '{}'::jsonb;
+  end if;
+  insert into observability_internal.alert_states (rule_id) values (v_rule.rule_id) on conflict do nothing;
+  perform from observability_internal.alert_states as s where s.rule_id = v_rule.rule_id order by s.group_key for update;
+
+  -- A breach in either window counts, with the newest figure. What fires or waits is always looked at, groups at rest
+  -- only where they breach, the worst first.
+  for v_candidate in
+    with known as (
+      select s as state_row, s.rule_id, s.group_key, s.state
+      from observability_internal.alert_states as s
+      where s.rule_id = v_rule.rule_id and ((v_rule.group_by is null) = (s.group_key = '') or s.state in ('pending', 'firing'))
+    ),
+    figures as (
+      select f.*, l.level, coalesce(k.state in ('pending', 'firing'), false) as is_active
+      from observability_internal.measure_alert(v_rule, as_of) as f
+      left join lateral observability_internal.alert_level(v_rule, f.value) as l on true
+      left join known as k on f.group_key = k.group_key
+    ),
+    best as (
+      select distinct on (f.group_key) f.*
+      from figures as f
+      order by
+        f.group_key,
+        f.level is not null and (f.is_active or f.sample_count >= observability_internal.needed_sample(v_rule)) desc, f.level desc nulls last,
+        f.sample_count > 0 desc, f.window_start desc
+    )
+    select
+      row(
+        coalesce(b.group_key, k.group_key), b.window_start, b.window_end, b.value, coalesce(b.sample_count, 0),
+        coalesce(b.evidence, '{}')
+      )::observability_internal.alert_figure as figure,
+      k.state_row as state, k.rule_id is null as is_new,
+      row_number() over (
+        order by
+          k.rule_id is not null desc, b.level desc,
+          case when v_rule.comparator = 'above' then b.value else -b.value end desc, b.group_key
+      ) as place
+    from best as b
+    full join known as k on b.group_key = k.group_key
+    where k.rule_id is not null or b.level is not null and b.sample_count >= observability_internal.needed_sample(v_rule)
+    order by place
+  loop
+    if v_rule.group_by is not null and v_candidate.is_new and v_candidate.place > v_rule.group_limit then
+      v_over_limit := v_over_limit + 1;
+      continue;
+    end if;
+    if v_candidate.is_new then
+      v_candidate.state := row(
+        v_rule.rule_id, (v_candidate.figure).group_key, 'ok', null, null, null, null, null, null, null, 0
+      )::observability_internal.alert_states;
+    end if;
+    v_outcome := observability_internal.move_alert_state(v_rule, v_candidate.state, v_candidate.figure, as_of);
+    v_counts := v_counts || jsonb_build_object(v_outcome, coalesce((v_counts ->> v_outcome)::integer, 0) + 1);
+  end loop;
+  if v_rule.group_by is not null then
+    update observability_internal.alert_states as s
+    set evaluated_at = as_of, groups_over_limit = v_over_limit, last_error = null, last_error_at = null
+    where s.rule_id = v_rule.rule_id and s.group_key = '';
+  end if;
+  return case when v_counts = '{}' then '{"ok": 1}' else v_counts end;
+end;
+$$;
+
+comment on function observability_internal.evaluate_alert_rule is 'Moves every group of a rule; how many came to which end, {} where the rule was disabled or deleted.';
+revoke execute on function observability_internal.evaluate_alert_rule from public;
+grant execute on function observability_internal.evaluate_alert_rule to service_role;
+
+create function observability.evaluate_alerts(as_of timestamptz default null) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set statement_timeout = '60s'
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_as_of timestamptz;
+  v_rule_id bigint;
+  v_outcomes jsonb;
+  v_counts jsonb := '{"ok": 0, "pending": 0, "fired": 0, "firing": 0, "resolved": 0, "failed": 0}'::jsonb;
+begin
+  -- The lock has a statement of its own: what follows sees all that the last holder committed.
+  if not pg_try_advisory_xact_lock(hashtextextended('treering.evaluate_alerts', 0)) then
+    return v_counts || jsonb_build_object('is_busy', true, 'as_of', evaluate_alerts.as_of);
+  end if;
+  v_as_of := coalesce(evaluate_alerts.as_of, clock_timestamp());
+  for v_rule_id in
+    select r.rule_id from observability_internal.alert_rules as r where r.is_enabled order by r.rule_id
+  loop
+    begin
+      v_outcomes := observability_internal.evaluate_alert_rule(v_rule_id, v_as_of);
+    exception
+      when others then
+        v_outcomes := '{"failed": 1}'::jsonb;
+        insert into observability_internal.alert_states as s (rule_id, last_error, last_error_at)
+        select r.rule_id, left(sqlstate || ': ' || sqlerrm, 500), v_as_of
+        from observability_internal.alert_rules as r
+        where r.rule_id = v_rule_id
+        for key share
+        on conflict (rule_id, group_key) do update
+        set last_error = excluded.last_error, last_error_at = excluded.last_error_at;
+    end;
+    select v_counts || coalesce(jsonb_object_agg(o.key, (v_counts ->> o.key)::integer + o.value::integer), '{}')
+    into v_counts
+    from jsonb_each_text(v_outcomes) as o;
+  end loop;
+  return v_counts || jsonb_build_object('is_busy', false, 'as_of', v_as_of);
+end;
+$$;
+
+comment on function observability.evaluate_alerts is 'Evaluates every enabled rule as of a time (default now). Returns {is_busy, as_of, ok, pending, fired, firing, resolved, failed}.';
+revoke execute on function observability.evaluate_alerts from public;
+grant execute on function observability.evaluate_alerts to service_role;

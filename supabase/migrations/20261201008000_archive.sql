@@ -1,0 +1,336 @@
+-- What is archived and what may be dropped: a month leaves only after its archive has been verified.
+-- Locks: none to apply, it only creates. At run time dropping takes SHARE on the partition while its sums are compared,
+-- then ACCESS EXCLUSIVE on the table for the detaching, each for at most 200 ms of waiting.
+
+create table observability_internal.archived_months (
+  archive_id uuid not null,
+  kind text not null,
+  month date not null,
+  row_count bigint not null,
+  dropped_at timestamptz not null default now(),
+  is_restored boolean not null default false,
+  constraint archived_months_pkey primary key (archive_id),
+  constraint "an archived month holds usage or performance" check (kind in ('usage', 'performance')),
+  constraint "an archived month begins on its first day" check (extract(day from month) = 1)
+);
+
+comment on table observability_internal.archived_months is 'Which runs of the archive have taken rows out of the database; the rows stay in the rollups.';
+
+alter table observability_internal.archived_months enable row level security;
+
+grant select, insert, update, delete on table observability_internal.archived_months to service_role;
+
+create table observability_internal.restored_months (
+  kind text not null,
+  month date not null,
+  is_complete boolean not null default false,
+  keep_until timestamptz not null,
+  constraint restored_months_pkey primary key (kind, month),
+  constraint "a restored month holds usage or performance" check (kind in ('usage', 'performance'))
+);
+
+comment on table observability_internal.restored_months is 'Months put back from the archive, which retention leaves alone until keep_until.';
+
+alter table observability_internal.restored_months enable row level security;
+
+grant select, insert, update, delete on table observability_internal.restored_months to service_role;
+
+create function observability_internal.partition_sums(kind text, from_time timestamptz, to_time timestamptz)
+returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_columns text;
+  v_sums jsonb;
+begin
+  -- One figure a column that Parquet readers compute alike: integers everywhere, so no order of addition matters.
+  select string_agg(format('%L, jsonb_build_object(''count'', count(m.%I), ''sum'', coalesce((%s)::text, ''0''))', a.attname, a.attname,
+    case t.typname
+      when 'bool' then format('count(*) filter (where m.%I)', a.attname)
+      when 'numeric' then format('trim_scale(sum(m.%I))', a.attname)
+      when 'int4' then format('sum(m.%I)', a.attname)
+      when 'int8' then format('sum(m.%I)', a.attname)
+      when 'float8' then format('sum(floor(m.%I * 1000)::bigint)', a.attname)
+      when 'timestamptz' then format('sum(floor(extract(epoch from m.%I) * 1000)::bigint)', a.attname)
+      else format('sum(octet_length(m.%I::text))', a.attname)
+    end
+  ), ', ' order by a.attnum)
+  into v_columns
+  from pg_catalog.pg_attribute as a
+  inner join pg_catalog.pg_type as t on a.atttypid = t.oid
+  where a.attrelid = ('observability_internal.' || observability_internal.archive_table(kind))::regclass
+    and a.attnum > 0 and not a.attisdropped and a.attname <> 'batch_id';
+  execute format(
+    'select jsonb_build_object(''rows'', count(*), ''newest_received_at'', max(m.received_at),'
+    ' ''fingerprint'', coalesce(sum(hashtidextended(m.ctid, m.xmin::text::bigint)), 0)::text,'
+    ' ''columns'', jsonb_build_object(%s)) from observability_internal.%I as m where m.created_at >= %L and m.created_at < %L',
+    v_columns, observability_internal.archive_table(kind), from_time, to_time
+  ) into v_sums;
+  return v_sums;
+end;
+$$;
+
+comment on function observability_internal.partition_sums is 'Exact sums of every column of a month, and a fingerprint that any insert, update or delete changes.';
+revoke execute on function observability_internal.partition_sums from public;
+grant execute on function observability_internal.partition_sums to service_role;
+
+create function observability.summarize_partition(kind text, month date) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+set statement_timeout = '600s'
+set jit = off
+as $$
+  select observability_internal.partition_sums(
+    kind,
+    date_trunc('month', month::timestamp) at time zone 'UTC',
+    (date_trunc('month', month::timestamp) + interval '1 month') at time zone 'UTC'
+  );
+$$;
+
+comment on function observability.summarize_partition is 'Rows, newest arrival, sums of every column and a fingerprint of one month: {rows, newest_received_at, fingerprint, columns}.';
+revoke execute on function observability.summarize_partition from public;
+grant execute on function observability.summarize_partition to service_role;
+
+create function observability.list_partitions(retention_days integer) returns jsonb
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set statement_timeout = '600s'
+set jit = off
+set timezone = 'UTC'
+as $$
+declare
+  v_found jsonb := jsonb_build_array();
+  v_partition record;
+  v_newest timestamptz;
+  v_limit timestamptz;
+begin
+  if retention_days is null or retention_days not between 1 and 36500 then
+    raise exception 'retention_days is from 1 to 36,500' using errcode = '22023';
+  end if;
+  v_limit := now() - make_interval(days => retention_days);
+  for v_partition in
+    select
+      kinds.kind, kinds.parent, c.reltuples,
+      to_date(right(c.relname, 6), 'YYYYMM')::timestamp at time zone 'UTC' as from_time,
+      (to_date(right(c.relname, 6), 'YYYYMM') + interval '1 month') at time zone 'UTC' as to_time
+    from (values ('usage', 'ai_usage_metrics'), ('performance', 'performance_metrics')) as kinds (kind, parent)
+    inner join pg_catalog.pg_inherits as i on i.inhparent = ('observability_internal.' || kinds.parent)::regclass
+    inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
+    order by from_time, kinds.kind desc
+  loop
+    v_newest := null;
+    if v_partition.to_time <= v_limit then
+      execute format(
+        'select max(m.received_at) from observability_internal.%I as m where m.created_at >= $1 and m.created_at < $2',
+        v_partition.parent
+      ) into v_newest using v_partition.from_time, v_partition.to_time;
+    end if;
+    v_found := v_found || jsonb_build_object(
+      'kind', v_partition.kind, 'month', v_partition.from_time::date,
+      'rows_estimate', greatest(v_partition.reltuples, 0)::bigint,
+      'state', case
+        when v_partition.to_time > v_limit then 'recent'
+        when v_newest > v_limit then 'late rows'
+        when exists (
+          select from observability_internal.restored_months as r
+          where r.kind = v_partition.kind and r.month = v_partition.from_time::date and not r.is_complete
+        ) then 'restoring'
+        when exists (
+          select from observability_internal.restored_months as r
+          where r.kind = v_partition.kind and r.month = v_partition.from_time::date and r.keep_until > now()
+        ) then 'restored'
+        when exists (
+          select from observability_internal.pending_batches as p
+          where p.kind = v_partition.kind and p.min_created_at < v_partition.to_time
+            and p.max_created_at >= v_partition.from_time
+        ) then 'pending'
+        else 'due'
+      end
+    );
+  end loop;
+  return v_found;
+end;
+$$;
+
+comment on function observability.list_partitions is 'Each month in the database as {kind, month, rows_estimate, state}; state is recent, late rows, restoring, restored, pending or due.';
+revoke execute on function observability.list_partitions from public;
+grant execute on function observability.list_partitions to service_role;
+
+create function observability.list_archived_months() returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+  select coalesce(jsonb_agg(to_jsonb(a) order by a.month, a.kind, a.dropped_at), '[]')
+  from observability_internal.archived_months as a;
+$$;
+
+comment on function observability.list_archived_months is 'What the archive has taken out of this database: [{archive_id, kind, month, row_count, dropped_at, is_restored}].';
+revoke execute on function observability.list_archived_months from public;
+grant execute on function observability.list_archived_months to service_role;
+
+-- Security definer: service_role writes rows but does not own the partitions.
+create function observability.drop_archived_partition(
+  kind text, month date, retention_days integer, archive_id uuid, expected jsonb
+) returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = ''
+set lock_timeout = '200ms'
+set statement_timeout = '600s'
+set jit = off
+set timezone = 'UTC'
+as $$
+#variable_conflict use_variable
+declare
+  v_parent constant text := observability_internal.archive_table(kind);
+  v_start constant timestamptz := date_trunc('month', month::timestamp) at time zone 'UTC';
+  v_end constant timestamptz := (date_trunc('month', month::timestamp) + interval '1 month') at time zone 'UTC';
+  v_name constant text := v_parent || '_' || to_char(v_start, 'YYYYMM');
+  v_limit constant timestamptz := now() - make_interval(days => retention_days);
+  v_sums jsonb;
+begin
+  if retention_days is null or retention_days < 1 or archive_id is null or expected is null then
+    raise exception 'a partition goes with its retention, its archive and its sums' using errcode = '22023';
+  end if;
+  if to_regclass(format('observability_internal.%I', v_name)) is null then
+    return false;
+  end if;
+  if v_end > v_limit then
+    raise exception '% is not past its retention', v_name using errcode = '55000';
+  end if;
+  if exists (
+    select from observability_internal.restored_months as r
+    where r.kind = drop_archived_partition.kind and r.month = v_start::date and (not r.is_complete or r.keep_until > now())
+  ) then
+    raise exception '% was put back and is kept', v_name using errcode = '55000';
+  end if;
+  -- No writer from here on. The next statements' snapshots see all that those before committed.
+  execute format('lock table observability_internal.%I in share mode', v_name);
+  if exists (
+    select from observability_internal.pending_batches as p
+    where p.kind = drop_archived_partition.kind and p.min_created_at < v_end and p.max_created_at >= v_start
+  ) then
+    raise exception 'rows of % are not in the rollups yet', v_name using errcode = '55000';
+  end if;
+  execute format(
+    'select jsonb_build_object(''rows'', count(*), ''fingerprint'','
+    ' coalesce(sum(hashtidextended(m.ctid, m.xmin::text::bigint)), 0)::text, ''is_recent'', coalesce(max(m.received_at) > $1, false)%s)'
+    ' from observability_internal.%I as m',
+    case kind when 'usage' then
+      ', ''prompt_tokens'', coalesce(sum(m.prompt_tokens), 0)::text, ''completion_tokens'','
+      ' coalesce(sum(m.completion_tokens), 0)::text, ''estimated_cost'', coalesce(trim_scale(sum(m.estimated_cost)), 0)::text'
+    else '' end,
+    v_name
+  ) into v_sums using v_limit;
+  if (v_sums ->> 'is_recent')::boolean then
+    raise exception 'rows of % arrived within the retention', v_name using errcode = '55000';
+  end if;
+  if v_sums ->> 'rows' is distinct from expected ->> 'rows'
+    or v_sums ->> 'fingerprint' is distinct from expected ->> 'fingerprint'
+    or (kind = 'usage' and exists (
+      select from unnest(array['prompt_tokens', 'completion_tokens', 'estimated_cost']) as c (name)
+      where v_sums ->> c.name is distinct from expected -> 'columns' -> c.name ->> 'sum'
+    ))
+  then
+    raise exception '% has changed since it was archived', v_name using errcode = '55000';
+  end if;
+  delete from observability_internal.archived_months as a
+  where a.kind = drop_archived_partition.kind and a.month = v_start::date and a.is_restored;
+  delete from observability_internal.restored_months as r
+  where r.kind = drop_archived_partition.kind and r.month = v_start::date;
+  if (v_sums ->> 'rows')::bigint > 0 then
+    insert into observability_internal.archived_months (archive_id, kind, month, row_count)
+    values (archive_id, kind, v_start::date, (v_sums ->> 'rows')::bigint);
+  end if;
+  execute format('alter table observability_internal.%I detach partition observability_internal.%I', v_parent, v_name);
+  execute format('drop table observability_internal.%I', v_name);
+  return true;
+end;
+$$;
+
+comment on function observability.drop_archived_partition is 'Detaches and drops a month whose rows still equal the sums of its archive; refuses otherwise. False when there is no such month.';
+revoke execute on function observability.drop_archived_partition from public;
+grant execute on function observability.drop_archived_partition to service_role;
+
+create function observability.prune_rollups(retention_days integer, max_rows integer default 20000) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set statement_timeout = '120s'
+set jit = off
+set timezone = 'UTC'
+as $$
+declare
+  v_limit timestamptz;
+  v_level record;
+  v_rows bigint;
+  v_total bigint := 0;
+begin
+  if retention_days is null or retention_days not between 1 and 36500 or max_rows is null or max_rows not between 1 and 1000000 then
+    raise exception 'retention_days is from 1 to 36,500 and max_rows from 1 to 1,000,000' using errcode = '22023';
+  end if;
+  if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
+    return jsonb_build_object('is_busy', true, 'rows', 0);
+  end if;
+  -- Whole months, so that no month, week or day is left half; and no rollup goes before its raw rows.
+  v_limit := least(
+    date_trunc('month', now() - make_interval(days => retention_days)),
+    (
+      select min(to_date(right(c.relname, 6), 'YYYYMM'))::timestamp at time zone 'UTC'
+      from pg_catalog.pg_inherits as i
+      inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
+      where i.inhparent in ('observability_internal.ai_usage_metrics'::regclass, 'observability_internal.performance_metrics'::regclass)
+    )
+  );
+  -- Every level has its rows under `bucket`, the distinct users theirs under `bucket_start`. A week that reaches over the
+  -- limit stays, since its last days are still asked for.
+  for v_level in
+    select
+      c.relname as name, a.attname as bucket,
+      case
+        when c.relname = 'usage_by_user_week' then 'true'
+        when exists (
+          select from pg_catalog.pg_attribute as l where l.attrelid = c.oid and l.attname = 'level'
+        ) then 'o.level = ''week'''
+        else 'false'
+      end as is_week
+    from pg_catalog.pg_class as c
+    inner join pg_catalog.pg_attribute as a on c.oid = a.attrelid
+    where c.relnamespace = 'observability_internal'::regnamespace and c.relkind = 'r'
+      and a.attname in ('bucket', 'bucket_start') and a.atttypid = 'timestamptz'::regtype
+    order by c.relname
+  loop
+    execute format(
+      'delete from observability_internal.%I as r where r.ctid = any (array('
+      'select o.ctid from observability_internal.%I as o where o.%I < case when %s then $2 else $1 end limit $3))',
+      v_level.name, v_level.name, v_level.bucket, v_level.is_week
+    ) using v_limit, date_trunc('week', v_limit), max_rows - v_total;
+    get diagnostics v_rows = row_count;
+    v_total := v_total + v_rows;
+    exit when v_total >= max_rows;
+  end loop;
+  -- What is left of that week is condensed anew, so that all levels hold the same days.
+  if v_total > 0 and date_trunc('week', v_limit) < v_limit then
+    insert into observability_internal.stale_rollups (level, bucket) values ('week', date_trunc('week', v_limit))
+    on conflict do nothing;
+  end if;
+  return jsonb_build_object('is_busy', false, 'rows', v_total);
+end;
+$$;
+
+comment on function observability.prune_rollups is 'Deletes at most max_rows rollup rows of whole months past their retention. Returns {is_busy, rows}; again while rows = max_rows.';
+revoke execute on function observability.prune_rollups from public;
+grant execute on function observability.prune_rollups to service_role;

@@ -1,0 +1,429 @@
+-- Forgets a person: the one place that knows everywhere a user id is kept.
+-- Locks: none to apply, it only creates. At run time the roll-up's advisory lock for each batch; ROW EXCLUSIVE on the
+-- tables written.
+
+create table observability_internal.erasures (
+  erasure_id bigint generated always as identity,
+  person_salt text not null,
+  person_hash text not null,
+  event_salt text,
+  requested_at timestamptz not null default now(),
+  finished_at timestamptz,
+  counts jsonb not null default '{}',
+  constraint erasures_pkey primary key (erasure_id),
+  constraint "the salt of event ids goes when the erasure ends" check ((event_salt is null) = (finished_at is not null))
+);
+
+comment on table observability_internal.erasures is 'What was erased and when. The person is a salted SHA-256: it can be compared with an id at hand and tells none.';
+
+alter table observability_internal.erasures enable row level security;
+
+grant select, insert, update on table observability_internal.erasures to service_role;
+
+-- The one place that writes differences of usage into a level by user: `direction` 1 adds the cells, -1 takes them away.
+create function observability_internal.add_user_cells(
+  cells observability_internal.usage_by_user[], user_key integer, direction integer
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_rows integer;
+begin
+  if direction < 0 then
+    update observability_internal.usage_by_user as r set
+      requests = r.requests - c.requests, prompt_tokens = r.prompt_tokens - c.prompt_tokens,
+      completion_tokens = r.completion_tokens - c.completion_tokens,
+      cached_tokens = nullif(coalesce(r.cached_tokens, 0) - coalesce(c.cached_tokens, 0), 0),
+      cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) - coalesce(c.cache_write_tokens, 0), 0),
+      reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) - coalesce(c.reasoning_tokens, 0), 0),
+      audio_input_tokens = nullif(coalesce(r.audio_input_tokens, 0) - coalesce(c.audio_input_tokens, 0), 0),
+      audio_output_tokens = nullif(coalesce(r.audio_output_tokens, 0) - coalesce(c.audio_output_tokens, 0), 0),
+      cost = r.cost - c.cost, fallback_cost = nullif(coalesce(r.fallback_cost, 0) - coalesce(c.fallback_cost, 0), 0),
+      provider_reported_cost = nullif(coalesce(r.provider_reported_cost, 0) - coalesce(c.provider_reported_cost, 0), 0),
+      unpriced_requests = nullif(coalesce(r.unpriced_requests, 0) - coalesce(c.unpriced_requests, 0), 0),
+      fallback_requests = nullif(coalesce(r.fallback_requests, 0) - coalesce(c.fallback_requests, 0), 0),
+      estimated_requests = nullif(coalesce(r.estimated_requests, 0) - coalesce(c.estimated_requests, 0), 0),
+      latency = observability_internal.subtract_histogram(r.latency, c.latency),
+      time_to_first_token = observability_internal.subtract_histogram(r.time_to_first_token, c.time_to_first_token)
+    from unnest(cells) as c
+    where r.user_key = add_user_cells.user_key and r.bucket = c.bucket and r.dim_id = c.dim_id;
+    get diagnostics v_rows = row_count;
+    if v_rows <> cardinality(cells) then
+      raise exception 'the rollup by user lacks rows of these calls; nothing was changed' using errcode = '55000';
+    end if;
+    return;
+  end if;
+  insert into observability_internal.usage_by_user as r
+  select
+    c.bucket, c.dim_id, c.requests, c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.cache_write_tokens,
+    c.reasoning_tokens, c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost, c.provider_reported_cost,
+    c.unpriced_requests, c.fallback_requests, c.estimated_requests, c.latency, c.time_to_first_token,
+    add_user_cells.user_key
+  from unnest(cells) as c
+  order by c.bucket, c.dim_id
+  on conflict on constraint usage_by_user_pkey do update set
+    requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = r.completion_tokens + excluded.completion_tokens,
+    cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
+    cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
+    reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
+    audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
+    audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens),
+    cost = r.cost + excluded.cost,
+    fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
+    provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
+    unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
+    fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
+    estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
+    latency = observability_internal.merge_histogram(r.latency || excluded.latency),
+    time_to_first_token = observability_internal.merge_histogram(r.time_to_first_token || excluded.time_to_first_token);
+end;
+$$;
+
+comment on function observability_internal.add_user_cells is 'Adds cells to a user''s rollup, or takes them away.';
+revoke execute on function observability_internal.add_user_cells from public;
+grant execute on function observability_internal.add_user_cells to service_role;
+
+create function observability_internal.usage_cells_of(
+  event_ids uuid[], min_created_at timestamptz, max_created_at timestamptz
+) returns observability_internal.usage_by_user[]
+language sql
+stable
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+  with calls as (
+    select
+      date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00') as bucket, d.dim_id, m.*,
+      ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
+      ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
+    from observability_internal.ai_usage_metrics as m
+    inner join observability_internal.dimensions as d
+      on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
+      and m.environment = d.environment and m.operation = d.operation and m.status = d.status
+      and coalesce(m.error_type, '') = d.error_type
+    where m.event_id = any (event_ids)
+      and m.created_at between usage_cells_of.min_created_at and usage_cells_of.max_created_at
+  ),
+  cells as (
+    select
+      c.bucket, c.dim_id, count(*), sum(c.prompt_tokens)::bigint, sum(c.completion_tokens)::bigint,
+      nullif(sum(c.cached_tokens), 0)::bigint, nullif(sum(c.cache_write_tokens), 0)::bigint,
+      nullif(sum(c.reasoning_tokens), 0)::bigint, nullif(sum(c.audio_input_tokens), 0)::bigint,
+      nullif(sum(c.audio_output_tokens), 0)::bigint, coalesce(sum(c.estimated_cost), 0),
+      sum(c.estimated_cost) filter (where c.cost_source = 'fallback'),
+      sum(c.estimated_cost) filter (where c.cost_source = 'provider'),
+      nullif(count(*) filter (where c.cost_source = 'unpriced'), 0),
+      nullif(count(*) filter (where c.cost_source = 'fallback'), 0),
+      nullif(count(*) filter (where c.usage_source <> 'reported'), 0),
+      array_agg(c.latency) filter (where c.latency is not null),
+      array_agg(c.first_token) filter (where c.first_token is not null), 0
+    from calls as c
+    group by c.bucket, c.dim_id
+  )
+  select array_agg(row(c.*)::observability_internal.usage_by_user) from cells as c;
+$$;
+
+comment on function observability_internal.usage_cells_of is 'What these calls are in the rollup by user.';
+revoke execute on function observability_internal.usage_cells_of from public;
+grant execute on function observability_internal.usage_cells_of to service_role;
+
+create function observability_internal.forget_usage(user_id text, event_salt text, max_rows integer) returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_ids uuid[];
+  v_min timestamptz;
+  v_max timestamptz;
+  v_cells observability_internal.usage_by_user[];
+  v_from integer;
+  v_to integer;
+begin
+  -- What is left is the call itself, at the precision of a minute. The new id is the same here and in the archive, so that a
+  -- restore finds the row; the salt that leads from the old id to it is deleted at the end. Rollups by minute, hour and quarter of an hour agree.
+  with taken as (
+    select m.event_id, m.created_at
+    from observability_internal.ai_usage_metrics as m
+    where m.user_id = forget_usage.user_id
+      and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
+    order by m.created_at
+    limit max_rows
+    for update
+  ),
+  changed as (
+    update observability_internal.ai_usage_metrics as m set
+      event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
+      received_at = date_trunc('minute', m.received_at), user_id = observability_internal.forgotten_user(),
+      session_id = null, request_group_id = null, prompt_hash = null, prefix_hash = null, response_id = null,
+      metadata = null
+    from taken as t
+    where m.event_id = t.event_id and m.created_at = t.created_at
+    returning m.event_id, m.created_at
+  )
+  select array_agg(c.event_id), min(c.created_at), max(c.created_at) into v_ids, v_min, v_max from changed as c;
+  if v_ids is null then
+    return 0;
+  end if;
+  v_cells := observability_internal.usage_cells_of(v_ids, v_min, v_max);
+  select u.user_key into v_from from observability_internal.users as u where u.user_id = forget_usage.user_id;
+  select u.user_key into v_to from observability_internal.users as u where u.user_id = observability_internal.forgotten_user();
+  perform observability_internal.add_user_cells(v_cells, v_from, -1);
+  perform observability_internal.add_user_cells(v_cells, v_to, 1);
+  delete from observability_internal.usage_by_user as r
+  where r.user_key = v_from and r.requests = 0 and r.bucket >= v_min - interval '15 minutes' and r.bucket <= v_max;
+  return cardinality(v_ids);
+end;
+$$;
+
+comment on function observability_internal.forget_usage is 'Makes a batch of a person''s counted calls nobody''s, with the rollup''s difference; returns how many.';
+revoke execute on function observability_internal.forget_usage from public;
+grant execute on function observability_internal.forget_usage to service_role;
+
+create function observability_internal.forget_performance(user_id text, event_salt text, max_rows integer) returns integer
+language sql
+volatile
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+  with taken as (
+    select m.event_id, m.created_at
+    from observability_internal.performance_metrics as m
+    where m.user_id = forget_performance.user_id
+      and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
+    order by m.created_at
+    limit max_rows
+    for update
+  ),
+  changed as (
+    update observability_internal.performance_metrics as m set
+      event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
+      received_at = date_trunc('minute', m.received_at), user_id = null, metadata = null
+    from taken as t
+    where m.event_id = t.event_id and m.created_at = t.created_at
+    returning 1
+  )
+  select count(*)::integer from changed;
+$$;
+
+comment on function observability_internal.forget_performance is 'Makes a batch of a person''s counted requests nobody''s; returns how many. No rollup of requests knows people.';
+revoke execute on function observability_internal.forget_performance from public;
+grant execute on function observability_internal.forget_performance to service_role;
+
+create function observability_internal.forget_rollups(user_id text, max_rows integer) returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_cells observability_internal.usage_by_user[];
+  v_from integer;
+  v_to integer;
+begin
+  select u.user_key into v_from from observability_internal.users as u where u.user_id = forget_rollups.user_id;
+  select u.user_key into v_to from observability_internal.users as u where u.user_id = observability_internal.forgotten_user();
+  with moved as (
+    delete from observability_internal.usage_by_user as r
+    where r.ctid = any (array(
+      select o.ctid from observability_internal.usage_by_user as o where o.user_key = v_from limit max_rows
+    ))
+    returning r.*
+  )
+  select array_agg(row(m.*)::observability_internal.usage_by_user) into v_cells from moved as m;
+  if v_cells is null then
+    return 0;
+  end if;
+  perform observability_internal.add_user_cells(v_cells, v_to, 1);
+  return cardinality(v_cells);
+end;
+$$;
+
+comment on function observability_internal.forget_rollups is 'Moves a batch of what the rollups still hold of a person, months without raw rows, to the shared key; returns how many.';
+revoke execute on function observability_internal.forget_rollups from public;
+grant execute on function observability_internal.forget_rollups to service_role;
+
+create function observability_internal.move_user_levels(from_key integer, to_key integer) returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_days integer;
+  v_weeks integer;
+begin
+  -- The condensed rows move as they are, so that user_counts keeps its numbers: how many people there were stays true.
+  with moved as (
+    delete from observability_internal.usage_by_user_day as r where r.user_key = from_key returning r.*
+  )
+  insert into observability_internal.usage_by_user_day as r
+  select
+    m.bucket, to_key, m.requests, m.errors, m.prompt_tokens, m.completion_tokens, m.cached_tokens, m.unpriced_requests, m.cost
+  from moved as m
+  on conflict on constraint usage_by_user_day_pkey do update set
+    requests = r.requests + excluded.requests, errors = r.errors + excluded.errors,
+    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = r.completion_tokens + excluded.completion_tokens,
+    cached_tokens = r.cached_tokens + excluded.cached_tokens,
+    unpriced_requests = r.unpriced_requests + excluded.unpriced_requests, cost = r.cost + excluded.cost;
+  get diagnostics v_days = row_count;
+  with moved as (
+    delete from observability_internal.usage_by_user_week as r where r.user_key = from_key returning r.*
+  )
+  insert into observability_internal.usage_by_user_week as r
+  select
+    m.dim_id, m.bucket, to_key, m.requests, m.errors, m.prompt_tokens, m.completion_tokens, m.cached_tokens,
+    m.unpriced_requests, m.cost
+  from moved as m
+  on conflict on constraint usage_by_user_week_pkey do update set
+    requests = r.requests + excluded.requests, errors = r.errors + excluded.errors,
+    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = r.completion_tokens + excluded.completion_tokens,
+    cached_tokens = r.cached_tokens + excluded.cached_tokens,
+    unpriced_requests = r.unpriced_requests + excluded.unpriced_requests, cost = r.cost + excluded.cost;
+  get diagnostics v_weeks = row_count;
+  return v_days + v_weeks;
+end;
+$$;
+
+comment on function observability_internal.move_user_levels is 'Moves the days and weeks of one user to another key; returns how many rows.';
+revoke execute on function observability_internal.move_user_levels from public;
+grant execute on function observability_internal.move_user_levels to service_role;
+
+create function observability_internal.open_erasure(user_id text) returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_id bigint;
+  v_salt text;
+begin
+  select e.erasure_id into v_id
+  from observability_internal.erasures as e
+  where e.finished_at is null
+    and e.person_hash = encode(sha256(convert_to(e.person_salt || open_erasure.user_id, 'UTF8')), 'hex')
+  limit 1;
+  if v_id is null then
+    v_salt := gen_random_uuid()::text;
+    insert into observability_internal.erasures (person_salt, person_hash, event_salt)
+    values (v_salt, encode(sha256(convert_to(v_salt || open_erasure.user_id, 'UTF8')), 'hex'), gen_random_uuid()::text)
+    returning erasure_id into v_id;
+  end if;
+  return v_id;
+end;
+$$;
+
+comment on function observability_internal.open_erasure is 'The record of an erasure that is not finished, made where there is none.';
+revoke execute on function observability_internal.open_erasure from public;
+grant execute on function observability_internal.open_erasure to service_role;
+
+create function observability_internal.add_erased(erasure_id bigint, counts jsonb) returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  update observability_internal.erasures as e set counts = e.counts || coalesce((
+    select jsonb_object_agg(c.key, coalesce((e.counts ->> c.key)::bigint, 0) + c.value::bigint)
+    from jsonb_each_text(add_erased.counts) as c
+  ), '{}')
+  where e.erasure_id = add_erased.erasure_id;
+$$;
+
+comment on function observability_internal.add_erased is 'Adds to the record of an erasure.';
+revoke execute on function observability_internal.add_erased from public;
+grant execute on function observability_internal.add_erased to service_role;
+
+create function observability.forget_user(user_id text, max_rows integer default 5000) returns jsonb
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set statement_timeout = '60s'
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+  v_usage integer := 0;
+  v_performance integer := 0;
+  v_rollups integer := 0;
+  v_names integer := 0;
+  v_waiting bigint;
+  v_key integer;
+  v_erasure_id bigint;
+  v_salt text;
+begin
+  if coalesce(forget_user.user_id, '') in ('', observability_internal.forgotten_user()) or max_rows is null or max_rows not between 1 and 5000 then
+    raise exception 'a user id is needed, and max_rows from 1 to 5,000' using errcode = '22023';
+  end if;
+  if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
+    return jsonb_build_object('is_busy', true, 'is_done', false);
+  end if;
+  v_erasure_id := observability_internal.open_erasure(forget_user.user_id);
+  select e.event_salt into v_salt from observability_internal.erasures as e where e.erasure_id = v_erasure_id;
+  insert into observability_internal.users (user_id) values (observability_internal.forgotten_user()) on conflict do nothing;
+  insert into observability_internal.users (user_id)
+  select forget_user.user_id
+  where exists (select from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
+  on conflict do nothing;
+  v_usage := observability_internal.forget_usage(forget_user.user_id, v_salt, max_rows);
+  if v_usage = 0 then
+    v_performance := observability_internal.forget_performance(forget_user.user_id, v_salt, max_rows);
+  end if;
+  if v_usage + v_performance = 0 then
+    v_rollups := observability_internal.forget_rollups(forget_user.user_id, max_rows);
+  end if;
+  v_waiting := (select count(*) from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
+    + (select count(*) from observability_internal.performance_metrics as m where m.user_id = forget_user.user_id);
+  if v_usage + v_performance + v_rollups + v_waiting = 0 then
+    select u.user_key into v_key from observability_internal.users as u where u.user_id = forget_user.user_id;
+    perform observability_internal.move_user_levels(v_key, u.user_key)
+    from observability_internal.users as u
+    where u.user_id = observability_internal.forgotten_user() and v_key is not null;
+    delete from observability_internal.users as u where u.user_key = v_key;
+    v_names := observability_internal.forget_names(forget_user.user_id);
+  end if;
+  perform observability_internal.add_erased(v_erasure_id, jsonb_build_object(
+    'usage_rows', v_usage, 'performance_rows', v_performance, 'rollup_rows', v_rollups, 'other_rows', v_names
+  ));
+  return jsonb_build_object(
+    'is_busy', false, 'usage_rows', v_usage, 'performance_rows', v_performance, 'rollup_rows', v_rollups,
+    'other_rows', v_names, 'waiting_rows', v_waiting, 'event_salt', v_salt, 'is_done', v_usage + v_performance + v_rollups + v_waiting = 0
+  );
+end;
+$$;
+
+comment on function observability.forget_user is 'Erases a batch of a person''s traces; again until is_done. Rows that wait for the roll-up are waiting_rows.';
+revoke execute on function observability.forget_user from public;
+grant execute on function observability.forget_user to service_role;
+
+create function observability.finish_erasure(user_id text, counts jsonb) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_id constant bigint := observability_internal.open_erasure(finish_erasure.user_id);
+begin
+  perform observability_internal.add_erased(v_id, finish_erasure.counts);
+  update observability_internal.erasures as e set finished_at = now(), event_salt = null where e.erasure_id = v_id;
+end;
+$$;
+
+comment on function observability.finish_erasure is 'Ends the record of an erasure with what was rewritten in the archive.';
+revoke execute on function observability.finish_erasure from public;
+grant execute on function observability.finish_erasure to service_role;

@@ -1,0 +1,163 @@
+"""The documents that the app reads, recorded from a database with one of everything, and the form that they have.
+
+`tests/app/documents/<function>.json` holds them. What the app's tests make up is checked against their form, and a db
+test checks their form against the real functions: a document that changes in SQL fails there, and not in the app.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.support.clockwork import DAY, Clockwork, fire
+from tests.support.events import NOON, performance_event, store, usage_event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest.database import Argument, Database
+
+FOLDER: Final = Path(__file__).with_name("documents")
+OPS: Final = "local-ops"
+
+# Keys below these are names from the data, not of the document.
+_OPEN: Final = frozenset({"scope", "rates", "metadata", "dimensions", "evidence", "details"})
+
+_START: Final = NOON.replace(hour=0)
+_WINDOW: Final[dict[str, Argument]] = {"from_time": _START, "to_time": _START + timedelta(days=1)}
+_RULE: Final[dict[str, Argument]] = {"name": "Draft", "metric": "spend", "threshold": "0", "window_s": 3600}
+
+READS: Final[dict[str, dict[str, Argument]]] = {
+    "backtest_rule": {"rule": _RULE, "days": 1},
+    "get_alerts": {**DAY, "filters": {}},
+    "get_costs": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
+    "get_events": {**_WINDOW, "filters": {"limit": 2}},
+    "get_overview": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
+    "get_performance": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
+    "get_price_catalogue": {},
+    "get_prices": {},
+    "get_reconciliation": {**_WINDOW, "filters": {"provider": ["openai"]}},
+    "get_report_schedules": {},
+    "get_rows_to_reprice": {**_WINDOW, "filters": {}, "max_rows": 2},
+    "get_savings_evidence": {**_WINDOW, "filters": {}},
+    "get_series": {**_WINDOW, "filters": {"bucket": "day", "timezone": "Europe/Berlin"}},
+    "get_settings": {},
+    "get_usage": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
+}
+"""What the app reads, and with which arguments it is recorded."""
+
+
+def seed(service: Database, ops: Database) -> None:
+    """Fill an empty database with one of everything that the app shows.
+
+    Args:
+        service: Opened as service_role.
+        ops: Opened as `OPS`.
+    """
+    service.call("add_member", user_id=OPS, role="ops")
+    alerts = Clockwork(service)
+    fire(alerts)  # on 23 November; what the pages show is of 4 May
+    alerts.rule("requests", "0", window_s=86_400, channels=[1], group_by="model", scope={"environment": ["production"]})
+    alerts.evaluate(20)
+    alerts.evaluate(900)  # the first rule has nothing to measure any more: its alert ends
+    first, second = alerts.claim(901, max_count=2)
+    alerts.finish(first["notification_id"], 902, ok=True)
+    alerts.finish(second["notification_id"], 902, ok=False, error="503 Service Unavailable")
+    ops.call("acknowledge_alert", alert_id=2, note="on it")
+    until = datetime.now(UTC) + timedelta(days=1)
+    ops.call("silence_alerts", rule_id=2, group_key="gpt-4o", ends_at=until, note="known")
+    ops.call("save_budget", budget={"name": "All", "amount": "100", "steps": ["0.5", "1"], "channels": [1]})
+    store(service, *_calls())
+    service.call("record_performance", events=[performance_event(), performance_event(status_code=500)])
+    service.call("roll_up")
+    service.call("condense_rollups")
+    price: dict[str, Argument] = {
+        "model": "gpt-4o",
+        "valid_from": "2026-05-01",
+        "rates": {"input": "2", "output": "8"},
+        "source": "contract",
+    }
+    ops.call("add_price", price=price)
+    service.call("save_price_catalogue", source_url="https://example.com/data.json", reader_version="0.1", content="[]")
+    line = {"day": "2026-05-04", "source": "api", "kind": "cost", "amount": "1", "currency": "usd"}
+    service.call("record_provider_costs", rows=[line])
+
+
+def record(ops: Database) -> Iterator[tuple[str, Any]]:
+    """Yield each function with its document, read as `OPS`."""
+    for function, arguments in READS.items():
+        yield function, ops.call(function, **arguments)
+
+
+@cache
+def recorded(function: str) -> Any:
+    """Return a recorded document."""
+    return json.loads((FOLDER / f"{function}.json").read_text(encoding="utf-8"))
+
+
+def differences(expected: Any, found: Any, *, is_whole: bool, path: str = "") -> list[str]:
+    """Name the places where a document has another form: another key, or another kind of value; null fits any.
+
+    Args:
+        expected: The document whose form counts.
+        found: The document that is examined.
+        is_whole: Whether a key that is missing is a difference too.
+        path: Where in the document this is.
+    """
+    if expected is None or found is None:
+        return []
+    if isinstance(expected, dict) and isinstance(found, dict):
+        if path.rpartition(".")[2] in _OPEN:
+            return []
+        strange = (set(expected) ^ set(found)) if is_whole else (set(found) - set(expected))
+        return [f"{path}.{key}" for key in sorted(strange)] + [
+            difference
+            for key in expected.keys() & found.keys()
+            for difference in differences(expected[key], found[key], is_whole=is_whole, path=f"{path}.{key}")
+        ]
+    if isinstance(expected, list) and isinstance(found, list):
+        whole = _merge(expected)
+        several = (
+            differences(whole, one, is_whole=is_whole, path=path) for one in ([_merge(found)] if is_whole else found)
+        )
+        return sorted({difference for one in several for difference in one}) if expected else []
+    return [] if _kind(expected) == _kind(found) else [f"{path}: {_kind(found)} instead of {_kind(expected)}"]
+
+
+def _merge(values: list[Any]) -> Any:
+    """Return one element that has every key of a list's elements, with a value wherever one has it."""
+    if not all(isinstance(value, dict) for value in values):
+        return values[0] if values else None
+    merged: dict[str, Any] = {}
+    for value in values:
+        merged |= {key: one for key, one in value.items() if one is not None or key not in merged}
+    return merged
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    return "text" if isinstance(value, str) else "list" if isinstance(value, list) else "object"
+
+
+def _calls() -> list[dict[str, Any]]:
+    common: dict[str, Any] = {
+        "session_id": "s-1",
+        "metadata": {"plan": "pro"},
+        "prefix_hash": "p",
+        "provider": "openai",
+    }
+    ok = usage_event(**common, prompt_tokens=2000, service_tier="default", finish_reason="stop", response_id="r-1")
+    failed = usage_event(**common, created_at=NOON + timedelta(minutes=1), status="error", error_type="RateLimitError")
+    before = usage_event(**common, created_at=NOON - timedelta(days=1))
+    later = NOON + timedelta(hours=1)
+    unpriced = usage_event(
+        user_id="user_b", model="our-own", estimated_cost=None, cost_source="unpriced", created_at=later
+    )
+    recent = usage_event(created_at=datetime.now(UTC) - timedelta(hours=2))  # a back-test looks at the last days
+    return [ok, failed, before, unpriced, recent]

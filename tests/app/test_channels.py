@@ -1,0 +1,122 @@
+"""The Channels and Members tabs of the Settings page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from pydantic import SecretStr
+
+from ingest.alerts.sealing import SecretBox, make_key
+from tests.app.test_settings import changes
+
+if TYPE_CHECKING:
+    from streamlit.testing.v1 import AppTest
+
+    from tests.app.fake_database import FakeDatabase
+
+OpenApp = Callable[..., "AppTest"]
+
+
+def test_the_address_of_a_channel_leaves_the_app_sealed(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = make_key()
+    monkeypatch.setenv("TREERING_SECRET_KEY", key)
+    app = open_app("settings")
+
+    app.text_input(key="settings_channel_name").set_value("team")
+    app.text_input(key="settings_channel_url").set_value("https://hooks.example.com/T/1")
+    app.button(key="settings_channel_save").click().run()
+
+    (_, arguments) = changes(fake)[0]
+    sealed = arguments["channel"].pop("sealed")
+    assert arguments["channel"] == {
+        "name": "team", "max_per_minute": 60, "is_enabled": True, "kind": "webhook", "target_hint": "hooks.example.com"
+    }  # fmt: skip
+    opened = SecretBox(SecretStr(key)).open(sealed)
+    assert opened is not None
+    assert opened["target_url"] == "https://hooks.example.com/T/1"
+    assert not any("hooks.example.com/T/1" in str(field.value) for field in app.text_input)
+    # The secret that checks signatures is shown this once.
+    assert app.code[0].value == opened["signing_secret"]
+    assert not app.run().code
+
+
+def test_without_a_key_the_database_decides_whether_it_keeps_the_address(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+    app.text_input(key="settings_channel_name").set_value("team")
+    app.text_input(key="settings_channel_url").set_value("https://hooks.example.com/T/1")
+
+    app.button(key="settings_channel_save").click().run()
+
+    assert changes(fake)[0][1]["channel"]["target_url"] == "https://hooks.example.com/T/1"
+
+
+def test_a_channel_is_changed_without_its_address(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+    app.text_input(key="settings_channel_2_name").set_value("older")
+    app.toggle(key="settings_channel_2_enabled").set_value(True)
+
+    app.button(key="settings_channel_2_save").click().run()
+
+    channel = {"channel_id": 2, "name": "older", "max_per_minute": 60, "is_enabled": True}
+    assert changes(fake) == [("save_notification_channel", {"channel": channel})]
+
+
+def test_a_channel_can_be_tried(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+    assert app.button(key="settings_channel_test_2").disabled
+
+    app.button(key="settings_channel_test_1").click().run()
+
+    assert changes(fake) == [("send_test_notification", {"channel_id": 1})]
+
+
+@pytest.mark.parametrize(("name", "url"), [("", "https://x.example"), ("team", "ftp://x.example"), ("team", "")])
+def test_a_channel_needs_a_name_and_a_web_address(open_app: OpenApp, fake: FakeDatabase, name: str, url: str) -> None:
+    app = open_app("settings")
+
+    app.text_input(key="settings_channel_name").set_value(name)
+    app.text_input(key="settings_channel_url").set_value(url)
+    app.button(key="settings_channel_save").click().run()
+
+    assert app.error
+    assert changes(fake) == []
+
+
+def test_a_channel_can_be_removed(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+
+    app.button(key="settings_channel_remove_2").click().run()
+
+    assert changes(fake) == [("delete_notification_channel", {"channel_id": 2})]
+
+
+def test_a_member_is_added_with_a_role(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+
+    app.text_input(key="settings_member_user").set_value(" user_new ")
+    app.selectbox(key="settings_member_role").set_value("analyst")
+    app.button(key="settings_member_save").click().run()
+
+    assert changes(fake) == [("add_member", {"user_id": "user_new", "role": "analyst"})]
+
+
+def test_a_member_needs_a_user_id(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+
+    app.button(key="settings_member_save").click().run()
+
+    assert app.error
+    assert changes(fake) == []
+
+
+def test_others_can_be_removed_but_not_oneself(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+    assert app.button(key="settings_member_remove_0").disabled
+
+    app.button(key="settings_member_remove_1").click().run()
+
+    assert changes(fake) == [("remove_member", {"user_id": "user_2kf81maria"})]

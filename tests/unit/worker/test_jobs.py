@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import logging
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ingest.alerts.outbox import MAX_COUNT
+from ingest.archive import service as archive_service
+from ingest.settings import load_settings
+from ingest.worker import jobs
+from ingest.worker.jobs import JOBS, JobRow, Tools, plan_lanes
+from tests.support.scripted_database import ScriptedDatabase
+
+if TYPE_CHECKING:
+    from ingest.alerts.notification import ClaimedNotification, Outcome
+    from ingest.worker.lane import Job
+
+NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
+DOCS = Path(__file__).parents[3] / "docs"
+
+
+class Silent:
+    async def send(self, notification: ClaimedNotification) -> Outcome:
+        raise NotImplementedError
+
+
+def tools(database: ScriptedDatabase | None = None, **settings: Any) -> Tools:
+    hosted = {"supabase_url": "https://x.supabase.co", **settings}
+    return Tools(database or ScriptedDatabase(), load_settings(**hosted), "me", Silent(), lambda: NOW)
+
+
+def planned(chosen: Tools) -> list[list[str]]:
+    return [[job.name for job in lane] for lane in plan_lanes(chosen)]
+
+
+def job_named(database: ScriptedDatabase, name: str) -> Job:
+    return next(job for lane in plan_lanes(tools(database)) for job in lane if job.name == name)
+
+
+def row_named(name: str) -> JobRow:
+    return next(row for row in JOBS if row.name == name)
+
+
+@pytest.mark.parametrize(
+    ("result", "has_more"),
+    [
+        ({"is_busy": False, "pending_batches": 3}, True),
+        ({"is_busy": False, "pending_batches": 0}, False),
+        ({"is_busy": True, "pending_batches": 3}, False),
+    ],
+)
+def test_the_roll_up_goes_on_while_batches_wait_unless_another_is_at_it(
+    result: dict[str, int | bool], has_more: bool
+) -> None:
+    database = ScriptedDatabase(roll_up=[dict(result)])
+    assert job_named(database, "roll_up").run() is has_more
+
+
+@pytest.mark.parametrize(
+    ("result", "has_more"),
+    [
+        ({"is_busy": False, "is_done": False}, True),
+        ({"is_busy": False, "is_done": True}, False),
+        ({"is_busy": True, "is_done": False}, False),
+    ],
+)
+def test_condensing_goes_on_until_it_is_done_unless_another_is_at_it(result: dict[str, bool], has_more: bool) -> None:
+    database = ScriptedDatabase(condense_rollups=[dict(result)])
+    assert job_named(database, "condense_rollups").run() is has_more
+
+
+@pytest.mark.parametrize(
+    ("name", "period_s"),
+    [
+        ("ensure_partitions", 86_400),
+        ("roll_up", 1),
+        ("condense_rollups", 60),
+        ("refresh_aggregates", 300),
+        ("verify_rollups", 86_400),
+        ("evaluate_alerts", 5),
+    ],
+)
+def test_each_job_calls_its_function_in_its_period(name: str, period_s: int) -> None:
+    database = ScriptedDatabase(roll_up=[{"pending_batches": 0}], condense_rollups=[{"is_done": True}])
+    job = job_named(database, name)
+    assert not job.run()
+    assert job.period_s == period_s
+    assert database.called == [name]
+
+
+@pytest.mark.parametrize(("waiting", "has_more"), [(MAX_COUNT, True), (3, False)])
+def test_delivery_goes_on_while_more_messages_may_wait(
+    waiting: int, has_more: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def deliver(*arguments: Any, notifier: Any) -> int:
+        asked.append((*arguments, notifier))
+        return waiting
+
+    monkeypatch.setattr(jobs, "deliver_notifications", deliver)
+    chosen = tools()
+    assert row_named("deliver_notifications").run(chosen) is has_more
+    assert asked == [(chosen.database, "me", chosen.notifier)]
+
+
+def test_computed_metrics_and_reports_go_by_the_tools_clock() -> None:
+    database = ScriptedDatabase(get_outside_rules=[[]], get_due_reports=[[]])
+    assert not row_named("measure_outside").run(tools(database))
+    assert not row_named("publish_reports").run(tools(database))
+    assert database.arguments_of("get_due_reports") == [{"as_of": NOW.isoformat()}]
+
+
+def test_jobs_of_a_lane_run_one_after_the_other_and_lanes_beside_each_other() -> None:
+    assert planned(tools()) == [
+        ["ensure_partitions", "roll_up", "condense_rollups"],
+        ["refresh_aggregates", "verify_rollups"],
+        ["evaluate_alerts"],
+        ["deliver_notifications"],
+        ["measure_outside"],
+        ["publish_reports"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("reconcile", {"openai_admin_key": "sk-admin-x"}),
+        ("update_prices", {"update_prices": True}),
+        ("archive", {"archive_url": "/archive"}),
+    ],
+)
+def test_a_job_with_needs_runs_only_where_they_are_met(name: str, settings: dict[str, Any]) -> None:
+    assert [name] not in planned(tools())
+    assert [name] in planned(tools(**settings))
+
+
+def test_rows_that_stay_for_want_of_an_archive_are_warned_of_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.WARNING)
+    plan_lanes(tools())
+    monkeypatch.setattr(jobs, "find_spec", lambda _: None)
+    plan_lanes(tools(archive_url="/archive"))
+    assert [record.message for record in caplog.records] == [
+        "nothing is archived and raw rows are kept: TREERING_ARCHIVE_URL is not set",
+        "nothing is archived and raw rows are kept: pip install 'treering[archive]'",
+    ]
+
+
+def test_the_archive_job_runs_retention(monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Any] = []
+    monkeypatch.setattr(archive_service, "run_retention", lambda *arguments: ran.append(arguments))
+    chosen = tools(archive_url="/archive")
+    assert not row_named("archive").run(chosen)
+    assert ran == [(chosen.database, chosen.settings)]
+
+
+def test_fetched_prices_are_told_when_they_are_new(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    answers = iter([True, False])
+    monkeypatch.setattr(jobs, "update_catalogue", lambda _: next(answers))
+    assert not row_named("update_prices").run(tools())
+    assert not row_named("update_prices").run(tools())
+    assert [record.message for record in caplog.records] == ["a new price catalogue is in force"]
+
+
+def test_a_provider_that_failed_is_asked_again_after_an_hour() -> None:
+    row = row_named("reconcile")
+    assert (row.period_s, row.retry_s) == (86_400, 3600)
+
+
+def test_job_names_are_unique() -> None:
+    assert len({row.name for row in JOBS}) == len(JOBS)
+
+
+def test_the_docs_list_every_job_with_its_period() -> None:
+    (document,) = DOCS.rglob("cli.md")
+    lengths = {"day": 86_400, "minute": 60, "second": 1}
+    row = re.compile(r"^\| `(\w+)` \| every (?:(\d+) )?(day|minute|second)s? \|", re.MULTILINE)
+    listed = {name: int(count or 1) * lengths[unit] for name, count, unit in row.findall(document.read_text())}
+    assert listed == {row.name: row.period_s for row in JOBS}
