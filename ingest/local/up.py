@@ -115,7 +115,7 @@ def _serve(
 def _fill_with_demo(
     options: UpOptions, database: Database, supervisor: Supervisor, stop: threading.Event, say: Callable[[str], None]
 ) -> None:
-    from ingest.demo.load import DAYS, load_demo
+    from ingest.local.demo import DAYS, load_demo
 
     def should_stop() -> bool:
         supervisor.check()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.notices import add_flags
-from pricing import Charge, PriceBook, UnknownModelError, charge
+from pricing import Charge, PriceBook, UnknownModelError
+from pricing.charge import charge
 from pricing.names import is_openai_text, is_self_hosted
 
 if TYPE_CHECKING:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
-from pricing.calls import clean_details
-
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
@@ -133,6 +131,8 @@ def clean_usage_source(value: object, name: str, flags: list[str]) -> str | None
 
 def clean_usage_details(value: object, _name: str, flags: list[str]) -> dict[str, JsonValue] | None:
     """Keep the counts, units and evidence that `pricing.calls` knows."""
+    from pricing.calls import clean_details  # few calls have details, and `import ingest` must be quick
+
     return clean_details(value, flags) or None
 
 

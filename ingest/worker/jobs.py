@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from ingest.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.worker")
 
 # A breach is to be seen within 10 s. It counts from the end of a run: a slow run or increment fits in.
 EVALUATION_PERIOD_S: Final = 5

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.worker")
 
 # A clock that steps back by more than this makes `schedule`, which goes by the wall clock, wait for the old time.
 CLOCK_STEP_S: Final = 2.0

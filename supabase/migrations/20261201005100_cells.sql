@@ -10,7 +10,9 @@ create type observability_internal.range_split as (
   spans tstzrange[]
 );
 
-comment on type observability_internal.range_split is 'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial hours are read by minute; spans are all hours and minutes as ranges.';
+comment on type observability_internal.range_split is
+'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial'
+' hours are read by minute; spans are all hours and minutes as ranges.';
 
 create function observability_internal.split_range(
   from_time timestamptz, to_time timestamptz, cuts timestamptz[], coarsest text
@@ -78,7 +80,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.split_range is 'Covers a range with whole weeks, days and hours (coarsest: week, day, hour or minute) and the minutes between.';
+comment on function observability_internal.split_range is
+'Covers a range with whole weeks, days and hours (coarsest: week, day, hour or minute) and the minutes between.';
 revoke execute on function observability_internal.split_range from public;
 grant execute on function observability_internal.split_range to authenticated, service_role;
 
@@ -101,7 +104,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.kept_quarters is 'Quarters of an hour that are kept for all calls: of the hours that a midnight cuts, or of all. Midnights fall on quarters.';
+comment on function observability_internal.kept_quarters is
+'Quarters of an hour that are kept for all calls: of the hours that a midnight cuts, or of all. Midnights fall on '
+'quarters.';
 revoke execute on function observability_internal.kept_quarters from public;
 grant execute on function observability_internal.kept_quarters to authenticated, service_role;
 
@@ -142,7 +147,8 @@ as $$
     count(*) filter (where m.usage_source <> 'reported'),
     array_agg(((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024)
     filter (where m.latency_ms is not null),
-    array_agg(((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024)
+    array_agg(((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end)
+      / 0.020000666706669435)::bigint + 400) << 44) + 1024)
     filter (where m.time_to_first_token_ms is not null)
   from observability_internal.ai_usage_metrics as m
   inner join observability_internal.dimensions as d
@@ -195,7 +201,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.user_cells is 'Cells by quarter of an hour and user, or those that the scope holds; histograms where they are asked for.';
+comment on function observability_internal.user_cells is
+'Cells by quarter of an hour and user, or those that the scope holds; histograms where they are asked for.';
 revoke execute on function observability_internal.user_cells from public;
 grant execute on function observability_internal.user_cells to authenticated, service_role;
 
@@ -271,7 +278,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.own_cells is 'Cells of chosen users by bucket, those of the period before as one bucket, with their histograms merged.';
+comment on function observability_internal.own_cells is
+'Cells of chosen users by bucket, those of the period before as one bucket, with their histograms merged.';
 revoke execute on function observability_internal.own_cells from public;
 grant execute on function observability_internal.own_cells to authenticated, service_role;
 
@@ -294,7 +302,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.make_page_scope is 'As make_scope; with the cells of chosen users, so that every part of a page takes them from there.';
+comment on function observability_internal.make_page_scope is
+'As make_scope; with the cells of chosen users, so that every part of a page takes them from there.';
 revoke execute on function observability_internal.make_page_scope from public;
 grant execute on function observability_internal.make_page_scope to authenticated, service_role;
 
@@ -363,7 +372,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.usage_cells is 'Sums of a range by bucket (null unless bucketed) and dimensions, read once from the coarsest levels that hold it.';
+comment on function observability_internal.usage_cells is
+'Sums of a range by bucket (null unless bucketed) and dimensions, read once from the coarsest levels that hold it.';
 revoke execute on function observability_internal.usage_cells from public;
 grant execute on function observability_internal.usage_cells to authenticated, service_role;
 

@@ -40,7 +40,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.page_head is 'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where they are given.';
+comment on function observability_internal.page_head is
+'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where '
+'they are given.';
 revoke execute on function observability_internal.page_head from public;
 grant execute on function observability_internal.page_head to authenticated, service_role;
 
@@ -126,7 +128,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_overview is 'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
+comment on function observability.get_overview is
+'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
 revoke execute on function observability.get_overview from public;
 grant execute on function observability.get_overview to authenticated, service_role;
 
@@ -227,7 +230,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_performance is 'The Performance page: head, percentiles by bucket, model and feature, errors by type, routes (null for members).';
+comment on function observability.get_performance is
+'The Performance page: head, percentiles by bucket, model and feature, errors by type, routes (null for members).';
 revoke execute on function observability.get_performance from public;
 grant execute on function observability.get_performance to authenticated, service_role;
 

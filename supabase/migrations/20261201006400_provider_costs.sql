@@ -44,7 +44,9 @@ create table observability_internal.provider_costs (
   )
 );
 
-comment on table observability_internal.provider_costs is 'What the provider billed (kind cost) and counted (kind usage), by UTC day and line. Amounts are exact, in their own currency.';
+comment on table observability_internal.provider_costs is
+'What the provider billed (kind cost) and counted (kind usage), by UTC day and line. Amounts are exact, in their own '
+'currency.';
 
 comment on column observability_internal.provider_costs.model is 'For a cost the model that its line item names, if any; for usage the model that served.';
 
@@ -107,6 +109,8 @@ begin
 end;
 $$;
 
-comment on function observability.record_provider_costs is 'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines of one call add up. Returns how many lines stand.';
+comment on function observability.record_provider_costs is
+'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines'
+' of one call add up. Returns how many lines stand.';
 revoke execute on function observability.record_provider_costs from public;
 grant execute on function observability.record_provider_costs to service_role;

@@ -14,7 +14,8 @@ create type observability_internal.recorded_day as (
   estimated_requests bigint
 );
 
-comment on type observability_internal.recorded_day is 'What was recorded of one model family on one UTC day. A document reads the rollups once and hands this on.';
+comment on type observability_internal.recorded_day is
+'What was recorded of one model family on one UTC day. A document reads the rollups once and hands this on.';
 
 create function observability_internal.drift_fraction(billed numeric, recorded numeric) returns numeric
 language sql
@@ -26,7 +27,9 @@ as $$
   select case when billed <> 0 then (billed - recorded) / abs(billed) when billed = 0 then -sign(recorded) end;
 $$;
 
-comment on function observability_internal.drift_fraction is 'What the bill has more (positive) or less than the record, as a fraction of the bill; -1 where nothing was billed but something recorded.';
+comment on function observability_internal.drift_fraction is
+'What the bill has more (positive) or less than the record, as a fraction of the bill; -1 where nothing was billed '
+'but something recorded.';
 revoke execute on function observability_internal.drift_fraction from public;
 grant execute on function observability_internal.drift_fraction to authenticated, service_role;
 
@@ -40,7 +43,8 @@ as $$
   select lower(regexp_replace(regexp_replace(model, '^[a-z_-]+/', ''), '-20[0-9]{2}-[0-9]{2}-[0-9]{2}$', ''));
 $$;
 
-comment on function observability_internal.model_family is 'A model''s name without provider prefix and snapshot date: the bill and the record need not name the same snapshot.';
+comment on function observability_internal.model_family is
+'A model''s name without provider prefix and snapshot date: the bill and the record need not name the same snapshot.';
 revoke execute on function observability_internal.model_family from public;
 grant execute on function observability_internal.model_family to authenticated, service_role;
 
@@ -142,7 +146,8 @@ as $$
   full join recorded_days as r on b.day = r.day;
 $$;
 
-comment on function observability_internal.reconcile_days is 'Bill and record of each UTC day that has either. A null billed_cost is unknown: such a day is not compared.';
+comment on function observability_internal.reconcile_days is
+'Bill and record of each UTC day that has either. A null billed_cost is unknown: such a day is not compared.';
 revoke execute on function observability_internal.reconcile_days from public;
 grant execute on function observability_internal.reconcile_days to authenticated, service_role;
 
@@ -199,7 +204,8 @@ as $$
   full join recorded_models as r on b.family = r.family;
 $$;
 
-comment on function observability_internal.reconcile_models is 'Bill and record of some days by model family; lines that name no model have a null family, a null side is absent.';
+comment on function observability_internal.reconcile_models is
+'Bill and record of some days by model family; lines that name no model have a null family, a null side is absent.';
 revoke execute on function observability_internal.reconcile_models from public;
 grant execute on function observability_internal.reconcile_models to authenticated, service_role;
 
@@ -290,7 +296,9 @@ as $$
   from causes as c;
 $$;
 
-comment on function observability_internal.explain_drift is 'What could explain a drift: [{cause, requests, amount, details}]; amounts are shares of the drift in US dollars, estimated by request.';
+comment on function observability_internal.explain_drift is
+'What could explain a drift: [{cause, requests, amount, details}]; amounts are shares of the drift in US dollars, '
+'estimated by request.';
 revoke execute on function observability_internal.explain_drift from public;
 grant execute on function observability_internal.explain_drift to authenticated, service_role;
 
@@ -321,8 +329,7 @@ begin
   perform observability_internal.check_filters(get_reconciliation.from_time, get_reconciliation.to_time, filters);
   select n.name into v_unsplit
   from unnest('{model,feature,operation,status,user_id}'::text[]) as n (name)
-  where observability_internal.filter_values(filters, n.name) is not null
-  limit 1;
+  where observability_internal.filter_values(filters, n.name) is not null limit 1;
   if v_unsplit is not null then
     raise exception 'a bill cannot be filtered by %', v_unsplit using errcode = '22023';
   end if;
@@ -359,8 +366,7 @@ begin
       'billed_cost', v_billed::text, 'recorded_cost', v_recorded::text, 'drift', (v_billed - v_recorded)::text,
       'drift_fraction', round(observability_internal.drift_fraction(v_billed, v_recorded), 6)::text
     ),
-    'days', v_days,
-    'by_model', (
+    'days', v_days, 'by_model', (
       select coalesce(jsonb_agg(jsonb_build_object(
         'key', m.family, 'billed_cost', m.billed_cost::text, 'recorded_cost', m.recorded_cost::text,
         'drift', (coalesce(m.billed_cost, 0) - coalesce(m.recorded_cost, 0))::text,
@@ -377,6 +383,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_reconciliation is 'The provider''s bill beside what was recorded: {totals, days, by_model, explanations}, whole UTC days around the range. Filters: provider, environment. Analysts and ops.';
+comment on function observability.get_reconciliation is
+'The provider''s bill beside what was recorded: {totals, days, by_model, explanations}, whole UTC days around the '
+'range. Filters: provider, environment. Analysts and ops.';
 revoke execute on function observability.get_reconciliation from public;
 grant execute on function observability.get_reconciliation to authenticated, service_role;

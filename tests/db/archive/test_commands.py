@@ -75,7 +75,7 @@ def test_mistakes_are_explained(direct: Door, fill: Fill, tmp_path: Path, monkey
     direct.database.execute("alter table observability_internal.ai_usage_metrics add column mood text")
     result = run_cli("archive", "run", env=env)
     assert (result.exit_code, "stays: this version does not know" in result.stdout) == (1, True)
-    monkeypatch.setattr("ingest.commands.archive.find_spec", lambda _: None)
+    monkeypatch.setattr("ingest.cli.archive.find_spec", lambda _: None)
     assert "pip install 'treering[archive]'" in run_cli("archive", "list", env=env).stderr
 
 

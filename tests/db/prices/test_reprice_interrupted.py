@@ -272,7 +272,7 @@ def test_the_command_says_that_rows_changed_meanwhile(
 
     monkeypatch.setattr("ingest.database.open_database", lambda _: Interfering(service, change_one))
     monkeypatch.setattr("getpass.getuser", nobody)
-    monkeypatch.setattr("ingest.commands.reprice._ROWS_PER_LINE", 2)
+    monkeypatch.setattr("ingest.cli.reprice._ROWS_PER_LINE", 2)
     result = run_cli(
         "reprice", "--from", "2026-05-04", "--to", "2026-05-05", "--apply", env=door_environment(direct, tmp_path)
     )

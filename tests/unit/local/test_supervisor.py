@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+from ingest.cli.signals import stop_on_signals
 from ingest.errors import ChildEndedError
 from ingest.local import child, supervisor
 from ingest.local.supervisor import Supervisor
-from ingest.signals import stop_on_signals
 
 if TYPE_CHECKING:
     from pathlib import Path

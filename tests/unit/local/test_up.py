@@ -12,9 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from ingest.alerts.sealing import SecretBox
-from ingest.demo import load as demo
 from ingest.errors import EmbeddedServerError, UpError
-from ingest.local import up
+from ingest.local import demo, up
 from ingest.local.supervisor import Supervisor
 from ingest.local.up import UpOptions, run_up
 from ingest.settings import load_settings

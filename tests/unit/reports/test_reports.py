@@ -91,7 +91,7 @@ def test_a_week_is_compared_with_the_week_before() -> None:
 
 def test_a_forecast_of_a_short_history_says_so() -> None:
     report = write_report(figures(forecast=replace(FORECAST, basis="run_rate")))
-    assert "$110.00 by its end at this pace; the history is too short for a forecast" in report.text
+    assert "$110.00 by month end at this pace; the history is too short for a forecast" in report.text
 
 
 def test_many_alerts_are_counted() -> None:

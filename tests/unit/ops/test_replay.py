@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.demo import replay
-from ingest.demo.replay import replay_calls, shift_to_now
-from ingest.demo.traces import BadLine, Trace, TracedCall, open_trace
 from ingest.errors import ReplayError
+from ingest.ops import replay
+from ingest.ops.replay import replay_calls, shift_to_now
+from ingest.ops.traces import BadLine, Trace, TracedCall, open_trace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

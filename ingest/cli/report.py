@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.commands.options import HomeOption  # noqa: TC001 -- as above
+from ingest.cli.options import HomeOption  # noqa: TC001 -- as above
 
 if TYPE_CHECKING:
     from ingest.database import Database

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
+from ingest.cli.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
 
 if TYPE_CHECKING:
     from decimal import Decimal

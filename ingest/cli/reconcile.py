@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.commands.options import JsonOption  # noqa: TC001 -- typer reads the annotations at run time
+from ingest.cli.options import JsonOption  # noqa: TC001 -- typer reads the annotations at run time
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ingest.commands import (
+from ingest.cli import (
     alerts,
     archive,
     doctor,

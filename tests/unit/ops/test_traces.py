@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest import record_usage
-from ingest.demo.traces import BadLine, Mapping, RecordedCall, TracedCall, derive_event_id, open_trace
 from ingest.errors import TraceError
+from ingest.ops.traces import BadLine, Mapping, RecordedCall, TracedCall, open_trace
+from ingest.record.event_id import derive_event_id
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from ingest.demo.traces import derive_event_id
+from ingest.record.event_id import derive_event_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.demo.load import load_demo
-from ingest.demo.traffic import route_events, usage_events
+from ingest.local.demo import load_demo
+from ingest.local.demo_traffic import route_events, usage_events
 
 if TYPE_CHECKING:
     from ingest.database import Database
@@ -52,7 +52,7 @@ def test_loading_again_adds_nothing_and_later_only_what_happened_since(service: 
 
 
 def test_an_interrupted_load_is_completed_by_the_next(service: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.demo.load.BATCH_SIZE", 100)
+    monkeypatch.setattr("ingest.local.demo.BATCH_SIZE", 100)
     sent: list[int] = []
     first = load(service, on_progress=sent.append, should_stop=lambda: bool(sent) and sent[-1] >= 1500)
     assert not first.is_complete

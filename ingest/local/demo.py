@@ -8,8 +8,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ingest.database import fetch
-from ingest.demo.traffic import DEFAULT_SEED, ENVIRONMENT, route_events, usage_events
 from ingest.documents.calls import Calls
+from ingest.local.demo_traffic import DEFAULT_SEED, ENVIRONMENT, route_events, usage_events
 from ingest.notices import Notices
 from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices

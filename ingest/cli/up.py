@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
+from ingest.cli.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
 
 _INTERRUPTED = 130  # what shells expect after Ctrl-C
 
@@ -19,10 +19,10 @@ def up(
     home: HomeOption = None,
 ) -> None:
     """Run everything on this machine: an embedded Postgres, the worker and the dashboard; Ctrl-C stops it."""
+    from ingest.cli.signals import stop_on_signals
     from ingest.errors import TreeringError
     from ingest.local.up import UpOptions, run_up
     from ingest.settings import load_settings
-    from ingest.signals import stop_on_signals
 
     stop = threading.Event()
     with stop_on_signals(stop):

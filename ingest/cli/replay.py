@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
+from ingest.cli.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ingest.database import Database
-    from ingest.demo.replay import ReplayTotals
-    from ingest.demo.traces import BadLine, TracedCall
+    from ingest.ops.replay import ReplayTotals
+    from ingest.ops.traces import BadLine, TracedCall
     from ingest.record.recorder import Stats
     from ingest.settings import Settings
 
@@ -59,8 +59,8 @@ def replay(
     from rich.console import Console
 
     from ingest.database import open_database
-    from ingest.demo.replay import shift_to_now as find_shift
-    from ingest.demo.traces import Mapping, open_trace
+    from ingest.ops.replay import shift_to_now as find_shift
+    from ingest.ops.traces import Mapping, open_trace
     from ingest.settings import load_settings
 
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -92,7 +92,7 @@ def _play(
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     import ingest
-    from ingest.demo.replay import replay_calls
+    from ingest.ops.replay import replay_calls
 
     # A replay is always recorded, even where the product's own recording is off.
     ingest.configure(database=database, home=settings.home, enable_observability=True, batch_size=_BATCH_SIZE)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.demo.traffic import is_cost_spike, is_error_burst, route_events, usage_events
+from ingest.local.demo_traffic import is_cost_spike, is_error_burst, route_events, usage_events
 
 END = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
 START = END - timedelta(days=90)

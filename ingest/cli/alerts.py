@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingest.commands.options import HomeOption, JsonOption  # noqa: TC001 -- typer reads the annotations at run time
+from ingest.cli.options import HomeOption, JsonOption  # noqa: TC001 -- typer reads the annotations at run time
 
 if TYPE_CHECKING:
     from ingest.database import Database

@@ -1,4 +1,4 @@
-"""The command `treering`."""
+"""The command `treering`: `main` is its entry, `app` lists its commands, one module each."""
 
 from __future__ import annotations
 
@@ -16,13 +16,9 @@ def main() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.exit(f"treering: {', '.join(missing)} is not installed; run: pip install 'treering[worker]'")
-    from ingest.commands import app
+    from ingest.cli.app import app
 
     try:
         app()
     except TreeringError as error:
         sys.exit(f"treering: {error}")
-
-
-if __name__ == "__main__":
-    main()

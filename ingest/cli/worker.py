@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
+from ingest.cli.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -18,9 +18,9 @@ def worker(*, home: HomeOption = None) -> None:
     """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive. Of several workers one leads."""
     import ingest
     from ingest.alerts.notifier import ChannelNotifier
+    from ingest.cli.signals import stop_on_signals
     from ingest.database import open_database
     from ingest.settings import load_settings
-    from ingest.signals import stop_on_signals
     from ingest.worker.jobs import Tools, plan_lanes
     from ingest.worker.worker import Worker, default_name
 

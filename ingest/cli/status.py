@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from ingest.commands.options import JsonOption  # noqa: TC001 -- typer reads the annotations at run time
+from ingest.cli.options import JsonOption  # noqa: TC001 -- typer reads the annotations at run time
 
 if TYPE_CHECKING:
     from pydantic import JsonValue

@@ -9,11 +9,11 @@ import pytest
 import typer
 
 from ingest import cli
-from ingest.commands import app
-from ingest.commands.export import _opened
-from ingest.commands.replay import _print_totals
-from ingest.demo.replay import ReplayTotals
+from ingest.cli.app import app
+from ingest.cli.export import _opened
+from ingest.cli.replay import _print_totals
 from ingest.errors import ConfigurationError
+from ingest.ops.replay import ReplayTotals
 from ingest.record.recorder import Stats
 from tests.support.cli import run_cli
 
@@ -67,7 +67,7 @@ def test_help_lists_all_commands() -> None:
 
 def test_help_does_not_wait_for_what_the_commands_need() -> None:
     code = (
-        "import sys, ingest.commands; print([name for name in ('supabase', 'psycopg', 'httpx') if name in sys.modules])"
+        "import sys, ingest.cli.app; print([name for name in ('supabase', 'psycopg', 'httpx') if name in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
@@ -83,7 +83,7 @@ def test_a_failure_of_ours_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise ConfigurationError("TREERING_TIMEZONE: no such zone")
 
-    monkeypatch.setattr("ingest.commands.app", fail)
+    monkeypatch.setattr("ingest.cli.app.app", fail)
     with pytest.raises(SystemExit, match=r"^treering: TREERING_TIMEZONE: no such zone$"):
         cli.main()
 
@@ -96,7 +96,7 @@ def test_migrate_without_an_address_names_the_variable() -> None:
 
 def test_an_export_to_standard_output_is_nothing_but_the_file(tmp_path: Path) -> None:
     code = (
-        "import sys; from ingest.commands.export import _opened\n"
+        "import sys; from ingest.cli.export import _opened\n"
         "with _opened(None) as file: file.write('a,b\\r\\n')\n"
         "print('still open', file=sys.stderr)"
     )

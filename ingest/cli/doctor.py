@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ingest.commands.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
+from ingest.cli.options import HomeOption  # noqa: TC001 -- typer reads the annotations at run time
 
 _WORDS = {"OK": ("ok", "green"), "WARNING": ("warn", "yellow"), "CRITICAL": ("fail", "red")}
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from ingest.demo.traces import BadLine, Trace, TracedCall
 from ingest.errors import ReplayError
+from ingest.ops.traces import BadLine, Trace, TracedCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

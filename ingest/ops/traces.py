@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from uuid import UUID
+from uuid import UUID  # noqa: TC003 -- pydantic reads the annotations at run time
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ingest.errors import TraceError
+from ingest.record.event_id import derive_event_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator
@@ -220,17 +221,6 @@ def open_trace(path: Path, trace_format: str) -> Trace:
         raise TraceError(f"{path} is empty")
     parse = _azure_parser(header, path) if trace_format == "azure" else _PARSERS[trace_format]
     return Trace(path, trace_format, digest.hexdigest(), line_count, parse)
-
-
-def derive_event_id(created_at: datetime, key: str) -> UUID:
-    """Make the UUIDv7 that stands for `key` at `created_at`: the same two always give the same id.
-
-    The layout is that of RFC 9562, section 5.7, with a hash in the place of the random bits.
-    """
-    milliseconds = (created_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
-    bits = int.from_bytes(hashlib.sha256(key.encode()).digest()[:10], "big")
-    head = (milliseconds & (1 << 48) - 1) << 80
-    return UUID(int=head | 7 << 76 | (bits >> 62 & 0xFFF) << 64 | 0b10 << 62 | bits & (1 << 62) - 1)
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
