@@ -25,9 +25,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 COVERAGE_PERCENT = 95
 
-# UTC. Far from the days that tests name, then the last minute of a year and of a leap day, and the last seconds before
-# the clocks change in Berlin and in New York, on the night of a Sunday.
-CLOCKS = ("+400d", "2027-12-31 23:59:00", "2028-02-29 23:59:00", "2028-03-26 00:59:30", "2028-11-05 05:59:30")
+# UTC. Far from the days that tests name, the last minute of a month on a Sunday night, of a year and of a leap day, and
+# the last seconds before the clocks change in Berlin and in New York.
+CLOCKS = (
+    "+400d",
+    "2027-01-31 23:59:00",
+    "2027-12-31 23:59:00",
+    "2028-02-29 23:59:00",
+    "2028-03-26 00:59:30",
+    "2028-11-05 05:59:30",
+)
 
 
 def main() -> int:

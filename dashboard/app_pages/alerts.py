@@ -36,7 +36,7 @@ def body() -> None:
         watched = sum(1 for rule in document.rules if rule.is_enabled)
         rules = "1 rule is active." if watched == 1 else f"{watched} rules are active."
         text = rules if watched else "No alert rules yet. Start from a preset in Settings."
-        draw_state("alerts_empty", ":material/notifications_off:", "No alert in this period", text)
+        draw_state("alerts_empty", ":material/notifications_off:", "No alerts in this period", text)
         incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
         return
     count = len(document.firing)
@@ -47,7 +47,9 @@ def body() -> None:
     incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
     incidents.draw_history(document.history, zone)
     incidents.draw_outbox(viewer, document.outbox, zone, can_change=can_change)
-    incidents.draw_transitions(document.transitions, zone)
+    metrics = {alert.rule_name: alert.metric for alert in (*document.history, *document.firing)}
+    metrics |= {rule.name: rule.metric for rule in document.rules}
+    incidents.draw_transitions(document.transitions, metrics, zone)
 
 
 body()

@@ -19,7 +19,7 @@ from ingest.alerts.metrics import format_metric, metric_named
 from ingest.words import DASH, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from zoneinfo import ZoneInfo
 
     from pydantic import BaseModel
@@ -38,7 +38,7 @@ _ENDS: Final = {
     "recovered": "recovered",
     "no_data": "no data left",
     "rule_changed": "rule changed",
-    "rule_disabled": "rule switched off",
+    "rule_disabled": "rule disabled",
     "rule_deleted": "rule deleted",
 }
 # More dead messages than this are sent again from the newest on.
@@ -55,7 +55,7 @@ def draw_times(times: Times, firing: int) -> None:
         "alerts",
         [
             Card("Firing now", str(firing)),
-            Card("Alerts", str(times.alerts), note="began in this period"),
+            Card("Alerts", str(times.alerts), note="started in this period"),
             Card(
                 "Mean time to acknowledge",
                 mean(times.mean_time_to_acknowledge_s),
@@ -75,8 +75,8 @@ def draw_failing(rules: Sequence[AlertRule], zone: ZoneInfo) -> None:
     for rule in rules:
         if rule.groups_over_limit:
             st.warning(
-                f"**{rule.name}**: {rule.groups_over_limit:,} more groups are in breach than its limit of "
-                f"{rule.group_limit} lets fire.",
+                f"**{rule.name}**: {rule.groups_over_limit:,} more groups are in breach, beyond its limit of "
+                f"{rule.group_limit}.",
                 icon=":material/filter_list:",
             )
 
@@ -116,14 +116,14 @@ def draw_silences(viewer: Viewer, silences: Sequence[Silence], zone: ZoneInfo, *
             )
             if can_change:
                 st.button(
-                    "End",
+                    "End silence",
                     key=f"alerts_silence_end_{silence.silence_id}",
                     type="tertiary",
                     icon=":material/notifications_active:",
                     on_click=change,
                     args=(
                         lambda number=silence.silence_id: end_silence(viewer, number),
-                        f"{silence.rule_name} sends again",
+                        f"Silence of {silence.rule_name} ended",
                     ),
                 )
 
@@ -154,8 +154,14 @@ def draw_history(alerts: Sequence[Alert], zone: ZoneInfo) -> None:
     _draw_panel("History", "history", alerts, frame)
 
 
-def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
-    """Draw every change of state with its evidence, folded away."""
+def draw_transitions(transitions: Sequence[Transition], metrics: Mapping[str, str], zone: ZoneInfo) -> None:
+    """Draw every change of state with its evidence, folded away.
+
+    Args:
+        transitions: The changes, newest first.
+        metrics: What each rule measures, by its name; figures of a rule that is gone are plain numbers.
+        zone: Zone in which times are written.
+    """
     frame = pd.DataFrame(
         {
             "When": [moment_in_words(one.occurred_at, zone) for one in transitions],
@@ -163,8 +169,8 @@ def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
             "Group": [one.group_key or DASH for one in transitions],
             "From": [one.from_state for one in transitions],
             "To": [one.to_state for one in transitions],
-            "Value": [DASH if one.value is None else f"{float(one.value):.6g}" for one in transitions],
-            "Threshold": [DASH if one.threshold is None else f"{float(one.threshold):.6g}" for one in transitions],
+            "Value": [format_metric(metrics.get(one.rule_name, ""), one.value) for one in transitions],
+            "Threshold": [format_metric(metrics.get(one.rule_name, ""), one.threshold) for one in transitions],
             "Sample": [DASH if one.sample_count is None else f"{one.sample_count:,}" for one in transitions],
             "By": [one.actor or DASH for one in transitions],
             "Note": [(one.note or DASH).replace("_", " ") for one in transitions],
@@ -206,7 +212,7 @@ def draw_outbox(viewer: Viewer, messages: Sequence[Message], zone: ZoneInfo, *, 
                 on_click=change,
                 args=(
                     lambda number=message.notification_id: resend_notification(viewer, number),
-                    "The message waits to be sent",
+                    "Message queued",
                 ),
             )
 

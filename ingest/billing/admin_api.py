@@ -98,7 +98,7 @@ class AdminApi:
             return [model.model_validate(document) for document in documents]
         except ValidationError as error:
             fields = ", ".join(".".join(map(str, detail["loc"])) or "all" for detail in error.errors()[:3])
-            raise ProviderError(f"{self._provider}'s {path} answered in a form that is not known ({fields})") from error
+            raise ProviderError(f"{self._provider}'s {path} returned an unexpected response ({fields})") from error
 
     def _decode(self, path: str, body: str) -> object:
         def refuse(constant: str) -> object:
@@ -107,7 +107,7 @@ class AdminApi:
         try:
             document: JsonValue = json.loads(body, parse_float=Decimal, parse_constant=refuse)
         except ValueError as error:
-            raise ProviderError(f"{self._provider}'s {path} answered something that is not JSON") from error
+            raise ProviderError(f"{self._provider}'s {path} returned something that is not JSON") from error
         return document
 
 

@@ -175,7 +175,7 @@ class AnthropicApi:
             for bucket in page.data:
                 start = bucket.starting_at.astimezone(UTC)
                 if start != datetime(start.year, start.month, start.day, tzinfo=UTC):
-                    raise ProviderError(f"{path}: Anthropic answered a bucket that does not begin at midnight UTC")
+                    raise ProviderError(f"{path}: Anthropic returned a bucket that does not start at midnight UTC")
                 yield start.date(), bucket.results
             if not page.has_more:
                 return

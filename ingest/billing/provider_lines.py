@@ -103,7 +103,7 @@ def usage_line(
 
 
 def quiet_day(day: date, kind: Literal["cost", "usage"], *, source: Source, provider: str = OPENAI) -> Line:
-    """Return the line that says that a day was asked about and had nothing."""
+    """Return the line of a day that was read and had nothing."""
     line: Line = {"provider": provider, "day": day.isoformat(), "source": source, "kind": kind}
     return line | ({"amount": "0", "currency": "usd"} if kind == "cost" else {"requests": 0})
 

@@ -81,7 +81,7 @@ def open_apis(settings: Settings, provider: str | None = None) -> list[BillingAp
             "or --import-focus"
         )
     if provider in (OPENAI, ANTHROPIC):
-        raise ConfigurationError(f"{provider.upper()}_ADMIN_KEY: it must be set to read the bill of {provider}")
+        raise ConfigurationError(f"{provider.upper()}_ADMIN_KEY: must be set to read the bill of {provider}")
     raise ConfigurationError(f"the bill of {provider} cannot be asked for: import its FOCUS export by --import-focus")
 
 
@@ -115,7 +115,7 @@ def store_bill(database: Database, lines: Iterable[Line]) -> int:
 def read_reconciliation(
     database: Database, from_day: date, to_day: date, *, provider: str = OPENAI
 ) -> tuple[Reconciliation, dict[str, JsonValue]]:
-    """Read the comparison of [from_day, to_day), UTC, as what it means and as the database said it."""
+    """Read the comparison of [from_day, to_day), UTC, parsed and as the database returned it."""
     document = fetch(
         database,
         dict[str, JsonValue],

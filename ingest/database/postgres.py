@@ -24,9 +24,24 @@ if TYPE_CHECKING:
 
     from ingest.database.contract import Argument, JsonValue
 
-# Both settings and the session's zone end with the transaction, as PostgREST does it: nothing stays behind in a pooler.
-_IMPERSONATE = """
-select set_config('role', %s, true), set_config('request.jwt.claims', %s, true), set_config('timezone', 'UTC', true)
+# All settings end with the transaction, as PostgREST does it: nothing stays behind in a pooler. A function's own
+# statement_timeout does not bind the statement that calls it, so it is set before; PostgREST does the same. The limit
+# is looked up in the same round trip rather than kept: a migration may change it, and it takes microseconds.
+_PREPARE = """
+select
+  set_config('role', %s, true), set_config('request.jwt.claims', %s, true), set_config('timezone', 'UTC', true),
+  set_config('statement_timeout', coalesce(
+    (
+      select split_part(s.setting, '=', 2)
+      from pg_catalog.pg_proc as p
+      inner join pg_catalog.pg_namespace as n on p.pronamespace = n.oid
+      cross join lateral unnest(p.proconfig) as s (setting)
+      where n.nspname in ('observability', 'observability_internal') and p.proname = %s
+        and s.setting like 'statement_timeout=%%'
+      limit 1
+    ),
+    current_setting('statement_timeout')
+  ), true)
 """
 
 _CONNECTION_OPTIONS = {
@@ -77,7 +92,7 @@ class PostgresDatabase:
         pool = self._ready_pool()
         try:
             with pool.connection() as connection:
-                return _call(connection, self._identity, query, values)
+                return _call(connection, (*self._identity, function), query, values)
         except psycopg.Error as error:
             failure = translate(error, function, arguments)
             if isinstance(failure, DatabaseUnavailableError):
@@ -102,7 +117,7 @@ class PostgresDatabase:
         pool = self._ready_pool()
         try:
             with pool.connection() as connection, connection.transaction():
-                connection.execute(_IMPERSONATE, self._identity)
+                connection.execute(_PREPARE, (*self._identity, function))
                 with connection.cursor().copy(query) as copy:
                     yield from map(bytes, copy)
         except psycopg.Error as error:
@@ -143,7 +158,7 @@ class PostgresDatabase:
         )
 
     def _probe(self) -> None:
-        # The pool itself would try again in the background until the timeout, and then not tell why.
+        # The pool itself would retry in the background until the timeout, and then not say why.
         try:
             psycopg.connect(self._conninfo, **self._options()).close()
         except psycopg.Error as error:
@@ -169,7 +184,7 @@ def check_conninfo(conninfo: str) -> None:
     # A password with a bare @ or / runs on into the host or the name, which error messages repeat.
     if any("@" in str(parts.get(name, "")) for name in ("host", "port", "dbname")):
         raise ConfigurationError(
-            "SUPABASE_DB_URL: it must be an address like postgresql://user:password@host:5432/postgres, "
+            "SUPABASE_DB_URL: must be an address like postgresql://user:password@host:5432/postgres, "
             "with special characters of the password percent-encoded"
         )
 
@@ -188,7 +203,7 @@ def translate(error: psycopg.Error, function: str = "", arguments: Iterable[str]
         arguments: Names of its arguments.
     """
     if error.sqlstate is not None:
-        # With a context the missing function is one that ours calls, which is another failure.
+        # With a context, the missing function is one that our function calls, which is another failure.
         if function and error.sqlstate == "42883" and error.diag.context is None:
             return function_not_found(function, arguments)
         return database_error(describe(error), error.sqlstate)
@@ -225,11 +240,11 @@ def _to_parameter(value: Argument) -> Jsonb | str | None:
 
 
 def _call(
-    connection: psycopg.Connection, identity: tuple[str, str], query: sql.Composed, values: tuple[object, ...]
+    connection: psycopg.Connection, preparation: tuple[str, str, str], query: sql.Composed, values: tuple[object, ...]
 ) -> JsonValue:
     # Both statements travel in one pipeline: one round trip, and one transaction that ends where the pipeline does.
     with connection.pipeline():
-        connection.execute(_IMPERSONATE, identity)
+        connection.execute(_PREPARE, preparation)
         cursor = connection.execute(query, values)
     row = cursor.fetchone()
     if row is None or row[1]:

@@ -34,6 +34,7 @@ class Call:
     Attributes:
         answer: What is known of the answer.
         attempt: Which attempt of the client this is.
+        host: Host that is called, where it is known.
         hides_usage: Whether the chunk that carries usage alone was not asked for by the caller.
         is_inside: Whether the client library is at work, which may close its response itself.
         is_left: Whether the caller's loop over the answer was left.
@@ -52,6 +53,7 @@ class Call:
         "attempt",
         "created_at",
         "hides_usage",
+        "host",
         "is_inside",
         "is_left",
         "is_seen",
@@ -70,6 +72,7 @@ class Call:
         self.is_streamed = is_streamed
         self.answer = Answer()
         self.attempt = 1
+        self.host = ""
         self.hides_usage = False
         self.is_inside = False
         self.is_left = False
@@ -94,7 +97,7 @@ class Call:
             self._fields = merge(fields, self._fields)
 
     def add_fields(self, fields: dict[str, Any]) -> None:
-        """Take what the product says later."""
+        """Take fields that the product sets later."""
         self._fields = merge(self._fields, fields)
 
     def mute(self) -> Call:
@@ -113,7 +116,7 @@ class Call:
             return False
 
     def add_chunk(self, chunk: Any) -> bool:
-        """Take a chunk on its way to the caller; says whether the caller shall not see it. Never raises."""
+        """Take a chunk on its way to the caller; returns whether to hide it from the caller. Never raises."""
         carries_usage_alone = self.see(chunk)
         if not self.hides_usage:
             return False
@@ -161,7 +164,7 @@ class Call:
             self.finish("error", "stream_ended_early")
 
     def stop_by_caller(self) -> None:
-        """Record that the caller wants no more; what was complete by then is no cancelled call."""
+        """Record that the caller wants no more; a call that was complete by then is not cancelled."""
         self.finish("ok" if self.answer.is_complete else "cancelled")
 
     def fail(self, error: BaseException) -> None:
@@ -193,7 +196,7 @@ class Call:
         elif status == "ok" and answer.is_cancelled:
             status = "cancelled"
         fields = self._measured(status, error_type)
-        reported = read_usage(answer.usage) if answer.usage is not None else None
+        reported = self._read_usage()
         if reported is not None and "prompt_tokens" in reported:
             if answer.texts and not reported["prompt_tokens"] and not reported["completion_tokens"]:
                 reported["flags"].append("usage:zero_beside_text")
@@ -202,6 +205,21 @@ class Call:
             emit(fields, {"prompt_tokens": 0, "completion_tokens": 0}, self._fields)
         else:
             submit(Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported))
+
+    def _read_usage(self) -> dict[str, Any] | None:
+        answer = self.answer
+        if answer.usage is None and not answer.items:
+            return None
+        trusted = frozenset(capture.named_hosts()[1])
+        kind = "chat.completion" if self.operation == "chat" else None
+        return read_usage(
+            answer.usage,
+            provider=str(self._fields.get("provider") or self.provider),
+            model=answer.model or self.asked.model,
+            operation=self.operation,
+            answer={"object": kind, "output": answer.items, "tools": answer.tools},
+            is_cost_trusted=not trusted.isdisjoint((self.provider, self.host)),
+        )
 
     def _measured(self, status: str, error_type: str | None) -> dict[str, Any]:
         answer, asked = self.answer, self.asked

@@ -14,7 +14,7 @@ from ingest.record.context import check_fields
 from ingest.tracking import streams
 from ingest.tracking.call import Call
 from ingest.tracking.emit import report
-from ingest.tracking.provider import provider_of
+from ingest.tracking.provider import host_of, provider_of
 from ingest.tracking.raw import watch_response
 from ingest.tracking.request import Asked, read_request
 
@@ -44,13 +44,15 @@ def track(client: _Client, **fields: Any) -> _Client:
 
     Raises:
         ConfigurationError: The openai package is not installed.
-        TypeError: `client` is no client of the openai package, or a field is no argument of `record_usage`.
+        TypeError: `client` is not a client of the openai package, or a field is not an argument of `record_usage`.
     """
     check_fields(fields)
     try:
         import openai
     except ImportError as error:
         raise ConfigurationError("track needs the openai package: pip install 'treering[openai]'") from error
+    import ingest.tracking.call  # noqa: F401 -- now, so that no request pays for it
+
     if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         raise TypeError(f"track takes a client of the openai package, not {type(client).__name__}")
     if getattr(client, _MARK, None) is None:
@@ -141,9 +143,11 @@ class _Tracker:
             if operation is None or not capture.is_on():
                 return None
             is_azure = hasattr(self._client, "_api_version")
-            provider = "azure" if is_azure else provider_of(str(self._client.base_url))
             body = _body_of(options)
+            url, named = str(self._client.base_url), capture.named_hosts()[0]
+            provider = "azure" if is_azure else provider_of(url, str(body.get("model") or ""), named)
             call = Call(operation, provider, _read(body), is_streamed=is_streamed, fields=None)
+            call.host = host_of(url)
             call.add_defaults(self._fields)
             if operation == "chat" and is_streamed and self._may_ask_for_usage and provider not in _NEVER_ASKED:
                 _ask_for_usage(options, body, call)

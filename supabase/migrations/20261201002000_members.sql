@@ -11,7 +11,9 @@ create table observability_internal.members (
   constraint "a member's role is member, analyst or ops" check (role in ('member', 'analyst', 'ops'))
 );
 
-comment on table observability_internal.members is 'People with more rights than their own rows: analyst reads all, ops also changes rules, channels, prices and members.';
+comment on table observability_internal.members is
+'People with more rights than their own rows: analyst reads all, ops also changes rules, channels, prices and '
+'members.';
 
 alter table observability_internal.members enable row level security;
 

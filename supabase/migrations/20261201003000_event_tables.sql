@@ -87,7 +87,8 @@ create table observability_internal.ai_usage_metrics (
 ) partition by range (created_at
 );
 
-comment on table observability_internal.ai_usage_metrics is 'One row per LLM call. Token counts are inclusive as OpenAI reports them; money is exact US dollars.';
+comment on table observability_internal.ai_usage_metrics is
+'One row per LLM call. Token counts are inclusive as OpenAI reports them; money is exact US dollars.';
 
 create index ai_usage_metrics_batch_id_idx on observability_internal.ai_usage_metrics (batch_id);
 

@@ -240,7 +240,8 @@ as $$
   select observability_internal.record_events('usage', events);
 $$;
 
-comment on function observability.record_usage is 'Stores LLM calls (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
+comment on function observability.record_usage is
+'Stores LLM calls (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
 revoke execute on function observability.record_usage from public;
 grant execute on function observability.record_usage to service_role;
 
@@ -255,7 +256,8 @@ as $$
   select observability_internal.record_events('performance', events);
 $$;
 
-comment on function observability.record_performance is 'Stores HTTP requests (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
+comment on function observability.record_performance is
+'Stores HTTP requests (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
 revoke execute on function observability.record_performance from public;
 grant execute on function observability.record_performance to service_role;
 

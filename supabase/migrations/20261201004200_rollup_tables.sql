@@ -227,7 +227,8 @@ create table observability_internal.latency_groups (
   )
 );
 
-comment on table observability_internal.latency_groups is 'What has histograms of its own: all calls, each model, feature and environment; all requests, each method and route.';
+comment on table observability_internal.latency_groups is
+'What has histograms of its own: all calls, each model, feature and environment; all requests, each method and route.';
 
 alter table observability_internal.latency_groups enable row level security;
 
@@ -259,7 +260,9 @@ create table observability_internal.latency_by_group (
   constraint "a level is quarter, hour, day or week" check (level in ('quarter', 'hour', 'day', 'week'))
 );
 
-comment on table observability_internal.latency_by_group is 'Merged histograms by UTC bucket and their {count, p50, p90, p99}, and sums of calls (null for requests); quarters of an hour for all calls and all requests only.';
+comment on table observability_internal.latency_by_group is
+'Merged histograms by UTC bucket and their {count, p50, p90, p99}, and sums of calls (null for requests); quarters of'
+' an hour for all calls and all requests only.';
 
 alter table observability_internal.latency_by_group enable row level security;
 
@@ -315,6 +318,30 @@ comment on table observability_internal.rollup_checks is 'What verify_rollups fo
 alter table observability_internal.rollup_checks enable row level security;
 
 grant select, insert, update, delete on table observability_internal.rollup_checks to service_role;
+
+create type observability_internal.usage_cell as (
+  bucket_start timestamptz,
+  dim_id integer,
+  user_key integer,
+  requests bigint,
+  prompt_tokens bigint,
+  completion_tokens bigint,
+  cached_tokens bigint,
+  cache_write_tokens bigint,
+  reasoning_tokens bigint,
+  audio_input_tokens bigint,
+  audio_output_tokens bigint,
+  cost numeric,
+  fallback_cost numeric,
+  provider_reported_cost numeric,
+  unpriced_requests bigint,
+  fallback_requests bigint,
+  estimated_requests bigint,
+  latency bigint[],
+  time_to_first_token bigint[]
+);
+
+comment on type observability_internal.usage_cell is 'Sums of calls by bucket, dimensions and, where read by user, user.';
 
 create type observability_internal.usage_difference as (
   created_at timestamptz,

@@ -268,7 +268,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.condense_level is 'Computes the rows of a level (hour, day, week, month) in a range of its buckets from the finer level.';
+comment on function observability_internal.condense_level is
+'Computes the rows of a level (hour, day, week, month) in a range of its buckets from the finer level.';
 revoke execute on function observability_internal.condense_level from public;
 grant execute on function observability_internal.condense_level to service_role;
 
@@ -345,7 +346,9 @@ begin
 end;
 $$;
 
-comment on function observability.condense_rollups is 'Computes the coarse levels of hours, days, weeks and months that have ended and changed. Returns {is_busy, is_done, hours, days, weeks, months}; call again until is_done.';
+comment on function observability.condense_rollups is
+'Computes the coarse levels of hours, days, weeks and months that have ended and changed. Returns {is_busy, is_done, '
+'hours, days, weeks, months}; call again until is_done.';
 revoke execute on function observability.condense_rollups from public;
 grant execute on function observability.condense_rollups to service_role;
 
@@ -365,5 +368,6 @@ exception
 end;
 $$;
 
-comment on function observability_internal.summarize_ranges is 'Summarizes the new block ranges of the index by time of the rollup by user; the owner''s right.';
+comment on function observability_internal.summarize_ranges is
+'Summarizes the new block ranges of the index by time of the rollup by user; the owner''s right.';
 revoke execute on function observability_internal.summarize_ranges from public;

@@ -18,10 +18,14 @@ create type observability_internal.read_scope as (
   cuts timestamptz[],
   metadata jsonb,
   group_kind text,
-  group_values text[]
+  group_values text[],
+  cells observability_internal.usage_cell[]
 );
 
-comment on type observability_internal.read_scope is 'A checked request for figures. Null dims or user_keys mean no filter; cuts are the boundaries of buckets from an hour up; group_kind is what latency_by_group has histograms of, null where it has none.';
+comment on type observability_internal.read_scope is
+'A checked request for figures. Null dims or user_keys: no filter. cuts: the boundaries of buckets from an hour up. '
+'group_kind: what latency_by_group has histograms of, null where it has none. cells: of chosen users, read once for a'
+' whole page.';
 
 create function observability_internal.filter_values(filters jsonb, name text) returns text[]
 language plpgsql
@@ -157,7 +161,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_filters is 'Refuses (22023) an unbounded or inverted range, an unknown filter, bucket, grouping, limit or time zone.';
+comment on function observability_internal.check_filters is
+'Refuses (22023) an unbounded or inverted range, an unknown filter, bucket, grouping, limit or time zone.';
 revoke execute on function observability_internal.check_filters from public;
 grant execute on function observability_internal.check_filters to authenticated, service_role;
 

@@ -10,31 +10,9 @@ create type observability_internal.range_split as (
   spans tstzrange[]
 );
 
-comment on type observability_internal.range_split is 'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial hours are read by minute; spans are all hours and minutes as ranges.';
-
-create type observability_internal.usage_cell as (
-  bucket_start timestamptz,
-  dim_id integer,
-  user_key integer,
-  requests bigint,
-  prompt_tokens bigint,
-  completion_tokens bigint,
-  cached_tokens bigint,
-  cache_write_tokens bigint,
-  reasoning_tokens bigint,
-  audio_input_tokens bigint,
-  audio_output_tokens bigint,
-  cost numeric,
-  fallback_cost numeric,
-  provider_reported_cost numeric,
-  unpriced_requests bigint,
-  fallback_requests bigint,
-  estimated_requests bigint,
-  latency bigint[],
-  time_to_first_token bigint[]
-);
-
-comment on type observability_internal.usage_cell is 'Sums of calls by bucket, dimensions and, where read by user, user.';
+comment on type observability_internal.range_split is
+'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial'
+' hours are read by minute; spans are all hours and minutes as ranges.';
 
 create function observability_internal.split_range(
   from_time timestamptz, to_time timestamptz, cuts timestamptz[], coarsest text
@@ -102,7 +80,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.split_range is 'Covers a range with whole weeks, days and hours (coarsest: week, day, hour or minute) and the minutes between.';
+comment on function observability_internal.split_range is
+'Covers a range with whole weeks, days and hours (coarsest: week, day, hour or minute) and the minutes between.';
 revoke execute on function observability_internal.split_range from public;
 grant execute on function observability_internal.split_range to authenticated, service_role;
 
@@ -125,7 +104,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.kept_quarters is 'Quarters of an hour that are kept for all calls: of the hours that a midnight cuts, or of all. Midnights fall on quarters.';
+comment on function observability_internal.kept_quarters is
+'Quarters of an hour that are kept for all calls: of the hours that a midnight cuts, or of all. Midnights fall on '
+'quarters.';
 revoke execute on function observability_internal.kept_quarters from public;
 grant execute on function observability_internal.kept_quarters to authenticated, service_role;
 
@@ -166,7 +147,8 @@ as $$
     count(*) filter (where m.usage_source <> 'reported'),
     array_agg(((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024)
     filter (where m.latency_ms is not null),
-    array_agg(((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024)
+    array_agg(((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end)
+      / 0.020000666706669435)::bigint + 400) << 44) + 1024)
     filter (where m.time_to_first_token_ms is not null)
   from observability_internal.ai_usage_metrics as m
   inner join observability_internal.dimensions as d
@@ -197,7 +179,11 @@ declare
   v_keys constant integer[] := scope.user_keys;
   v_dims constant integer[] := scope.dims;
 begin
-  if scope.metadata is not null then
+  if scope.cells is not null then
+    return query
+    select c.* from unnest(scope.cells) as c
+    where c.bucket_start >= user_cells.from_time and c.bucket_start < user_cells.to_time;
+  elsif scope.metadata is not null then
     return query select * from observability_internal.raw_cells(scope, user_cells.from_time, user_cells.to_time);
   else
     return query
@@ -215,9 +201,111 @@ begin
 end;
 $$;
 
-comment on function observability_internal.user_cells is 'Cells by quarter of an hour and user; histograms where they are asked for.';
+comment on function observability_internal.user_cells is
+'Cells by quarter of an hour and user, or those that the scope holds; histograms where they are asked for.';
 revoke execute on function observability_internal.user_cells from public;
 grant execute on function observability_internal.user_cells to authenticated, service_role;
+
+create function observability_internal.own_cells(scope observability_internal.read_scope)
+returns observability_internal.usage_cell[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_step constant interval := observability_internal.minute_step(scope.bucket);
+  v_bucket constant text := scope.bucket;
+  v_timezone constant text := scope.timezone;
+  v_from constant timestamptz := scope.from_time;
+  v_before constant timestamptz := scope.previous_from;
+begin
+  return array(
+    -- Never before the range, so that the range finds its first cell.
+    with quarters as materialized (
+      select
+        case
+          when c.bucket_start < v_from then v_before
+          else greatest(v_from, coalesce(
+            date_bin(v_step, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket_start, v_timezone)
+          ))
+        end as start, c.*
+      from observability_internal.user_cells(scope, v_before, scope.to_time, true) as c
+    ),
+    sums as materialized (
+      select
+        (row_number() over ())::integer as part, q.start, q.dim_id, q.user_key, sum(q.requests)::bigint as requests,
+        sum(q.prompt_tokens)::bigint as prompt_tokens, sum(q.completion_tokens)::bigint as completion_tokens,
+        sum(q.cached_tokens)::bigint as cached_tokens, sum(q.cache_write_tokens)::bigint as cache_write_tokens,
+        sum(q.reasoning_tokens)::bigint as reasoning_tokens, sum(q.audio_input_tokens)::bigint as audio_input_tokens,
+        sum(q.audio_output_tokens)::bigint as audio_output_tokens, sum(q.cost) as cost,
+        sum(q.fallback_cost) as fallback_cost, sum(q.provider_reported_cost) as provider_reported_cost,
+        sum(q.unpriced_requests)::bigint as unpriced_requests, sum(q.fallback_requests)::bigint as fallback_requests,
+        sum(q.estimated_requests)::bigint as estimated_requests
+      from quarters as q
+      group by q.start, q.dim_id, q.user_key
+    ),
+    -- One number for cell, measure and bin: grouping by it is what takes the time.
+    entries as (
+      select t.part::bigint * 4096 + m.measure as code, unnest(m.histogram) as entry
+      from quarters as q
+      inner join sums as t on q.start = t.start and q.dim_id = t.dim_id and q.user_key = t.user_key
+      cross join lateral (values (0, q.latency), (2048, q.time_to_first_token)) as m (measure, histogram)
+    ),
+    bins as (
+      select e.code + (e.entry >> 44) as code, sum((e.entry & 17592186044415)::double precision)::bigint as weight
+      from entries as e
+      group by e.code + (e.entry >> 44)
+    ),
+    merged as (
+      select
+        (b.code / 4096)::integer as part,
+        array_agg((b.code % 2048 << 44) + b.weight) filter (where b.code % 4096 < 2048) as latency,
+        array_agg((b.code % 2048 << 44) + b.weight) filter (where b.code % 4096 >= 2048) as time_to_first_token
+      from bins as b
+      group by (b.code / 4096)::integer
+    )
+    select row(
+      s.start, s.dim_id, s.user_key, s.requests, s.prompt_tokens, s.completion_tokens, s.cached_tokens,
+      s.cache_write_tokens, s.reasoning_tokens, s.audio_input_tokens, s.audio_output_tokens, s.cost, s.fallback_cost,
+      s.provider_reported_cost, s.unpriced_requests, s.fallback_requests, s.estimated_requests, m.latency,
+      m.time_to_first_token
+    )::observability_internal.usage_cell
+    from sums as s
+    left join merged as m using (part)
+  );
+end;
+$$;
+
+comment on function observability_internal.own_cells is
+'Cells of chosen users by bucket, those of the period before as one bucket, with their histograms merged.';
+revoke execute on function observability_internal.own_cells from public;
+grant execute on function observability_internal.own_cells to authenticated, service_role;
+
+create function observability_internal.make_page_scope(from_time timestamptz, to_time timestamptz, filters jsonb)
+returns observability_internal.read_scope
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_scope observability_internal.read_scope := observability_internal.make_scope(
+    make_page_scope.from_time, make_page_scope.to_time, filters
+  );
+begin
+  if v_scope.user_keys is not null then
+    v_scope.cells := observability_internal.own_cells(v_scope);
+  end if;
+  return v_scope;
+end;
+$$;
+
+comment on function observability_internal.make_page_scope is
+'As make_scope; with the cells of chosen users, so that every part of a page takes them from there.';
+revoke execute on function observability_internal.make_page_scope from public;
+grant execute on function observability_internal.make_page_scope to authenticated, service_role;
 
 create function observability_internal.usage_cells(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, is_bucketed boolean
@@ -284,7 +372,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.usage_cells is 'Sums of a range by bucket (null unless bucketed) and dimensions, read once from the coarsest levels that hold it.';
+comment on function observability_internal.usage_cells is
+'Sums of a range by bucket (null unless bucketed) and dimensions, read once from the coarsest levels that hold it.';
 revoke execute on function observability_internal.usage_cells from public;
 grant execute on function observability_internal.usage_cells to authenticated, service_role;
 

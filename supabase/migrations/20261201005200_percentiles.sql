@@ -10,7 +10,9 @@ create type observability_internal.found_histogram as (
   first_percentiles double precision[]
 );
 
-comment on type observability_internal.found_histogram is 'A part of the histogram of a bucket and key; with its percentiles where they are kept, which are the answer if it is the only part.';
+comment on type observability_internal.found_histogram is
+'A part of the histogram of a bucket and key; with its percentiles where they are kept, which are the answer if it is'
+' the only part.';
 
 create function observability_internal.group_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, kind text, member_values text[],
@@ -230,7 +232,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.find_histograms is 'The fewest histograms that answer: key_name is total, model or feature for calls, requests or route for requests.';
+comment on function observability_internal.find_histograms is
+'The fewest histograms that answer: key_name is total, model or feature for calls, requests or route for requests.';
 revoke execute on function observability_internal.find_histograms from public;
 grant execute on function observability_internal.find_histograms to authenticated, service_role;
 
@@ -330,6 +333,7 @@ as $$
   where p.is_kept;
 $$;
 
-comment on function observability_internal.percentiles is 'Counts and percentiles (ms) by key and bucket; those of the time to first token or byte where has_first.';
+comment on function observability_internal.percentiles is
+'Counts and percentiles (ms) by key and bucket; those of the time to first token or byte where has_first.';
 revoke execute on function observability_internal.percentiles from public;
 grant execute on function observability_internal.percentiles to authenticated, service_role;

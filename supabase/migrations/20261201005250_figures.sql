@@ -38,7 +38,9 @@ create type observability_internal.usage_figures as (
   points observability_internal.usage_point[]
 );
 
-comment on type observability_internal.usage_figures is 'What a page needs of the cells: sums by dimensions of the period and of the one before, and points by bucket and key.';
+comment on type observability_internal.usage_figures is
+'What a page needs of the cells: sums by dimensions of the period and of the one before, and points by bucket and '
+'key.';
 
 create function observability_internal.read_user_cells(scope observability_internal.read_scope, group_by text)
 returns observability_internal.usage_figures

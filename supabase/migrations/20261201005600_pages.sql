@@ -40,7 +40,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.page_head is 'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where they are given.';
+comment on function observability_internal.page_head is
+'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where '
+'they are given.';
 revoke execute on function observability_internal.page_head from public;
 grant execute on function observability_internal.page_head to authenticated, service_role;
 
@@ -106,7 +108,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
+  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
+    from_time, to_time, filters
+  );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
   v_users constant jsonb := observability_internal.user_figures(v_scope);
   v_rows constant jsonb := observability_internal.usage_breakdown(v_figures.sums, '{model,feature}', v_scope.row_limit);
@@ -124,7 +128,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_overview is 'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
+comment on function observability.get_overview is
+'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
 revoke execute on function observability.get_overview from public;
 grant execute on function observability.get_overview to authenticated, service_role;
 
@@ -140,7 +145,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
+  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
+    from_time, to_time, filters
+  );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, nullif(v_scope.group_by, 'user_id'));
   v_users constant jsonb := observability_internal.user_figures(v_scope);
   v_rows constant jsonb := observability_internal.usage_breakdown(
@@ -172,7 +179,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
+  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
+    from_time, to_time, filters
+  );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, nullif(v_scope.group_by, 'user_id'));
   v_users constant jsonb := observability_internal.user_figures(v_scope);
   v_rows constant jsonb := observability_internal.usage_breakdown(
@@ -204,7 +213,9 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(from_time, to_time, filters);
+  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
+    from_time, to_time, filters
+  );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
 begin
   return observability_internal.page_head(
@@ -219,7 +230,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_performance is 'The Performance page: head, percentiles by bucket, model and feature, errors by type, routes (null for members).';
+comment on function observability.get_performance is
+'The Performance page: head, percentiles by bucket, model and feature, errors by type, routes (null for members).';
 revoke execute on function observability.get_performance from public;
 grant execute on function observability.get_performance to authenticated, service_role;
 

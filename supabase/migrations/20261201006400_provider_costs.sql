@@ -58,15 +58,20 @@ create table observability_internal.provider_costs (
   )
 );
 
-comment on table observability_internal.provider_costs is 'What the provider billed (kind cost) and counted (kind usage), by UTC day and line. Amounts are exact, in their own currency.';
+comment on table observability_internal.provider_costs is
+'What the provider billed (kind cost) and counted (kind usage), by UTC day and line. Amounts are exact, in their own '
+'currency.';
 
 comment on column observability_internal.provider_costs.model is 'For a cost the model that its line item names, if any; for usage the model that served.';
 
-comment on column observability_internal.provider_costs.item is 'What of the model a cost is for: input, cached_input, cache_write, output, audio_input, audio_output, …; empty where the line does not say.';
+comment on column observability_internal.provider_costs.item is
+'What of the model a cost is for: input, cached_input, cache_write, output, audio_input, audio_output, …; empty where'
+' the line does not say.';
 
 comment on column observability_internal.provider_costs.tokens is 'The quantity in single tokens; null where it is of something else or not told.';
 
-comment on column observability_internal.provider_costs.list_price is 'US dollars for a million tokens of this item at the list price; null where that is unknown.';
+comment on column observability_internal.provider_costs.list_price is
+'US dollars for a million tokens of this item at the list price; null where that is unknown.';
 
 comment on column observability_internal.provider_costs.input_tokens is 'All input tokens: cached, written and audio ones included.';
 
@@ -92,7 +97,8 @@ create table observability_internal.provider_cost_revisions (
   constraint "a revision changes the amount" check (old_amount <> new_amount)
 );
 
-comment on table observability_internal.provider_cost_revisions is 'Days whose bill, in US dollars, changed after it had been read as a whole. The lines themselves are replaced.';
+comment on table observability_internal.provider_cost_revisions is
+'Days whose bill, in US dollars, changed after it had been read as a whole. The lines themselves are replaced.';
 
 create index provider_cost_revisions_day_idx on observability_internal.provider_cost_revisions (provider, day);
 
@@ -207,6 +213,8 @@ begin
 end;
 $$;
 
-comment on function observability.record_provider_costs is 'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines of one call add up. Returns how many lines stand.';
+comment on function observability.record_provider_costs is
+'Stores lines of a provider''s bill or usage, amounts as text. Replaces the day, source and kind of each; equal lines'
+' of one call add up. Returns how many lines stand.';
 revoke execute on function observability.record_provider_costs from public;
 grant execute on function observability.record_provider_costs to service_role;

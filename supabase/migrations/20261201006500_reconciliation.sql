@@ -21,7 +21,9 @@ create type observability_internal.recorded_day as (
   estimated_requests bigint
 );
 
-comment on type observability_internal.recorded_day is 'What was recorded of one model family on one UTC day, failed calls apart. Fees and credits (below zero) are parts of the cost.';
+comment on type observability_internal.recorded_day is
+'What was recorded of one model family on one UTC day, failed calls apart. Fees and credits (below zero) are parts of'
+' the cost.';
 
 create type observability_internal.drift_item as (
   day date,
@@ -35,7 +37,9 @@ create type observability_internal.drift_item as (
   rounding_bound numeric
 );
 
-comment on type observability_internal.drift_item is 'One kind of tokens of one model family on one UTC day, billed and recorded; an empty item is all kinds together. Null is unknown.';
+comment on type observability_internal.drift_item is
+'One kind of tokens of one model family on one UTC day, billed and recorded; an empty item is all kinds together. '
+'Null is unknown.';
 
 create function observability_internal.drift_fraction(billed numeric, recorded numeric) returns numeric
 language sql
@@ -47,7 +51,9 @@ as $$
   select case when billed <> 0 then (billed - recorded) / abs(billed) when billed = 0 then -sign(recorded) end;
 $$;
 
-comment on function observability_internal.drift_fraction is 'What the bill has more (positive) or less than the record, as a fraction of the bill; -1 where nothing was billed but something recorded.';
+comment on function observability_internal.drift_fraction is
+'What the bill has more (positive) or less than the record, as a fraction of the bill; -1 where nothing was billed '
+'but something recorded.';
 revoke execute on function observability_internal.drift_fraction from public;
 grant execute on function observability_internal.drift_fraction to authenticated, service_role;
 
@@ -70,7 +76,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.model_family is 'A model''s name without the prefixes of gateways, clouds and makers and without its snapshot: the bill and the record need not name the same one.';
+comment on function observability_internal.model_family is
+'A model''s name without the prefixes of gateways, clouds and makers and without its snapshot: the bill and the '
+'record need not name the same one.';
 revoke execute on function observability_internal.model_family from public;
 grant execute on function observability_internal.model_family to authenticated, service_role;
 
@@ -121,7 +129,8 @@ as $$
   group by 1, 2, 3;
 $$;
 
-comment on function observability_internal.recorded_extras is 'Fees and credits inside what was recorded, by UTC day and model family; of raw rows, so only within their retention.';
+comment on function observability_internal.recorded_extras is
+'Fees and credits inside what was recorded, by UTC day and model family; of raw rows, so only within their retention.';
 revoke execute on function observability_internal.recorded_extras from public;
 grant execute on function observability_internal.recorded_extras to authenticated, service_role;
 
@@ -225,7 +234,9 @@ as $$
   from days as d;
 $$;
 
-comment on function observability_internal.reconcile_days is 'Bill and record of each UTC day that has either. A null billed_cost is unknown, as state says (open, no_bill, other_currency): such a day is not compared.';
+comment on function observability_internal.reconcile_days is
+'Bill and record of each UTC day that has either. A null billed_cost is unknown, as state says (open, no_bill, '
+'other_currency): such a day is not compared.';
 revoke execute on function observability_internal.reconcile_days from public;
 grant execute on function observability_internal.reconcile_days to authenticated, service_role;
 
@@ -250,7 +261,9 @@ stable
 security invoker
 set search_path = ''
 as $$
-  select l.day, observability_internal.model_family(l.model), i.item, null::numeric, null::numeric, i.tokens, null::numeric, null::numeric, 0::numeric
+  select
+    l.day, observability_internal.model_family(l.model), i.item, null::numeric, null::numeric, i.tokens, null::numeric,
+    null::numeric, 0::numeric
   from unnest(lines) as l
   cross join lateral (values
     ('input', greatest(
@@ -333,6 +346,8 @@ as $$
   group by p.day, p.family, p.kind_of_tokens;
 $$;
 
-comment on function observability_internal.drift_items is 'Bill and record by UTC day, model family and kind of tokens. The bill''s own quantities count before the provider''s usage report.';
+comment on function observability_internal.drift_items is
+'Bill and record by UTC day, model family and kind of tokens. The bill''s own quantities count before the provider''s'
+' usage report.';
 revoke execute on function observability_internal.drift_items from public;
 grant execute on function observability_internal.drift_items to authenticated, service_role;

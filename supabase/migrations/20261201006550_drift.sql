@@ -20,7 +20,9 @@ create type observability_internal.drift_model as (
   recorded_at_bill numeric
 );
 
-comment on type observability_internal.drift_model is 'One model family on one UTC day: bill, record without fees and credits, and the volume between them at the bill''s prices.';
+comment on type observability_internal.drift_model is
+'One model family on one UTC day: bill, record without fees and credits, and the volume between them at the bill''s '
+'prices.';
 
 create type observability_internal.drift_part as (
   day date,
@@ -94,7 +96,8 @@ as $$
     and exists (select from gaps as g where g.project_id not in (select o.project_id from fitting as o));
 $$;
 
-comment on function observability_internal.unrecorded_projects is 'The projects on the bill whose calls are not recorded, concluded from requests, else tokens.';
+comment on function observability_internal.unrecorded_projects is
+'The projects on the bill whose calls are not recorded, concluded from requests, else tokens.';
 revoke execute on function observability_internal.unrecorded_projects from public;
 grant execute on function observability_internal.unrecorded_projects to authenticated, service_role;
 
@@ -152,7 +155,8 @@ as $$
   left join counted as c on coalesce(b.day, k.day) = c.day and coalesce(b.family, k.family) = c.family;
 $$;
 
-comment on function observability_internal.drift_models is 'Bill and record by UTC day and model family, with the volume difference where both sides'' tokens are known.';
+comment on function observability_internal.drift_models is
+'Bill and record by UTC day and model family, with the volume difference where both sides'' tokens are known.';
 revoke execute on function observability_internal.drift_models from public;
 grant execute on function observability_internal.drift_models to authenticated, service_role;
 
@@ -259,7 +263,8 @@ as $$
   having sum(p.amount) <> 0;
 $$;
 
-comment on function observability_internal.model_parts is 'The parts of each model''s drift: volume, failed calls, prices that the record lacks, and what is left: the price.';
+comment on function observability_internal.model_parts is
+'The parts of each model''s drift: volume, failed calls, prices that the record lacks, and what is left: the price.';
 revoke execute on function observability_internal.model_parts from public;
 grant execute on function observability_internal.model_parts to authenticated, service_role;
 
@@ -321,7 +326,8 @@ as $$
   group by r.day, r.family, e.cause;
 $$;
 
-comment on function observability_internal.charge_parts is 'The drift in what is not tokens: fees, credits, adjustments, taxes and purchases, less what was recorded of them.';
+comment on function observability_internal.charge_parts is
+'The drift in what is not tokens: fees, credits, adjustments, taxes and purchases, less what was recorded of them.';
 revoke execute on function observability_internal.charge_parts from public;
 grant execute on function observability_internal.charge_parts to authenticated, service_role;
 

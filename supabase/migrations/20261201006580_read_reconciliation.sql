@@ -55,7 +55,8 @@ as $$
   );
 $$;
 
-comment on function observability_internal.item_parts is 'The parts with volume and price split by kind of tokens where the bill tells them apart; the sum stays the same.';
+comment on function observability_internal.item_parts is
+'The parts with volume and price split by kind of tokens where the bill tells them apart; the sum stays the same.';
 revoke execute on function observability_internal.item_parts from public;
 grant execute on function observability_internal.item_parts to authenticated, service_role;
 
@@ -96,7 +97,9 @@ as $$
   left join details as d using (cause);
 $$;
 
-comment on function observability_internal.describe_causes is 'The causes of a drift, the weightiest first: [{cause, requests, amount, details: [{name, amount}]}]. The amounts add up to the drift.';
+comment on function observability_internal.describe_causes is
+'The causes of a drift, the weightiest first: [{cause, requests, amount, details: [{name, amount}]}]. The amounts add'
+' up to the drift.';
 revoke execute on function observability_internal.describe_causes from public;
 grant execute on function observability_internal.describe_causes to authenticated, service_role;
 
@@ -203,7 +206,8 @@ as $$
   from models as m;
 $$;
 
-comment on function observability_internal.describe_models is 'Bill, record and causes by model family; lines that name no model have a null key, a null side is absent.';
+comment on function observability_internal.describe_models is
+'Bill, record and causes by model family; lines that name no model have a null key, a null side is absent.';
 revoke execute on function observability_internal.describe_models from public;
 grant execute on function observability_internal.describe_models to authenticated, service_role;
 
@@ -284,7 +288,8 @@ as $$
     and r.day < describe_revisions.to_day;
 $$;
 
-comment on function observability_internal.describe_revisions is 'The days whose bill changed after it had been read: [{day, source, old_cost, new_cost, amount, revised_at}].';
+comment on function observability_internal.describe_revisions is
+'The days whose bill changed after it had been read: [{day, source, old_cost, new_cost, amount, revised_at}].';
 revoke execute on function observability_internal.describe_revisions from public;
 grant execute on function observability_internal.describe_revisions to authenticated, service_role;
 
@@ -374,6 +379,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_reconciliation is 'The provider''s bill beside what was recorded: {totals, days, by_model, items, explanations, hints, revisions}, whole UTC days. Filters: provider, environment. Analysts and ops.';
+comment on function observability.get_reconciliation is
+'The provider''s bill beside what was recorded: {totals, days, by_model, items, explanations, hints, revisions}, '
+'whole UTC days. Filters: provider, environment. Analysts and ops.';
 revoke execute on function observability.get_reconciliation from public;
 grant execute on function observability.get_reconciliation to authenticated, service_role;

@@ -140,7 +140,8 @@ create table observability_internal.channel_secrets (
 
 comment on table observability_internal.channel_secrets is 'Addresses and signing secrets of channels. Granted to nobody but service_role, which sends.';
 
-comment on column observability_internal.channel_secrets.sealed is 'Address and signing secret, encrypted with TREERING_SECRET_KEY, which the database never sees.';
+comment on column observability_internal.channel_secrets.sealed is
+'Address and signing secret, encrypted with TREERING_SECRET_KEY, which the database never sees.';
 
 comment on column observability_internal.channel_secrets.vault_id is 'Where Supabase Vault keeps address and signing secret.';
 
@@ -314,9 +315,12 @@ create table observability_internal.alert_rules (
 
 comment on table observability_internal.alert_rules is 'Fires when the metric over the window is beyond the threshold for for_s seconds, once per group.';
 
-comment on column observability_internal.alert_rules.threshold is 'US dollars for spend; a fraction for rates, shares, drift and budgets; milliseconds or seconds where the metric says so.';
+comment on column observability_internal.alert_rules.threshold is
+'US dollars for spend; a fraction for rates, shares, drift and budgets; milliseconds or seconds where the metric says'
+' so.';
 
-comment on column observability_internal.alert_rules.minimum_sample is 'Calls (requests, for routes; days with a bill, for provider_drift) needed before a breach counts.';
+comment on column observability_internal.alert_rules.minimum_sample is
+'Calls (requests, for routes; days with a bill, for provider_drift) needed before a breach counts.';
 
 comment on column observability_internal.alert_rules.period is 'A calendar window of the time zone instead of the sliding window_s.';
 

@@ -83,7 +83,9 @@ as $$
   where d.billed_cost is not null;
 $$;
 
-comment on function observability_internal.measure_provider_drift is 'The drift without its sign, as a fraction of the bill, over the whole UTC days of the window that have a bill; null where none has.';
+comment on function observability_internal.measure_provider_drift is
+'The drift without its sign, as a fraction of the bill, over the whole UTC days of the window that have a bill; null '
+'where none has.';
 revoke execute on function observability_internal.measure_provider_drift from public;
 grant execute on function observability_internal.measure_provider_drift to authenticated, service_role;
 
@@ -144,8 +146,7 @@ begin
       case v_metric
         -- Where nothing was priced the spend is unknown, not zero.
         when 'spend' then case when sum(k.unpriced_requests) < sum(k.requests) then sum(k.cost) end
-        when 'tokens' then sum(k.tokens)
-        when 'requests' then sum(k.requests)
+        when 'tokens' then sum(k.tokens) when 'requests' then sum(k.requests)
         when 'error_rate' then
           coalesce(sum(k.requests) filter (where k.status = 'error'), 0) / nullif(sum(k.requests), 0)
         when 'unpriced_share' then sum(k.unpriced_requests) / nullif(sum(k.requests), 0)

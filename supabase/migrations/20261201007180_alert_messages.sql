@@ -233,7 +233,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.tell_alert is 'Writes the message that a firing alert owes: its beginning, a higher level, a reminder; none while it is silenced.';
+comment on function observability_internal.tell_alert is
+'Writes the message that a firing alert owes: its beginning, a higher level, a reminder; none while it is silenced.';
 revoke execute on function observability_internal.tell_alert from public;
 grant execute on function observability_internal.tell_alert to service_role;
 

@@ -111,7 +111,11 @@ declare
 begin
   perform observability_internal.check_keys(
     document,
-    '{rule_id,name,metric,window_s,period,timezone,comparator,threshold,critical_threshold,resolve_threshold,for_s,minimum_sample,scope,group_by,group_limit,no_data,renotify_s,severity,is_enabled,channels,budget_id}',
+    array[
+      'rule_id', 'name', 'metric', 'window_s', 'period', 'timezone', 'comparator', 'threshold', 'critical_threshold',
+      'resolve_threshold', 'for_s', 'minimum_sample', 'scope', 'group_by', 'group_limit', 'no_data', 'renotify_s',
+      'severity', 'is_enabled', 'channels', 'budget_id'
+    ],
     'rule'
   );
   v_rule := jsonb_populate_record(
@@ -373,7 +377,9 @@ begin
 end;
 $$;
 
-comment on function observability.save_budget is 'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the budget.';
+comment on function observability.save_budget is
+'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the '
+'budget.';
 revoke execute on function observability.save_budget from public;
 grant execute on function observability.save_budget to authenticated, service_role;
 

@@ -106,7 +106,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.backtest_cells is 'What a rule counts, by group and step: for a quantile, how many calls lie beyond each of its thresholds.';
+comment on function observability_internal.backtest_cells is
+'What a rule counts, by group and step: for a quantile, how many calls lie beyond each of its thresholds.';
 revoke execute on function observability_internal.backtest_cells from public;
 grant execute on function observability_internal.backtest_cells to authenticated, service_role;
 
@@ -203,7 +204,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.backtest_points is 'A rule''s figure at every moment at which it changes; level is null where nothing is breached, is_held keeps an alert firing.';
+comment on function observability_internal.backtest_points is
+'A rule''s figure at every moment at which it changes; level is null where nothing is breached, is_held keeps an '
+'alert firing.';
 revoke execute on function observability_internal.backtest_points from public;
 grant execute on function observability_internal.backtest_points to authenticated, service_role;
 
@@ -237,6 +240,29 @@ $$;
 comment on function observability_internal.draft_rule is 'The rule that a document describes, checked as if it were saved.';
 revoke execute on function observability_internal.draft_rule from public;
 grant execute on function observability_internal.draft_rule to authenticated, service_role;
+
+create function observability_internal.backtest_series(
+  rule observability_internal.alert_rules, from_time timestamptz, to_time timestamptz, step interval, days integer
+) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(jsonb_build_object('moment', s.slot, 'value', s.value::text) order by s.slot), '[]')
+  from (
+    select
+      date_bin(make_interval(mins => greatest(days * 4, 5)), p.moment, '2000-01-01 00:00:00+00') as slot,
+      trim_scale(case (rule).comparator when 'above' then max(p.value) else min(p.value) end) as value
+    from observability_internal.backtest_points(rule, backtest_series.from_time, backtest_series.to_time, step) as p
+    where p.value is not null and p.moment <= backtest_series.to_time
+    group by 1
+  ) as s;
+$$;
+
+comment on function observability_internal.backtest_series is 'The figure of a rule without groups over the days, at most 360 points: the worst of each.';
+revoke execute on function observability_internal.backtest_series from public;
+grant execute on function observability_internal.backtest_series to authenticated, service_role;
 
 create function observability.backtest_rule(rule jsonb, days integer default 30, as_of timestamptz default null) returns jsonb
 language plpgsql
@@ -300,7 +326,10 @@ begin
         select f.* into v_figure
         from observability_internal.measure_window(
           v_rule,
-          coalesce(observability_internal.period_start(v_rule.period, v_rule.timezone, v_point.moment - v_step), v_point.moment - make_interval(secs => v_rule.window_s)),
+          coalesce(
+            observability_internal.period_start(v_rule.period, v_rule.timezone, v_point.moment - v_step),
+            v_point.moment - make_interval(secs => v_rule.window_s)
+          ),
           v_point.moment, v_point.moment
         ) as f
         where f.group_key = v_point.group_key;
@@ -324,16 +353,7 @@ begin
     end if;
   end loop;
   if v_rule.group_by is null and observability_internal.metric_quantile(v_rule.metric) is null then
-    select coalesce(jsonb_agg(jsonb_build_object('moment', s.slot, 'value', s.value::text) order by s.slot), '[]')
-    into v_series
-    from (
-      select
-        date_bin(make_interval(mins => greatest(days * 4, 5)), p.moment, '2000-01-01 00:00:00+00') as slot,
-        trim_scale(case v_rule.comparator when 'above' then max(p.value) else min(p.value) end) as value
-      from observability_internal.backtest_points(v_rule, v_from, v_to, v_step) as p
-      where p.value is not null and p.moment <= v_to
-      group by 1
-    ) as s;
+    v_series := observability_internal.backtest_series(v_rule, v_from, v_to, v_step, days);
   end if;
   return jsonb_build_object(
     'from_time', v_from, 'to_time', v_to, 'step_s', extract(epoch from v_step)::integer, 'points', v_points,
@@ -349,6 +369,8 @@ begin
 end;
 $$;
 
-comment on function observability.backtest_rule is 'When a drafted rule would have fired over the last days (1 to 90): {firing_count, firing_s, firings, series, step_s}. Ops only; nothing is saved.';
+comment on function observability.backtest_rule is
+'When a drafted rule would have fired over the last days (1 to 90): {firing_count, firing_s, firings, series, '
+'step_s}. Ops only; nothing is saved.';
 revoke execute on function observability.backtest_rule from public;
 grant execute on function observability.backtest_rule to authenticated, service_role;

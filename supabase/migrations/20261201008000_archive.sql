@@ -74,7 +74,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.partition_sums is 'Exact sums of every column of a month, and a fingerprint that any insert, update or delete changes.';
+comment on function observability_internal.partition_sums is
+'Exact sums of every column of a month, and a fingerprint that any insert, update or delete changes.';
 revoke execute on function observability_internal.partition_sums from public;
 grant execute on function observability_internal.partition_sums to service_role;
 
@@ -93,7 +94,9 @@ as $$
   );
 $$;
 
-comment on function observability.summarize_partition is 'Rows, newest arrival, sums of every column and a fingerprint of one month: {rows, newest_received_at, fingerprint, columns}.';
+comment on function observability.summarize_partition is
+'Rows, newest arrival, sums of every column and a fingerprint of one month: {rows, newest_received_at, fingerprint, '
+'columns}.';
 revoke execute on function observability.summarize_partition from public;
 grant execute on function observability.summarize_partition to service_role;
 
@@ -160,7 +163,9 @@ begin
 end;
 $$;
 
-comment on function observability.list_partitions is 'Each month in the database as {kind, month, rows_estimate, state}; state is recent, late rows, restoring, restored, pending or due.';
+comment on function observability.list_partitions is
+'Each month in the database as {kind, month, rows_estimate, state}; state is recent, late rows, restoring, restored, '
+'pending or due.';
 revoke execute on function observability.list_partitions from public;
 grant execute on function observability.list_partitions to service_role;
 
@@ -175,7 +180,8 @@ as $$
   from observability_internal.archived_months as a;
 $$;
 
-comment on function observability.list_archived_months is 'What the archive has taken out of this database: [{archive_id, kind, month, row_count, dropped_at, is_restored}].';
+comment on function observability.list_archived_months is
+'What the archive has taken out of this database: [{archive_id, kind, month, row_count, dropped_at, is_restored}].';
 revoke execute on function observability.list_archived_months from public;
 grant execute on function observability.list_archived_months to service_role;
 
@@ -260,7 +266,9 @@ begin
 end;
 $$;
 
-comment on function observability.drop_archived_partition is 'Detaches and drops a month whose rows still equal the sums of its archive; refuses otherwise. False when there is no such month.';
+comment on function observability.drop_archived_partition is
+'Detaches and drops a month whose rows still equal the sums of its archive; refuses otherwise. False when there is no'
+' such month.';
 revoke execute on function observability.drop_archived_partition from public;
 grant execute on function observability.drop_archived_partition to service_role;
 
@@ -331,6 +339,8 @@ begin
 end;
 $$;
 
-comment on function observability.prune_rollups is 'Deletes at most max_rows rollup rows of whole months past their retention. Returns {is_busy, rows}; again while rows = max_rows.';
+comment on function observability.prune_rollups is
+'Deletes at most max_rows rollup rows of whole months past their retention. Returns {is_busy, rows}; again while rows'
+' = max_rows.';
 revoke execute on function observability.prune_rollups from public;
 grant execute on function observability.prune_rollups to service_role;

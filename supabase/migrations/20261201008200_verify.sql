@@ -33,7 +33,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.has_raw_rows is 'Whether all raw rows (usage or performance) of a UTC day are in the database; if not, its rollups hold what is archived.';
+comment on function observability_internal.has_raw_rows is
+'Whether all raw rows (usage or performance) of a UTC day are in the database; if not, its rollups hold what is '
+'archived.';
 revoke execute on function observability_internal.has_raw_rows from public;
 grant execute on function observability_internal.has_raw_rows to service_role;
 
@@ -194,7 +196,9 @@ begin
 end;
 $$;
 
-comment on function observability.verify_rollups is 'Compares requests, tokens, cost and histogram weights of every level with the raw rows, by UTC days (default: the last three). Returns and keeps {is_exact, difference_count, differences, levels, …}.';
+comment on function observability.verify_rollups is
+'Compares requests, tokens, cost and histogram weights of every level with the raw rows, by UTC days (default: the '
+'last three). Returns and keeps {is_exact, difference_count, differences, levels, …}.';
 revoke execute on function observability.verify_rollups from public;
 grant execute on function observability.verify_rollups to service_role;
 
@@ -268,6 +272,8 @@ begin
 end;
 $$;
 
-comment on function observability.rebuild_rollups is 'Computes the minutes and users of whole UTC days anew from the raw rows (at most 31 days a call; days whose raw rows are archived stay as they are). Coarse levels follow when they are condensed.';
+comment on function observability.rebuild_rollups is
+'Computes the minutes and users of whole UTC days anew from the raw rows (at most 31 days a call; days whose raw rows'
+' are archived stay as they are). Coarse levels follow when they are condensed.';
 revoke execute on function observability.rebuild_rollups from public;
 grant execute on function observability.rebuild_rollups to service_role;

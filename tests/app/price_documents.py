@@ -87,7 +87,7 @@ class PriceAnswers:
             "explanations": explanations,
         }
 
-    def _get_savings_evidence(self, from_time: datetime, to_time: datetime, filters: Json) -> Json:
+    def _get_savings_evidence(self, from_time: str, to_time: str, filters: Json) -> Json:
         del filters
         groups = [
             {
@@ -112,16 +112,17 @@ class PriceAnswers:
         ]
         return {
             "access": "ops",
-            "from_time": from_time.isoformat(),
-            "to_time": to_time.isoformat(),
-            "sample_from_time": (to_time - timedelta(days=7)).isoformat(),
-            "sample_to_time": to_time.isoformat(),
+            "from_time": from_time,
+            "to_time": to_time,
+            "sample_from_time": (datetime.fromisoformat(to_time) - timedelta(days=7)).isoformat(),
+            "sample_to_time": to_time,
             "groups": groups if self.has_savings else [],
             "prefixes": [],
         }
 
     def _get_prices(self) -> Json:
-        return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": self.catalogue, "prices": list(self.prices)}
+        described = self.catalogue and {name: one for name, one in self.catalogue.items() if name != "content"}
+        return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": described, "prices": list(self.prices)}
 
     def _get_price_catalogue(self) -> Json | None:
         return self.catalogue

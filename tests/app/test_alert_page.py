@@ -81,7 +81,7 @@ def test_a_rule_that_fails_is_in_sight_and_so_are_groups_over_the_limit(open_app
 
     assert "**Error burst** could not be evaluated" in app.error[0].value
     assert "the filter model takes a text" in app.error[0].value
-    assert "3 more groups are in breach than its limit of 50" in app.warning[0].value
+    assert "3 more groups are in breach, beyond its limit of 50" in app.warning[0].value
 
 
 def test_times_to_acknowledge_and_resolve_are_shown(open_app: OpenApp) -> None:
@@ -94,7 +94,7 @@ def test_every_change_of_state_is_listed_with_its_evidence(open_app: OpenApp) ->
     table = open_app("alerts").dataframe[2].value
 
     assert list(table[["From", "To", "Value", "Threshold", "Sample"]].iloc[0]) == [
-        "pending", "firing", "61.2041", "50", "1,204"
+        "pending", "firing", "$61.20", "$50.00", "1,204"
     ]  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def test_who_looks_after_an_alert_and_how_long_it_is_silent_stand_beside_it(
 
     def acknowledged(**arguments: Any) -> Any:
         document = answer(**arguments)
-        document["firing"][0] |= {
+        document["firing"][0] = document["firing"][0] | {
             "acknowledged_at": "2026-11-23T12:00:00Z", "acknowledged_by": "olga", "acknowledge_note": "on <it>",
             "silenced_until": "2026-11-23T14:00:00Z", "current_value": "70", "metric": "budget_used", "rule_id": None,
             "evidence": {"spent": "830", "amount": "1000", "explanation": "twice the usual"},

@@ -253,7 +253,7 @@ def test_the_bill_of_anthropic_is_read_with_its_own_key(door: Door, tmp_path: Pa
     assert "+3.20 $  fees that are not by token: searches, tools, storage: Web search +3.20" in result.stdout
     assert "+0.012000 $  volume: billed, but not recorded: claude-sonnet-4 +0.012000" in result.stdout
     assert "price" not in result.stdout
-    assert "OPENAI_ADMIN_KEY: it must be set to read the bill of openai" in only_openai.stderr
+    assert "OPENAI_ADMIN_KEY: must be set to read the bill of openai" in only_openai.stderr
 
 
 def test_a_bill_of_a_cloud_comes_from_its_export(direct: Door, server: OrganizationServer, tmp_path: Path) -> None:

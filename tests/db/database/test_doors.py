@@ -51,6 +51,8 @@ create function observability.probe_missing() returns void language plpgsql
   as $$ begin perform public.no_such_function(); end $$;
 create function observability.probe_timeout() returns void language plpgsql set statement_timeout = '50ms'
   as $$ begin perform pg_sleep(60); end $$;
+create function observability.probe_limit() returns text language sql volatile
+  as $$ select current_setting('statement_timeout') $$;
 create function observability.probe_closed() returns int language sql stable as $$ select 1 $$;
 create table observability.probe_rows (id int primary key check (id > 0));
 create function observability.probe_insert(id int) returns void language sql
@@ -240,6 +242,11 @@ def test_a_query_that_takes_too_long_may_be_repeated(probes: Door) -> None:
     probes.database.execute(f"alter database {probes.database.name} set statement_timeout = '50ms'")
     failure = failure_of(probes.service(), "probe_timeout")
     assert (type(failure), failure.sqlstate, failure.retryable) == (DatabaseUnavailableError, "57014", True)
+
+
+def test_a_functions_own_time_limit_stops_it_and_ends_with_the_call(db: Database) -> None:
+    assert failure_of(db, "probe_timeout").sqlstate == "57014"  # after its own 50 ms
+    assert db.call("probe_limit") != "50ms"
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800"])

@@ -193,7 +193,7 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "drop_archived_partition", "end_silence", "ensure_partition", "forget_in_alerts", "forget_in_rules",
         "forget_names", "get_cost_aggregates", "get_status", "pending_batch_ids", "pending_rows",
         "read_channel_vault", "refresh_aggregates", "resend_notification", "send_test_notification",
-        "set_channel_target", "silence_alerts",
+        "set_channel_target", "silence_alerts", "stored_catalogue",
     }  # fmt: skip
 
 

@@ -299,12 +299,48 @@ def test_an_asynchronous_client_of_azure_is_tracked_too(server: OpenAIServer, re
         ("https://api.groq.com/openai/v1", "groq"),
         ("https://api.fireworks.ai/inference/v1", "fireworks"),
         ("https://llm.example.com/v1", "llm.example.com"),
-        ("http://127.0.0.1:8000/v1", "openai"),
-        ("http://vllm:8000/v1", "openai"),
+        ("https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi", "vertex_ai"),
+        ("https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1", "aws"),
+        ("http://127.0.0.1:8000/v1", "vllm"),
+        ("http://vllm:8000/v1", "vllm"),
+        ("http://localhost:11434/v1", "ollama"),
+        ("http://192.168.1.5:1234/v1", "lmstudio"),
+        ("http://127.0.0.1:45678/v1", "openai"),
+        ("http://[::1]:45678/v1", "openai"),
+        ("http://proxy.internal/v1", "openai"),
+        ("http://127.0.0.1:99999/v1", "openai"),
+        ("", "openai"),
     ],
 )
 def test_the_provider_is_read_off_the_address(url: str, provider: str) -> None:
-    assert provider_of(url) == provider
+    assert provider_of(url, "gpt-4o") == provider
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("gpt-4o", "openai"),
+        ("ft:gpt-4o-mini:acme::8x", "openai"),
+        ("claude-sonnet-4-5", "openai"),
+        ("openai/gpt-4o", "openai"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "openai"),
+        ("llama3.1:8b", "self-hosted"),
+        ("deepseek-r1:8b", "self-hosted"),
+        ("meta-llama/Llama-3.1-8B-Instruct", "self-hosted"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "self-hosted"),
+        ("my-model", "self-hosted"),
+    ],
+)
+def test_at_a_private_address_the_model_tells_a_gateway_from_a_server_of_models(model: str, provider: str) -> None:
+    assert provider_of("http://10.0.0.7:4000/v1", model) == provider
+
+
+def test_the_customer_names_hosts() -> None:
+    named = {"llm-gw.example.com": "openai", "localhost:8000": "anthropic"}
+    assert provider_of("https://LLM-gw.example.com/v1", "m", named) == "openai"
+    assert provider_of("https://llm-gw.example.com:8443/v1", "m", named) == "openai"
+    assert provider_of("http://localhost:8000/v1", "m", named) == "anthropic"
+    assert provider_of("http://localhost:11434/v1", "m", named) == "ollama"
 
 
 def test_a_fault_of_ours_leaves_the_plain_call(
