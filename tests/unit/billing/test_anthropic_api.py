@@ -119,7 +119,7 @@ def test_a_refused_key_is_named_and_not_shown(server: AnthropicAdminServer) -> N
          "midnight"),
         (('{"data": [{"starting_at": "2026-11-01T00:00:00Z", "results": [{"amount": "x"}]}], "has_more": false, '
          '"next_page": null}'), "amount"),
-        ("[]", "not known"),
+        ("[]", "unexpected response"),
     ],
 )  # fmt: skip
 def test_an_answer_of_another_form_is_refused(
