@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from ingest.record.capture import record_usage
+from ingest.record.fields import ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 _EMPTY: dict[str, Any] = {}
 _CURRENT: ContextVar[Mapping[str, Any]] = ContextVar("treering_usage", default=_EMPTY)
-_KNOWN = frozenset(record_usage.__kwdefaults__ or ()) | {"user_id", "model", "prompt_tokens", "completion_tokens"}
 
 
 class usage_context:  # noqa: N801 -- it is called as a function is
@@ -63,6 +62,6 @@ def merge(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_fields(fields: Mapping[str, Any]) -> None:
     """Refuse fields that `record_usage` does not accept."""
-    unknown = sorted(fields.keys() - _KNOWN)
+    unknown = sorted(fields.keys() - ARGUMENTS)
     if unknown:
         raise TypeError(f"record_usage has no argument {', '.join(unknown)}")
