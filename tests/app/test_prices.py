@@ -97,7 +97,7 @@ def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
     assert "The row in force is from the layer Yours." in shown
     assert "from 01 Nov 2026 00:00 UTC with no end date: customer:2." in shown
     assert "Source: contract 2026-11, annex 2." in shown
-    assert "Passed over: genai:" in shown
+    assert "Rows not used: genai:" in shown
     app.date_input(key="settings_explain_day").set_value(date(2026, 10, 31)).run()
     assert "The row in force is from the layer Catalogue." in texts(app)
 
