@@ -6,7 +6,6 @@ both.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.alerts.computed import write_outside_metrics
 from ingest.alerts.outbox import MAX_COUNT, deliver_notifications
-from ingest.billing.reconcile import DAYS_A_RUN, fetch_costs, open_api
+from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key, open_apis
 from ingest.costs import cost_optimization_suggestions
 from ingest.database import fetch
 from ingest.documents.pipeline import Condensed, RolledUp
@@ -155,8 +154,7 @@ def _publish(tools: Tools) -> bool:
 
 def _reconcile(tools: Tools) -> bool:
     today = tools.now().astimezone(UTC).date()
-    with contextlib.closing(open_api(tools.settings)) as api:
-        fetch_costs(tools.database, api, today - timedelta(days=DAYS_A_RUN), today)
+    fetch_all_costs(tools.database, open_apis(tools.settings), today - timedelta(days=DAYS_A_RUN), today)
     return False
 
 
@@ -183,7 +181,7 @@ def _has_archive_url(settings: Settings) -> bool:
     return archive_url(settings) is not None
 
 
-_ADMIN_KEY: Final = Need(lambda settings: settings.openai_admin_key is not None)
+_ADMIN_KEY: Final = Need(has_admin_key)
 _PRICE_UPDATES: Final = Need(lambda settings: settings.update_prices)
 _ARCHIVE_EXTRA: Final = Need(
     _has_archive_extra, "nothing is archived and raw rows are kept: pip install 'treering[archive]'"

@@ -94,6 +94,10 @@ create index ai_usage_metrics_batch_id_idx on observability_internal.ai_usage_me
 
 create index ai_usage_metrics_created_at_idx on observability_internal.ai_usage_metrics (created_at, event_id);
 
+-- Few calls have a fee or are a credit: the bill's comparison finds them without reading the others.
+create index ai_usage_metrics_fees_idx on observability_internal.ai_usage_metrics (created_at)
+where request_fees is not null or estimated_cost < 0;
+
 create index ai_usage_metrics_user_id_idx on observability_internal.ai_usage_metrics (user_id, created_at);
 
 alter table observability_internal.ai_usage_metrics enable row level security;
