@@ -1,8 +1,8 @@
 """The conformance corpus: answers of providers, what must be read in them and what they cost by arithmetic alone.
 
-A line of `corpus.jsonl` has `id`, `class` (maker/kind), `provider`, `model`, `operation`, `at`, `answer` (the body as it
-came) and `call` (what only the caller knows: tier, status, counts of a cancelled stream), then what is right: `expect`
-(counts), `cost_usd` (None: unknown, which is not 0) and `because`: the terms that the cost is the sum of, each
+A line of `corpus.jsonl` has `id`, `class` (maker/kind), `provider`, `model`, `operation`, `at`, `answer` (the body as
+it came) and `call` (what only the caller knows: tier, status, counts of a cancelled stream), then what is right:
+`expect` (counts), `cost_usd` (None: unknown, which is not 0) and `because`: the terms that the cost is the sum of, each
 `COUNT x PRICE (what)`, a price with `/M`, `/1000` or another number for how many it buys. Unit prices stand there, with
 their page in `source`; none is read from the price book. `tuned` marks what the book was corrected by.
 """
@@ -16,8 +16,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from pricing import Charge, Extracted, PriceBook, charge, extract_usage
+from pricing import Charge, Extracted, PriceBook, extract_usage
 from pricing.calls import clean_details, fields_of
+from pricing.charge import charge
 
 CORPUS: Final = Path(__file__).with_name("corpus.jsonl")
 UNKNOWN: Final = "unknown: "
