@@ -174,3 +174,63 @@ $$;
 comment on function observability_internal.condense_groups is 'Merges the histograms of groups: days from hours, weeks from days.';
 revoke execute on function observability_internal.condense_groups from public;
 grant execute on function observability_internal.condense_groups to service_role;
+
+-- Straight from the quarters of an hour, weeks too: which user has many calls is decided for each bucket by itself. Erased
+-- people share one key that nobody's page reads, and a bucket that is still open is never read as a whole.
+create function observability_internal.condense_busy_users(period text, from_time timestamptz, to_time timestamptz) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  delete from observability_internal.latency_by_user as r
+  where r.level = condense_busy_users.period and r.bucket >= condense_busy_users.from_time
+    and r.bucket < condense_busy_users.to_time;
+  insert into observability_internal.latency_by_user (level, bucket, user_key, group_id, latency, time_to_first_token)
+  with busy as materialized (
+    select date_trunc(condense_busy_users.period, r.bucket, 'UTC') as start, r.user_key
+    from observability_internal.usage_by_user as r
+    inner join observability_internal.users as u using (user_key)
+    where r.bucket >= condense_busy_users.from_time
+      and r.bucket < least(condense_busy_users.to_time, date_trunc(condense_busy_users.period, now(), 'UTC'))
+      and u.user_id <> observability_internal.forgotten_user()
+    group by 1, r.user_key
+    having count(*) >= case condense_busy_users.period when 'day' then 100 else 400 end
+  ),
+  entries as (
+    select b.start, b.user_key, r.dim_id, e.measure, e.entry >> 44 as bin,
+      sum((e.entry & 17592186044415)::double precision) as weight
+    from busy as b
+    inner join observability_internal.usage_by_user as r
+      on b.user_key = r.user_key and r.bucket >= b.start
+      and r.bucket < b.start + ('1 ' || condense_busy_users.period)::interval
+    cross join lateral (
+      select 1 as measure, unnest(r.latency) as entry
+      union all
+      select 2, unnest(r.time_to_first_token)
+    ) as e
+    group by b.start, b.user_key, r.dim_id, e.measure, e.entry >> 44
+  ),
+  bins as (
+    select e.start, e.user_key, g.group_id, e.measure, e.bin, sum(e.weight)::bigint as weight
+    from entries as e
+    inner join observability_internal.dimensions as d using (dim_id)
+    inner join observability_internal.latency_groups as g
+      on g.kind = 'total' or (g.kind = 'model' and g.value = d.model) or (g.kind = 'feature' and g.value = d.feature)
+      or (g.kind = 'environment' and g.value = d.environment)
+    group by e.start, e.user_key, g.group_id, e.measure, e.bin
+  )
+  select
+    condense_busy_users.period, b.start, b.user_key, b.group_id,
+    array_agg((b.bin << 44) + b.weight) filter (where b.measure = 1),
+    array_agg((b.bin << 44) + b.weight) filter (where b.measure = 2)
+  from bins as b
+  group by b.start, b.user_key, b.group_id
+  order by b.start, b.user_key, b.group_id;
+end;
+$$;
+
+comment on function observability_internal.condense_busy_users is 'Merges the histograms of the users with many calls, by days or weeks.';
+revoke execute on function observability_internal.condense_busy_users from public;
+grant execute on function observability_internal.condense_busy_users to service_role;

@@ -179,7 +179,7 @@ declare
   v_keys constant integer[] := scope.user_keys;
   v_dims constant integer[] := scope.dims;
 begin
-  if scope.cells is not null then
+  if scope.cells is not null and not has_histograms then
     return query
     select c.* from unnest(scope.cells) as c
     where c.bucket_start >= user_cells.from_time and c.bucket_start < user_cells.to_time;
@@ -202,7 +202,8 @@ end;
 $$;
 
 comment on function observability_internal.user_cells is
-'Cells by quarter of an hour and user, or those that the scope holds; histograms where they are asked for.';
+'Cells by quarter of an hour and user, with histograms where they are asked for; without them those that the scope'
+' holds.';
 revoke execute on function observability_internal.user_cells from public;
 grant execute on function observability_internal.user_cells to authenticated, service_role;
 
@@ -223,7 +224,14 @@ declare
 begin
   return array(
     -- Never before the range, so that the range finds its first cell.
-    with quarters as materialized (
+    select row(
+      q.start, q.dim_id, q.user_key, sum(q.requests)::bigint, sum(q.prompt_tokens)::bigint,
+      sum(q.completion_tokens)::bigint, sum(q.cached_tokens)::bigint, sum(q.cache_write_tokens)::bigint,
+      sum(q.reasoning_tokens)::bigint, sum(q.audio_input_tokens)::bigint, sum(q.audio_output_tokens)::bigint, sum(q.cost),
+      sum(q.fallback_cost), sum(q.provider_reported_cost), sum(q.unpriced_requests)::bigint,
+      sum(q.fallback_requests)::bigint, sum(q.estimated_requests)::bigint, null, null
+    )::observability_internal.usage_cell
+    from (
       select
         case
           when c.bucket_start < v_from then v_before
@@ -231,55 +239,15 @@ begin
             date_bin(v_step, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket_start, v_timezone)
           ))
         end as start, c.*
-      from observability_internal.user_cells(scope, v_before, scope.to_time, true) as c
-    ),
-    sums as materialized (
-      select
-        (row_number() over ())::integer as part, q.start, q.dim_id, q.user_key, sum(q.requests)::bigint as requests,
-        sum(q.prompt_tokens)::bigint as prompt_tokens, sum(q.completion_tokens)::bigint as completion_tokens,
-        sum(q.cached_tokens)::bigint as cached_tokens, sum(q.cache_write_tokens)::bigint as cache_write_tokens,
-        sum(q.reasoning_tokens)::bigint as reasoning_tokens, sum(q.audio_input_tokens)::bigint as audio_input_tokens,
-        sum(q.audio_output_tokens)::bigint as audio_output_tokens, sum(q.cost) as cost,
-        sum(q.fallback_cost) as fallback_cost, sum(q.provider_reported_cost) as provider_reported_cost,
-        sum(q.unpriced_requests)::bigint as unpriced_requests, sum(q.fallback_requests)::bigint as fallback_requests,
-        sum(q.estimated_requests)::bigint as estimated_requests
-      from quarters as q
-      group by q.start, q.dim_id, q.user_key
-    ),
-    -- One number for cell, measure and bin: grouping by it is what takes the time.
-    entries as (
-      select t.part::bigint * 4096 + m.measure as code, unnest(m.histogram) as entry
-      from quarters as q
-      inner join sums as t on q.start = t.start and q.dim_id = t.dim_id and q.user_key = t.user_key
-      cross join lateral (values (0, q.latency), (2048, q.time_to_first_token)) as m (measure, histogram)
-    ),
-    bins as (
-      select e.code + (e.entry >> 44) as code, sum((e.entry & 17592186044415)::double precision)::bigint as weight
-      from entries as e
-      group by e.code + (e.entry >> 44)
-    ),
-    merged as (
-      select
-        (b.code / 4096)::integer as part,
-        array_agg((b.code % 2048 << 44) + b.weight) filter (where b.code % 4096 < 2048) as latency,
-        array_agg((b.code % 2048 << 44) + b.weight) filter (where b.code % 4096 >= 2048) as time_to_first_token
-      from bins as b
-      group by (b.code / 4096)::integer
-    )
-    select row(
-      s.start, s.dim_id, s.user_key, s.requests, s.prompt_tokens, s.completion_tokens, s.cached_tokens,
-      s.cache_write_tokens, s.reasoning_tokens, s.audio_input_tokens, s.audio_output_tokens, s.cost, s.fallback_cost,
-      s.provider_reported_cost, s.unpriced_requests, s.fallback_requests, s.estimated_requests, m.latency,
-      m.time_to_first_token
-    )::observability_internal.usage_cell
-    from sums as s
-    left join merged as m using (part)
+      from observability_internal.user_cells(scope, v_before, scope.to_time, false) as c
+    ) as q
+    group by q.start, q.dim_id, q.user_key
   );
 end;
 $$;
 
 comment on function observability_internal.own_cells is
-'Cells of chosen users by bucket, those of the period before as one bucket, with their histograms merged.';
+'Sums of chosen users by bucket, those of the period before as one bucket.';
 revoke execute on function observability_internal.own_cells from public;
 grant execute on function observability_internal.own_cells to authenticated, service_role;
 
