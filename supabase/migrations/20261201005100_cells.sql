@@ -220,28 +220,47 @@ declare
   v_bucket constant text := scope.bucket;
   v_timezone constant text := scope.timezone;
   v_from constant timestamptz := scope.from_time;
+  v_to constant timestamptz := scope.to_time;
   v_before constant timestamptz := scope.previous_from;
+  v_keys constant integer[] := scope.user_keys;
+  v_dims constant integer[] := scope.dims;
+  v_is_raw constant boolean := scope.metadata is not null;
 begin
   return array(
     -- Never before the range, so that the range finds its first cell.
     select row(
-      q.start, q.dim_id, q.user_key, sum(q.requests)::bigint, sum(q.prompt_tokens)::bigint,
-      sum(q.completion_tokens)::bigint, sum(q.cached_tokens)::bigint, sum(q.cache_write_tokens)::bigint,
-      sum(q.reasoning_tokens)::bigint, sum(q.audio_input_tokens)::bigint, sum(q.audio_output_tokens)::bigint, sum(q.cost),
-      sum(q.fallback_cost), sum(q.provider_reported_cost), sum(q.unpriced_requests)::bigint,
-      sum(q.fallback_requests)::bigint, sum(q.estimated_requests)::bigint, null, null
+      case
+        when q.bucket < v_from then v_before
+        else greatest(v_from, coalesce(date_bin(v_step, q.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, q.bucket, v_timezone)))
+      end,
+      q.dim_id, q.user_key, sum(q.requests)::bigint, sum(q.prompt_tokens)::bigint, sum(q.completion_tokens)::bigint,
+      coalesce(sum(q.cached_tokens), 0)::bigint, coalesce(sum(q.cache_write_tokens), 0)::bigint,
+      coalesce(sum(q.reasoning_tokens), 0)::bigint, coalesce(sum(q.audio_input_tokens), 0)::bigint,
+      coalesce(sum(q.audio_output_tokens), 0)::bigint, sum(q.cost), coalesce(sum(q.fallback_cost), 0),
+      coalesce(sum(q.provider_reported_cost), 0), coalesce(sum(q.unpriced_requests), 0)::bigint,
+      coalesce(sum(q.fallback_requests), 0)::bigint, coalesce(sum(q.estimated_requests), 0)::bigint, null, null
     )::observability_internal.usage_cell
     from (
       select
-        case
-          when c.bucket_start < v_from then v_before
-          else greatest(v_from, coalesce(
-            date_bin(v_step, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket_start, v_timezone)
-          ))
-        end as start, c.*
-      from observability_internal.user_cells(scope, v_before, scope.to_time, false) as c
+        r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens,
+        r.cache_write_tokens, r.reasoning_tokens, r.audio_input_tokens, r.audio_output_tokens, r.cost, r.fallback_cost,
+        r.provider_reported_cost, r.unpriced_requests, r.fallback_requests, r.estimated_requests
+      from observability_internal.usage_by_user as r
+      where not v_is_raw and r.user_key = any (v_keys) and r.bucket >= v_before and r.bucket < v_to
+        and (v_dims is null or r.dim_id = any (v_dims))
+      union all
+      select
+        c.bucket_start, c.dim_id, c.user_key, c.requests, c.prompt_tokens, c.completion_tokens, c.cached_tokens,
+        c.cache_write_tokens, c.reasoning_tokens, c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost,
+        c.provider_reported_cost, c.unpriced_requests, c.fallback_requests, c.estimated_requests
+      from observability_internal.raw_cells(scope, v_before, v_to) as c
+      where v_is_raw
     ) as q
-    group by q.start, q.dim_id, q.user_key
+    group by
+      case
+        when q.bucket < v_from then v_before
+        else greatest(v_from, coalesce(date_bin(v_step, q.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, q.bucket, v_timezone)))
+      end, q.dim_id, q.user_key
   );
 end;
 $$;
