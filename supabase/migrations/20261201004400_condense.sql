@@ -256,6 +256,8 @@ begin
   if condense_level.level = 'hour' then
     perform observability_internal.condense_usage('usage_by_hour', 'usage_by_minute', 'hour', from_time, to_time);
     perform observability_internal.condense_performance('performance_by_hour', 'performance_by_minute', 'hour', from_time, to_time);
+    perform observability_internal.add_groups();
+    perform observability_internal.condense_quarter_groups(from_time, to_time);
     perform observability_internal.condense_hour_groups(from_time, to_time);
   elsif condense_level.level = 'day' then
     perform observability_internal.condense_usage('usage_by_day', 'usage_by_hour', 'day', from_time, to_time);

@@ -14,6 +14,22 @@ comment on type observability_internal.range_split is
 'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial'
 ' hours are read by minute; spans are all hours and minutes as ranges.';
 
+-- Security definer: a member's page must know which of its own buckets are not condensed; the policy shows the list, which
+-- tells when anybody called, to analysts only.
+create function observability_internal.stale_buckets(level text) returns setof timestamptz
+language sql
+stable
+security definer
+set search_path = ''
+rows 20
+as $$
+  select s.bucket from observability_internal.stale_rollups as s where s.level = stale_buckets.level;
+$$;
+
+comment on function observability_internal.stale_buckets is 'The buckets of a level that wait to be condensed.';
+revoke execute on function observability_internal.stale_buckets from public;
+grant execute on function observability_internal.stale_buckets to authenticated, service_role;
+
 create function observability_internal.split_range(
   from_time timestamptz, to_time timestamptz, cuts timestamptz[], coarsest text
 ) returns observability_internal.range_split
@@ -31,7 +47,7 @@ begin
     from generate_series(date_trunc('week', split_range.from_time), split_range.to_time, '7 days') as g (bucket)
     where coarsest = 'week' and g.bucket >= split_range.from_time and g.bucket + interval '7 days' <= split_range.to_time
     except
-    select s.bucket from observability_internal.stale_rollups as s where s.level = 'week'
+    select s.bucket from observability_internal.stale_buckets('week') as s (bucket)
     except
     select date_trunc('week', c.cut) from unnest(cuts) as c (cut) where date_trunc('week', c.cut) <> c.cut
   );
@@ -41,7 +57,7 @@ begin
     where coarsest in ('day', 'week') and g.bucket >= split_range.from_time
       and g.bucket + interval '1 day' <= split_range.to_time and date_trunc('week', g.bucket) <> all (v_split.weeks)
     except
-    select s.bucket from observability_internal.stale_rollups as s where s.level = 'day'
+    select s.bucket from observability_internal.stale_buckets('day') as s (bucket)
     except
     select date_trunc('day', c.cut) from unnest(cuts) as c (cut) where date_trunc('day', c.cut) <> c.cut
   );
@@ -52,7 +68,7 @@ begin
       and g.bucket + interval '1 hour' <= split_range.to_time and date_trunc('day', g.bucket) <> all (v_split.days)
       and date_trunc('week', g.bucket) <> all (v_split.weeks)
     except
-    select s.bucket from observability_internal.stale_rollups as s where s.level = 'hour'
+    select s.bucket from observability_internal.stale_buckets('hour') as s (bucket)
     except
     select date_trunc('hour', c.cut) from unnest(cuts) as c (cut) where date_trunc('hour', c.cut) <> c.cut
   );

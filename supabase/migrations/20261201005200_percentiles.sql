@@ -367,14 +367,25 @@ comment on function observability_internal.interpolate_bins is 'The duration in 
 revoke execute on function observability_internal.interpolate_bins from public;
 grant execute on function observability_internal.interpolate_bins to authenticated, service_role;
 
+create type observability_internal.percentile_row as (
+  bucket_start timestamptz,
+  key text,
+  latency_count double precision,
+  latency_p50 double precision,
+  latency_p90 double precision,
+  latency_p99 double precision,
+  first_count double precision,
+  first_p50 double precision,
+  first_p90 double precision,
+  first_p99 double precision
+);
+
+comment on type observability_internal.percentile_row is 'Counts and percentiles (ms) of a bucket and key.';
+
 create function observability_internal.percentiles(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text,
   is_bucketed boolean, has_first boolean
-) returns table (
-  bucket_start timestamptz, key text, latency_count double precision, latency_p50 double precision,
-  latency_p90 double precision, latency_p99 double precision, first_count double precision,
-  first_p50 double precision, first_p90 double precision, first_p99 double precision
-)
+) returns setof observability_internal.percentile_row
 language sql
 stable
 security invoker
@@ -394,8 +405,7 @@ as $$
       (row_number() over ())::integer as part, f.bucket_start, f.key,
       case when count(*) = 1 then min(f.latency_percentiles) end as latency_percentiles,
       case when count(*) = 1 then min(f.first_percentiles) end as first_percentiles
-    from found as f
-    group by f.bucket_start, f.key
+    from found as f group by f.bucket_start, f.key
   ),
   merging as materialized (
     select p.part, f.latency, f.time_to_first
@@ -411,8 +421,7 @@ as $$
   ),
   bins as (
     select e.code + (e.entry >> 44)::integer as code, sum((e.entry & 17592186044415)::double precision) / 1024 as weight
-    from entries as e
-    group by e.code + (e.entry >> 44)::integer
+    from entries as e group by e.code + (e.entry >> 44)::integer
   ),
   seen as (
     select
@@ -425,23 +434,19 @@ as $$
     select
       s.histogram, max(s.seen) as total, greatest(0.5 * (max(s.seen) - 1), 0) as rank50,
       greatest(0.9 * (max(s.seen) - 1), 0) as rank90, greatest(0.99 * (max(s.seen) - 1), 0) as rank99
-    from seen as s
-    group by s.histogram
+    from seen as s group by s.histogram
   ),
   figures as (
     select
       t.histogram, t.total,
       observability_internal.interpolate_bins(
-        min(s.bin) filter (where s.seen > floor(t.rank50)),
-        coalesce(min(s.bin) filter (where s.seen > ceil(t.rank50)), max(s.bin)), t.rank50
+        min(s.bin) filter (where s.seen > floor(t.rank50)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank50)), max(s.bin)), t.rank50
       ) as p50,
       observability_internal.interpolate_bins(
-        min(s.bin) filter (where s.seen > floor(t.rank90)),
-        coalesce(min(s.bin) filter (where s.seen > ceil(t.rank90)), max(s.bin)), t.rank90
+        min(s.bin) filter (where s.seen > floor(t.rank90)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank90)), max(s.bin)), t.rank90
       ) as p90,
       observability_internal.interpolate_bins(
-        min(s.bin) filter (where s.seen > floor(t.rank99)),
-        coalesce(min(s.bin) filter (where s.seen > ceil(t.rank99)), max(s.bin)), t.rank99
+        min(s.bin) filter (where s.seen > floor(t.rank99)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank99)), max(s.bin)), t.rank99
       ) as p99
     from totals as t
     inner join seen as s using (histogram)

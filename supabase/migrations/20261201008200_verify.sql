@@ -39,6 +39,32 @@ comment on function observability_internal.has_raw_rows is
 revoke execute on function observability_internal.has_raw_rows from public;
 grant execute on function observability_internal.has_raw_rows to service_role;
 
+create function observability_internal.sum_busy_users(days timestamptz[]) returns setof observability_internal.level_sum
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  -- All calls, those of busy users as their merged histograms have them; where no user is busy there is nothing to compare.
+  select m.bucket, 'busy user day', null::numeric, null::numeric, null::numeric, m.samples + (
+    select coalesce(sum((select coalesce(sum((e.entry & 17592186044415)), 0) / 1024 from unnest(q.latency) as e (entry))), 0)
+    from observability_internal.usage_by_user as q
+    where q.bucket >= m.bucket and q.bucket < m.bucket + interval '1 day' and q.user_key <> all (m.user_keys)
+  )
+  from (
+    select r.bucket, array_agg(r.user_key) as user_keys,
+      sum((select coalesce(sum((e.entry & 17592186044415)), 0) / 1024 from unnest(r.latency) as e (entry))) as samples
+    from observability_internal.latency_by_user as r
+    inner join observability_internal.latency_groups as g on r.group_id = g.group_id and g.kind = 'total'
+    where r.level = 'day' and r.bucket = any (sum_busy_users.days)
+    group by r.bucket
+  ) as m;
+$$;
+
+comment on function observability_internal.sum_busy_users is 'Calls with a latency by UTC day, those of busy users from their merged days.';
+revoke execute on function observability_internal.sum_busy_users from public;
+grant execute on function observability_internal.sum_busy_users to service_role;
+
 -- One statement and so one snapshot: what is stored or rolled up meanwhile is in both sides or in neither.
 create function observability_internal.sum_levels(from_time timestamptz, to_time timestamptz)
 returns setof observability_internal.level_sum
@@ -91,21 +117,7 @@ as $$
   inner join condensed as c on r.bucket = c.day
   group by r.bucket
   union all
-  -- All calls, those of busy users as their merged histograms have them; where no user is busy there is nothing to compare.
-  select m.bucket, 'busy user day', null, null, null, m.samples + (
-    select coalesce(sum((select coalesce(sum((e.entry & 17592186044415)), 0) / 1024 from unnest(q.latency) as e (entry))), 0)
-    from observability_internal.usage_by_user as q
-    where q.bucket >= m.bucket and q.bucket < m.bucket + interval '1 day' and q.user_key <> all (m.user_keys)
-  )
-  from (
-    select r.bucket, array_agg(r.user_key) as user_keys,
-      sum((select coalesce(sum((e.entry & 17592186044415)), 0) / 1024 from unnest(r.latency) as e (entry))) as samples
-    from observability_internal.latency_by_user as r
-    inner join observability_internal.latency_groups as g on r.group_id = g.group_id and g.kind = 'total'
-    inner join condensed as c on r.bucket = c.day
-    where r.level = 'day'
-    group by r.bucket
-  ) as m
+  select b.* from observability_internal.sum_busy_users(array(select c.day from condensed as c)) as b
   union all
   select r.bucket, 'merged day', sum(r.requests), sum(r.prompt_tokens + r.completion_tokens), sum(r.cost),
     sum((select coalesce(sum((e.entry & 17592186044415)), 0) / 1024 from unnest(r.latency) as e (entry)))
@@ -341,7 +353,8 @@ begin
     v_day := v_day + interval '1 day';
   end loop;
   return jsonb_build_object(
-    'is_done', v_day >= rebuild_rollups.to_time, 'to_time', v_day, 'days', v_days, 'skipped_days', v_skipped, 'usage_rows', v_usage_rows, 'performance_rows', v_performance_rows
+    'is_done', v_day >= rebuild_rollups.to_time, 'to_time', v_day, 'days', v_days, 'skipped_days', v_skipped,
+    'usage_rows', v_usage_rows, 'performance_rows', v_performance_rows
   );
 end;
 $$;

@@ -135,7 +135,10 @@ def test_rebuilding_puts_right_what_was_wrong(direct: Door) -> None:
         " insert into observability_internal.usage_by_minute select bucket + interval '1 day', dim_id, 1, 1, 1, 1, 1,"
         " 1, 1, 1, 1, 1, 1, 1, 1, 1 from observability_internal.usage_by_minute on conflict do nothing"
     )
-    assert rebuild(service) == {"days": 3, "skipped_days": 0, "usage_rows": 60, "performance_rows": 20}
+    assert rebuild(service) == {
+        "is_done": True, "to_time": "2026-05-07T00:00:00+00:00", "days": 3, "skipped_days": 0, "usage_rows": 60,
+        "performance_rows": 20,
+    }  # fmt: skip
     assert verify(service)["is_exact"]
     roll_up_all(service)
     condense_all(service)
@@ -150,7 +153,8 @@ def test_days_whose_raw_rows_are_archived_keep_their_rollups(direct: Door) -> No
     direct.database.execute(
         "drop table observability_internal.ai_usage_metrics_202605, observability_internal.performance_metrics_202605"
     )
-    assert rebuild(service) == {"days": 0, "skipped_days": 3, "usage_rows": 0, "performance_rows": 0}
+    rebuilt = rebuild(service)
+    assert (rebuilt["days"], rebuilt["skipped_days"], rebuilt["usage_rows"]) == (0, 3, 0)
     result = verify(service)
     assert (result["is_exact"], result["levels"]) == (True, {})
     document = service.call("get_overview", from_time=DAY, to_time=DAY + timedelta(days=3))
