@@ -16,6 +16,7 @@ OBJECT = re.compile(
     re.MULTILINE,
 )
 
+
 @pytest.mark.parametrize("path", MIGRATIONS, ids=lambda path: path.stem)
 def test_files_and_lines_are_short(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
