@@ -78,7 +78,7 @@ class Archiver:
         storage: Where the files go.
         retention_days: How long rows stay, counted from the month's end and from their arrival.
         on_step: Told the name of each step when it is done; tests die there.
-        sleep: Waits so many seconds.
+        sleep: Waits this many seconds.
         rows_per_group: Rows of a row group, also of what is in memory.
         groups_per_part: Row groups of a file.
     """
@@ -121,7 +121,7 @@ class Archiver:
 
     def _hold_lease(self) -> None:
         if not self._database.call("acquire_lease", name=LEASE_NAME, holder=self._holder, ttl_s=_LEASE_TTL_S):
-            raise ArchiveError("another run of the archive is at work")
+            raise ArchiveError("another archive run is in progress")
 
     def _ask_known(self) -> _Known:
         months = fetch(self._database, list[ArchivedMonth], "list_archived_months")
@@ -162,7 +162,7 @@ class Archiver:
         expected = summary.columns
         unknown = expected.keys() - set(SCHEMAS[kind].names)
         if unknown:
-            raise ArchiveError(f"this version does not know the columns {', '.join(sorted(unknown))}: upgrade it")
+            raise ArchiveError(f"this version does not know the columns {', '.join(sorted(unknown))}: upgrade Treering")
         if summary.rows == 0:
             self._drop(kind, month, str(uuid.uuid4()), document)
             return Outcome(kind, month, 0, 0)
@@ -216,8 +216,8 @@ class Archiver:
                 return generation
             if generation.dropped_at is not None:
                 raise ArchiveError(
-                    f"the archive holds {generation.rows:,} rows of which this database does not know that they were "
-                    "dropped: was it restored from a backup, or does another database use the same archive?"
+                    f"the archive holds {generation.rows:,} rows that this database has no record of "
+                    "dropping: was it restored from a backup, or does another database use the same archive?"
                 )
         return None
 

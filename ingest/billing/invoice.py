@@ -49,7 +49,7 @@ class BadLine:
 
 
 def read_invoice(path: Path, *, today: date) -> Iterator[Line | BadLine]:
-    """Yield the lines of an invoice for `store_lines`; a line that cannot be read is named and the others go on.
+    """Yield the lines of an invoice for `store_lines`; a line that cannot be read is reported and the others are read.
 
     Args:
         path: CSV with a header, separated by commas, semicolons or tabs, UTF-8; for its columns see `COLUMNS`. Amounts

@@ -1,4 +1,4 @@
-"""Reads what OpenAI says an organization used and owes: its Costs and Usage APIs, by UTC day.
+"""Reads an organization's costs and usage from OpenAI's Costs and Usage APIs, by UTC day.
 
 The `openai` package has these endpoints too, but reads amounts as binary floats; here they stay exact.
 """
@@ -183,12 +183,12 @@ class OrganizationApi:
             page = _parsed(_Page, [self._get(path, query)], path)[0]
             for bucket in page.data:
                 if bucket.start_time % _DAY_S:
-                    raise ProviderError(f"{path}: OpenAI answered a bucket that does not begin at midnight UTC")
+                    raise ProviderError(f"{path}: OpenAI returned a bucket that does not start at midnight UTC")
                 yield datetime.fromtimestamp(bucket.start_time, UTC).date(), bucket.results
             if not page.has_more:
                 return
             if page.next_page is None or page.next_page in seen:
-                raise ProviderError(f"{path}: OpenAI has more pages but does not say where")
+                raise ProviderError(f"{path}: OpenAI says there are more pages but not where")
             seen.add(page.next_page)
             query["page"] = page.next_page
 
@@ -218,7 +218,7 @@ def _parsed(model: type[M], documents: Sequence[object], path: str) -> list[M]:
         return [model.model_validate(document) for document in documents]
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, detail["loc"])) or "all" for detail in error.errors()[:3])
-        raise ProviderError(f"OpenAI's {path} answered in a form that is not known ({fields})") from error
+        raise ProviderError(f"OpenAI's {path} returned an unexpected response ({fields})") from error
 
 
 def _decode(path: str, body: str) -> object:
@@ -228,7 +228,7 @@ def _decode(path: str, body: str) -> object:
     try:
         document: JsonValue = json.loads(body, parse_float=Decimal, parse_constant=refuse)
     except ValueError as error:
-        raise ProviderError(f"OpenAI's {path} answered something that is not JSON") from error
+        raise ProviderError(f"OpenAI's {path} returned something that is not JSON") from error
     return document
 
 

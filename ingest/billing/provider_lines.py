@@ -60,7 +60,7 @@ def usage_line(day: date, *, source: Source, requests: int, **fields: str | int 
 
 
 def quiet_day(day: date, kind: Literal["cost", "usage"], *, source: Source) -> Line:
-    """Return the line that says that a day was asked about and had nothing."""
+    """Return the line of a day that was read and had nothing."""
     line: Line = {"day": day.isoformat(), "source": source, "kind": kind}
     return line | ({"amount": "0", "currency": "usd"} if kind == "cost" else {"requests": 0})
 

@@ -27,7 +27,7 @@ def open_api(settings: Settings) -> OrganizationApi:
     """
     if settings.openai_admin_key is None:
         raise ConfigurationError(
-            "OPENAI_ADMIN_KEY: it must be set to read OpenAI's costs; or compare with an invoice by --import"
+            "OPENAI_ADMIN_KEY: must be set to read OpenAI's costs; or compare with an invoice by --import"
         )
     return OrganizationApi(
         settings.openai_admin_key.get_secret_value(),
@@ -44,7 +44,7 @@ def fetch_costs(database: Database, api: OrganizationApi, from_day: date, to_day
 def read_reconciliation(
     database: Database, from_day: date, to_day: date
 ) -> tuple[Reconciliation, dict[str, JsonValue]]:
-    """Read the comparison of [from_day, to_day), UTC, as what it means and as the database said it."""
+    """Read the comparison of [from_day, to_day), UTC, parsed and as the database returned it."""
     document = fetch(
         database,
         dict[str, JsonValue],

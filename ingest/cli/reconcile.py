@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 _LONGEST_RANGE = timedelta(days=400)
 _CAUSES = {
-    "calls_not_recorded": "requests that OpenAI counted and nobody recorded",
+    "calls_not_recorded": "requests that OpenAI counted but were not recorded",
     "calls_not_billed": "recorded requests that OpenAI did not count (another account, or sent twice)",
     "unpriced_models": "recorded requests without a price",
     "fallback_prices": "recorded requests priced as the fallback model",
-    "other_services": "billed items that no recorded model stands for",
+    "other_services": "billed items that match no recorded model",
     "estimated_usage": "recorded requests with estimated tokens",
     "service_tiers": "requests served as batch, flex or priority: check that they were recorded with their tier",
     "not_rolled_up": "recorded requests that are not rolled up yet",
     "rounding": "at most, because the bill's amounts are rounded",
-    "unexplained": "left over: prices that differ, or days that OpenAI has not settled",
+    "unexplained": "unexplained: prices that differ, or days that OpenAI has not settled",
 }
 
 
@@ -45,14 +45,14 @@ def reconcile(
         typer.Option("--from", help="First UTC day: 2026-11-01. [default: 30 days before --to]", show_default=False),
     ] = None,
     to_day: Annotated[
-        str | None, typer.Option("--to", help="First UTC day left out. [default: today]", show_default=False)
+        str | None, typer.Option("--to", help="End day, UTC (exclusive). [default: today]", show_default=False)
     ] = None,
     file: Annotated[
         Path | None, typer.Option("--import", help="Compare with this invoice (CSV) instead of asking OpenAI.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare what OpenAI billed with what was recorded, day by day.
+    """Compare OpenAI's bill with the recorded costs, day by day.
 
     The exit code is 0 when they agree, 1 when something could not be read or compared, and 2 when they differ by more
     than TREERING_DRIFT_THRESHOLD.
@@ -148,9 +148,9 @@ def _print(result: Reconciliation, settings: Settings, *, is_over: bool) -> None
     if result.totals.other_currency_lines:
         console.print(f"{result.totals.other_currency_lines:,} lines in other currencies than USD were not compared")
     if not result.totals.days:
-        console.print("nothing to compare: no day of this range has a bill in US dollars")
+        console.print("nothing to compare: no day in this range has a bill in US dollars")
         return
-    console.print("what could explain the drift:")
+    console.print("possible causes of the drift:")
     for explanation in result.explanations:
         console.print(f"  {_explain(explanation)}", markup=False)
     verdict = "differ by more than" if is_over else "agree within"

@@ -1,4 +1,4 @@
-"""`treering rollups`: compare the rollups with the raw calls, and compute them anew."""
+"""`treering rollups`: verify the rollups against the raw calls, and rebuild them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingest.documents.pipeline import RollupCheck
 
 app = typer.Typer(
-    help="Compare the rollups with the raw calls, and compute them anew.", no_args_is_help=True, rich_markup_mode=None
+    help="Verify the rollups against the raw calls and rebuild them.", no_args_is_help=True, rich_markup_mode=None
 )
 
 # What the worker's daily check covers too.
@@ -29,10 +29,10 @@ _CHECKED_DAYS = 3
 def verify(
     *,
     from_day: Annotated[str | None, typer.Option("--from", help="First UTC day. [default: three days ago]")] = None,
-    to_day: Annotated[str | None, typer.Option("--to", help="First UTC day not checked. [default: tomorrow]")] = None,
+    to_day: Annotated[str | None, typer.Option("--to", help="End day, UTC (exclusive). [default: tomorrow]")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare requests, tokens, cost and percentiles' weights of every level with the raw calls, by UTC day.
+    """Compare requests, tokens, cost and histogram weights of every level with the raw calls, by UTC day.
 
     The exit code is 1 where they differ.
     """
@@ -55,9 +55,9 @@ def verify(
 def rebuild(
     *,
     from_day: Annotated[str, typer.Option("--from", help="First UTC day.")],
-    to_day: Annotated[str, typer.Option("--to", help="First UTC day left as it is.")],
+    to_day: Annotated[str, typer.Option("--to", help="End day, UTC (exclusive).")],
 ) -> None:
-    """Compute the rollups of whole UTC days anew from the raw calls.
+    """Rebuild the rollups of whole UTC days from the raw calls.
 
     A day whose raw calls are archived stays as it is. Increments wait while a day is computed; pages go on.
     """
@@ -76,10 +76,10 @@ def rebuild(
             rows += rebuilt.usage_rows + rebuilt.performance_rows
             skipped += rebuilt.skipped_days
     typer.echo(
-        f"{(end - start).days - skipped} days computed anew from {rows:,} rows; hours and days follow in the worker"
+        f"{(end - start).days - skipped} days rebuilt from {rows:,} rows; the worker condenses the hours and days next"
     )
     if skipped:
-        typer.echo(f"{skipped} days have no raw rows here and stay as they are")
+        typer.echo(f"{skipped} days have no raw rows here and were left as they are")
 
 
 def _print_differences(check: RollupCheck) -> None:
@@ -97,7 +97,7 @@ def _print_differences(check: RollupCheck) -> None:
             if figure is not None and figure != raw
         )
         typer.echo(f"{found.day:%Y-%m-%d} {found.level}: {figures}")
-    typer.echo("compute the days anew with: treering rollups rebuild --from DAY --to DAY")
+    typer.echo("rebuild the days with: treering rollups rebuild --from DAY --to DAY")
 
 
 def _plain(figure: Decimal) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.notices import add_flags
-from pricing import Charge, PriceBook, UnknownModelError, charge
+from pricing import Charge, PriceBook, UnknownModelError
+from pricing.charge import charge
 from pricing.names import is_openai_text, is_self_hosted
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Costing:
             self._notices.warn(f"price {model}", text)
         elif found.unknown:
             what = " and ".join(found.unknown)
-            rest = "its cost stays unknown" if found.total is None else "the rest of its cost counts"
+            rest = "its cost is unknown" if found.total is None else "the rest of its cost counts"
             text = f"no price is known for {provider}/{model} ({what}); {rest}"
             self._notices.warn(f"price {model}", text)
             if found.total is None and is_openai_text(model) and not is_self_hosted(provider):

@@ -1,11 +1,11 @@
-"""What a product knows about the request it works on, carried to the calls of models made within."""
+"""What a product knows about its current request, applied to the model calls made within it."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from ingest.record.capture import record_usage
+from ingest.record.fields import ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,11 +13,10 @@ if TYPE_CHECKING:
 
 _EMPTY: dict[str, Any] = {}
 _CURRENT: ContextVar[Mapping[str, Any]] = ContextVar("treering_usage", default=_EMPTY)
-_KNOWN = frozenset(record_usage.__kwdefaults__ or ()) | {"user_id", "model", "prompt_tokens", "completion_tokens"}
 
 
 class usage_context:  # noqa: N801 -- it is called as a function is
-    """Give the calls of models made within it their user, session, feature and so on.
+    """Give the model calls made within it their user, session, feature and so on.
 
     Each thread and each task has its own; an inner one adds to the outer one and wins over it, `metadata` entry by
     entry. A stream keeps what was set when it was opened.
@@ -26,7 +25,7 @@ class usage_context:  # noqa: N801 -- it is called as a function is
         **fields: Arguments of `record_usage`.
 
     Raises:
-        TypeError: A field is no argument of `record_usage`.
+        TypeError: A field is not an argument of `record_usage`.
     """
 
     def __init__(self, **fields: Any) -> None:
@@ -48,7 +47,7 @@ class usage_context:  # noqa: N801 -- it is called as a function is
 
 
 def current_fields() -> Mapping[str, Any]:
-    """Return the fields that hold here."""
+    """Return the fields of the current context."""
     return _CURRENT.get()
 
 
@@ -62,7 +61,7 @@ def merge(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """Refuse what `record_usage` does not take."""
-    unknown = sorted(fields.keys() - _KNOWN)
+    """Refuse fields that `record_usage` does not accept."""
+    unknown = sorted(fields.keys() - ARGUMENTS)
     if unknown:
         raise TypeError(f"record_usage has no argument {', '.join(unknown)}")

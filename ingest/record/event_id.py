@@ -1,4 +1,4 @@
-"""Which event it is: its id and its time, the pair by which a repeat is recognised."""
+"""The identity of an event: its id and its time, by which a repeat is recognised."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def identify(fields: dict[str, object], event_id: object, created_at: object) ->
 
 
 def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, str, list[str]] | None:
-    """Settle what a caller passed as `event_id` and `created_at`, at least one of which is not None.
+    """Check a caller's `event_id` and `created_at`, at least one of which is not None.
 
     Returns:
-        The id, the time in UTC as text, and what was wrong; None where both must be made anew.
+        The id, the time in UTC as text, and what was wrong; None where both must be created.
     """
     flags: list[str] = []
     made_at = _read_time(created_at, flags)

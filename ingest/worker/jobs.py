@@ -1,6 +1,7 @@
 """The one table of the worker's jobs: what runs, how often, beside what, and what it needs.
 
-A new job is one row of `JOBS` and its function above it; `docs/cli.md` lists the same rows and a test compares them.
+A new job is one row of `JOBS` and its function above it. `docs/reference/cli.md` lists the same rows; a test compares
+both.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from ingest.settings import Settings
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("treering.worker")
 
 # A breach is to be seen within 10 s. It counts from the end of a run: a slow run or increment fits in.
 EVALUATION_PERIOD_S: Final = 5
@@ -191,9 +192,11 @@ def _has_archive_url(settings: Settings) -> bool:
 _ADMIN_KEY: Final = Need(lambda settings: settings.openai_admin_key is not None)
 _PRICE_UPDATES: Final = Need(lambda settings: settings.update_prices)
 _ARCHIVE_EXTRA: Final = Need(
-    _has_archive_extra, "nothing is archived and raw rows stay: pip install 'treering[archive]'"
+    _has_archive_extra, "nothing is archived and raw rows are kept: pip install 'treering[archive]'"
 )
-_ARCHIVE_URL: Final = Need(_has_archive_url, "nothing is archived and raw rows stay: TREERING_ARCHIVE_URL is not set")
+_ARCHIVE_URL: Final = Need(
+    _has_archive_url, "nothing is archived and raw rows are kept: TREERING_ARCHIVE_URL is not set"
+)
 
 JOBS: Final = (
     JobRow("ensure_partitions", _DAY_S, "rollups", _calling("ensure_partitions")),

@@ -55,7 +55,7 @@ comment on column observability_internal.model_prices.service_tier is 'Tier as s
 comment on column observability_internal.model_prices.per_hour is 'US dollars per hour that a request takes.';
 
 comment on column observability_internal.model_prices.long_context is
-'Bands [{above, input, …}]: rates of the whole request when its input exceeds so many tokens.';
+'Bands [{above, input, …}]: rates of the whole request when its input exceeds that number of tokens.';
 
 -- Not unique: a mistake is corrected by a row with the same start, and of two the one appended last counts.
 create index model_prices_start_idx on observability_internal.model_prices (provider, model, service_tier, valid_from);

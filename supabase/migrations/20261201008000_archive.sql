@@ -341,7 +341,7 @@ begin
     v_total := v_total + v_rows;
     exit when v_total >= max_rows;
   end loop;
-  -- What is left of that week is condensed anew, so that all levels hold the same days.
+  -- What is left of that week is condensed again, so that all levels hold the same days.
   if v_total > 0 and date_trunc('week', v_limit) < v_limit then
     insert into observability_internal.stale_rollups (level, bucket) values ('week', date_trunc('week', v_limit))
     on conflict do nothing;

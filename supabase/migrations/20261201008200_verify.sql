@@ -11,7 +11,7 @@ create type observability_internal.level_sum as (
   samples numeric
 );
 
--- What is in no partition is archived; a month that is archived can have a partition of late rows, which are not all of it.
+-- Months without a partition are archived. An archived month can still have a partition, which holds late rows only.
 create function observability_internal.has_raw_rows(kind text, day timestamptz) returns boolean
 language sql
 stable
@@ -346,7 +346,7 @@ begin
         v_batches, v_day, v_day + interval '1 day' - interval '1 microsecond'
       );
     end if;
-    -- Hours that lost all their rows are condensed anew as well.
+    -- Hours that lost all their rows are condensed again as well.
     perform observability_internal.mark_stale(array(
       select h.hour from generate_series(v_day, v_day + interval '23 hours', '1 hour') as h (hour)
     ));
@@ -360,7 +360,7 @@ end;
 $$;
 
 comment on function observability.rebuild_rollups is
-'Computes the minutes and users of whole UTC days anew from the raw rows (at most 31 days; days whose raw rows are '
+'Computes the minutes and users of whole UTC days again from the raw rows (at most 31 days; days whose raw rows are '
 'archived stay as they are), for about 15 s a call: until is_done call again from to_time. Coarse levels follow when '
 'they are condensed.';
 revoke execute on function observability.rebuild_rollups from public;

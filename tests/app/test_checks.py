@@ -56,7 +56,7 @@ def test_the_costs_page_shows_the_bill_the_uncertain_part_and_savings(open_app: 
     assert "$9.81 · 3,104 requests" in shown
     assert "Use gpt-4o instead of gpt-4o-2024-05-13" in shown
     assert "a month" in shown
-    assert "Assumes: gpt-4o answers as well" in shown
+    assert "Assumptions: gpt-4o answers as well" in shown
     assert "21,000 requests" in shown
 
 
@@ -67,7 +67,7 @@ def test_ops_are_led_to_the_prices_and_analysts_told_whom_to_ask(open_app: OpenA
     app = open_app("costs", period="day")
 
     assert not app.get("page_link")
-    assert "Somebody with the role ops" in captions(app)
+    assert "Someone with the role ops" in captions(app)
 
 
 def test_a_member_sees_neither_bill_nor_savings(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -91,7 +91,7 @@ def test_without_a_bill_one_line_says_how_to_get_one(open_app: OpenApp, fake: Fa
 
 def test_without_savings_the_page_says_what_was_looked_for(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.has_savings = False
-    assert "Nothing found that is certain enough" in captions(open_app("costs"))
+    assert "No savings found." in captions(open_app("costs"))
 
 
 def test_a_short_period_is_compared_over_a_week_with_the_filters_that_a_bill_knows(
@@ -110,12 +110,15 @@ def test_a_short_period_is_compared_over_a_week_with_the_filters_that_a_bill_kno
 
 @pytest.mark.parametrize(
     ("query", "said"),
-    [({"model": "gpt-4o"}, "for model"), ({"provider": ["openai", "google"]}, "for several providers")],
+    [
+        ({"model": "gpt-4o"}, "not broken down by model"),
+        ({"provider": ["openai", "google"]}, "not combined across providers"),
+    ],
 )
 def test_a_filter_that_splits_the_bill_is_named(
     open_app: OpenApp, fake: FakeDatabase, query: dict[str, Any], said: str
 ) -> None:
-    assert f"A bill cannot be compared {said}" in captions(open_app("costs", **query))
+    assert f"Provider bills are {said}" in captions(open_app("costs", **query))
     assert "get_reconciliation" not in {name for name, _ in fake.calls}
 
 
@@ -157,7 +160,7 @@ def test_nothing_uncertain_is_said_in_one_line(open_app: OpenApp, fake: FakeData
 
     app = open_app("costs")
 
-    assert "Every request has a price of its own" in captions(app)
+    assert "Every request has its own price" in captions(app)
     assert certainty_bars(Totals(requests=5)) == []
 
 
@@ -183,8 +186,8 @@ def test_at_most_five_savings_are_shown(open_app: OpenApp, monkeypatch: pytest.M
 
     app = open_app("costs")
 
-    assert texts(app).count("Let prompts to gpt-") == 5
-    assert "2 smaller ones are not shown, together $9.00 a month." in captions(app)
+    assert texts(app).count("Enable prompt caching for gpt-") == 5
+    assert "2 smaller ones, worth $9.00 a month in total, are not shown." in captions(app)
 
 
 def test_names_from_outside_are_escaped(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +196,7 @@ def test_names_from_outside_are_escaped(open_app: OpenApp, monkeypatch: pytest.M
 
     shown = texts(open_app("costs"))
 
-    assert headline(found) == "Let prompts to <b>x in <i> be cached"
+    assert headline(found) == "Enable prompt caching for <b>x in <i>"
     assert "&lt;b&gt;x in &lt;i&gt;" in shown
     assert "1 other name" in shown
 

@@ -13,7 +13,8 @@ import pytest
 
 import ingest
 from ingest.tracking.usage import read_usage
-from pricing import PriceBook, charge, extract_usage
+from pricing import PriceBook, extract_usage
+from pricing.charge import charge
 from pricing.tools import count_items
 from tests.unit.record.fakes import FakeDatabase
 

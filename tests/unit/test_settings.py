@@ -184,7 +184,7 @@ def test_deployments_are_a_list_of_names_and_models(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("value", ["gpt-4o", "=gpt-4o", "name="])
 def test_a_deployment_without_name_or_model_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("TREERING_DEPLOYMENTS", value)
-    with pytest.raises(ConfigurationError, match="TREERING_DEPLOYMENTS: it must be a list like"):
+    with pytest.raises(ConfigurationError, match="TREERING_DEPLOYMENTS: must be a list like"):
         load_settings()
 
 
@@ -208,5 +208,5 @@ def test_a_region_is_one_that_has_an_uplift(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TREERING_REGION", "eu")
     assert load_settings().region == "eu"
     monkeypatch.setenv("TREERING_REGION", "moon")
-    with pytest.raises(ConfigurationError, match="TREERING_REGION: it must be one of eu, us"):
+    with pytest.raises(ConfigurationError, match="TREERING_REGION: must be one of eu, us"):
         load_settings()

@@ -66,7 +66,7 @@ def test_a_drift_over_the_threshold_is_exit_code_2(door: Door, server: Organizat
     server.add("usage/completions", yesterday().date(), usage("gpt-4o-2024-08-06", 3))
     result = run_cli("reconcile", env=environment(door, tmp_path, server))
     assert result.exit_code == 2
-    assert "2 requests that OpenAI counted and nobody recorded" in result.stdout
+    assert "2 requests that OpenAI counted but were not recorded" in result.stdout
     assert "bill and record differ by more than 5.00%" in result.stdout
     relaxed = environment(door, tmp_path, server) | {"TREERING_DRIFT_THRESHOLD": "0.7"}
     assert run_cli("reconcile", env=relaxed).exit_code == 0
@@ -112,7 +112,7 @@ def test_a_range_that_cannot_be_is_refused(
 def test_without_a_key_and_without_a_file_the_variable_is_named(direct: Door, tmp_path: Path) -> None:
     result = run_cli("reconcile", env=environment(direct, tmp_path))
     assert result.exit_code == 1
-    assert "OPENAI_ADMIN_KEY: it must be set" in result.stderr
+    assert "OPENAI_ADMIN_KEY: must be set" in result.stderr
 
 
 def test_an_api_that_fails_is_exit_code_1_and_stores_nothing(

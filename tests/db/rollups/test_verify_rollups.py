@@ -1,4 +1,4 @@
-"""Rollups equal the raw rows, whatever happens to the processes, and can be computed anew."""
+"""Rollups equal the raw rows, whatever happens to the processes, and can be rebuilt."""
 
 from __future__ import annotations
 

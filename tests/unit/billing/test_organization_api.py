@@ -208,7 +208,7 @@ def test_a_key_that_is_refused_is_named_and_not_shown(server: OrganizationServer
     [
         ("<html>", "not JSON"),
         ('{"data": [], "has_more": NaN}', "not JSON"),
-        ("[]", "not known"),
+        ("[]", "unexpected response"),
         ('{"data": [{"start_time": 1793491200}], "has_more": false, "next_page": null}', r"data\.0\.results"),
         (
             '{"data": [{"start_time": 1793491200, "results": [{"amount": {}}]}], "has_more": false, "next_page": null}',
@@ -216,7 +216,7 @@ def test_a_key_that_is_refused_is_named_and_not_shown(server: OrganizationServer
         ),
         (
             '{"data": [{"start_time": 1793491200, "results": [5]}], "has_more": false, "next_page": null}',
-            "not known",
+            "unexpected response",
         ),
         ('{"data": [{"start_time": 1793491201, "results": []}], "has_more": false, "next_page": null}', "midnight"),
         ('{"data": [], "has_more": true, "next_page": null}', "more pages"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pricing import Charge, PriceBook, UsageError, charge
+from pricing import Charge, PriceBook, UsageError
+from pricing.charge import charge
 
 AT = "2026-11-20T12:00:00+00:00"
 CALL: dict[str, Any] = {
