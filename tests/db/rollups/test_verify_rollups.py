@@ -164,6 +164,39 @@ def test_days_whose_raw_rows_are_archived_keep_their_rollups(direct: Door) -> No
     assert totals["requests"] == 60
 
 
+def test_a_comparison_in_slices_finds_what_one_call_finds(service_db: Database) -> None:
+    fill(service_db)
+    roll_up_all(service_db)
+    condense_all(service_db)
+    whole = verify(service_db)
+    part: Any = service_db.call("verify_rollups", from_time=DAY, to_time=DAY + timedelta(days=1))
+    assert (part["is_done"], part["levels"]["minute"]) == (True, 1)
+    arguments = {"from_time": part["to_time"], "to_time": DAY + timedelta(days=3), "continues": part["checked_at"]}
+    rest: Any = service_db.call("verify_rollups", **arguments)
+    assert {name: figure for name, figure in rest.items() if name != "checked_at"} == {
+        name: figure for name, figure in whole.items() if name != "checked_at"
+    }
+    assert rest["checked_at"] == part["checked_at"]
+    with pytest.raises(InvalidArgumentError, match="no comparison to continue"):
+        service_db.call("verify_rollups", **arguments)
+
+
+def test_a_difference_in_an_earlier_slice_stays_in_the_status(direct: Door) -> None:
+    service = direct.service()
+    fill(service)
+    roll_up_all(service)
+    direct.database.execute(
+        "update observability_internal.usage_by_minute set requests = requests + 1 where bucket < '2026-05-05'"
+    )
+    part: Any = service.call("verify_rollups", from_time=DAY, to_time=DAY + timedelta(days=1))
+    rest: Any = service.call(
+        "verify_rollups", from_time=part["to_time"], to_time=DAY + timedelta(days=3), continues=part["checked_at"]
+    )
+    assert (rest["is_exact"], rest["difference_count"]) == (False, 1)
+    status: Any = service.call("get_status")
+    assert status["verification"]["is_exact"] is False
+
+
 @pytest.mark.parametrize("days", [0, -1, 40])
 def test_an_endless_rebuild_is_refused(direct: Door, days: int) -> None:
     with pytest.raises(InvalidArgumentError, match="at most 31 days"):
