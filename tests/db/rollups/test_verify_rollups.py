@@ -135,7 +135,10 @@ def test_rebuilding_puts_right_what_was_wrong(direct: Door) -> None:
         " insert into observability_internal.usage_by_minute select bucket + interval '1 day', dim_id, 1, 1, 1, 1, 1,"
         " 1, 1, 1, 1, 1, 1, 1, 1, 1 from observability_internal.usage_by_minute on conflict do nothing"
     )
-    assert rebuild(service) == {"days": 3, "skipped_days": 0, "usage_rows": 60, "performance_rows": 20}
+    assert rebuild(service) == {
+        "is_done": True, "to_time": "2026-05-07T00:00:00+00:00", "days": 3, "skipped_days": 0, "usage_rows": 60,
+        "performance_rows": 20,
+    }  # fmt: skip
     assert verify(service)["is_exact"]
     roll_up_all(service)
     condense_all(service)
@@ -150,7 +153,8 @@ def test_days_whose_raw_rows_are_archived_keep_their_rollups(direct: Door) -> No
     direct.database.execute(
         "drop table observability_internal.ai_usage_metrics_202605, observability_internal.performance_metrics_202605"
     )
-    assert rebuild(service) == {"days": 0, "skipped_days": 3, "usage_rows": 0, "performance_rows": 0}
+    rebuilt = rebuild(service)
+    assert (rebuilt["days"], rebuilt["skipped_days"], rebuilt["usage_rows"]) == (0, 3, 0)
     result = verify(service)
     assert (result["is_exact"], result["levels"]) == (True, {})
     document = service.call("get_overview", from_time=DAY, to_time=DAY + timedelta(days=3))
@@ -158,6 +162,39 @@ def test_days_whose_raw_rows_are_archived_keep_their_rollups(direct: Door) -> No
     totals = document["totals"]
     assert isinstance(totals, dict)
     assert totals["requests"] == 60
+
+
+def test_a_comparison_in_slices_finds_what_one_call_finds(service_db: Database) -> None:
+    fill(service_db)
+    roll_up_all(service_db)
+    condense_all(service_db)
+    whole = verify(service_db)
+    part: Any = service_db.call("verify_rollups", from_time=DAY, to_time=DAY + timedelta(days=1))
+    assert (part["is_done"], part["levels"]["minute"]) == (True, 1)
+    arguments = {"from_time": part["to_time"], "to_time": DAY + timedelta(days=3), "continues": part["checked_at"]}
+    rest: Any = service_db.call("verify_rollups", **arguments)
+    assert {name: figure for name, figure in rest.items() if name != "checked_at"} == {
+        name: figure for name, figure in whole.items() if name != "checked_at"
+    }
+    assert rest["checked_at"] == part["checked_at"]
+    with pytest.raises(InvalidArgumentError, match="no comparison to continue"):
+        service_db.call("verify_rollups", **arguments)
+
+
+def test_a_difference_in_an_earlier_slice_stays_in_the_status(direct: Door) -> None:
+    service = direct.service()
+    fill(service)
+    roll_up_all(service)
+    direct.database.execute(
+        "update observability_internal.usage_by_minute set requests = requests + 1 where bucket < '2026-05-05'"
+    )
+    part: Any = service.call("verify_rollups", from_time=DAY, to_time=DAY + timedelta(days=1))
+    rest: Any = service.call(
+        "verify_rollups", from_time=part["to_time"], to_time=DAY + timedelta(days=3), continues=part["checked_at"]
+    )
+    assert (rest["is_exact"], rest["difference_count"]) == (False, 1)
+    status: Any = service.call("get_status")
+    assert status["verification"]["is_exact"] is False
 
 
 @pytest.mark.parametrize("days", [0, -1, 40])
