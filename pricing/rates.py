@@ -143,7 +143,7 @@ class Band:
         rates = self.per_token
         if self.tells_output_apart and usage.image_output_tokens is None:
             rates = (*rates[:_TEXT_OUTPUT], self.untold_output, *rates[_TEXT_OUTPUT + 1 :])
-        for name, count, rate in zip(_PART_NAMES, usage.parts, rates, strict=True):
+        for name, count, rate in zip(_PART_NAMES, usage.parts, rates):  # noqa: B905 -- one length, and `strict` takes time
             if count:
                 if rate is None:
                     unknown = (*unknown, name)

@@ -18,6 +18,7 @@ from ingest.cli import (
     reprice,
     rollups,
     status,
+    terms,
     up,
     worker,
 )
@@ -47,4 +48,5 @@ app.command("forget", short_help="Erase a person's data.")(archive.forget)
 app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")
 app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
 app.add_typer(rollups.app, name="rollups", short_help="Verify and rebuild the rollups.")
+app.add_typer(terms.app, name="terms", short_help="Manage discounts, balances and currencies.")
 app.add_typer(members.app, name="members", short_help="Manage who may see and change what.")

@@ -24,6 +24,7 @@ from ingest.prices.in_force import read_price_book
 from ingest.reports.figures import Saving, as_savings
 from ingest.reports.publish import publish_due_reports
 from ingest.worker.lane import LONGEST_BACKOFF_S, Job
+from ingest.worker.rollups import verify_rollups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +122,11 @@ def _condense(tools: Tools) -> bool:
     return not result.is_busy and not result.is_done
 
 
+def _verify(tools: Tools) -> bool:
+    verify_rollups(tools.database)
+    return False
+
+
 def _deliver(tools: Tools) -> bool:
     return deliver_notifications(tools.database, tools.worker, notifier=tools.notifier) >= MAX_COUNT
 
@@ -195,7 +201,7 @@ JOBS: Final = (
     JobRow("roll_up", 1, "rollups", _roll_up),
     JobRow("condense_rollups", _MINUTE_S, "rollups", _condense),
     JobRow("refresh_aggregates", 5 * _MINUTE_S, "aggregates", _calling("refresh_aggregates")),
-    JobRow("verify_rollups", _DAY_S, "aggregates", _calling("verify_rollups")),
+    JobRow("verify_rollups", _DAY_S, "aggregates", _verify),
     # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
     JobRow("evaluate_alerts", EVALUATION_PERIOD_S, "rules", _calling("evaluate_alerts")),
     JobRow("deliver_notifications", 1, "messages", _deliver),
