@@ -159,6 +159,8 @@ class Settings(BaseSettings):
             must not see the admin key (`TREERING_OPENAI_ADMIN_URL`).
         openai_projects: OpenAI projects whose costs are compared, separated by commas; None for the whole organization
             (`TREERING_OPENAI_PROJECTS`).
+        anthropic_admin_key: Admin key that may read the organization's costs and usage (`ANTHROPIC_ADMIN_KEY`).
+        anthropic_admin_url: Address of the API that is read with it (`TREERING_ANTHROPIC_ADMIN_URL`).
         drift_threshold: Difference between bill and record, as a fraction of the bill, above which `treering reconcile`
             reports it by its exit code (`TREERING_DRIFT_THRESHOLD`).
     """
@@ -217,6 +219,10 @@ class Settings(BaseSettings):
         default="https://api.openai.com/v1", validation_alias="TREERING_OPENAI_ADMIN_URL"
     )
     openai_projects: OptionalText = Field(default=None, validation_alias="TREERING_OPENAI_PROJECTS")
+    anthropic_admin_key: OptionalSecret = Field(default=None, validation_alias="ANTHROPIC_ADMIN_KEY")
+    anthropic_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
+        default="https://api.anthropic.com/v1", validation_alias="TREERING_ANTHROPIC_ADMIN_URL"
+    )
     drift_threshold: Decimal = Field(
         default=Decimal("0.05"), ge=0, le=1000, validation_alias="TREERING_DRIFT_THRESHOLD"
     )

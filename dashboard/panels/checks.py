@@ -14,8 +14,9 @@ from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.reads.pages import get_reconciliation
 from dashboard.reads.prices import get_savings
 from dashboard.selection.filters import DIMENSIONS, Window
+from ingest.documents.billing import DriftCause
 from ingest.errors import FunctionNotFoundError, TreeringError
-from ingest.words import DASH, format_count, format_share, format_usd
+from ingest.words import format_count, format_share, format_usd
 from pricing.savings import headline
 
 if TYPE_CHECKING:
@@ -23,27 +24,37 @@ if TYPE_CHECKING:
 
     from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Selection
-    from ingest.documents.billing import DriftCause, Reconciliation
+    from ingest.documents.billing import Reconciliation
     from ingest.documents.pages import Costs, Totals
     from pricing.savings import Suggestion
 
 MAX_SUGGESTIONS: Final = 5
-MAX_CAUSES: Final = 4
+MAX_CAUSES: Final = 8
+MAX_REVISIONS: Final = 3
 # A bill comes by the whole UTC day, some days late: a shorter look back would compare nothing.
 SHORTEST_COMPARISON: Final = timedelta(days=7)
 DEFAULT_BILL: Final = "openai"
 
 CAUSES: Final = {
-    "calls_not_recorded": "Calls that were not recorded",
+    "price": "Different price",
+    "calls_not_recorded": "Billed, but not recorded",
     "calls_not_billed": "Recorded, but not billed here",
+    "unrecorded_projects": "Projects that do not record",
+    "fees": "Fees: searches, tools, storage",
+    "credits": "Credits and refunds",
+    "failed_calls": "Calls that failed here",
     "unpriced_models": "Recorded without a price",
     "fallback_prices": "Priced as the fallback model",
-    "other_services": "Other services on the bill",
-    "estimated_usage": "Tokens counted by Treering",
-    "service_tiers": "Served on another tier",
-    "not_rolled_up": "Recorded, not yet rolled up",
-    "rounding": "Rounding on the bill, at most",
+    "taxes": "Taxes",
+    "purchases": "Commitments bought",
+    "adjustments": "Corrections of earlier bills",
+    "rounding": "The bill's own rounding",
     "unexplained": "Unexplained",
+}
+HINTS: Final = {
+    "estimated_usage": "recorded calls have estimated tokens",
+    "service_tiers": "calls were served on another tier: check that they are recorded with it",
+    "not_rolled_up": "recorded calls are not counted yet",
 }
 # Filters as sentences call them; a bill is by provider and environment alone.
 _NAMES: Final = {
@@ -149,9 +160,10 @@ def _draw_drift(bill: Reconciliation) -> None:
     if not totals.days or totals.drift is None:
         draw_title("The provider's bill")
         st.caption(
-            "No bill to compare with. `treering reconcile` reads OpenAI's bill with `OPENAI_ADMIN_KEY`, or an "
-            "invoice with `--import`."
+            "No bill to compare with: `treering reconcile` reads OpenAI's and Anthropic's with an admin key, and the "
+            "exports of Azure, AWS and Google with `--import-focus`."
         )
+        _draw_notes(bill)
         return
     days = "1 day" if totals.days == 1 else f"{totals.days} days"
     draw_title(f"Bill from {_PROVIDERS.get(bill.provider, bill.provider)}", f"{days} (UTC) compared")
@@ -170,14 +182,33 @@ def _draw_drift(bill: Reconciliation) -> None:
                 Bar(CAUSES.get(cause.cause, cause.cause), _cause_value(cause), _cause_share(cause, drift))
                 for cause in causes
             ],
-            ("Possible causes", "US$ or requests"),
+            ("Cause", "US$"),
         )
+    _draw_notes(bill)
 
 
 def top_causes(causes: Sequence[DriftCause]) -> list[DriftCause]:
-    """Return the explanations that weigh most: by amount, then those known by requests alone."""
-    known = [cause for cause in causes if cause.amount or cause.requests]
-    return sorted(known, key=lambda cause: (-abs(cause.amount or Decimal(0)), -(cause.requests or 0)))[:MAX_CAUSES]
+    """Return the causes that weigh most; what the others come to together is one more, so that the sum stays right."""
+    known = sorted((cause for cause in causes if cause.amount), key=lambda cause: -abs(cause.amount or Decimal(0)))
+    if len(known) <= MAX_CAUSES:
+        return known
+    rest = sum((cause.amount or Decimal(0) for cause in known[MAX_CAUSES - 1 :]), Decimal(0))
+    return [*known[: MAX_CAUSES - 1], DriftCause(cause="Other causes", amount=rest)]
+
+
+def _draw_notes(bill: Reconciliation) -> None:
+    notes = []
+    if bill.totals.open_days:
+        days = "1 day is" if bill.totals.open_days == 1 else f"{bill.totals.open_days} days are"
+        notes.append(f"{days} open: the provider has not settled the bill.")
+    notes += [
+        f"The bill of {revision.day:%d %B %Y} was revised from {format_usd(revision.old_cost)} to "
+        f"{format_usd(revision.new_cost)}."
+        for revision in bill.revisions[-MAX_REVISIONS:]
+    ]
+    notes += [f"{hint.requests:,} {HINTS.get(hint.hint, hint.hint)}." for hint in bill.hints]
+    if notes:
+        st.caption(" ".join(notes).replace("$", "\\$"))
 
 
 def draw_savings(viewer: Viewer, selection: Selection) -> None:
@@ -229,8 +260,10 @@ def _fact(name: str, value: int | Decimal) -> str:
 
 
 def _cause_value(cause: DriftCause) -> str:
-    counted = f"{cause.requests:,} requests" if cause.requests else ""
-    return " · ".join(filter(None, (format_usd(cause.amount) if cause.amount is not None else "", counted))) or DASH
+    sign = "+" if cause.amount is not None and cause.amount > 0 else ""
+    counted = f"{cause.requests:,} calls" if cause.requests else ""
+    named = ", ".join(detail.name for detail in cause.details[:2])
+    return " · ".join(filter(None, (f"{sign}{format_usd(cause.amount)}", counted, named)))
 
 
 def _cause_share(cause: DriftCause, drift: Decimal) -> float | None:

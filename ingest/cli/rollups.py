@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
@@ -37,16 +36,14 @@ def verify(
 
     The exit code is 1 where they differ.
     """
-    from ingest.database import parse
-    from ingest.documents.pipeline import RollupCheck
+    from ingest.worker.rollups import verify_rollups
 
     end = _parse_day(to_day, "--to") if to_day else datetime.now(UTC).date() + timedelta(days=1)
     start = _parse_day(from_day, "--from") if from_day else end - timedelta(days=_CHECKED_DAYS)
     with _database() as database:
-        document = database.call("verify_rollups", from_time=_midnight(start), to_time=_midnight(end))
-    check = parse(RollupCheck, document, "verify_rollups")
+        check = verify_rollups(database, _midnight(start), _midnight(end))
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(check.model_dump_json(indent=2))
     elif check.is_exact:
         typer.echo(f"equal: {check.requests:,} calls, {check.tokens:,} tokens, {_plain(check.cost)} $")
     else:

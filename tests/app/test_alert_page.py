@@ -121,7 +121,7 @@ def test_a_rule_says_everything_in_one_sentence() -> None:
 
 def test_a_budget_says_its_steps() -> None:
     budget = Budget(budget_id=1, name="x", amount=Decimal(1000), steps=(Decimal("0.5"), Decimal(1)))
-    assert alert_words.describe_budget(budget) == "$1,000.00 a month, notifies at 50%, 100%"
+    assert alert_words.describe_budget(budget) == "$1,000.00 per month, notifies at 50%, 100%"
 
 
 def test_a_threshold_is_typed_as_it_reads() -> None:

@@ -289,7 +289,7 @@ def test_routes_show_where_no_call_was_made(open_app: OpenApp, fake: FakeDatabas
 
     assert not app.exception
     assert "No calls recorded yet" not in texts(app)
-    assert "No call failed in this period." in [caption.value for caption in app.caption]
+    assert "No calls failed in this period." in [caption.value for caption in app.caption]
 
 
 @pytest.mark.dated

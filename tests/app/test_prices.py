@@ -95,9 +95,9 @@ def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
     assert "input 2.00 · cached input 1.00 · output 8.00" in shown
     assert "Provider prefix &#x27;openai&#x27; taken off." in shown
     assert "The row in force is from the layer Yours." in shown
-    assert "from 01 Nov 2026 00:00 UTC with no end: customer:2." in shown
-    assert "Its figures stand in: contract 2026-11, annex 2." in shown
-    assert "Passed over: genai:" in shown
+    assert "from 01 Nov 2026 00:00 UTC with no end date: customer:2." in shown
+    assert "Source: contract 2026-11, annex 2." in shown
+    assert "Rows not used: genai:" in shown
     app.date_input(key="settings_explain_day").set_value(date(2026, 10, 31)).run()
     assert "The row in force is from the layer Catalogue." in texts(app)
 
@@ -114,7 +114,7 @@ def test_a_tier_without_a_row_leaves_the_cost_unknown(open_app: OpenApp) -> None
     app.text_input(key="settings_explain_model").set_value("text-embedding-3-small")
     app.selectbox(key="settings_explain_tier").set_value("flex").run()
 
-    assert "So the cost of such a call stays unknown." in texts(app)
+    assert "The cost of such a call is unknown." in texts(app)
 
 
 def test_a_price_is_added_as_typed(open_app: OpenApp, fake: FakeDatabase) -> None:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("SUPABASE_", "TREERING_", "METRICS_", "ENABLE_OBSERVABILITY", "OPENAI_ADMIN_KEY")):
+        if name.startswith(
+            ("SUPABASE_", "TREERING_", "METRICS_", "ENABLE_OBSERVABILITY", "OPENAI_ADMIN_KEY", "ANTHROPIC_")
+        ):
             monkeypatch.delenv(name)
 
 
@@ -46,6 +48,8 @@ def test_without_anything_the_defaults_hold() -> None:
         "openai_admin_key": None,
         "openai_admin_url": "https://api.openai.com/v1",
         "openai_projects": None,
+        "anthropic_admin_key": None,
+        "anthropic_admin_url": "https://api.anthropic.com/v1",
         "drift_threshold": Decimal("0.05"),
     }
     assert settings.home.name == "treering"
@@ -163,6 +167,7 @@ def test_a_trailing_slash_of_the_address_goes() -> None:
     ("variable", "value"),
     [
         ("TREERING_OPENAI_ADMIN_URL", "api.openai.com"),
+        ("TREERING_ANTHROPIC_ADMIN_URL", "api.anthropic.com"),
         ("TREERING_DRIFT_THRESHOLD", "-0.1"),
         ("TREERING_DRIFT_THRESHOLD", "5%"),
     ],

@@ -223,7 +223,7 @@ SEALED = BOX.seal({"target_url": "https://example.com/hidden", "signing_secret":
         ({"target_url": "https://example.com/hidden"}, "a sealed target comes alone"),
         ({"target_hint": None}, "a sealed target comes alone"),
         ({"kind": "pigeon"}, "a channel is a webhook or an apprise address"),
-        ({"max_per_minute": 0}, "a channel takes 1 to 6000 messages per minute"),
+        ({"max_per_minute": 0}, "a channel takes 1 to 6000 messages a minute"),
         ({"colour": "red"}, "unknown key colour of a channel"),
         ({"channel_id": 99}, "there is no channel 99"),
     ],
