@@ -253,10 +253,12 @@ def flush(timeout_s: float = 5.0) -> bool:
     """Wait until everything recorded so far is in the database, or refused by it for good.
 
     Args:
-        timeout_s: Longest time to wait, in seconds.
+        timeout_s: Longest time to wait, in seconds. A try that fails until somebody repairs the set-up (a wrong key or
+            address, missing migrations) ends the wait at once.
 
     Returns:
-        False where that took longer; the events are then still in the journal.
+        False where that took longer or failed; the events are then still in the journal, and `stats().last_error`
+        says what to do.
     """
     deadline = time.monotonic() + timeout_s
     _process.settle(timeout_s)

@@ -34,8 +34,7 @@ RECORD_WITH_THE_CORE_ALONE = """
                 raise ModuleNotFoundError(name)
 
     sys.meta_path.insert(0, Missing())
-    import dashboard
-import ingest
+    import ingest
 
     class Memory:
         events = []
