@@ -7,6 +7,7 @@ import typer
 from ingest.commands import (
     alerts,
     archive,
+    dead_letters,
     doctor,
     export,
     members,
@@ -44,6 +45,7 @@ app.command("report", short_help="Show or send the daily or weekly report.")(rep
 app.command("secret-key", short_help="Make a key that seals channels' addresses.")(alerts.secret_key)
 app.add_typer(alerts.app, name="alerts", short_help="Try alert rules.")
 app.command("forget", short_help="Erase a person everywhere.")(archive.forget)
+app.add_typer(dead_letters.app, name="dead-letters", short_help="Send refused events again.")
 app.add_typer(archive.app, name="archive", short_help="Keep old months as Parquet.")
 app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
 app.add_typer(rollups.app, name="rollups", short_help="Compare rollups with raw calls.")

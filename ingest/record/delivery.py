@@ -155,8 +155,9 @@ class Delivery:
         try:
             with self._refusing:
                 self.tally.refused += 1
-                self._dead_letters.write(kind, dict(event), reason)
-            where = f"kept in {self._dead_letters.path}"
+                if self._dead_letters.write(kind, dict(event), reason):
+                    self._notices.warn("dead letters", "the oldest dead letters were deleted: there are too many")
+            where = f"kept in {self._dead_letters.path}: see `treering dead-letters list`"
         except OSError as error:
             where = f"lost, since {self._dead_letters.path} cannot be written: {error.strerror}"
         self._notices.warn("refused", f"an event was refused and is {where}")

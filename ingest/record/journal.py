@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ingest.notices import LOGGER
 from ingest.record.claim import Claim
 from ingest.record.segment import HEADER_BYTES, MAX_RECORD_BYTES, RECORD_HEADER, Segment
 
@@ -22,7 +23,8 @@ SEGMENT_BYTES = 4 * 1024 * 1024  # about 12,000 calls; a process that dies idle 
 MEMORY_SEGMENT_BYTES = 256 * 1024
 MEMORY_MAX_BYTES = 32 * 1024 * 1024  # without a disk the product's own memory is at stake
 MIN_JOURNAL_BYTES = 8 * (HEADER_BYTES + RECORD_HEADER.size + MAX_RECORD_BYTES)  # four segments of two records each
-_SUFFIX = ".journal"
+SUFFIX = ".journal"
+UNREADABLE_SUFFIX = ".unreadable"
 
 
 class Journal:
@@ -172,7 +174,7 @@ class Journal:
             if self._own is None:
                 self._own = Claim.create(self._root)
             self._sequence += 1
-            return Segment.create(self._own.folder / f"{self._sequence:012d}{_SUFFIX}", self._segment_bytes)
+            return Segment.create(self._own.folder / f"{self._sequence:012d}{SUFFIX}", self._segment_bytes)
         except OSError as error:
             self._on_disk_trouble(error)
             return Segment.in_memory(min(MEMORY_SEGMENT_BYTES, self._segment_bytes))
@@ -226,12 +228,10 @@ class Journal:
     def _adopt(self) -> None:
         for claim in Claim.adopt_all(self._root):
             segments = []
-            for path in sorted(claim.folder.glob(f"*{_SUFFIX}")):
+            for path in sorted(claim.folder.glob(f"*{SUFFIX}")):
                 with contextlib.suppress(OSError):
-                    segment = Segment.adopt(path)
-                    if segment is None:
-                        path.unlink(missing_ok=True)
-                    else:
+                    segment = _adopt_segment(path)
+                    if segment is not None:
                         segments.append(segment)
             if not segments:
                 claim.release()
@@ -242,3 +242,17 @@ class Journal:
                 self.adopted += sum(segment.pending_count for segment in segments)
                 self._segments.extendleft(reversed(segments))
                 self._enforce_bounds()
+
+
+def _adopt_segment(path: Path) -> Segment | None:
+    """Open a segment; one that holds nothing is removed, and one of another version is set aside for that version."""
+    try:
+        segment = Segment.adopt(path)
+    except ValueError as error:
+        aside = path.with_suffix(UNREADABLE_SUFFIX)
+        path.replace(aside)
+        LOGGER.error("a part of the journal is kept as %s: %s", aside, error)
+        return None
+    if segment is None:
+        path.unlink(missing_ok=True)
+    return segment

@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from ingest.errors import ConfigurationError
 from ingest.notices import Notices
-from ingest.record.dead_letters import DeadLetters
+from ingest.record.dead_letters import DEAD_LETTERS_FILE, DeadLetters
 from ingest.record.delivery import Delivery
 from ingest.record.encoding import encode
 from ingest.record.event_id import identify
@@ -45,7 +45,7 @@ class Stats:
         pending: Events that wait in the journal, those of dead processes included.
         delivered: Events that the database has taken; a repeated one counts again.
         stored: Of those, new rows.
-        refused: Events that the database refused for good; see `dead-letter.jsonl` in `TREERING_HOME`.
+        refused: Events that the database refused for good; see `treering dead-letters list`.
         dropped: Events lost because the journal was full, or because they were in memory alone at the end.
         lost: Events that could not even be kept, by a fault of ours.
         corrected: Events with something that could not be right; `metadata.treering_flags` says what.
@@ -220,7 +220,7 @@ class Recorder:
 
         prices = Prices(self._notices, deployments=self._deployments, region=self._region)
         costing = Costing(self._fallback_model, self._notices, lambda: prices.book)
-        dead_letters = DeadLetters(self._home / "dead-letter.jsonl")
+        dead_letters = DeadLetters(self._home / DEAD_LETTERS_FILE)
         return Delivery(costing.apply, dead_letters, self._notices, prices.refresh_if_due)
 
     def _report_disk_trouble(self, error: OSError) -> None:
