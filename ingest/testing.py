@@ -122,6 +122,9 @@ class _Memory:
             block.take(kind, kept)
         return made
 
+    def open_call(self, _fields: dict[str, object], _event_id: object, _created_at: object) -> None:
+        """Keep nothing beyond the process."""
+
     def flush(self, _timeout_s: float) -> bool:
         """Nothing waits."""
         return True

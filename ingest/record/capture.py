@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingest.database import Database
+    from ingest.record.open_calls import OpenCall
     from ingest.record.process import Scope
     from ingest.record.recorder import Stats
 
@@ -304,6 +305,12 @@ def hash_salt() -> bytes | None:
     """Return the key of all hashes; None where recording is off."""
     recorder = _process.recorder or _process.start()
     return recorder.salt if recorder is not None else None
+
+
+def open_call(fields: dict[str, object], event_id: uuid.UUID, created_at: datetime) -> OpenCall | None:
+    """Keep a call whose answer is still coming, so that it survives the process; None where that cannot be done."""
+    recorder = _process.recorder
+    return recorder.open_call(fields, event_id, created_at) if recorder is not None else None
 
 
 def add_source(settle: Callable[[float], None]) -> None:

@@ -16,11 +16,12 @@ from ingest.errors import ConfigurationError
 from ingest.notices import Notices
 from ingest.record.dead_letters import DEAD_LETTERS_FILE, DeadLetters
 from ingest.record.delivery import Delivery
-from ingest.record.encoding import encode
+from ingest.record.encoding import USAGE, encode
 from ingest.record.event_id import identify
 from ingest.record.flusher import Backoff, Flusher
 from ingest.record.hashing import load_salt
 from ingest.record.journal import Journal
+from ingest.record.open_calls import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
     import uuid
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Argument, Database
+    from ingest.record.open_calls import OpenCall
     from ingest.settings import Settings
 
 # Held while modules are imported in the background: a fork in the middle would leave the child with a locked import.
@@ -170,6 +172,18 @@ class Recorder:
             self._lost += 1
             self._notices.warn("lost", f"an event could not be recorded: {type(error).__name__}", level=logging.ERROR)
         return made or uuid7()
+
+    def open_call(self, fields: dict[str, object], event_id: object, created_at: object) -> OpenCall | None:
+        """Keep a call of a model whose answer is still coming; None where that cannot be done."""
+        try:
+            _, kept = identify(fields, event_id, created_at)
+            record = encode(USAGE, kept)
+            if len(record) > MAX_RECORD_BYTES:
+                record = encode(USAGE, {name: value for name, value in kept.items() if name != "metadata"})
+            return self._journal.open_call(record)
+        except Exception as error:  # noqa: BLE001 -- as above; the call is recorded when it ends
+            self._notices.warn("open call", f"a call could not be kept while it goes on: {type(error).__name__}")
+            return None
 
     def flush(self, timeout_s: float, *, is_patient: bool = True) -> bool:
         """Wait until what was recorded so far is settled; False where that took longer than `timeout_s`."""

@@ -11,6 +11,7 @@ from pydantic_core import from_json
 from ingest.record.claim import Claim
 from ingest.record.event import time_of_uuid7
 from ingest.record.journal import SUFFIX, UNREADABLE_SUFFIX
+from ingest.record.open_calls import OPEN_SUFFIX, read_open_calls
 from ingest.record.segment import peek
 
 if TYPE_CHECKING:
@@ -60,9 +61,12 @@ def _look_into(folder: Path, survey: Survey) -> None:
     files = list(folder.iterdir())
     survey.unreadable += [f"{path} (of another version)" for path in files if path.suffix == UNREADABLE_SUFFIX]
     segments = sorted(path for path in files if path.suffix == SUFFIX)
-    if not segments:
+    open_calls = [path for path in files if path.suffix == OPEN_SUFFIX]
+    if not segments + open_calls:
         return
     is_abandoned = Claim.is_abandoned(folder)
+    if is_abandoned:
+        survey.left += sum(1 for path in open_calls for _ in read_open_calls(path))
     for path in segments:
         try:
             count, oldest = peek(path)

@@ -148,7 +148,7 @@ class _Tracker:
             if operation == "chat" and is_streamed and self._may_ask_for_usage and provider not in _NEVER_ASKED:
                 _ask_for_usage(options, body, call)
             _watch_parser(options, call)
-            return call
+            return call.keep() if is_streamed else call
         except Exception as error:  # noqa: BLE001 -- a fault of ours falls back to the plain call
             report(error)
             return None

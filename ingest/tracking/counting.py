@@ -42,6 +42,7 @@ class Job(NamedTuple):
         texts: What was delivered.
         has_other_parts: Whether something that is no text was delivered too.
         reported: What the provider reported, without prompt and completion.
+        on_recorded: Called once the call is in the journal.
     """
 
     fields: dict[str, Any]
@@ -50,6 +51,7 @@ class Job(NamedTuple):
     texts: tuple[str, ...]
     has_other_parts: bool
     reported: dict[str, Any] | None
+    on_recorded: Callable[[], None] | None = None
 
 
 class Vocabularies:
@@ -186,7 +188,11 @@ def _record(job: Job, *, is_hurried: bool) -> None:
     encoding: Encoding | None = None
     with suppress(Exception):  # at the end of the process neither imports nor threads work any more
         encoding = None if is_hurried else _vocabularies.find(str(job.fields["model"]))
-    emit(job.fields, count(job, encoding), job.said)
+    try:
+        emit(job.fields, count(job, encoding), job.said)
+    finally:
+        if job.on_recorded is not None:
+            job.on_recorded()
 
 
 def _begin_anew() -> None:

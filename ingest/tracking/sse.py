@@ -82,7 +82,8 @@ def _open(stream: Any, fields: dict[str, Any]) -> Call:
         response = getattr(stream, "response", None)
         url = str(response.request.url) if response is not None else ""
         operation = "responses" if url.partition("?")[0].endswith("/responses") else "chat"
-        return Call(operation, provider_of(url) if url else "openai", Asked(), is_streamed=True, fields=fields)
+        provider = provider_of(url) if url else "openai"
+        return Call(operation, provider, Asked(), is_streamed=True, fields=fields).keep()
     except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
         report(error)
         return Call("chat", "openai", Asked(), is_streamed=True, fields=fields)
