@@ -5,7 +5,7 @@
 
 from ingest.errors import ConfigurationError, DatabaseError, TreeringError
 from ingest.record.capture import aflush, configure, flush, record_performance, record_usage, shutdown, stats
-from ingest.record.context import usage_context
+from ingest.record.context import set_usage, usage_context
 from ingest.tracking import stream_sse, track, track_stream
 from ingest.tracking.asgi import PerformanceMiddleware
 
@@ -19,6 +19,7 @@ __all__ = [
     "flush",
     "record_performance",
     "record_usage",
+    "set_usage",
     "shutdown",
     "stats",
     "stream_sse",

@@ -208,6 +208,7 @@ def configure(
     batch_size: int = 500,
     flush_interval_s: float = 1.0,
     journal_max_bytes: int = 256 * 1024 * 1024,
+    user_from_request: bool = False,
 ) -> None:
     """Set recording up and start it; without this it starts at the first event, from the environment.
 
@@ -226,6 +227,7 @@ def configure(
         batch_size: Most events of one call to the database, 1 to 10,000.
         flush_interval_s: Longest time in seconds that an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
+        user_from_request: Take a model request's own `safety_identifier` or `user` for the user where none is set.
 
     Raises:
         ConfigurationError: A setting is wrong; the message names its environment variable.
@@ -247,6 +249,7 @@ def configure(
     if not 0 <= flush_interval_s <= 3600:
         raise ValueError("flush_interval_s must be 0 to 3600")
     limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
+    _process.user_from_request = user_from_request
     _process.configure(lambda: make_recorder(settings, database, limits))
 
 
@@ -299,6 +302,11 @@ def stats() -> Stats:
 def is_on() -> bool:
     """Say whether events are recorded; starts recording where it has not started."""
     return not _process.is_off and (_process.recorder or _process.start()) is not None
+
+
+def takes_user_of_request() -> bool:
+    """Say whether the user that a model request names is taken where none is set."""
+    return _process.user_from_request
 
 
 def hash_salt() -> bytes | None:

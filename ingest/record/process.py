@@ -37,12 +37,14 @@ class Process:
     Attributes:
         recorder: The running recorder; None before the first event, after `stop`, and where recording is off.
         is_off: Whether `ENABLE_OBSERVABILITY` is false.
+        user_from_request: See `configure`.
         sources: What holds calls that are not events yet; each records them in the seconds given.
     """
 
     def __init__(self) -> None:
         self.recorder: Recorder | None = None
         self.is_off = False
+        self.user_from_request = False
         self.sources: list[Callable[[float], None]] = []
         self._make: Callable[[], Recorder | None] = make_from_environment
         self._lock = threading.RLock()

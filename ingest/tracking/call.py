@@ -102,6 +102,11 @@ class Call:
         """Whether the event was recorded."""
         return not self._is_open
 
+    @property
+    def has_user(self) -> bool:
+        """Whether the product said who asks."""
+        return self._fields.get("user_id") is not None
+
     def add_defaults(self, fields: dict[str, Any]) -> None:
         """Take what holds for every call of a client."""
         if fields:
