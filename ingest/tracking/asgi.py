@@ -83,7 +83,7 @@ class PerformanceMiddleware:
         if scope["type"] not in ("http", "websocket") or not capture.is_on():
             await self.app(scope, receive, send)
             return
-        late_user = None if self._user_id is None else lambda: self._ask(scope)
+        late_user = None if self._user_id is None else lambda: self._ask(scope, is_early=True)
         if scope["type"] == "websocket":
             with request_scope(late_user=late_user):
                 await self.app(scope, receive, send)
@@ -123,14 +123,15 @@ class PerformanceMiddleware:
         except Exception as error:  # noqa: BLE001 -- a fault of ours is not the request's
             report(error)
 
-    def _ask(self, scope: Scope) -> str | None:
-        """Ask the application who asks; a fault of its answer is not the request's."""
+    def _ask(self, scope: Scope, *, is_early: bool = False) -> str | None:
+        """Ask the application who asks; it may fail while that is not known yet."""
         if self._user_id is None:
             return None
         try:
             return self._user_id(scope)
         except Exception as error:  # noqa: BLE001 -- whoever it was, the request counts
-            report(error)
+            if not is_early:
+                report(error)
             return None
 
     def _route(self, scope: Scope, status: int) -> str:
