@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from ingest.notices import Notices
+from ingest.record.last_call import RecordedCall, remember
 from ingest.record.process import Process, make_recorder
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 _USAGE = b"u"
 _PERFORMANCE = b"p"
 
+_NOTICES = Notices()
 _process = Process()
 
 
@@ -209,6 +212,7 @@ def configure(
     flush_interval_s: float = 1.0,
     journal_max_bytes: int = 256 * 1024 * 1024,
     user_from_request: bool = False,
+    on_record: Callable[[RecordedCall], object] | None = None,
 ) -> None:
     """Set recording up and start it; without this it starts at the first event, from the environment.
 
@@ -228,6 +232,8 @@ def configure(
         flush_interval_s: Longest time in seconds that an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
         user_from_request: Take a model request's own `safety_identifier` or `user` for the user where none is set.
+        on_record: Called with each call of a model once it is in the journal, in the thread that recorded it, which
+            waits; what it raises is logged.
 
     Raises:
         ConfigurationError: A setting is wrong; the message names its environment variable.
@@ -249,7 +255,7 @@ def configure(
     if not 0 <= flush_interval_s <= 3600:
         raise ValueError("flush_interval_s must be 0 to 3600")
     limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
-    _process.user_from_request = user_from_request
+    _process.user_from_request, _process.on_record = user_from_request, on_record
     _process.configure(lambda: make_recorder(settings, database, limits))
 
 
@@ -347,4 +353,15 @@ def _record(
         if recorder is None:
             return uuid7()
         made = recorder.record(kind, fields, event_id, created_at)
+    if kind == _USAGE:
+        call = remember(RecordedCall(made, fields, created_at, recorder.price if recorder is not None else None))
+        if _process.on_record is not None:
+            _tell(_process.on_record, call)
     return made
+
+
+def _tell(listener: Callable[[RecordedCall], object], call: RecordedCall) -> None:
+    try:
+        listener(call)
+    except Exception as error:  # noqa: BLE001 -- the listener's fault must not be the call's
+        _NOTICES.warn("on_record", f"on_record failed: {type(error).__name__}")

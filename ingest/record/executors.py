@@ -20,7 +20,8 @@ def carry_into_executors() -> None:
 
     `loop.run_in_executor` included. Nothing but these fields is carried. Safe to repeat.
     """
-    submit = ThreadPoolExecutor.submit
+    executor: Any = ThreadPoolExecutor
+    submit = executor.submit
     if hasattr(submit, _MARK):
         return
 
@@ -28,7 +29,8 @@ def carry_into_executors() -> None:
     def submit_with_fields(
         self: ThreadPoolExecutor, work: Callable[..., Any], /, *arguments: Any, **options: Any
     ) -> Future[Any]:
-        return submit(self, carried(work), *arguments, **options)
+        future: Future[Any] = submit(self, carried(work), *arguments, **options)
+        return future
 
     setattr(submit_with_fields, _MARK, True)
-    ThreadPoolExecutor.submit = submit_with_fields  # type: ignore[method-assign]
+    executor.submit = submit_with_fields

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Argument, Database
+    from ingest.prices.costing import Costing
+    from ingest.prices.in_force import Prices
+    from ingest.record.event import Event
     from ingest.record.open_calls import OpenCall
     from ingest.settings import Settings
 
@@ -227,13 +230,21 @@ class Recorder:
             last_error=flusher.last_error,
         )
 
-    def _make_delivery(self) -> Delivery:
+    def price(self, event: Event) -> None:
+        """Add the cost to a usage event, by the prices that are known now."""
+        self._pricing[1].apply(event)
+
+    @cached_property
+    def _pricing(self) -> tuple[Prices, Costing]:
         with IMPORT_LOCK:
             from ingest.prices.costing import Costing
             from ingest.prices.in_force import Prices
 
         prices = Prices(self._notices, deployments=self._deployments, region=self._region)
-        costing = Costing(self._fallback_model, self._notices, lambda: prices.book)
+        return prices, Costing(self._fallback_model, self._notices, lambda: prices.book)
+
+    def _make_delivery(self) -> Delivery:
+        prices, costing = self._pricing
         dead_letters = DeadLetters(self._home / DEAD_LETTERS_FILE)
         return Delivery(costing.apply, dead_letters, self._notices, prices.refresh_if_due)
 

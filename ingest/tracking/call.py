@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from ingest.record import capture
 from ingest.record.context import current_fields, merge
+from ingest.record.last_call import RecordedCall, remember
 from ingest.tracking.answer import Answer, error_kind
 from ingest.tracking.counting import Job, submit
 from ingest.tracking.emit import emit, report
@@ -264,7 +265,7 @@ class Call:
         else:
             job = Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported)
             kept, self._kept = self._kept, None
-            submit(job._replace(on_recorded=kept.close if kept is not None else None))
+            submit(job._replace(on_recorded=kept.close if kept is not None else None, call=remember(RecordedCall())))
 
     def _measured(self, status: str, error_type: str | None) -> dict[str, Any]:
         answer, asked = self.answer, self.asked

@@ -114,7 +114,7 @@ def test_a_context_manager_made_of_a_generator_hands_its_layer_on() -> None:
 
     asyncio.run(run())
 
-    def generate() -> Iterator[Any]:
+    def generate() -> Generator[Any, None, None]:
         with acting_as("c"):
             yield user()
 
