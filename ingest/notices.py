@@ -1,4 +1,4 @@
-"""Log lines about trouble that would otherwise repeat with each call."""
+"""How trouble is reported: once per window in the log, and as flags of the event that it touched."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from pydantic import JsonValue
 
 LOGGER = logging.getLogger("treering")
 WINDOW_S = 300.0
-_MAX_KINDS = 200  # kinds may hold a model's name, which a caller may make up
+FLAGS_KEY = "treering_flags"  # of an event's metadata
+MAX_FLAGS = 16
+_MAX_KINDS = 200  # a kind may contain a model's name, which a caller may invent
 
 
 class Notices:
-    """Logs each kind of trouble once per window, and with the next line how often it was held back.
+    """Logs each kind of trouble once per window, and adds to the next line how often it was suppressed.
 
     Args:
         clock: Monotonic seconds.
@@ -46,3 +50,15 @@ class Notices:
         if held_back:
             message = f"{message} ({held_back} more like this since the last line)"
         LOGGER.log(level, "%s", message)
+
+
+def add_flags(event: dict[str, JsonValue], flags: Iterable[str]) -> None:
+    """Add findings to those that an event has in its metadata, each once."""
+    found = list(flags)
+    if not found:
+        return
+    metadata = event.get("metadata")
+    kept = metadata if isinstance(metadata, dict) else {}
+    earlier = kept.get(FLAGS_KEY)
+    unique: list[JsonValue] = [*dict.fromkeys([*(earlier if isinstance(earlier, list) else []), *found])]
+    event["metadata"] = {**kept, FLAGS_KEY: unique[:MAX_FLAGS]}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 from ingest.notices import Notices
@@ -26,7 +27,7 @@ from ingest.tracking import background
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from ingest.record.event import Event
     from ingest.record.recorder import Recorder
@@ -118,6 +119,8 @@ class _Memory:
     """Stands in for the recorder: what it is told goes to the block of the caller's context, else to the newest."""
 
     salt = b"ingest.testing"  # the same in each run, so that equal prompts have equal hashes
+    providers: Mapping[str, str] = MappingProxyType({})
+    trusted_costs: Collection[str] = ()
 
     def record(self, kind: bytes, fields: dict[str, object], event_id: object, created_at: object) -> uuid.UUID:
         """Keep one event."""

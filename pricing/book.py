@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import defaultdict
+from datetime import UTC, datetime
+from decimal import Decimal
+from fnmatch import fnmatchcase
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from pricing.errors import PriceBookError, UnknownModelError, UsageError
-from pricing.names import candidates
+from pricing.fills import Fill, filled
+from pricing.names import candidates, is_free
+from pricing.overlay import known_regions, overlay
 from pricing.plan import Plan, make_plan
-from pricing.rates import split_tokens
-from pricing.results import Cost, Explanation
+from pricing.rates import Rates, add_units, sum_exactly
+from pricing.results import NO_PARTS, Cost, Explanation
 from pricing.rows import DEFAULT_TIER, PriceRow, parse_price_row, refuse_ambiguous_rows
-from pricing.uplift import Uplift, parse_uplift, uplifted
+from pricing.second import SecondCatalogue, completed, same_name
+from pricing.tiers import tier_rows
+from pricing.uplift import uplifted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from datetime import datetime
-    from decimal import Decimal
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pricing.catalogue import Catalogue
+    from pricing.second import SecondEntry
+    from pricing.usage import TokenUsage
 
 DEFAULT_PROVIDER: Final = "openai"
 # "auto" is what was asked for, not what was served; OpenAI renamed priority processing to fast at the same prices.
@@ -35,7 +40,13 @@ _TIER_ALIASES: Final = {
 }
 # Model names come from requests, so a client could send any number of them. Real traffic has dozens.
 _MAX_PLANS: Final = 4096
-_NO_PARTS: Final[Mapping[str, Decimal]] = MappingProxyType({})
+# Of the others, Anthropic has a fast mode that is no other name of anything.
+_RENAMES_TIERS: Final = frozenset({"openai", "azure"})
+# Vertex has prices of its own beside those of Google's developer API, under whichever of its names.
+_OTHER_NAMES: Final = {"gcp.vertex_ai": "vertex_ai", "vertexai": "vertex_ai", "google-vertex": "vertex_ai"}
+_FREE: Final = PriceRow(
+    "treering", "openrouter", ("*:free",), (Rates(input=Decimal(0), output=Decimal(0)),), service_tier=None
+)
 
 
 class PriceBook:
@@ -47,6 +58,7 @@ class PriceBook:
         rows: The customer's rows (`PriceRow`, or mappings as `parse_price_row` takes them).
         deployments: Names of the customer's own (Azure deployments, gateway routes) to model names: "my-gpt" or
             "azure/my-gpt" to "gpt-4o" or "azure/gpt-4o".
+        providers: Hosts or other names of the customer's own to providers: "llm-gw.example.com" to "openai".
         region: Region ("eu", "us") whose data-residency uplift applies to the models that have one.
         catalogue: Base layer, default genai-prices' active snapshot.
 
@@ -59,6 +71,7 @@ class PriceBook:
         rows: Iterable[PriceRow | Mapping[str, object]] = (),
         *,
         deployments: Mapping[str, str] | None = None,
+        providers: Mapping[str, str] | None = None,
         region: str | None = None,
         catalogue: Catalogue | None = None,
     ) -> None:
@@ -71,11 +84,12 @@ class PriceBook:
         self._deployments = {_clean(name): _clean(model) for name, model in (deployments or {}).items()}
         if not all(self._deployments) or not all(self._deployments.values()):
             raise PriceBookError("a deployment and its model both need a name")
+        self._providers = {_clean(name): _clean(provider) for name, provider in (providers or {}).items()}
         self._region = region
-        own_rows, uplifts = _overlay()
+        own_rows = overlay().rows
         if region is not None and region not in known_regions():
             raise PriceBookError(f"region {region!r} has no uplift; known are {sorted(known_regions())}")
-        self._uplifts = tuple(uplift for uplift in uplifts if region in uplift.regions)
+        self._second = SecondCatalogue.default()
         refuse_ambiguous_rows((*self._customer_rows, *own_rows))
         self._rows: defaultdict[tuple[str, str], list[PriceRow]] = defaultdict(list)
         for row in (*self._customer_rows, *own_rows):
@@ -92,60 +106,89 @@ class PriceBook:
 
     def with_rows(self, rows: Iterable[PriceRow | Mapping[str, object]]) -> PriceBook:
         """Return a book that has these customer rows too."""
-        return PriceBook(
-            (*self._customer_rows, *rows),
-            deployments=self._deployments,
-            region=self._region,
-            catalogue=self._catalogue,
-        )
+        return self._with(rows=(*self._customer_rows, *rows))
 
     def with_catalogue(self, catalogue: Catalogue) -> PriceBook:
         """Return a book over another base layer."""
-        return PriceBook(self._customer_rows, deployments=self._deployments, region=self._region, catalogue=catalogue)
+        return self._with(catalogue=catalogue)
 
     def with_deployments(self, deployments: Mapping[str, str]) -> PriceBook:
         """Return a book that knows these names of the customer's own too."""
-        merged = {**self._deployments, **deployments}
-        return PriceBook(self._customer_rows, deployments=merged, region=self._region, catalogue=self._catalogue)
+        return self._with(deployments={**self._deployments, **deployments})
+
+    def _with(
+        self,
+        rows: Iterable[PriceRow | Mapping[str, object]] | None = None,
+        deployments: Mapping[str, str] | None = None,
+        catalogue: Catalogue | None = None,
+    ) -> PriceBook:
+        return PriceBook(
+            self._customer_rows if rows is None else rows,
+            deployments=self._deployments if deployments is None else deployments,
+            providers=self._providers,
+            region=self._region,
+            catalogue=catalogue or self._catalogue,
+        )
 
     def price(
         self,
         model: str,
-        input_tokens: int,
-        output_tokens: int,
+        usage: TokenUsage,
         *,
         provider: str = DEFAULT_PROVIDER,
-        cached_input_tokens: int = 0,
-        cache_write_tokens: int = 0,
-        reasoning_tokens: int = 0,
-        audio_input_tokens: int = 0,
-        audio_output_tokens: int = 0,
         service_tier: str | None = None,
         duration_ms: Decimal | float | None = None,
         at: datetime | None = None,
     ) -> Cost:
-        """Price one request; see `calculate_cost`."""
+        """Price one request.
+
+        Args:
+            model: Model that answered, as for `calculate_cost`.
+            usage: What it used.
+            provider: Provider that billed it.
+            service_tier: Tier that was served; None is the default one.
+            duration_ms: How long the request took, for models that are paid by the hour; None is unknown.
+            at: Instant of the request (aware); None is now.
+
+        Raises:
+            UnknownModelError: No layer of the book knows the model.
+            UsageError: The duration is negative, or `at` has no time zone.
+        """
         plan = self._plans.get((provider, model, service_tier))
         if plan is None:
             plan = self._remember(provider, model, service_tier)
-        tokens = split_tokens(
-            input_tokens,
-            output_tokens,
-            cached_input_tokens,
-            cache_write_tokens,
-            reasoning_tokens,
-            audio_input_tokens,
-            audio_output_tokens,
-        )
         if at is not None and at.tzinfo is None:
             raise UsageError("`at` needs a time zone")
         compiled = plan.always
         if compiled is None:
             compiled = next(plan.in_force(at), None)
             if compiled is None:
-                return Cost(None, _NO_PARTS, None, "unpriced")
-        total, parts = compiled.bands[compiled.band_index(input_tokens)].charge(tokens, duration_ms)
-        return Cost(total, parts, compiled.price_id, "unpriced" if total is None else "priced")
+                return Cost(None, NO_PARTS, None, "unpriced", ("row",))
+        band = compiled.bands[compiled.band_index(usage.prompt_tokens)]
+        total, parts, unknown = band.charge(usage, duration_ms)
+        if unknown:
+            return Cost(None, NO_PARTS, compiled.price_id, "unpriced", unknown, parts)
+        seen = MappingProxyType(parts)
+        return Cost(total, seen, compiled.price_id, "priced", (), seen)
+
+    def price_units(
+        self, model: str, units: Mapping[str, int | Decimal], *, provider: str, at: datetime | None = None
+    ) -> Cost:
+        """Price what a request used by other units than tokens, where no row prices the request itself.
+
+        Returns:
+            The cost of the units; `total` is None where one of them has no price, and `unknown` names those.
+        """
+        tier, instant = DEFAULT_TIER, datetime.now(UTC) if at is None else at
+        readings = list(self._readings(provider, model))
+        owners, names = {owner for owner, _, _ in readings}, {name for _, name, _ in readings}
+        fills = [fill for fill in self._fills(owners, names, tier) if fill.applies_on(instant)]
+        parts: dict[str, Decimal] = {}
+        (band,) = filled((Rates(),), fills)
+        unknown = add_units(units, band.units, parts)
+        if unknown:
+            return Cost(None, NO_PARTS, None, "unpriced", unknown, parts)
+        return Cost(sum_exactly(parts.values()), parts, None, "priced", (), parts)
 
     def explain(
         self,
@@ -170,7 +213,7 @@ class PriceBook:
             steps = (*plan.steps, f"no row for service tier {plan.service_tier!r} is in force at that time")
             return Explanation(plan.provider, plan.model, plan.service_tier, None, None, steps)
         chosen, *others = in_force
-        band = chosen.row.bands[chosen.band_index(input_tokens)]
+        band = chosen.rates[chosen.band_index(input_tokens)]
         steps = (*plan.steps, f"row of layer {chosen.row.layer!r} is in force")
         if band.above_tokens:
             steps += (f"input above {band.above_tokens} tokens: long-context figures",)
@@ -206,22 +249,43 @@ class PriceBook:
         return plan
 
     def _plan(self, provider: str, model: str, service_tier: str | None) -> Plan:
-        tier = _clean(service_tier or "")
-        tier = _TIER_ALIASES.get(tier, tier)
+        asked = self._asked(provider)
+        tier, _, region = _clean(service_tier or "").partition("+")
+        if asked in _RENAMES_TIERS or tier != "fast":
+            tier = _TIER_ALIASES.get(tier, tier)
+        places = {self._region, region, f"+{region}"}
+        uplifts = [uplift for uplift in overlay().uplifts if uplift.regions & places]
         readings = list(self._readings(provider, model))
+        if is_free(asked, _clean(model)) and not any(reading[:2] in self._rows for reading in readings):
+            return make_plan("openrouter", _clean(model), tier, ("its name says that it is free",), [_FREE])
         # The catalogue takes a fine-tune by how its name begins; a row of another layer that names it goes first.
         named = [reading for reading in readings if reading[1].startswith("ft:") and reading[:2] in self._rows]
         for owner, name, steps in (*named, *readings):
             keys, found = self._keys(owner, name)
-            if found is not None or any(key in self._rows for key in keys):
-                seller = keys[0][0]
-                row_owner, row_model = found or keys[0]
-                return make_plan(row_owner, row_model, tier, steps, self._candidates(seller, keys, found, tier))
+            entry = self._second.find(owner, self._seller(owner), name)
+            known = found is not None or entry is not None or any(key in self._rows for key in keys)
+            if known or self._pattern_rows(keys[0]):
+                sellers = (owner, self._seller(owner))
+                rows = self._candidates(sellers, keys, found, entry, tier)
+                if tier != DEFAULT_TIER and all(row.valid_from is not None for row in rows):
+                    standard = self._candidates(sellers, keys, found, entry, DEFAULT_TIER)
+                    names = [model for _, model in keys]
+                    rows += tier_rows(overlay().tiers, keys[0][0], names, tier, standard, until=_first_start(rows))
+                rows = [uplifted(row, uplifts) for row in rows]
+                fills = self._fills(sellers, {name, *(model for _, model in keys)}, tier)
+                return make_plan(*(found or keys[0]), tier, steps, rows, fills, sellers=sellers)
         raise UnknownModelError(provider, model)
+
+    def _seller(self, provider: str) -> str:
+        return self._catalogue.provider_id(provider) or provider
+
+    def _asked(self, provider: str) -> str:
+        name = _clean(provider)
+        return self._providers.get(name, _OTHER_NAMES.get(name, name))
 
     def _readings(self, provider: str, model: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield (provider, model, steps) for each way to read a name, the most exact first."""
-        asked, name = _clean(provider), _clean(model)
+        asked, name = self._asked(provider), _clean(model)
         steps: tuple[str, ...] = ()
         mapped = self._deployments.get(f"{asked}/{name}") or self._deployments.get(name)
         if mapped is not None:
@@ -237,7 +301,7 @@ class PriceBook:
 
     def _keys(self, provider: str, model: str) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
         """Return the (provider, model) pairs whose rows apply, and the catalogue's own pair."""
-        seller = self._catalogue.provider_id(provider) or provider
+        seller = self._seller(provider)
         found = self._catalogue.find(provider, model)
         keys = [(seller, model), (provider, model)]
         if model.startswith("ft:") and (seller, model) in self._rows:
@@ -246,28 +310,51 @@ class PriceBook:
             keys += [(seller, found[1].lower()), (found[0], model), (found[0], found[1].lower())]
         return list(dict.fromkeys(keys)), found
 
+    def _fills(self, owners: Iterable[str], names: Iterable[str], tier: str) -> list[Fill]:
+        owners = {name for owner in owners for name in (owner, self._seller(owner))}
+        return [fill for fill in overlay().fills if fill.covers(owners, names, tier)]
+
     def _candidates(
-        self, seller: str, keys: Iterable[tuple[str, str]], found: tuple[str, str] | None, tier: str
+        self,
+        sellers: Sequence[str],
+        keys: Sequence[tuple[str, str]],
+        found: tuple[str, str] | None,
+        entry: SecondEntry | None,
+        tier: str,
     ) -> list[PriceRow]:
+        seller, model = keys[0]
+
         # Azure sells OpenAI's models at OpenAI's list prices, but its batch and priority discounts are its own.
         def shared(owner: str) -> bool:
-            return owner == seller or tier == DEFAULT_TIER
+            return owner in sellers or tier == DEFAULT_TIER
 
-        rows = [
-            row
-            for key in keys
-            for row in self._rows.get(key, ())
-            if row.service_tier in (tier, None) and shared(row.provider)
-        ]
+        rows = [row for row in self._named_rows(keys) if row.service_tier in (tier, None) and shared(row.provider)]
+        base: list[PriceRow] = []
         if found is not None and shared(found[0]):
-            rows += self._catalogue.rows(*found, tier)
-        distinct = {id(row): row for row in rows}.values()
-        return [uplifted(row, self._uplifts) for row in distinct]
+            base = self._catalogue.rows(*found, tier)
+        is_exact = found is not None and found[0] == seller and same_name(found[1], model)
+        if entry is not None and entry.wins(is_exact=is_exact):
+            rows = [row for row in rows if row.layer == "customer" or row.names(seller, model)]
+        rows += completed(base, entry, tier, is_exact=is_exact)
+        if not rows and tier == DEFAULT_TIER:
+            rows = self._pattern_rows(keys[0])
+        return list({id(row): row for row in rows}.values())
 
+    def _named_rows(self, keys: Sequence[tuple[str, str]]) -> list[PriceRow]:
+        """Return the rows of the name that was asked for, else of the name the catalogue has for it."""
+        model = keys[0][1]
+        rows = [row for key in keys for row in self._rows.get(key, ())]
+        exact = any(row.layer != "customer" and model in row.models for row in rows)
+        return [row for row in rows if row.layer == "customer" or model in row.models or not exact]
 
-def known_regions() -> frozenset[str]:
-    """Return the regions that have an uplift."""
-    return frozenset(name for uplift in _overlay()[1] for name in uplift.regions)
+    @staticmethod
+    def _pattern_rows(key: tuple[str, str]) -> list[PriceRow]:
+        provider, model = key
+        return [
+            row
+            for row in overlay().patterns
+            if row.provider == provider and any(fnmatchcase(model, pattern) for pattern in row.models)
+        ]
 
 
 @cache
@@ -275,11 +362,8 @@ def _default_book() -> PriceBook:
     return PriceBook()
 
 
-@cache
-def _overlay() -> tuple[tuple[PriceRow, ...], tuple[Uplift, ...]]:
-    document = tomllib.loads(files("pricing").joinpath("overlay.toml").read_text(encoding="utf-8"))
-    rows = tuple(parse_price_row(entry, layer="treering") for entry in document["price"])
-    return rows, tuple(parse_uplift(entry) for entry in document["uplift"])
+def _first_start(rows: Iterable[PriceRow]) -> datetime | None:
+    return min((row.valid_from for row in rows if row.valid_from is not None), default=None)
 
 
 def _clean(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, time
-from decimal import Decimal
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -20,22 +19,42 @@ from genai_prices.types import (
 )
 
 from pricing.errors import PriceBookError
-from pricing.rates import EXACT, Rates
-from pricing.rows import DEFAULT_TIER, PriceRow
+from pricing.rates import EXACT, Rates, UnitPrice, measures
+from pricing.rows import DEFAULT_TIER, PriceRow, make_rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from decimal import Decimal
 
 _RATE_OF_KEY: Final = {
     "input_mtok": "input",
     "cache_read_mtok": "cached_input",
     "cache_write_mtok": "cache_write",
+    "cache_write_1h_mtok": "cache_write_1h",
     "input_audio_mtok": "audio_input",
+    "cache_audio_read_mtok": "cached_audio",
+    "input_image_mtok": "image_input",
+    "cache_image_read_mtok": "cached_image",
     "output_mtok": "output",
     "output_reasoning_mtok": "reasoning",
     "output_audio_mtok": "audio_output",
+    "output_image_mtok": "image_output",
+}
+# By kind of unit: the keys that price it, the first one found counts, and for how many units they do.
+_UNIT_KEYS: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
+    "web_search": (("web_searches_kcount",), 1_000),
+    "file_search": (("storage_searches_kcount",), 1_000),
+    "audio_seconds": (("input_audio_hours", "audio_hours"), 3_600),
+    "characters": (("input_mchars",), 1_000_000),
+    "pages": (("input_document_kpages",), 1_000),
+    "annotated_pages": (("input_annotated_document_kpages",), 1_000),
+    "messages": (("input_text_messages_kcount",), 1_000),
 }
 _REQUESTS_PER_KCOUNT_EXPONENT = -3
+
+# Peak hours that are of Monday to Friday alone, which genai-prices cannot say; China's public holidays are off-peak too
+# and are not known here: https://api-docs.deepseek.com/quick_start/pricing
+_WEEKDAY_PEAKS: Final = {"deepseek": ("deepseek-v4", "deepseek-flash")}
 
 # OpenAI bills audio apart from text on every model that takes it: a missing audio rate is a gap of the catalogue there.
 _AUDIO_PRICED_APART: Final = frozenset({"openai", "azure"})
@@ -106,9 +125,19 @@ class Catalogue:
         rows = _default_rows(info) if service_tier == DEFAULT_TIER else _tier_rows(info, service_tier)
         apart = found.id in _AUDIO_PRICED_APART
         source_url = found.pricing_urls[0] if found.pricing_urls else None
+        peaks = info.id.startswith(_WEEKDAY_PEAKS.get(found.id, "\0"))
         return [
             PriceRow(
-                "genai", found.id, (info.id.lower(),), bands, service_tier, *span, daily, apart, source_url=source_url
+                "genai",
+                found.id,
+                (info.id.lower(),),
+                bands,
+                service_tier,
+                *span,
+                daily=daily,
+                weekdays_only=peaks and daily is not None,
+                audio_priced_apart=apart,
+                source_url=source_url,
             )
             for bands, span, daily in rows
         ]
@@ -134,22 +163,29 @@ _Found = tuple[tuple[Rates, ...], _Span, tuple[time, time] | None]
 
 def _default_rows(info: ModelInfo) -> Iterator[_Found]:
     prices = info.prices if isinstance(info.prices, list) else [ConditionalPrice(prices=info.prices)]
+    latest: datetime | None = None
     for position, conditional in enumerate(prices):
         start: datetime | None = None
         daily: tuple[time, time] | None = None
         match conditional.constraint:
             case StartDateConstraint(start_date=day) if position:  # the first also applies before its date
-                start = _midnight(day.isoformat())
+                start = latest = _midnight(day.isoformat())
             case TimeOfDateConstraint(start_time=begin, end_time=end):
-                daily = (_utc(begin), _utc(end))
+                # Hours that are listed after a day are hours of the price that began on it.
+                start, daily = latest, (_utc(begin), _utc(end))
         bands = _bands(conditional.prices)
         if bands:
             yield bands, (start, None), daily
 
 
 def _tier_rows(info: ModelInfo, service_tier: str) -> Iterator[_Found]:
-    context = {"processing": "batch"} if service_tier == "batch" else {"service_tier": service_tier}
-    variants = [variant for variant in info.price_variants or () if variant.when == context]
+    # Fast mode is a service tier at OpenAI, a speed at Anthropic.
+    contexts = (
+        [{"processing": "batch"}]
+        if service_tier == "batch"
+        else [{"service_tier": service_tier}, {"speed": service_tier}]
+    )
+    variants = [variant for variant in info.price_variants or () if variant.when in contexts]
     if not variants:
         return
     conditionals = info.prices if isinstance(info.prices, list) else []
@@ -159,29 +195,37 @@ def _tier_rows(info: ModelInfo, service_tier: str) -> Iterator[_Found]:
     for start, end in pairwise(edges):
         instant = start or datetime.min.replace(tzinfo=UTC)
         if any(variant.constraint is None or variant.constraint.active(instant) for variant in variants):
-            bands = _bands(info.get_prices(instant, context))
+            bands = _bands(info.get_prices(instant, variants[0].when))
             if bands:
                 yield bands, (start, end), None
 
 
 def _bands(prices: ModelPrice) -> tuple[Rates, ...]:
-    """Turn prices per key, each with tiers of its own, into bands by input size; () when no token is priced."""
+    """Turn prices per key, each with tiers of its own, into bands by input size; () when nothing is priced."""
     by_key: Mapping[str, Decimal | TieredPrices | None] = prices.__dict__
     priced = {rate: by_key[key] for key, rate in _RATE_OF_KEY.items() if by_key.get(key) is not None}
-    if not priced:
+    units = _units(by_key)
+    if not priced and not any(map(measures, units)):
         return ()
-    if by_key.get("output_image_mtok") is not None:
-        # Image and text output differ tenfold and one count of output tokens cannot tell them apart: unknown, not text.
-        priced.pop("output", None)
     starts = {tier.start for value in priced.values() if isinstance(value, TieredPrices) for tier in value.tiers}
     fee = _at(by_key.get("requests_kcount"), 0)
-    request_fee = EXACT.scaleb(fee, _REQUESTS_PER_KCOUNT_EXPONENT) if fee is not None else Decimal(0)
-    return tuple(
-        Rates(
-            above_tokens=start, request_fee=request_fee, **{rate: _at(value, start) for rate, value in priced.items()}
-        )
-        for start in sorted(starts | {0})
-    )
+    if fee is not None:
+        priced["request_fee"] = EXACT.scaleb(fee, _REQUESTS_PER_KCOUNT_EXPONENT)
+    return tuple(make_rates(start, _figures(priced, start), units) for start in sorted(starts | {0}))
+
+
+def _figures(priced: Mapping[str, Decimal | TieredPrices | None], start: int) -> dict[str, Decimal]:
+    figures = {rate: _at(value, start) for rate, value in priced.items()}
+    return {rate: figure for rate, figure in figures.items() if figure is not None}
+
+
+def _units(by_key: Mapping[str, Decimal | TieredPrices | None]) -> dict[str, UnitPrice]:
+    units = {}
+    for kind, (keys, per) in _UNIT_KEYS.items():
+        price = next((found for key in keys if (found := _at(by_key.get(key), 0)) is not None), None)
+        if price is not None:
+            units[kind] = UnitPrice(price, per)
+    return units
 
 
 def _at(value: Decimal | TieredPrices | None, start: int) -> Decimal | None:

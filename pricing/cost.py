@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pricing.book import DEFAULT_PROVIDER, PriceBook
+from pricing.usage import NO_UNITS, TokenUsage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
     from decimal import Decimal
 
@@ -24,6 +26,12 @@ def calculate_cost(
     reasoning_tokens: int = 0,
     audio_input_tokens: int = 0,
     audio_output_tokens: int = 0,
+    cache_write_1h_tokens: int = 0,
+    cached_audio_tokens: int = 0,
+    image_input_tokens: int = 0,
+    cached_image_tokens: int = 0,
+    image_output_tokens: int | None = None,
+    units: Mapping[str, int | Decimal] | None = None,
     service_tier: str | None = None,
     duration_ms: Decimal | float | None = None,
     at: datetime | None = None,
@@ -41,6 +49,12 @@ def calculate_cost(
         reasoning_tokens: Part of the output spent on reasoning, billed as output unless the book has a rate for it.
         audio_input_tokens: Part of the input that is audio.
         audio_output_tokens: Part of the output that is audio.
+        cache_write_1h_tokens: As for `TokenUsage`; also the four that follow.
+        cached_audio_tokens: As above.
+        image_input_tokens: As above.
+        cached_image_tokens: As above.
+        image_output_tokens: As above.
+        units: What is billed by other units, by kind: see `TokenUsage`.
         service_tier: Tier that was served ("default", "batch", "flex", "priority"); None is the default one.
         duration_ms: How long the request took, for models that are paid by the hour; None is unknown.
         at: Instant of the request (aware); None is now.
@@ -55,17 +69,11 @@ def calculate_cost(
         PartsExceedWholeError: Parts exceed the count they belong to.
         UsageError: A count is negative or not whole, the duration is negative, or `at` has no time zone.
     """
+    usage = TokenUsage(
+        input_tokens, output_tokens, cached_input_tokens, cache_write_tokens, cache_write_1h_tokens, reasoning_tokens,
+        audio_input_tokens, audio_output_tokens, cached_audio_tokens, image_input_tokens, cached_image_tokens,
+        image_output_tokens, NO_UNITS if units is None else units,
+    )  # fmt: skip
     return (book or PriceBook.default()).price(
-        model,
-        input_tokens,
-        output_tokens,
-        provider=provider,
-        cached_input_tokens=cached_input_tokens,
-        cache_write_tokens=cache_write_tokens,
-        reasoning_tokens=reasoning_tokens,
-        audio_input_tokens=audio_input_tokens,
-        audio_output_tokens=audio_output_tokens,
-        service_tier=service_tier,
-        duration_ms=duration_ms,
-        at=at,
+        model, usage, provider=provider, service_tier=service_tier, duration_ms=duration_ms, at=at
     )

@@ -7,28 +7,35 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
+from pricing.fills import filled
 from pricing.rates import Band, compile_band
 from pricing.rows import LAYERS, PriceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pricing.fills import Fill
+    from pricing.rates import Rates
+
 _FOREVER_AGO: Final = datetime.min.replace(tzinfo=UTC)
+_FRIDAY: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRow:
-    """A row with its id and its figures per token."""
+    """A row with its id, its figures after fills, and the same per token."""
 
     row: PriceRow
     price_id: str
+    rates: tuple[Rates, ...]
     bands: tuple[Band, ...]
 
     @classmethod
-    def of(cls, row: PriceRow) -> CompiledRow:
-        """Compile a row."""
-        bands = tuple(compile_band(rates, audio_priced_apart=row.audio_priced_apart) for rates in row.bands)
-        return cls(row, row.price_id, bands)
+    def of(cls, row: PriceRow, fills: Iterable[Fill] = ()) -> CompiledRow:
+        """Compile a row with what fills add to it."""
+        rates = filled(row.bands, fills)
+        bands = tuple(compile_band(band, audio_priced_apart=row.audio_priced_apart) for band in rates)
+        return cls(row, row.price_id, rates, bands)
 
     def band_index(self, input_tokens: int) -> int:
         """Return which band applies: the last one whose start the input exceeds."""
@@ -38,18 +45,15 @@ class CompiledRow:
                 index = later
         return index
 
-    def applies_on(self, instant: datetime) -> bool:
-        """Whether the instant lies in [valid_from, valid_to)."""
-        row = self.row
-        begun = row.valid_from is None or row.valid_from <= instant
-        return begun and (row.valid_to is None or instant < row.valid_to)
-
     def applies_at_hour(self, at: datetime) -> bool:
         """Whether the time of day lies in the row's hours, which may run over midnight."""
         if self.row.daily is None:
             return True
         begin, end = self.row.daily
-        now = at.astimezone(UTC).time()
+        moment = at.astimezone(UTC)
+        if self.row.weekdays_only and moment.weekday() > _FRIDAY:
+            return False
+        now = moment.time()
         return begin <= now < end if begin <= end else now >= begin or now < end
 
 
@@ -84,24 +88,52 @@ class Plan:
                 yield compiled
 
 
-def make_plan(provider: str, model: str, service_tier: str, steps: tuple[str, ...], rows: Iterable[PriceRow]) -> Plan:
-    """Sort rows by precedence, compile them and cut time at every start and end."""
-    in_order = [CompiledRow.of(row) for row in sorted(rows, key=_precedence, reverse=True)]
-    starts = tuple(sorted({edge for item in in_order for edge in _edges(item.row)}))
-    spans = tuple(tuple(item for item in in_order if item.applies_on(instant)) for instant in (_FOREVER_AGO, *starts))
+def make_plan(
+    provider: str,
+    model: str,
+    service_tier: str,
+    steps: tuple[str, ...],
+    rows: Iterable[PriceRow],
+    fills: Sequence[Fill] = (),
+    *,
+    sellers: Sequence[str] = (),
+) -> Plan:
+    """Sort rows by precedence, fill and compile them and cut time at every start and end.
+
+    Args:
+        provider: Provider whose prices apply.
+        model: Model as the book names it.
+        service_tier: Tier, after aliases.
+        steps: How the name led here.
+        rows: Rows of any time.
+        fills: What adds to them, the first that counts first.
+        sellers: Providers whose own rows go before those of a maker whose prices they share, the first one first.
+    """
+    ranks = {name: rank for rank, name in enumerate(reversed(sellers), 1)}
+    in_order = sorted(rows, key=lambda row: _precedence(row, ranks.get(row.provider, 0)), reverse=True)
+    starts = tuple(sorted({edge for items in (in_order, fills) for item in items for edge in _edges(item)}))
+    spans = tuple(tuple(_compiled(in_order, fills, instant)) for instant in (_FOREVER_AGO, *starts))
     timeless = len(spans) == 1 and spans[0] and spans[0][0].row.daily is None
     return Plan(provider, model, service_tier, steps, starts, spans, spans[0][0] if timeless else None)
 
 
-def _precedence(row: PriceRow) -> tuple[int, bool, bool, datetime]:
-    """Order rows: the layer, then a tier named over any tier, hours named over the whole day, the later start."""
+def _compiled(rows: Iterable[PriceRow], fills: Sequence[Fill], instant: datetime) -> Iterator[CompiledRow]:
+    in_force = [fill for fill in fills if fill.applies_on(instant)]
+    for row in rows:
+        if row.applies_on(instant):
+            yield CompiledRow.of(row, in_force)
+
+
+def _precedence(row: PriceRow, rank: int) -> tuple[int, int, bool, bool, datetime]:
+    """Order rows: layer, seller, a tier named over any tier, hours named over the whole day, the later start."""
     return (
         -LAYERS.index(row.layer),
+        rank,
         row.service_tier is not None,
         row.daily is not None,
         row.valid_from or _FOREVER_AGO,
     )
 
 
-def _edges(row: PriceRow) -> Sequence[datetime]:
-    return [edge for edge in (row.valid_from, row.valid_to) if edge is not None]
+def _edges(item: PriceRow | Fill) -> Sequence[datetime]:
+    return [edge for edge in (item.valid_from, item.valid_to) if edge is not None]

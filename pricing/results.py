@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from pricing.rates import Rates
     from pricing.rows import Layer, PriceRow
 
+NO_PARTS: Final[Mapping[str, Decimal]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -19,16 +22,21 @@ class Cost:
 
     Attributes:
         total: Exact US dollars; None when the book knows the model but not what this request used.
-        parts: US dollars by part (`uncached_input`, `cached_input`, `cache_write`, `audio_input`, `text_output`,
-            `reasoning`, `audio_output`, `request_fee`, `duration`), only those used; they add up to `total`.
+        parts: US dollars by part (the names of `TokenParts`, kinds of unit, `request_fee`, `duration`), only those
+            used; they add up to `total`.
         price_id: The row that was used, None when no row was in force.
         source: "priced", or "unpriced" when `total` is None.
+        unknown: What was used and has no price, by the same names; "row" where no row was in force, "usage" where
+            nothing was counted of a model whose requests always use something that is.
+        known: The parts that have a price; the same as `parts` unless `total` is None.
     """
 
     total: Decimal | None
     parts: Mapping[str, Decimal]
     price_id: str | None
     source: Literal["priced", "unpriced"]
+    unknown: tuple[str, ...] = field(default=(), compare=False)
+    known: Mapping[str, Decimal] = field(default_factory=lambda: NO_PARTS, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

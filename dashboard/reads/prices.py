@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_prices", "get_savings", "preview_reprice"]
 
 MAX_ROWS: Final = 20_000
-"""Calls that one preview reads at most: some seconds."""
+"""Most calls that one preview reads; takes some seconds."""
 
 # Savings are of a month: they need no newer answer, and the evidence is the dearest read of the app.
 SAVINGS_TTL: Final = timedelta(minutes=10)
@@ -52,7 +52,13 @@ class PricesInForce:
 def get_prices(viewer: Viewer) -> PricesInForce:
     """Read the prices in force, by which the worker and `treering reprice` price too. Analysts and ops."""
     settings = load_settings()
-    prices = Prices(Notices(), deployments=settings.deployments, region=settings.region, catalogues=_read_catalogue)
+    prices = Prices(
+        Notices(),
+        deployments=settings.deployments,
+        providers=settings.providers,
+        region=settings.region,
+        catalogues=_read_catalogue,
+    )
     with connected(viewer) as database:
         prices.refresh(database)
     return PricesInForce(prices.book, prices.entries, prices.catalogue)

@@ -95,7 +95,7 @@ class SupabaseDatabase:
             # Without its cause, whose text holds the details: parts of the row that was refused.
             raise _translate(error, connection.last_answer(), function, arguments) from None
         except httpx.TimeoutException as error:
-            raise DatabaseUnavailableError(f"the API gave no answer in time ({type(error).__name__})") from error
+            raise DatabaseUnavailableError(f"the API did not respond in time ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             raise DatabaseUnavailableError(f"the API cannot be reached: {error}") from error
         except UnicodeEncodeError as error:
@@ -162,7 +162,7 @@ class _Connection:
 
 
 class _TokenMint:
-    """Signs a viewer's token as Supabase Auth would, and a new one before it expires."""
+    """Signs a viewer's token as Supabase Auth would, and renews it before it expires."""
 
     def __init__(self, secret: SecretStr, user_id: str) -> None:
         self._secret = secret

@@ -1,1 +1,1 @@
-"""Health, deployment checks and exports."""
+"""Health, deployment checks, exports and replays of recorded traces."""

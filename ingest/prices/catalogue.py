@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ingest.database import fetch
 from ingest.documents.prices import SavedCatalogue
 from ingest.errors import CatalogueError
-from pricing import PriceBook, PricingError
+from pricing import PriceBook, PricingError, TokenUsage
 from pricing.catalogue import Catalogue
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _fetch(url: str) -> str:
 def _check(content: str) -> None:
     try:
         catalogue = Catalogue.from_json(content)
-        cost = PriceBook(catalogue=catalogue).price(_MUST_HAVE, 1, 1, at=datetime.now(UTC))
+        cost = PriceBook(catalogue=catalogue).price(_MUST_HAVE, TokenUsage(1, 1), at=datetime.now(UTC))
     except PricingError as error:
         raise CatalogueError(f"the fetched catalogue is not used: {error}") from error
     found, bundled = len(catalogue.models("openai")), len(Catalogue().models("openai"))

@@ -1,39 +1,27 @@
-"""What an event cost and where that figure comes from."""
+"""Charges events as they leave for the database, and logs what could not be priced."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING
 
-from pricing import PriceBook, UnknownModelError
+from ingest.notices import add_flags
+from pricing import Charge, PriceBook, UnknownModelError
+from pricing.charge import charge
+from pricing.names import is_openai_text, is_self_hosted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pydantic import JsonValue
 
     from ingest.notices import Notices
-
-# Whoever runs a model owes nobody a list price: another's would be absurd, so without a row the cost stays unknown.
-SELF_HOSTED_PROVIDERS = frozenset({"self-hosted", "ollama", "vllm"})
-
-_EXACT = Context(prec=60, traps=[Inexact])  # the thread's own context would round at 28 digits
-
-
-@dataclass(frozen=True, slots=True)
-class _Charge:
-    total: Decimal
-    price_id: str | None
-    source: str
 
 
 class Costing:
     """Adds `estimated_cost`, `cost_source` and `price_id` to usage events.
 
     Args:
-        fallback_model: OpenAI model whose price stands in for an unknown one; None leaves the cost unknown.
+        fallback_model: OpenAI model whose price stands in for an unknown one of theirs; None leaves the cost unknown.
         notices: Where an unknown model is reported.
         book: Returns the price book to use now; default: the one without customer rows.
     """
@@ -46,68 +34,39 @@ class Costing:
         self._book = book
 
     def apply(self, event: dict[str, JsonValue]) -> None:
-        """Charge one usage event: what its provider said, else its price, else the fallback's, else nothing."""
-        if "provider_cost" in event:
-            event["estimated_cost"] = event["provider_cost"]
-            event["cost_source"] = "provider"
-            return
-        charge = self._charge(event)
-        if charge is None:
-            event["cost_source"] = "unpriced"
-            return
-        fees = event.get("request_fees")
-        total = _EXACT.add(charge.total, Decimal(fees)) if isinstance(fees, str) else charge.total
-        event["estimated_cost"] = format(total, "f")
-        event["cost_source"] = charge.source
-        if charge.price_id is not None:
-            event["price_id"] = charge.price_id
-
-    def _charge(self, event: dict[str, JsonValue]) -> _Charge | None:
-        model, provider = str(event["model"]), str(event["provider"])
+        """Charge one usage event, as `pricing.charge` decides."""
         try:
-            return self._price(event, model, provider, "priced")
-        except UnknownModelError:
-            pass
+            found = charge(event, self._book(), self._fallback_model)
         except Exception as error:  # noqa: BLE001 -- no price is worth losing the event
-            self._notices.warn(f"price {model}", f"{provider}/{model} could not be priced: {error}")
-            return None
-        if self._fallback_model is None or provider in SELF_HOSTED_PROVIDERS:
-            self._notices.warn(f"price {model}", f"no price is known for {provider}/{model}; its cost stays unknown")
-            return None
-        self._notices.warn(
-            f"price {model}", f"no price is known for {provider}/{model}; it is priced as {self._fallback_model}"
-        )
+            name = f"{event['provider']}/{event['model']}"
+            self._notices.warn(f"price {event['model']}", f"{name} could not be priced: {error}")
+            found = Charge(None, "unpriced")
+        else:
+            self._report(event, found)
+        event["cost_source"] = found.source
+        if found.total is not None:
+            event["estimated_cost"] = format(found.total, "f")
+        if found.price_id is not None:
+            event["price_id"] = found.price_id
+        add_flags(event, found.flags)
+
+    def _report(self, event: dict[str, JsonValue], found: Charge) -> None:
+        model, provider = str(event["model"]), str(event["provider"])
+        if found.source == "fallback":
+            text = f"no price is known for {provider}/{model}; it is priced as {self._fallback_model}"
+            self._notices.warn(f"price {model}", text)
+        elif found.unknown:
+            what = " and ".join(found.unknown)
+            rest = "its cost is unknown" if found.total is None else "the rest of its cost counts"
+            text = f"no price is known for {provider}/{model} ({what}); {rest}"
+            self._notices.warn(f"price {model}", text)
+            if found.total is None and is_openai_text(model) and not is_self_hosted(provider):
+                self._check_fallback()
+
+    def _check_fallback(self) -> None:
+        if self._fallback_model is None:
+            return
         try:
-            return self._price(event, self._fallback_model, "openai", "fallback")
-        except Exception as error:  # noqa: BLE001 -- as above
+            self._book().explain(self._fallback_model)
+        except UnknownModelError as error:
             self._notices.warn("fallback", f"TREERING_FALLBACK_MODEL={self._fallback_model} has no price: {error}")
-            return None
-
-    def _price(self, event: Mapping[str, JsonValue], model: str, provider: str, source: str) -> _Charge | None:
-        tier, latency_ms = event.get("service_tier"), event.get("latency_ms")
-        prompt, completion = _count(event, "prompt_tokens"), _count(event, "completion_tokens")
-        # The price book wants disjoint parts; where reports overlap, the part named first keeps its tokens.
-        cached = _count(event, "cached_tokens", prompt)
-        written = _count(event, "cache_write_tokens", prompt - cached)
-        reasoning = _count(event, "reasoning_tokens", completion)
-        cost = self._book().price(
-            model,
-            prompt,
-            completion,
-            provider=provider,
-            cached_input_tokens=cached,
-            cache_write_tokens=written,
-            reasoning_tokens=reasoning,
-            audio_input_tokens=_count(event, "audio_input_tokens", prompt - cached - written),
-            audio_output_tokens=_count(event, "audio_output_tokens", completion - reasoning),
-            service_tier=tier if isinstance(tier, str) else None,
-            duration_ms=latency_ms if isinstance(latency_ms, int | float) else None,
-            at=datetime.fromisoformat(str(event["created_at"])),
-        )
-        return None if cost.total is None else _Charge(cost.total, cost.price_id, source)
-
-
-def _count(event: Mapping[str, JsonValue], name: str, limit: int | None = None) -> int:
-    value = event.get(name, 0)
-    count = value if isinstance(value, int) else 0
-    return count if limit is None else min(count, limit)

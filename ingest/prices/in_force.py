@@ -29,19 +29,24 @@ RETRY_INTERVAL_S = 30.0
 
 
 def read_price_book(
-    database: Database, *, deployments: Mapping[str, str] | None = None, region: str | None = None
+    database: Database,
+    *,
+    deployments: Mapping[str, str] | None = None,
+    providers: Mapping[str, str] | None = None,
+    region: str | None = None,
 ) -> PriceBook:
     """Read the prices in force once: the catalogue, fetched or of this release, our own rows and the customer's.
 
     Args:
         database: Opened as an analyst, ops, or the service.
         deployments: See `Settings`.
+        providers: See `Settings`.
         region: See `Settings`.
 
     Raises:
         DatabaseError: They cannot be read.
     """
-    prices = Prices(Notices(), deployments=deployments, region=region)
+    prices = Prices(Notices(), deployments=deployments, providers=providers, region=region)
     prices.refresh(database)
     return prices.book
 
@@ -64,11 +69,12 @@ def read_catalogue(database: Database) -> Catalogue:
 class Prices:
     """Keeps a price book with the customer's rows.
 
-    Refreshed by whoever has a database at hand and time (the flusher's thread, a command), never by a request.
+    Refreshed in the background (flusher thread, commands), never on the request path.
 
     Args:
         notices: Where trouble is reported.
         deployments: See `Settings`.
+        providers: See `Settings`.
         region: See `Settings`.
         catalogues: Returns the fetched catalogue of a SHA-256 digest; default: reads it from the database.
         clock: Monotonic seconds.
@@ -79,12 +85,14 @@ class Prices:
         notices: Notices,
         *,
         deployments: Mapping[str, str] | None = None,
+        providers: Mapping[str, str] | None = None,
         region: str | None = None,
         catalogues: Callable[[Database, str], Catalogue] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._notices = notices
         self._deployments = dict(deployments or {})
+        self._providers = dict(providers or {})
         self._region = region
         self._catalogues = catalogues or (lambda database, _: read_catalogue(database))
         self._clock = clock
@@ -117,7 +125,7 @@ class Prices:
         sha256 = None if self._catalogue is None else self._catalogue.sha256
         sources = [
             *(version("treering"), version("genai-prices"), sha256, self._region, fallback_model),
-            *(sorted(self._deployments.items()), self._entries),
+            *(sorted(self._deployments.items()), sorted(self._providers.items()), self._entries),
         ]
         return hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
 
@@ -137,7 +145,7 @@ class Prices:
                 raise
             self._due_at = self._clock() + RETRY_INTERVAL_S
         except Exception as error:  # noqa: BLE001 -- an older database or a missing right must not stop the events
-            self._notices.warn("prices", f"the customer's prices cannot be read, the others count: {error}")
+            self._notices.warn("prices", f"the customer's prices cannot be read, so only the others apply: {error}")
             self._due_at = self._clock() + RETRY_INTERVAL_S
 
     def refresh(self, database: Database) -> None:
@@ -152,15 +160,15 @@ class Prices:
         if self._take_catalogue(database, stored.catalogue) or stored.prices != self._entries or not self._book:
             rows, faults = parse_customer_prices(stored.prices)
             for fault in faults:
-                self._notices.warn(f"price row {fault}", f"a price is left out: {fault}")
+                self._notices.warn(f"price row {fault}", f"a price is ignored: {fault}")
             self._book = self._plain_book().with_rows(rows)
             self._entries = stored.prices
 
     def _plain_book(self) -> PriceBook:
         if self._base is None:
             self._base = (
-                PriceBook(deployments=self._deployments, region=self._region)
-                if self._deployments or self._region
+                PriceBook(deployments=self._deployments, providers=self._providers, region=self._region)
+                if self._deployments or self._providers or self._region
                 else PriceBook.default()
             )
         return self._base

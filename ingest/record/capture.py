@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 from uuid_utils.compat import uuid7
 
 from ingest.notices import Notices
+from ingest.record.fields import ARGUMENTS, DEFAULTS, DETAILS, ZERO_SAYS_NOTHING
 from ingest.record.last_call import RecordedCall, remember
 from ingest.record.process import Process, make_recorder
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from datetime import datetime
-    from decimal import Decimal
     from pathlib import Path
+    from typing import Unpack
 
     from ingest.database import Database
+    from ingest.record.fields import UsageFields
     from ingest.record.open_calls import OpenCall
     from ingest.record.process import Scope
     from ingest.record.recorder import Stats
@@ -37,115 +39,47 @@ def record_usage(
     model: str,
     prompt_tokens: int,
     completion_tokens: int,
-    session_id: str | None = None,
-    feature: str | None = "chat",
-    environment: str = "production",
-    provider: str = "openai",
-    operation: str = "chat",
-    cached_tokens: int = 0,
-    cache_write_tokens: int = 0,
-    reasoning_tokens: int = 0,
-    audio_input_tokens: int = 0,
-    audio_output_tokens: int = 0,
-    service_tier: str | None = None,
-    streamed: bool = False,
-    status: str = "ok",
-    error_type: str | None = None,
-    finish_reason: str | None = None,
-    latency_ms: float | None = None,
-    time_to_first_token_ms: float | None = None,
-    request_group_id: str | None = None,
-    attempt: int = 1,
-    prompt_hash: str | None = None,
-    prefix_hash: str | None = None,
-    max_output_tokens: int | None = None,
-    provider_cost: Decimal | float | str | None = None,
-    request_fees: Decimal | float | str | None = None,
-    response_id: str | None = None,
-    usage_source: str = "reported",
-    metadata: Mapping[str, object] | None = None,
-    created_at: datetime | None = None,
-    event_id: uuid.UUID | str | None = None,
+    **fields: Unpack[UsageFields],
 ) -> uuid.UUID:
-    """Record one call of a model; it is on disk when this returns, and in the database soon.
+    """Record one call of a model. It is on disk when this returns, and in the database soon after.
 
-    Nothing raises for data or network trouble: what cannot be right is put right and named in
-    `metadata.treering_flags`, and the log has a line per kind of trouble and window.
+    Nothing raises for data or network trouble: invalid values are corrected or dropped, and listed in
+    `metadata.treering_flags`, and each kind of trouble is logged once per time window.
 
     Args:
         user_id: Who asked; None becomes "anonymous". As every text here, at most 200 characters are kept.
         model: Model that answered, as the provider names it.
-        prompt_tokens: Input tokens, with the cached and the audio ones.
+        prompt_tokens: Input tokens, with the cached and the audio ones. Where Anthropic's or Bedrock's own count is
+            given one to one, which leaves the cache out, and the parts exceed it, they are added.
         completion_tokens: Output tokens, with the reasoning and the audio ones.
-        session_id: Conversation.
-        feature: Part of the product.
-        environment: production, staging, …
-        provider: openai, azure, anthropic, …
-        operation: chat, responses, embeddings, …
-        cached_tokens: Input tokens read from the prompt cache.
-        cache_write_tokens: Input tokens written to the prompt cache.
-        reasoning_tokens: Output tokens spent on reasoning.
-        audio_input_tokens: Audio input tokens.
-        audio_output_tokens: Audio output tokens.
-        service_tier: Tier that served the call.
-        streamed: Whether the answer was streamed.
-        status: ok, error or cancelled.
-        error_type: Kind of error.
-        finish_reason: Why the model stopped.
-        latency_ms: Time to the end of the answer.
-        time_to_first_token_ms: Time to the first token of the answer.
-        request_group_id: Calls that belong to one request of the product.
-        attempt: 1 for a first try, 2 for its repetition, …
-        prompt_hash: Salted hash of the prompt.
-        prefix_hash: Salted hash of the prompt's beginning.
-        max_output_tokens: Limit that was asked for.
-        provider_cost: US dollars that the provider itself says it charged; counts instead of the price book.
-        request_fees: US dollars of per-call fees (web search, …) that come on top of the tokens' price.
-        response_id: The provider's id of the answer.
-        usage_source: Where the counts come from: reported, tokenizer or heuristic.
-        metadata: Anything else that is JSON, at most 4 KiB.
-        created_at: When the call was made; without a zone it is taken as UTC. Default: now.
-        event_id: The caller's own id. With its `created_at`, or if it is a UUIDv7, a repeat is stored once.
+        **fields: What else is known of the call; see `UsageFields`.
 
     Returns:
         The event's id: a UUIDv7 unless the caller gave one.
+
+    Raises:
+        TypeError: There is no such argument.
     """
     if _process.is_off:
         return uuid7()
-    fields: dict[str, object] = {
+    if not fields.keys() <= ARGUMENTS:
+        raise TypeError(f"record_usage() has no argument {', '.join(sorted(fields.keys() - ARGUMENTS))}")
+    given: dict[str, object] = {
         "user_id": user_id,
         "model": model,
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
-        "session_id": session_id,
-        "feature": feature,
-        "environment": environment,
-        "provider": provider,
-        "operation": operation,
-        "cached_tokens": cached_tokens or None,
-        "cache_write_tokens": cache_write_tokens or None,
-        "reasoning_tokens": reasoning_tokens or None,
-        "audio_input_tokens": audio_input_tokens or None,
-        "audio_output_tokens": audio_output_tokens or None,
-        "service_tier": service_tier,
-        "streamed": streamed or None,
-        "status": status,
-        "error_type": error_type,
-        "finish_reason": finish_reason,
-        "latency_ms": latency_ms,
-        "time_to_first_token_ms": time_to_first_token_ms,
-        "request_group_id": request_group_id,
-        "attempt": attempt,
-        "prompt_hash": prompt_hash,
-        "prefix_hash": prefix_hash,
-        "max_output_tokens": max_output_tokens,
-        "provider_cost": provider_cost,
-        "request_fees": request_fees,
-        "response_id": response_id,
-        "usage_source": usage_source,
-        "metadata": metadata,
+        **DEFAULTS,
+        **fields,
     }
-    return _record(_USAGE, fields, event_id, created_at)
+    for name in ZERO_SAYS_NOTHING & fields.keys():
+        given[name] = given[name] or None
+    details = {name: given.pop(name) for name in DETAILS & fields.keys()}
+    if any(details.values()) or details.get("image_output_tokens") is not None:
+        given["usage_details"] = details
+    given.pop("event_id", None)
+    given.pop("created_at", None)
+    return _record(_USAGE, given, fields.get("event_id"), fields.get("created_at"))
 
 
 def record_performance(
@@ -208,6 +142,8 @@ def configure(
     home: Path | str | None = None,
     enable_observability: bool | None = None,
     fallback_model: str | None = None,
+    providers: Mapping[str, str] | None = None,
+    trusted_costs: Collection[str] | None = None,
     batch_size: int = 500,
     flush_interval_s: float = 1.0,
     journal_max_bytes: int = 256 * 1024 * 1024,
@@ -228,6 +164,8 @@ def configure(
         home: Instead of `TREERING_HOME`.
         enable_observability: Instead of `ENABLE_OBSERVABILITY`.
         fallback_model: Instead of `TREERING_FALLBACK_MODEL`; "" for none.
+        providers: Instead of `TREERING_PROVIDERS`: who answers at which host, {"llm-gw.example.com": "openai"}.
+        trusted_costs: Instead of `TREERING_TRUSTED_COSTS`: hosts and providers whose reported cost is in US dollars.
         batch_size: Most events of one call to the database, 1 to 10,000.
         flush_interval_s: Longest time in seconds that an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
@@ -249,6 +187,8 @@ def configure(
         home=home,
         enable_observability=enable_observability,
         fallback_model=fallback_model,
+        providers=providers,
+        trusted_costs=trusted_costs,
     )
     if not 1 <= batch_size <= 10_000:
         raise ValueError("batch_size must be 1 to 10,000")
@@ -278,7 +218,7 @@ def flush(timeout_s: float = 5.0) -> bool:
 
 async def aflush(timeout_s: float = 5.0) -> bool:
     """Do what `flush` does without blocking the event loop."""
-    import asyncio  # takes longer to import than all the rest of this package's surface
+    import asyncio  # takes longer to import than the rest of this package
 
     return await asyncio.to_thread(flush, timeout_s)
 
@@ -298,7 +238,7 @@ def shutdown(timeout_s: float = 5.0) -> bool:
 
 
 def stats() -> Stats:
-    """Return what has been done since recording started; all zero where it has not."""
+    """Return counts since recording started; all zero if it has not."""
     from ingest.record.recorder import Stats
 
     recorder = _process.recorder
@@ -327,6 +267,12 @@ def open_call(fields: dict[str, object], event_id: uuid.UUID, created_at: dateti
     return recorder.open_call(fields, event_id, created_at) if recorder is not None else None
 
 
+def named_hosts() -> tuple[Mapping[str, str], Collection[str]]:
+    """Return the providers that the customer names by host, and whose reported costs are in US dollars."""
+    recorder = _process.recorder or _process.start()
+    return ({}, ()) if recorder is None else (recorder.providers, recorder.trusted_costs)
+
+
 def add_source(settle: Callable[[float], None]) -> None:
     """Register what holds calls that are not events yet; `settle` records them all in the seconds given."""
     _process.sources.append(settle)
@@ -348,7 +294,7 @@ def _record(
     kind: bytes, fields: dict[str, object], event_id: uuid.UUID | str | None, created_at: datetime | None
 ) -> uuid.UUID:
     made = None
-    while made is None:  # a recorder that is shut down in this very moment takes nothing
+    while made is None:  # a recorder that is being shut down accepts nothing
         recorder = _process.recorder or _process.start()
         if recorder is None:
             return uuid7()

@@ -1,4 +1,4 @@
-"""One value of an event at a time: what the database takes, and a flag where that is not what was passed.
+"""Cleans one value of an event at a time: what the database accepts, and a flag if that differs from what was passed.
 
 Each function takes the value, the field's name and the list of findings (`field:what`) and returns None where nothing
 is left of the value.
@@ -23,7 +23,7 @@ MAX_METADATA_DEPTH = 8
 MAX_TOKENS = 10**12
 MAX_ATTEMPT = 1000
 _MAX_MONEY = 10**9
-_SMALLEST_MONEY_EXPONENT = -30  # below that it is nobody's money and a long text
+_SMALLEST_MONEY_EXPONENT = -30  # smaller values are not money, only long text
 _MAX_DURATION_MS = 1e9
 _MAX_WEIGHT = 1e6
 _MAX_DIGITS = 20
@@ -82,8 +82,20 @@ def clean_weight(value: object, name: str, flags: list[str]) -> float | None:
     return _number(value, name, flags, 1.0, _MAX_WEIGHT)
 
 
+def clean_cost(value: object, name: str, flags: list[str]) -> str | None:
+    """Make a decimal as text, in full, of less than a billion; below zero it is a refund or credit, and flagged."""
+    amount = _money(value, name, flags, is_signed=True)
+    if amount is not None and amount.startswith("-"):
+        flags.append("cost:adjustment")
+    return amount
+
+
 def clean_money(value: object, name: str, flags: list[str]) -> str | None:
     """Make a decimal as text, in full, from 0 to a billion."""
+    return _money(value, name, flags, is_signed=False)
+
+
+def _money(value: object, name: str, flags: list[str], *, is_signed: bool) -> str | None:
     try:
         is_number = isinstance(value, int | float | str) and not isinstance(value, bool)
         amount = Decimal(str(value)) if is_number else Decimal("NaN")
@@ -92,7 +104,7 @@ def clean_money(value: object, name: str, flags: list[str]) -> str | None:
     if not amount.is_finite():
         flags.append(f"{name}:not_a_number")
         return None
-    if not 0 <= amount < _MAX_MONEY:
+    if abs(amount) >= _MAX_MONEY or (amount < 0 and not is_signed):
         flags.append(f"{name}:out_of_range")
         return None
     if not amount or amount.adjusted() < _SMALLEST_MONEY_EXPONENT:
@@ -101,7 +113,7 @@ def clean_money(value: object, name: str, flags: list[str]) -> str | None:
 
 
 def clean_truth(value: object, name: str, flags: list[str]) -> bool:
-    """Make true or false of what counts as such in Python."""
+    """Return True or False for what counts as such in Python."""
     if not isinstance(value, bool | int):
         flags.append(f"{name}:not_true_or_false")
     return bool(value)
@@ -113,30 +125,38 @@ def clean_status(value: object, name: str, flags: list[str]) -> str | None:
 
 
 def clean_usage_source(value: object, name: str, flags: list[str]) -> str | None:
-    """Keep reported, tokenizer or heuristic; anything else is no report."""
+    """Keep reported, tokenizer or heuristic; anything else is dropped."""
     return _choice(value, name, flags, ("reported", "tokenizer", "heuristic")) or "heuristic"
 
 
+def clean_usage_details(value: object, _name: str, flags: list[str]) -> dict[str, JsonValue] | None:
+    """Keep the counts, units and evidence that `pricing.calls` knows."""
+    from pricing.calls import clean_details  # few calls have details, and `import ingest` must be quick
+
+    return clean_details(value, flags) or None
+
+
 def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, JsonValue] | None:
-    """Keep as many entries of an object as 4 KiB take."""
+    """Keep an object of at most 4 KiB: where it is larger, without its largest entries."""
     if not isinstance(value, Mapping):
         flags.append(f"{name}:not_an_object")
         return None
-    kept: dict[str, JsonValue] = {}
-    size_bytes = 0
-    for key, item in value.items():
-        text = str(key).replace("\0", "")
-        cleaned = clean_json(item)
-        size_bytes += len(to_json({text: cleaned}))
-        if size_bytes > MAX_METADATA_BYTES:
-            flags.append(f"{name}:shortened")
-            break
-        kept[text] = cleaned
+    kept = {str(key).replace("\0", ""): clean_json(item) for key, item in value.items()}
+    sizes = {key: len(to_json({key: item})) for key, item in kept.items()}
+    size_bytes = sum(sizes.values())
+    if size_bytes > MAX_METADATA_BYTES:
+        flags.append(f"{name}:shortened")
+        # The largest go first: small entries are what people filter by.
+        for key in sorted(sizes, key=lambda key: -sizes[key]):
+            if size_bytes <= MAX_METADATA_BYTES:
+                break
+            size_bytes -= sizes[key]
+            del kept[key]
     return kept
 
 
 def clean_json(value: object, depth: int = 1) -> JsonValue:
-    """Make a value that jsonb takes: no NUL, no NaN, no endless depth, no number of 300 digits."""
+    """Return a value that jsonb accepts: no NUL, no NaN, limited depth, no number of 300 digits."""
     match value:
         case None | bool():
             return value

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ingest.notices import Notices
 from ingest.record import capture
+from ingest.record.fields import ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,12 +40,6 @@ CONTEXT_FIELDS = frozenset(
         "metadata",
     }
 )
-_KNOWN = frozenset(capture.record_usage.__kwdefaults__ or ()) | {
-    "user_id",
-    "model",
-    "prompt_tokens",
-    "completion_tokens",
-}
 _GENERATOR = 0x20 | 0x200  # inspect.CO_GENERATOR, CO_ASYNC_GENERATOR
 _NOTICES = Notices()
 _numbers = count()
@@ -89,7 +84,7 @@ _YIELDS: dict[CodeType, frozenset[int]] = {}
 
 
 class usage_context:  # noqa: N801 -- it is called as a function is
-    """Give the calls of models made within it their user, session, feature and so on.
+    """Give the model calls made within it their user, session, feature and so on.
 
     `with`, `async with`, or a decorator of a function: sync, async, or a generator of either kind. Each thread and each
     task has its own; an inner one adds to the outer one and wins over it, `metadata` entry by entry. A stream keeps
@@ -219,8 +214,8 @@ def merge(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """Refuse what `record_usage` does not take."""
-    unknown = sorted(fields.keys() - _KNOWN)
+    """Refuse fields that `record_usage` does not accept."""
+    unknown = sorted(fields.keys() - ARGUMENTS)
     if unknown:
         raise TypeError(f"record_usage has no argument {', '.join(unknown)}")
 
@@ -288,8 +283,11 @@ def _owned_by_callers(frame: FrameType | None) -> list[Layer]:
 
 def _order(layers: tuple[Layer, ...], at_work: list[Layer]) -> tuple[Layer, ...]:
     """The layers that hold here, outermost first."""
-    held = [layer for layer in layers if layer.owner is None or layer in at_work or not _is_suspended(layer.owner)]
-    held += [layer for layer in at_work if layer not in layers]
+    # A generator that awaits the tasks it has started is at work too, although it is on nobody's stack.
+    waiting = [layer for layer in layers if layer.owner is not None and not _is_suspended(layer.owner)]
+    at_work = [*at_work, *(layer for layer in waiting if layer not in at_work)]
+    held = [layer for layer in layers if layer.owner is None]
+    held += at_work
 
     def depth(layer: Layer) -> tuple[int, bool, int]:
         return len(layer.within.intersection(at_work)), layer in at_work, layer.number

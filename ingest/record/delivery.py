@@ -1,4 +1,4 @@
-"""Sends batches to the database and finds the one event that spoils a batch."""
+"""Sends batches to the database and finds the event that makes a batch fail."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ EVENTS_PER_PAUSE = 3 * EVENTS_PER_TURN
 
 @dataclass
 class Tally:
-    """What became of the events that were taken out of the journal."""
+    """Counts of what happened to the events taken from the journal."""
 
     delivered: int = 0
     stored: int = 0
@@ -70,7 +70,7 @@ class Delivery:
         price: Adds the cost to a usage event.
         dead_letters: Where finally refused events go.
         notices: Where trouble is reported.
-        refresh: Looks after the prices, before a batch is priced.
+        refresh: Refreshes the prices if due, before a batch is priced.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""Turns what a caller passed into an event that the database takes, whatever was passed.
+"""Turns anything a caller passes into an event that the database accepts.
 
-Nothing is refused: what cannot be right is put right, and `metadata.treering_flags` says so, one `field:what` each.
+Nothing is refused: invalid values are corrected or dropped, and listed in `metadata.treering_flags` as `field:what`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
+from ingest.notices import FLAGS_KEY, MAX_FLAGS
 from ingest.record.cleaning import (
+    MAX_TOKENS,
     clean_attempt,
+    clean_cost,
     clean_duration,
     clean_metadata,
     clean_method,
@@ -22,16 +25,16 @@ from ingest.record.cleaning import (
     clean_text,
     clean_tokens,
     clean_truth,
+    clean_usage_details,
     clean_usage_source,
     clean_weight,
 )
+from pricing.names import leaves_cache_out
 
 Event: TypeAlias = dict[str, JsonValue]
 Raw: TypeAlias = Mapping[str, object]
 _Cleaner: TypeAlias = Callable[[object, str, list[str]], JsonValue]
 
-FLAGS_KEY = "treering_flags"
-_MAX_FLAGS = 16
 _MAX_FLAG_CHARACTERS = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,10 +65,11 @@ _USAGE: dict[str, _Cleaner] = {
     "prompt_hash": clean_text,
     "prefix_hash": clean_text,
     "max_output_tokens": clean_tokens,
-    "provider_cost": clean_money,
+    "provider_cost": clean_cost,
     "request_fees": clean_money,
     "response_id": clean_text,
     "usage_source": clean_usage_source,
+    "usage_details": clean_usage_details,
     "metadata": clean_metadata,
 }
 _USAGE_DEFAULTS: Event = {
@@ -107,13 +111,14 @@ _PERFORMANCE_DEFAULTS: Event = {
 
 
 def normalise_usage(raw: Raw) -> Event:
-    """Make a usage event: the keys of `record_usage` that have a value, without the cost.
+    """Return a usage event: the keys of `record_usage` that have a value, without the cost.
 
     Args:
         raw: Arguments as they were passed, with `event_id` as text; `created_at` may be missing where the id is a
             UUIDv7; `flags` may hold findings made earlier.
     """
     event, flags = _clean(raw, _USAGE, _USAGE_DEFAULTS)
+    _add_cache(event, flags)
     for part, whole in _PARTS:
         if part in event and event[part] > event[whole]:  # type: ignore[operator]  # clean_tokens makes them numbers
             event[part] = event[whole]
@@ -123,8 +128,27 @@ def normalise_usage(raw: Raw) -> Event:
     return _flagged(event, flags)
 
 
+def _add_cache(event: Event, flags: list[str]) -> None:
+    """Make the input whole where its maker's own count, given one to one, leaves out what the cache read and wrote."""
+    details = event.get("usage_details")
+    hour = details.get("cache_write_1h_tokens") if isinstance(details, dict) else None
+    if isinstance(hour, int) and hour > _number(event, "cache_write_tokens"):
+        event["cache_write_tokens"] = hour
+        flags.append("cache_write_1h_tokens:above_whole")
+    cache = _number(event, "cached_tokens") + _number(event, "cache_write_tokens")
+    prompt = _number(event, "prompt_tokens")
+    if cache > prompt and leaves_cache_out(str(event["provider"]), str(event["model"])):
+        event["prompt_tokens"] = min(prompt + cache, MAX_TOKENS)
+        flags.append("prompt_tokens:cache_added")
+
+
+def _number(event: Event, name: str) -> int:
+    value = event.get(name, 0)
+    return value if isinstance(value, int) else 0
+
+
 def normalise_performance(raw: Raw) -> Event:
-    """Make a performance event: the keys of `record_performance` that have a value.
+    """Return a performance event: the keys of `record_performance` that have a value.
 
     Args:
         raw: As for `normalise_usage`.
@@ -176,7 +200,7 @@ def _flagged(event: Event, flags: list[str]) -> Event:
         flags = [*(flag for flag in earlier if isinstance(flag, str)), *flags]
     if flags:
         unique: list[JsonValue] = [flag[:_MAX_FLAG_CHARACTERS] for flag in dict.fromkeys(flags)]
-        kept[FLAGS_KEY] = unique[:_MAX_FLAGS]
+        kept[FLAGS_KEY] = unique[:MAX_FLAGS]
     if kept:
         event["metadata"] = kept
     return event

@@ -1,14 +1,17 @@
-"""Which event it is: its id and its time, the pair by which a repeat is recognised."""
+"""The identity of an event: its id and its time, by which a repeat is recognised."""
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from uuid_utils.compat import uuid7
 
 from ingest.record.event import time_of_uuid7
 
+_LARGEST_SECONDS = 1e11  # the year 5138; in milliseconds it is 1973
+_FIRST_YEAR = 2000
 _NAMESPACE = uuid.UUID("5f1a9a52-2f0c-5a61-9a7e-6d0f3c7b1c44")  # any constant: the same text gives the same id
 
 
@@ -37,10 +40,10 @@ def identify(fields: dict[str, object], event_id: object, created_at: object) ->
 
 
 def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, str, list[str]] | None:
-    """Settle what a caller passed as `event_id` and `created_at`, at least one of which is not None.
+    """Check a caller's `event_id` and `created_at`, at least one of which is not None.
 
     Returns:
-        The id, the time in UTC as text, and what was wrong; None where both must be made anew.
+        The id, the time in UTC as text, and what was wrong; None where both must be created.
     """
     flags: list[str] = []
     made_at = _read_time(created_at, flags)
@@ -55,6 +58,17 @@ def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, s
         made_at = datetime.now(UTC)
         flags.append("event_id:repeat_not_recognisable")
     return identifier, made_at.isoformat(), flags
+
+
+def derive_event_id(created_at: datetime, key: str) -> uuid.UUID:
+    """Make the UUIDv7 that stands for `key` at `created_at`: the same two always give the same id.
+
+    The layout is that of RFC 9562, section 5.7, with a hash in the place of the random bits.
+    """
+    milliseconds = (created_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+    bits = int.from_bytes(hashlib.sha256(key.encode()).digest()[:10], "big")
+    head = (milliseconds & (1 << 48) - 1) << 80
+    return uuid.UUID(int=head | 7 << 76 | (bits >> 62 & 0xFFF) << 64 | 0b10 << 62 | bits & (1 << 62) - 1)
 
 
 def _read_id(value: object, flags: list[str]) -> uuid.UUID | None:
@@ -72,11 +86,23 @@ def _read_time(value: object, flags: list[str]) -> datetime | None:
     if value is None:
         return None
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _read_epoch(value, flags)
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if moment.tzinfo is None:
             flags.append("created_at:without_zone")
             moment = moment.replace(tzinfo=UTC)
         return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         flags.append("created_at:not_a_time")
         return None
+
+
+def _read_epoch(value: float, flags: list[str]) -> datetime | None:
+    """Take a number as seconds since 1970, or as milliseconds where it is too large for those."""
+    moment = datetime.fromtimestamp(value / 1000 if value > _LARGEST_SECONDS else value, UTC)
+    if moment.year < _FIRST_YEAR:
+        flags.append("created_at:not_a_time")
+        return None
+    flags.append("created_at:epoch")
+    return moment

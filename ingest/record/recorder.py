@@ -25,7 +25,7 @@ from ingest.record.open_calls import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
     import uuid
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from pydantic import JsonValue
@@ -103,6 +103,8 @@ class Recorder:
         open_database: Opens the database; raises a `TreeringError` while there is none.
         fallback_model: See `Settings`.
         deployments: See `Settings`.
+        providers: See `Settings`.
+        trusted_costs: See `Settings`.
         region: See `Settings`.
         hash_salt: See `Settings`.
         limits: Sizes and times.
@@ -116,6 +118,8 @@ class Recorder:
         *,
         fallback_model: str | None = None,
         deployments: Mapping[str, str] | None = None,
+        providers: Mapping[str, str] | None = None,
+        trusted_costs: Collection[str] = (),
         region: str | None = None,
         hash_salt: str | None = None,
         limits: Limits,
@@ -124,6 +128,8 @@ class Recorder:
         self._home = home
         self._fallback_model = fallback_model
         self._deployments = deployments
+        self.providers: Mapping[str, str] = providers or {}
+        self.trusted_costs = trusted_costs
         self._region = region
         self._hash_salt = hash_salt
         self._batch_size = limits.batch_size
@@ -240,7 +246,7 @@ class Recorder:
             from ingest.prices.costing import Costing
             from ingest.prices.in_force import Prices
 
-        prices = Prices(self._notices, deployments=self._deployments, region=self._region)
+        prices = Prices(self._notices, deployments=self._deployments, providers=self.providers, region=self._region)
         return prices, Costing(self._fallback_model, self._notices, lambda: prices.book)
 
     def _make_delivery(self) -> Delivery:
@@ -252,7 +258,7 @@ class Recorder:
         self._notices.warn(
             "disk",
             f"the journal in {self._home} cannot be written ({error.strerror or error}); "
-            "until it can, events are kept in memory and do not survive the process",
+            "until it can, events are kept in memory and are lost if the process ends",
         )
 
     def _warn_of(self, flags: object) -> None:
@@ -260,10 +266,15 @@ class Recorder:
         if "event_id:repeat_not_recognisable" in flags:
             self._notices.warn(
                 "identity",
-                "an event_id that is not a UUIDv7 came without created_at: the same event recorded again counts twice",
+                "an event_id that is not a UUIDv7 was passed without created_at: "
+                "recording the same event again would count it twice",
             )
+        if "created_at:epoch" in flags:
+            self._notices.warn("epoch", "a created_at that is a number is taken as seconds or milliseconds since 1970")
+        if "created_at:not_a_time" in flags:
+            self._notices.warn("time", "a created_at that is no time is replaced by the time of recording")
         if "created_at:without_zone" in flags:
-            self._notices.warn("zone", "a created_at without a time zone is taken as UTC")
+            self._notices.warn("zone", "a created_at without a time zone is read as UTC")
 
 
 def opening(settings: Settings) -> Callable[[], Database]:

@@ -1,4 +1,4 @@
-"""What is known of an answer so far, chunk by chunk: counts, model, tier, why it ended, the text to be counted."""
+"""What is known about an answer so far, chunk by chunk: counts, model, tier, finish reason, text to be counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INCOMPLETE = {"max_output_tokens": "length", "max_tokens": "length"}
 
 
 class Answer:
-    """Collects what a provider says; the text is held for counting only and never recorded.
+    """Collects what a provider returns; the text is kept only for counting and never recorded.
 
     Attributes:
         usage: The last usage object that was not null.
@@ -25,8 +25,10 @@ class Answer:
         response_id: The provider's id of the answer.
         service_tier: Tier that served it.
         finish_reasons: Why each choice ended.
+        items: Items of an answer of the Responses API, in which calls of tools are counted.
+        tools: The tools that such an answer was asked with.
         texts: What was delivered.
-        has_other_parts: Whether something was delivered that is no text.
+        has_other_parts: Whether anything other than text was delivered.
         error_type: Kind of error that came inside the answer.
         is_complete: Whether the provider said that the answer ended.
         is_cancelled: Whether the provider said that it was cancelled.
@@ -41,11 +43,13 @@ class Answer:
         "has_other_parts",
         "is_cancelled",
         "is_complete",
+        "items",
         "last_at",
         "model",
         "response_id",
         "service_tier",
         "texts",
+        "tools",
         "usage",
     )
 
@@ -55,6 +59,8 @@ class Answer:
         self.response_id: str | None = None
         self.service_tier: str | None = None
         self.finish_reasons: list[str] = []
+        self.items: list[Any] = []
+        self.tools: Any = None
         self.texts: list[str] = []
         self.has_other_parts = False
         self.error_type: str | None = None
@@ -177,10 +183,14 @@ class Answer:
         if kind == "error":
             self._add_error({"error": plain(chunk)}, {})
             return
+        if kind == "response.output_item.done":
+            self.items.append(seen.get("item"))
+            return
         response = seen.get("response")
         if response is not None:
             parts = view(response)
             self._add_head(parts)
+            self.tools = parts.get("tools") or self.tools
             if parts.get("usage") is not None:
                 self.usage = parts["usage"]
             if kind in _LAST_EVENTS or kind == "response.cancelled":
@@ -190,7 +200,9 @@ class Answer:
     def _add_response(self, parts: Any, *, is_streamed: bool = False) -> None:
         status = parts.get("status")
         kinds = set()
-        for item in parts.get("output") or ():
+        self.tools = parts.get("tools") or self.tools
+        self.items = list(parts.get("output") or self.items)
+        for item in self.items:
             entry = view(item)
             kinds.add(str(entry.get("type")))
             if not is_streamed:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _CHARACTERS_PER_TOKEN = 4
 _NOTE_INTERVAL_S = 0.25
+RETRIED_KEY = "treering_retried_ms"
 
 
 class Call:
@@ -41,6 +42,7 @@ class Call:
     Attributes:
         answer: What is known of the answer.
         attempt: Which attempt of the client this is.
+        host: Host that is called, where it is known.
         hides_usage: Whether the chunk that carries usage alone was not asked for by the caller.
         is_inside: Whether the client library is at work, which may close its response itself.
         is_left: Whether the caller's loop over the answer was left.
@@ -57,12 +59,14 @@ class Call:
         "_note_at",
         "_noted",
         "_process_id",
+        "_retried_ms",
         "_scope",
         "answer",
         "asked",
         "attempt",
         "created_at",
         "hides_usage",
+        "host",
         "is_inside",
         "is_left",
         "is_seen",
@@ -81,6 +85,7 @@ class Call:
         self.is_streamed = is_streamed
         self.answer = Answer()
         self.attempt = 1
+        self.host = ""
         self.hides_usage = False
         self.is_inside = False
         self.is_left = False
@@ -91,6 +96,7 @@ class Call:
         self._kept: OpenCall | None = None
         self._note_at = 0.0
         self._noted = (0, 0)
+        self._retried_ms = 0.0
         self._group: str | None = None
         self._frames: Frames | None = None
         self._fields = merge(current_fields(), fields or {})
@@ -155,7 +161,7 @@ class Call:
             return False
 
     def add_chunk(self, chunk: Any) -> bool:
-        """Take a chunk on its way to the caller; says whether the caller shall not see it. Never raises."""
+        """Take a chunk on its way to the caller; returns whether to hide it from the caller. Never raises."""
         carries_usage_alone = self.see(chunk)
         if not self.hides_usage:
             return False
@@ -219,7 +225,7 @@ class Call:
             self.finish("error", "stream_ended_early")
 
     def stop_by_caller(self) -> None:
-        """Record that the caller wants no more; what was complete by then is no cancelled call."""
+        """Record that the caller wants no more; a call that was complete by then is not cancelled."""
         self.finish("ok" if self.answer.is_complete else "cancelled")
 
     def fail(self, error: BaseException) -> None:
@@ -239,7 +245,13 @@ class Call:
                 report(fault)
         self.attempt += 1
         self._group = self._group or uuid7().hex
+
+    def begin_attempt(self) -> None:
+        """Begin the next attempt, after the pause before it: times are those of the attempt."""
         self.created_at = datetime.now(UTC)
+        now = perf_counter()
+        self._retried_ms += (now - self.started_at) * 1000
+        self.started_at = now
         if self._event_id is not None:
             self.keep()
 
@@ -253,7 +265,7 @@ class Call:
         elif status == "ok" and answer.is_cancelled:
             status = "cancelled"
         fields = self._measured(status, error_type)
-        reported = read_usage(answer.usage) if answer.usage is not None else None
+        reported = self._read_usage()
         if reported is not None and "prompt_tokens" in reported:
             if answer.texts and not reported["prompt_tokens"] and not reported["completion_tokens"]:
                 reported["flags"].append("usage:zero_beside_text")
@@ -266,6 +278,21 @@ class Call:
             job = Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported)
             kept, self._kept = self._kept, None
             submit(job._replace(on_recorded=kept.close if kept is not None else None, call=remember(RecordedCall())))
+
+    def _read_usage(self) -> dict[str, Any] | None:
+        answer = self.answer
+        if answer.usage is None and not answer.items:
+            return None
+        trusted = frozenset(capture.named_hosts()[1])
+        kind = "chat.completion" if self.operation == "chat" else None
+        return read_usage(
+            answer.usage,
+            provider=str(self._fields.get("provider") or self.provider),
+            model=answer.model or self.asked.model,
+            operation=self.operation,
+            answer={"object": kind, "output": answer.items, "tools": answer.tools},
+            is_cost_trusted=not trusted.isdisjoint((self.provider, self.host)),
+        )
 
     def _measured(self, status: str, error_type: str | None) -> dict[str, Any]:
         answer, asked = self.answer, self.asked
@@ -295,11 +322,16 @@ class Call:
         }
         if self.operation == "embeddings":
             fields["feature"] = "embeddings"
+        if self._retried_ms:
+            fields["metadata"] = {RETRIED_KEY: round(self._retried_ms, 3)}
         return fields
 
 
 def name_of(error: BaseException) -> str:
     """The kind of an error: what the provider called it inside a stream, else its class."""
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and not code.isdecimal() and (kind := error_kind({"code": code})) is not None:
+        return kind  # RateLimitError is both a limit that passes and a quota that is used up
     body = getattr(error, "body", None)
     if type(error).__name__ == "APIError" and body is not None:
         return error_kind(body) or "APIError"

@@ -14,7 +14,7 @@ from ingest.record.context import check_context, merge
 from ingest.tracking import streams
 from ingest.tracking.call import Call
 from ingest.tracking.emit import report
-from ingest.tracking.provider import provider_of
+from ingest.tracking.provider import host_of, provider_of
 from ingest.tracking.raw import watch_response
 from ingest.tracking.request import Asked, read_request
 
@@ -55,6 +55,8 @@ def track(client: _Client, **fields: Any) -> _Client:
         import openai
     except ImportError as error:
         raise ConfigurationError("track needs the openai package: pip install 'treering[openai]'") from error
+    import ingest.tracking.call  # noqa: F401 -- now, so that no request pays for it
+
     if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         raise TypeError(f"track takes a client of the openai package, not {type(client).__name__}")
     known = getattr(client, _MARK, None)
@@ -86,11 +88,17 @@ class _Tracker:
         if hasattr(client, "_sleep_for_retry"):
             sleep = client._sleep_for_retry  # noqa: SLF001 -- nothing else tells one attempt from the next
 
-            def sleep_for_retry(**arguments: Any) -> Any:
-                _note_retry()
-                return sleep(**arguments)
+            async def sleep_async(**arguments: Any) -> None:
+                call = _note_retry()
+                await sleep(**arguments)
+                _begin_attempt(call)
 
-            client._sleep_for_retry = sleep_for_retry  # noqa: SLF001
+            def sleep_sync(**arguments: Any) -> None:
+                call = _note_retry()
+                sleep(**arguments)
+                _begin_attempt(call)
+
+            client._sleep_for_retry = sleep_async if is_async else sleep_sync  # noqa: SLF001
 
         def copy_tracked(*arguments: Any, **options: Any) -> Any:
             return track(self._copy(*arguments, **options), **self._fields)
@@ -153,9 +161,11 @@ class _Tracker:
             if operation is None or not capture.is_on():
                 return None
             is_azure = hasattr(self._client, "_api_version")
-            provider = "azure" if is_azure else provider_of(str(self._client.base_url))
             body = _body_of(options)
+            url, named = str(self._client.base_url), capture.named_hosts()[0]
+            provider = "azure" if is_azure else provider_of(url, str(body.get("model") or ""), named)
             call = Call(operation, provider, _read(body), is_streamed=is_streamed, fields=said)
+            call.host = host_of(url)
             call.add_defaults(self._fields)
             if capture.takes_user_of_request() and not call.has_user:
                 call.add_fields(_user_of(body))
@@ -262,11 +272,18 @@ def _see_whole(call: Call, answer: Any) -> None:
         report(error)
 
 
-def _note_retry() -> None:
+def _note_retry() -> Call | None:
     call = _CURRENT.get()
     error = sys.exc_info()[1]
-    if call is not None and error is not None:
-        call.record_lost_attempt(error)
+    if call is None or error is None:
+        return None
+    call.record_lost_attempt(error)
+    return call
+
+
+def _begin_attempt(call: Call | None) -> None:
+    if call is not None:
+        call.begin_attempt()
 
 
 def _settle(call: Call, result: Any) -> None:

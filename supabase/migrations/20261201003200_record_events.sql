@@ -240,7 +240,8 @@ as $$
   select observability_internal.record_events('usage', events);
 $$;
 
-comment on function observability.record_usage is 'Stores LLM calls (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
+comment on function observability.record_usage is
+'Stores LLM calls (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
 revoke execute on function observability.record_usage from public;
 grant execute on function observability.record_usage to service_role;
 
@@ -255,11 +256,12 @@ as $$
   select observability_internal.record_events('performance', events);
 $$;
 
-comment on function observability.record_performance is 'Stores HTTP requests (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
+comment on function observability.record_performance is
+'Stores HTTP requests (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
 revoke execute on function observability.record_performance from public;
 grant execute on function observability.record_performance to service_role;
 
--- Security definer: the queue is nobody's to read; its length is shown to those who may see all rows.
+-- Security definer: no caller may read the queue. Its length is shown to callers who may see all rows.
 create function observability_internal.pending_rows() returns bigint
 language sql
 stable

@@ -110,7 +110,9 @@ as $$
   from ends as n;
 $$;
 
-comment on function observability_internal.histogram_quantile is 'A quantile (0 to 1) in ms, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
+comment on function observability_internal.histogram_quantile is
+'A quantile (0 to 1) in ms, interpolated between order statistics as percentile_cont does, within 1 %; null when '
+'empty.';
 revoke execute on function observability_internal.histogram_quantile from public;
 grant execute on function observability_internal.histogram_quantile to authenticated, service_role;
 
@@ -146,6 +148,7 @@ as $$
   having count(*) > 0;
 $$;
 
-comment on function observability_internal.histogram_percentiles is '{count, p50, p90, p99}, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
+comment on function observability_internal.histogram_percentiles is
+'{count, p50, p90, p99}, interpolated between order statistics as percentile_cont does, within 1 %; null when empty.';
 revoke execute on function observability_internal.histogram_percentiles from public;
 grant execute on function observability_internal.histogram_percentiles to service_role;

@@ -48,6 +48,89 @@ comment on function observability_internal.add_names is 'Gives a key to each new
 revoke execute on function observability_internal.add_names from public;
 grant execute on function observability_internal.add_names to service_role;
 
+create function observability_internal.add_cells(target text, cells observability_internal.usage_cell[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+declare
+  v_by_user constant boolean := target = 'usage_by_user';
+begin
+  execute format(
+    $sql$
+    insert into observability_internal.%1$I as r (
+      bucket, dim_id,
+      requests, prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens,
+      audio_input_tokens, audio_output_tokens, cost, fallback_cost, provider_reported_cost, unpriced_requests,
+      fallback_requests, estimated_requests,
+      latency, time_to_first_token%2$s
+    )
+    select
+      c.bucket_start, c.dim_id,
+      c.requests, c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.cache_write_tokens, c.reasoning_tokens,
+      c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost, c.provider_reported_cost,
+      c.unpriced_requests, c.fallback_requests, c.estimated_requests,
+      case when c.requests > 128 then observability_internal.merge_histogram(c.latency) else c.latency end,
+      case when c.requests > 128 then observability_internal.merge_histogram(c.time_to_first_token)
+        else c.time_to_first_token end%3$s
+    from unnest($1) as c
+    where (c.user_key is not null) = $2
+    order by %4$s c.bucket_start, c.dim_id
+    on conflict (bucket, dim_id%2$s) do update set
+      requests = r.requests + excluded.requests,
+      prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
+      completion_tokens = r.completion_tokens + excluded.completion_tokens,
+      cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
+      cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
+      reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
+      audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
+      audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens),
+      cost = r.cost + excluded.cost,
+      fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
+      provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
+      unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
+      fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
+      estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
+      latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
+        then observability_internal.merge_histogram(r.latency || excluded.latency)
+        else r.latency || excluded.latency end,
+      time_to_first_token = case when cardinality(r.time_to_first_token) + cardinality(excluded.time_to_first_token) > 256
+        then observability_internal.merge_histogram(r.time_to_first_token || excluded.time_to_first_token)
+        else r.time_to_first_token || excluded.time_to_first_token end
+    $sql$,
+    target, case when v_by_user then ', user_key' end, case when v_by_user then ', c.user_key' end,
+    case when v_by_user then 'c.user_key,' end
+  ) using cells, v_by_user;
+end;
+$$;
+
+comment on function observability_internal.add_cells is 'Adds cells to usage_by_minute (those without a user) or usage_by_user (those with one).';
+revoke execute on function observability_internal.add_cells from public;
+grant execute on function observability_internal.add_cells to service_role;
+
+create function observability_internal.add_user_dims(cells observability_internal.usage_cell[]) returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  with present as (
+    select c.user_key, array_agg(distinct c.dim_id) as dim_ids
+    from unnest(cells) as c
+    where c.user_key is not null
+    group by c.user_key
+  )
+  update observability_internal.users as u
+  set dim_ids = array(select distinct d.dim_id from unnest(u.dim_ids || p.dim_ids) as d (dim_id) order by d.dim_id)
+  from present as p
+  where u.user_key = p.user_key and not u.dim_ids @> p.dim_ids;
+$$;
+
+comment on function observability_internal.add_user_dims is 'Notes with each user the dimensions that its calls had for the first time.';
+revoke execute on function observability_internal.add_user_dims from public;
+grant execute on function observability_internal.add_user_dims to service_role;
+
 create function observability_internal.roll_up_usage(
   batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz
 ) returns bigint
@@ -58,6 +141,7 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
+  v_cells observability_internal.usage_cell[];
   v_rows bigint;
   v_minutes timestamptz[];
 begin
@@ -65,13 +149,15 @@ begin
 
   with calls as materialized (
     select
-      date_trunc('minute', m.created_at) as minute, d.dim_id, u.user_key, m.prompt_tokens, m.completion_tokens,
+      date_trunc('minute', m.created_at) as minute,
+      date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00') as quarter, d.dim_id, u.user_key, m.prompt_tokens, m.completion_tokens,
       m.cached_tokens, m.cache_write_tokens, m.reasoning_tokens, m.audio_input_tokens, m.audio_output_tokens,
       coalesce(m.estimated_cost, 0) as cost, m.cost_source = 'fallback' as is_fallback,
       m.cost_source = 'provider' as is_reported, m.cost_source = 'unpriced' as is_unpriced,
       m.usage_source <> 'reported' as is_estimated,
       ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
-      ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
+      ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end)
+        / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
     from observability_internal.ai_usage_metrics as m
     inner join observability_internal.dimensions as d
       on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
@@ -80,104 +166,28 @@ begin
     inner join observability_internal.users as u on m.user_id = u.user_id
     where m.batch_id = any (batch_ids)
       and m.created_at between roll_up_usage.min_created_at and roll_up_usage.max_created_at
-  ),
-  minutes as (
-    select
-      c.minute as bucket, c.dim_id, count(*) as requests, sum(c.prompt_tokens)::bigint as prompt_tokens,
-      sum(c.completion_tokens)::bigint as completion_tokens, nullif(sum(c.cached_tokens), 0)::bigint as cached_tokens,
-      nullif(sum(c.cache_write_tokens), 0)::bigint as cache_write_tokens, nullif(sum(c.reasoning_tokens), 0)::bigint as reasoning_tokens,
-      nullif(sum(c.audio_input_tokens), 0)::bigint as audio_input_tokens,
-      nullif(sum(c.audio_output_tokens), 0)::bigint as audio_output_tokens, sum(c.cost) as cost,
-      sum(c.cost) filter (where c.is_fallback) as fallback_cost,
-      sum(c.cost) filter (where c.is_reported) as provider_reported_cost,
-      nullif(count(*) filter (where c.is_unpriced), 0) as unpriced_requests,
-      nullif(count(*) filter (where c.is_fallback), 0) as fallback_requests,
-      nullif(count(*) filter (where c.is_estimated), 0) as estimated_requests,
-      array_agg(c.latency) filter (where c.latency is not null) as latency,
-      array_agg(c.first_token) filter (where c.first_token is not null) as time_to_first_token
-    from calls as c
-    group by c.minute, c.dim_id
-  ),
-  users as (
-    select
-      date_bin('15 minutes', c.minute, '2000-01-01 00:00:00+00') as bucket, c.dim_id, c.user_key,
-      count(*) as requests, sum(c.prompt_tokens)::bigint as prompt_tokens,
-      sum(c.completion_tokens)::bigint as completion_tokens, nullif(sum(c.cached_tokens), 0)::bigint as cached_tokens,
-      nullif(sum(c.cache_write_tokens), 0)::bigint as cache_write_tokens, nullif(sum(c.reasoning_tokens), 0)::bigint as reasoning_tokens,
-      nullif(sum(c.audio_input_tokens), 0)::bigint as audio_input_tokens,
-      nullif(sum(c.audio_output_tokens), 0)::bigint as audio_output_tokens, sum(c.cost) as cost,
-      sum(c.cost) filter (where c.is_fallback) as fallback_cost,
-      sum(c.cost) filter (where c.is_reported) as provider_reported_cost,
-      nullif(count(*) filter (where c.is_unpriced), 0) as unpriced_requests,
-      nullif(count(*) filter (where c.is_fallback), 0) as fallback_requests,
-      nullif(count(*) filter (where c.is_estimated), 0) as estimated_requests,
-      array_agg(c.latency) filter (where c.latency is not null) as latency,
-      array_agg(c.first_token) filter (where c.first_token is not null) as time_to_first_token
-    from calls as c
-    group by date_bin('15 minutes', c.minute, '2000-01-01 00:00:00+00'), c.dim_id, c.user_key
-  ),
-  into_minutes as (
-    insert into observability_internal.usage_by_minute as r
-    select
-      n.bucket, n.dim_id, n.requests, n.prompt_tokens, n.completion_tokens, n.cached_tokens, n.cache_write_tokens,
-      n.reasoning_tokens, n.audio_input_tokens, n.audio_output_tokens, n.cost, n.fallback_cost,
-      n.provider_reported_cost, n.unpriced_requests, n.fallback_requests, n.estimated_requests,
-      case when n.requests > 128 then observability_internal.merge_histogram(n.latency) else n.latency end,
-      case when n.requests > 128 then observability_internal.merge_histogram(n.time_to_first_token)
-        else n.time_to_first_token end
-    from minutes as n
-    order by n.bucket, n.dim_id
-    on conflict (bucket, dim_id) do update set
-      requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-      completion_tokens = r.completion_tokens + excluded.completion_tokens,
-      cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
-      cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
-      reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
-      audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
-      audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens), cost = r.cost + excluded.cost,
-      fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
-      provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
-      unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
-      fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
-      estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
-      latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
-        then observability_internal.merge_histogram(r.latency || excluded.latency) else r.latency || excluded.latency end,
-      time_to_first_token = case when cardinality(r.time_to_first_token) + cardinality(excluded.time_to_first_token) > 256
-        then observability_internal.merge_histogram(r.time_to_first_token || excluded.time_to_first_token)
-        else r.time_to_first_token || excluded.time_to_first_token end
-  ),
-  into_users as (
-    insert into observability_internal.usage_by_user as r
-    select
-      n.bucket, n.dim_id, n.requests, n.prompt_tokens, n.completion_tokens, n.cached_tokens, n.cache_write_tokens,
-      n.reasoning_tokens, n.audio_input_tokens, n.audio_output_tokens, n.cost, n.fallback_cost,
-      n.provider_reported_cost, n.unpriced_requests, n.fallback_requests, n.estimated_requests,
-      case when n.requests > 128 then observability_internal.merge_histogram(n.latency) else n.latency end,
-      case when n.requests > 128 then observability_internal.merge_histogram(n.time_to_first_token)
-        else n.time_to_first_token end,
-      n.user_key
-    from users as n
-    order by n.user_key, n.bucket, n.dim_id
-    on conflict (user_key, bucket, dim_id) do update set
-      requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-      completion_tokens = r.completion_tokens + excluded.completion_tokens,
-      cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
-      cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
-      reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
-      audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
-      audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens), cost = r.cost + excluded.cost,
-      fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
-      provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
-      unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
-      fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
-      estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
-      latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
-        then observability_internal.merge_histogram(r.latency || excluded.latency) else r.latency || excluded.latency end,
-      time_to_first_token = case when cardinality(r.time_to_first_token) + cardinality(excluded.time_to_first_token) > 256
-        then observability_internal.merge_histogram(r.time_to_first_token || excluded.time_to_first_token)
-        else r.time_to_first_token || excluded.time_to_first_token end
   )
-  select sum(n.requests), array_agg(distinct n.bucket) into v_rows, v_minutes from minutes as n;
+  -- Both levels at once: cells of minutes have no user.
+  select array_agg(cell) into v_cells
+  from (
+    select row(
+      coalesce(c.minute, c.quarter), c.dim_id, c.user_key, count(*), sum(c.prompt_tokens)::bigint,
+      sum(c.completion_tokens)::bigint, nullif(sum(c.cached_tokens), 0)::bigint,
+      nullif(sum(c.cache_write_tokens), 0)::bigint, nullif(sum(c.reasoning_tokens), 0)::bigint,
+      nullif(sum(c.audio_input_tokens), 0)::bigint, nullif(sum(c.audio_output_tokens), 0)::bigint, sum(c.cost),
+      sum(c.cost) filter (where c.is_fallback), sum(c.cost) filter (where c.is_reported),
+      nullif(count(*) filter (where c.is_unpriced), 0), nullif(count(*) filter (where c.is_fallback), 0),
+      nullif(count(*) filter (where c.is_estimated), 0), array_agg(c.latency) filter (where c.latency is not null),
+      array_agg(c.first_token) filter (where c.first_token is not null)
+    )::observability_internal.usage_cell as cell
+    from calls as c
+    group by grouping sets ((c.minute, c.dim_id), (c.quarter, c.dim_id, c.user_key))
+  ) as g;
+  perform observability_internal.add_cells('usage_by_minute', v_cells);
+  perform observability_internal.add_cells('usage_by_user', v_cells);
+  perform observability_internal.add_user_dims(v_cells);
+  select sum(c.requests), array_agg(distinct c.bucket_start) into v_rows, v_minutes
+  from unnest(v_cells) as c where c.user_key is null;
   perform observability_internal.mark_stale(v_minutes);
   return coalesce(v_rows, 0);
 end;
@@ -264,7 +274,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
-set statement_timeout = '120s'
+set statement_timeout = '60s'
 set work_mem = '64MB'
 set jit = off
 as $$
@@ -278,8 +288,8 @@ declare
   v_usage_rows bigint := 0;
   v_performance_rows bigint := 0;
 begin
-  if max_rows is null or max_rows not between 1 and 1000000 then
-    raise exception 'max_rows is from 1 to 1,000,000' using errcode = '22023';
+  if max_rows is null or max_rows not between 1 and 200000 then
+    raise exception 'max_rows is from 1 to 200,000' using errcode = '22023';
   end if;
   -- The lock has a statement of its own: the next statement's snapshot then sees all that the last holder committed.
   if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
@@ -322,9 +332,69 @@ begin
 end;
 $$;
 
-comment on function observability.roll_up is 'Adds waiting batches, about max_rows rows, to the rollups, each row once. Returns {is_busy, batches, usage_rows, performance_rows, pending_batches}.';
+comment on function observability.roll_up is
+'Adds waiting batches, about max_rows rows, to the rollups, each row once. Returns {is_busy, batches, usage_rows, '
+'performance_rows, pending_batches}.';
 revoke execute on function observability.roll_up from public;
 grant execute on function observability.roll_up to service_role;
+
+create function observability_internal.change_cells(
+  target text, differences observability_internal.usage_difference[]
+) returns bigint
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_by_user constant boolean := target = 'usage_by_user';
+  v_rows bigint;
+begin
+  execute format(
+    $sql$
+    with sums as (
+      select
+        date_bin(%2$L, d.created_at, '2000-01-01 00:00:00+00') as bucket, d.dim_id%3$s,
+        coalesce(sum(d.requests), 0) as requests, coalesce(sum(d.prompt_tokens), 0) as prompt_tokens,
+        coalesce(sum(d.completion_tokens), 0) as completion_tokens, coalesce(sum(d.cached_tokens), 0) as cached_tokens,
+        coalesce(sum(d.cache_write_tokens), 0) as cache_write_tokens, coalesce(sum(d.reasoning_tokens), 0) as
+        reasoning_tokens, coalesce(sum(d.audio_input_tokens), 0) as audio_input_tokens,
+        coalesce(sum(d.audio_output_tokens), 0) as audio_output_tokens, coalesce(sum(d.cost), 0) as cost,
+        coalesce(sum(d.fallback_cost), 0) as fallback_cost, coalesce(sum(d.provider_reported_cost), 0) as
+        provider_reported_cost, coalesce(sum(d.unpriced_requests), 0) as unpriced_requests,
+        coalesce(sum(d.fallback_requests), 0) as fallback_requests, coalesce(sum(d.estimated_requests), 0) as
+        estimated_requests
+      from unnest($1) as d
+      group by 1, d.dim_id%3$s
+    )
+    update observability_internal.%1$I as r
+    set
+      requests = r.requests + s.requests, prompt_tokens = r.prompt_tokens + s.prompt_tokens, completion_tokens =
+      r.completion_tokens + s.completion_tokens, cached_tokens = nullif(coalesce(r.cached_tokens, 0) +
+      s.cached_tokens, 0), cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) + s.cache_write_tokens, 0),
+      reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) + s.reasoning_tokens, 0), audio_input_tokens =
+      nullif(coalesce(r.audio_input_tokens, 0) + s.audio_input_tokens, 0), audio_output_tokens =
+      nullif(coalesce(r.audio_output_tokens, 0) + s.audio_output_tokens, 0), cost = r.cost + s.cost, fallback_cost =
+      nullif(coalesce(r.fallback_cost, 0) + s.fallback_cost, 0), provider_reported_cost =
+      nullif(coalesce(r.provider_reported_cost, 0) + s.provider_reported_cost, 0), unpriced_requests =
+      nullif(coalesce(r.unpriced_requests, 0) + s.unpriced_requests, 0), fallback_requests =
+      nullif(coalesce(r.fallback_requests, 0) + s.fallback_requests, 0), estimated_requests =
+      nullif(coalesce(r.estimated_requests, 0) + s.estimated_requests, 0)
+    from sums as s
+    where r.bucket = s.bucket and r.dim_id = s.dim_id%4$s
+    $sql$,
+    target, case when v_by_user then '15 minutes' else '1 minute' end, case when v_by_user then ', d.user_key' end,
+    case when v_by_user then ' and r.user_key = s.user_key' end
+  ) using differences;
+  get diagnostics v_rows = row_count;
+  return v_rows;
+end;
+$$;
+
+comment on function observability_internal.change_cells is 'Adds differences to rows of usage_by_minute or usage_by_user; returns how many rows.';
+revoke execute on function observability_internal.change_cells from public;
+grant execute on function observability_internal.change_cells to service_role;
 
 create function observability_internal.add_usage_difference(differences observability_internal.usage_difference[])
 returns bigint
@@ -350,75 +420,15 @@ begin
   ) then
     raise exception 'the rollups lack rows of the calls to correct; nothing was changed' using errcode = '55000';
   end if;
-  with sums as (
-    select
-      date_trunc('minute', d.created_at) as bucket, d.dim_id, coalesce(sum(d.requests), 0) as requests,
-      coalesce(sum(d.prompt_tokens), 0) as prompt_tokens, coalesce(sum(d.completion_tokens), 0) as completion_tokens,
-      coalesce(sum(d.cached_tokens), 0) as cached_tokens, coalesce(sum(d.cache_write_tokens), 0) as cache_write_tokens,
-      coalesce(sum(d.reasoning_tokens), 0) as reasoning_tokens,
-      coalesce(sum(d.audio_input_tokens), 0) as audio_input_tokens,
-      coalesce(sum(d.audio_output_tokens), 0) as audio_output_tokens, coalesce(sum(d.cost), 0) as cost,
-      coalesce(sum(d.fallback_cost), 0) as fallback_cost,
-      coalesce(sum(d.provider_reported_cost), 0) as provider_reported_cost,
-      coalesce(sum(d.unpriced_requests), 0) as unpriced_requests,
-      coalesce(sum(d.fallback_requests), 0) as fallback_requests,
-      coalesce(sum(d.estimated_requests), 0) as estimated_requests
-    from unnest(differences) as d
-    group by date_trunc('minute', d.created_at), d.dim_id
-  )
-  update observability_internal.usage_by_minute as r
-  set
-    requests = r.requests + s.requests, prompt_tokens = r.prompt_tokens + s.prompt_tokens,
-    completion_tokens = r.completion_tokens + s.completion_tokens, cached_tokens = nullif(coalesce(r.cached_tokens, 0) + s.cached_tokens, 0),
-    cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) + s.cache_write_tokens, 0),
-    reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) + s.reasoning_tokens, 0),
-    audio_input_tokens = nullif(coalesce(r.audio_input_tokens, 0) + s.audio_input_tokens, 0),
-    audio_output_tokens = nullif(coalesce(r.audio_output_tokens, 0) + s.audio_output_tokens, 0), cost = r.cost + s.cost,
-    fallback_cost = nullif(coalesce(r.fallback_cost, 0) + s.fallback_cost, 0),
-    provider_reported_cost = nullif(coalesce(r.provider_reported_cost, 0) + s.provider_reported_cost, 0),
-    unpriced_requests = nullif(coalesce(r.unpriced_requests, 0) + s.unpriced_requests, 0),
-    fallback_requests = nullif(coalesce(r.fallback_requests, 0) + s.fallback_requests, 0),
-    estimated_requests = nullif(coalesce(r.estimated_requests, 0) + s.estimated_requests, 0)
-  from sums as s
-  where r.bucket = s.bucket and r.dim_id = s.dim_id;
-  get diagnostics v_rows = row_count;
-  with sums as (
-    select
-      date_bin('15 minutes', d.created_at, '2000-01-01 00:00:00+00') as bucket, d.user_key, d.dim_id,
-      coalesce(sum(d.requests), 0) as requests, coalesce(sum(d.prompt_tokens), 0) as prompt_tokens,
-      coalesce(sum(d.completion_tokens), 0) as completion_tokens, coalesce(sum(d.cached_tokens), 0) as cached_tokens,
-      coalesce(sum(d.cache_write_tokens), 0) as cache_write_tokens,
-      coalesce(sum(d.reasoning_tokens), 0) as reasoning_tokens,
-      coalesce(sum(d.audio_input_tokens), 0) as audio_input_tokens,
-      coalesce(sum(d.audio_output_tokens), 0) as audio_output_tokens, coalesce(sum(d.cost), 0) as cost,
-      coalesce(sum(d.fallback_cost), 0) as fallback_cost,
-      coalesce(sum(d.provider_reported_cost), 0) as provider_reported_cost,
-      coalesce(sum(d.unpriced_requests), 0) as unpriced_requests,
-      coalesce(sum(d.fallback_requests), 0) as fallback_requests,
-      coalesce(sum(d.estimated_requests), 0) as estimated_requests
-    from unnest(differences) as d
-    group by date_bin('15 minutes', d.created_at, '2000-01-01 00:00:00+00'), d.user_key, d.dim_id
-  )
-  update observability_internal.usage_by_user as r
-  set
-    requests = r.requests + s.requests, prompt_tokens = r.prompt_tokens + s.prompt_tokens,
-    completion_tokens = r.completion_tokens + s.completion_tokens, cached_tokens = nullif(coalesce(r.cached_tokens, 0) + s.cached_tokens, 0),
-    cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) + s.cache_write_tokens, 0),
-    reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) + s.reasoning_tokens, 0),
-    audio_input_tokens = nullif(coalesce(r.audio_input_tokens, 0) + s.audio_input_tokens, 0),
-    audio_output_tokens = nullif(coalesce(r.audio_output_tokens, 0) + s.audio_output_tokens, 0), cost = r.cost + s.cost,
-    fallback_cost = nullif(coalesce(r.fallback_cost, 0) + s.fallback_cost, 0),
-    provider_reported_cost = nullif(coalesce(r.provider_reported_cost, 0) + s.provider_reported_cost, 0),
-    unpriced_requests = nullif(coalesce(r.unpriced_requests, 0) + s.unpriced_requests, 0),
-    fallback_requests = nullif(coalesce(r.fallback_requests, 0) + s.fallback_requests, 0),
-    estimated_requests = nullif(coalesce(r.estimated_requests, 0) + s.estimated_requests, 0)
-  from sums as s
-  where r.user_key = s.user_key and r.bucket = s.bucket and r.dim_id = s.dim_id;
+  v_rows := observability_internal.change_cells('usage_by_minute', differences);
+  perform observability_internal.change_cells('usage_by_user', differences);
   perform observability_internal.mark_stale(array(select distinct d.created_at from unnest(differences) as d));
   return v_rows;
 end;
 $$;
 
-comment on function observability_internal.add_usage_difference is 'Adds differences of counted calls to the minutes and users and marks the coarse levels; the caller holds the lock treering.roll_up. Returns the minute rows changed.';
+comment on function observability_internal.add_usage_difference is
+'Adds differences of counted calls to the minutes and users and marks the coarse levels; the caller holds the lock '
+'treering.roll_up. Returns the minute rows changed.';
 revoke execute on function observability_internal.add_usage_difference from public;
 grant execute on function observability_internal.add_usage_difference to service_role;

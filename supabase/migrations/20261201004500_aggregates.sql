@@ -67,7 +67,9 @@ inner join observability_internal.cost_groups as g using (group_id)
 left join observability_internal.user_counts as u
   on p.period = u.period and p.bucket = u.bucket_start and p.group_id = u.group_id;
 
-comment on materialized view observability_internal.cost_aggregates is 'Cost, tokens, requests and distinct users by period (hour: of the last 31 days; day, week, month; UTC), provider, model, feature, environment.';
+comment on materialized view observability_internal.cost_aggregates is
+'Cost, tokens, requests and distinct users by period (hour: of the last 31 days; day, week, month; UTC), provider, '
+'model, feature, environment.';
 
 create unique index cost_aggregates_key
 on observability_internal.cost_aggregates (period, bucket_start, provider, model, feature, environment);
@@ -90,7 +92,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
-set statement_timeout = '120s'
+set statement_timeout = '60s'
 set work_mem = '64MB'
 set jit = off
 set timezone = 'UTC'

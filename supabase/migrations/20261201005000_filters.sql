@@ -1,30 +1,6 @@
 -- The checked request of a page: its range, filters, time zone and the buckets it is shown in.
 -- Locks: none; it only creates.
 
-create type observability_internal.usage_cell as (
-  bucket_start timestamptz,
-  dim_id integer,
-  user_key integer,
-  requests bigint,
-  prompt_tokens bigint,
-  completion_tokens bigint,
-  cached_tokens bigint,
-  cache_write_tokens bigint,
-  reasoning_tokens bigint,
-  audio_input_tokens bigint,
-  audio_output_tokens bigint,
-  cost numeric,
-  fallback_cost numeric,
-  provider_reported_cost numeric,
-  unpriced_requests bigint,
-  fallback_requests bigint,
-  estimated_requests bigint,
-  latency bigint[],
-  time_to_first_token bigint[]
-);
-
-comment on type observability_internal.usage_cell is 'Sums of calls by bucket, dimensions and, where read by user, user.';
-
 create type observability_internal.read_scope as (
   access text,
   from_time timestamptz,
@@ -46,9 +22,10 @@ create type observability_internal.read_scope as (
   cells observability_internal.usage_cell[]
 );
 
-comment on type observability_internal.read_scope is 'A checked request for figures. Null dims or user_keys: no filter. cuts: the boundaries of
-buckets from an hour up. group_kind: what latency_by_group has histograms of, null where it has none. cells: of chosen
-users, read once for a whole page.';
+comment on type observability_internal.read_scope is
+'A checked request for figures. Null dims or user_keys: no filter. cuts: the boundaries of buckets from an hour up. '
+'group_kind: what latency_by_group has histograms of, null where it has none. cells: of chosen users, read once for a'
+' whole page.';
 
 create function observability_internal.filter_values(filters jsonb, name text) returns text[]
 language plpgsql
@@ -184,7 +161,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.check_filters is 'Refuses (22023) an unbounded or inverted range, an unknown filter, bucket, grouping, limit or time zone.';
+comment on function observability_internal.check_filters is
+'Refuses (22023) an unbounded or inverted range, an unknown filter, bucket, grouping, limit or time zone.';
 revoke execute on function observability_internal.check_filters from public;
 grant execute on function observability_internal.check_filters to authenticated, service_role;
 

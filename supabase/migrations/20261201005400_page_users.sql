@@ -224,7 +224,8 @@ as $$
   );
 $$;
 
-comment on function observability_internal.user_figures is '{users, previous_users, top_keys, rows}: how many users, and the costliest with one row for the others.';
+comment on function observability_internal.user_figures is
+'{users, previous_users, top_keys, rows}: how many users, and the costliest with one row for the others.';
 revoke execute on function observability_internal.user_figures from public;
 grant execute on function observability_internal.user_figures to authenticated, service_role;
 

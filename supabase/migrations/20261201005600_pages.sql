@@ -40,7 +40,9 @@ as $$
   );
 $$;
 
-comment on function observability_internal.page_head is 'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where they are given.';
+comment on function observability_internal.page_head is
+'What every page shows: access, range, freshness, filter options, totals and those of the period before; users where '
+'they are given.';
 revoke execute on function observability_internal.page_head from public;
 grant execute on function observability_internal.page_head to authenticated, service_role;
 
@@ -51,13 +53,17 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(
+  v_scope observability_internal.read_scope := observability_internal.make_scope(
     date_trunc(unit, now(), coalesce(filters ->> 'timezone', 'UTC')), now() + interval '1 minute',
     (filters - 'metadata') || '{"bucket": "day"}'
   );
 begin
   if filters ? 'metadata' then
     return jsonb_build_object('from_time', v_scope.from_time, 'requests', null, 'total_tokens', null, 'cost', null);
+  end if;
+  if v_scope.user_keys is not null then
+    v_scope.previous_from := v_scope.from_time;
+    v_scope.cells := observability_internal.own_cells(v_scope);
   end if;
   return (
     select jsonb_build_object(
@@ -126,7 +132,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_overview is 'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
+comment on function observability.get_overview is
+'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
 revoke execute on function observability.get_overview from public;
 grant execute on function observability.get_overview to authenticated, service_role;
 
@@ -227,7 +234,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_performance is 'The Performance page: head, percentiles by bucket, model and feature, errors by type, routes (null for members).';
+comment on function observability.get_performance is
+'The Performance page: head, percentiles by bucket, model and feature, errors by type, routes (null for members).';
 revoke execute on function observability.get_performance from public;
 grant execute on function observability.get_performance to authenticated, service_role;
 

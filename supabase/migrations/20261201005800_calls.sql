@@ -39,7 +39,8 @@ as $$
     and p.max_created_at >= pending_batch_ids.from_time and p.min_created_at < pending_batch_ids.to_time;
 $$;
 
-comment on function observability_internal.pending_batch_ids is 'Batches of calls of a range that no rollup holds yet; null where they have more than max_rows. None for members.';
+comment on function observability_internal.pending_batch_ids is
+'Batches of calls of a range that no rollup holds yet; null where they have more than max_rows. None for members.';
 revoke execute on function observability_internal.pending_batch_ids from public;
 grant execute on function observability_internal.pending_batch_ids to authenticated, service_role;
 
@@ -94,7 +95,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.minutes_with_calls is 'The newest minutes whose calls of these dimensions reach max_calls, and whether these are all there are.';
+comment on function observability_internal.minutes_with_calls is
+'The newest minutes whose calls of these dimensions reach max_calls, and whether these are all there are.';
 revoke execute on function observability_internal.minutes_with_calls from public;
 grant execute on function observability_internal.minutes_with_calls to authenticated, service_role;
 
@@ -245,7 +247,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.find_calls is 'The newest calls before (until_time, until_id) that the filters leave, at most max_calls, the shortest way.';
+comment on function observability_internal.find_calls is
+'The newest calls before (until_time, until_id) that the filters leave, at most max_calls, the shortest way.';
 revoke execute on function observability_internal.find_calls from public;
 grant execute on function observability_internal.find_calls to authenticated, service_role;
 
@@ -343,6 +346,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_events is 'Raw calls, newest first, by keyset pages: {access, events, next_cursor, newest_event_at (where there are none), options, has_demo_data}; filters also error_type and session_id; limit 1 to 1000.';
+comment on function observability.get_events is
+'Raw calls, newest first, by keyset pages: {access, events, next_cursor, newest_event_at (where there are none), '
+'options, has_demo_data}; filters also error_type and session_id; limit 1 to 1000.';
 revoke execute on function observability.get_events from public;
 grant execute on function observability.get_events to authenticated, service_role;

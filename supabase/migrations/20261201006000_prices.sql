@@ -47,28 +47,28 @@ create table observability_internal.model_prices (
   )
 );
 
-comment on table observability_internal.model_prices is 'The customer''s own prices, US dollars per million tokens, valid in [valid_from, valid_to). Appended, never changed.';
+comment on table observability_internal.model_prices is
+'The customer''s own prices, US dollars per million tokens, valid in [valid_from, valid_to). Appended, never changed.';
 
 comment on column observability_internal.model_prices.service_tier is 'Tier as served; null prices every tier.';
 
 comment on column observability_internal.model_prices.per_hour is 'US dollars per hour that a request takes.';
 
-comment on column observability_internal.model_prices.long_context is 'Bands [{above, input, …}]: rates of the whole request when its input exceeds so many tokens.';
+comment on column observability_internal.model_prices.long_context is
+'Bands [{above, input, …}]: rates of the whole request when its input exceeds that number of tokens.';
 
 -- Not unique: a mistake is corrected by a row with the same start, and of two the one appended last counts.
 create index model_prices_start_idx on observability_internal.model_prices (provider, model, service_tier, valid_from);
 
 alter table observability_internal.model_prices enable row level security;
 
-grant select, insert on table observability_internal.model_prices to authenticated, service_role;
+grant select on table observability_internal.model_prices to authenticated;
+
+grant select, insert on table observability_internal.model_prices to service_role;
 
 create policy "analysts read prices" on observability_internal.model_prices
 for select to authenticated
 using ((select observability_internal.can_read_all()));
-
-create policy "ops append prices in their own name" on observability_internal.model_prices
-for insert to authenticated
-with check ((select observability_internal.is_ops()) and created_by = ((select auth.jwt()) ->> 'sub'));
 
 create table observability_internal.price_catalogues (
   catalogue_id bigint generated always as identity,
@@ -85,7 +85,9 @@ create table observability_internal.price_catalogues (
   constraint "a catalogue has at most 32 MiB" check (octet_length(content) <= 33554432)
 );
 
-comment on table observability_internal.price_catalogues is 'The last ten versions of genai-prices'' published catalogue; reader_version is the release of genai-prices that could read it.';
+comment on table observability_internal.price_catalogues is
+'The last ten versions of genai-prices'' published catalogue; reader_version is the release of genai-prices that '
+'could read it.';
 
 alter table observability_internal.price_catalogues enable row level security;
 
@@ -210,10 +212,11 @@ comment on function observability_internal.describe_price is 'A price as JSON, r
 revoke execute on function observability_internal.describe_price from public;
 grant execute on function observability_internal.describe_price to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.add_price(price jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 set timezone = 'UTC'
 as $$
@@ -245,7 +248,9 @@ begin
 end;
 $$;
 
-comment on function observability.add_price is 'Appends a price {model, rates, source, provider, service_tier, valid_from, valid_to, long_context, note}; nothing is ever changed. Ops only. Returns the row.';
+comment on function observability.add_price is
+'Appends a price {model, rates, source, provider, service_tier, valid_from, valid_to, long_context, note}; nothing is'
+' ever changed. Ops only. Returns the row.';
 revoke execute on function observability.add_price from public;
 grant execute on function observability.add_price to authenticated, service_role;
 
@@ -317,7 +322,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_price_catalogue is 'The catalogue fetched last {catalogue_id, fetched_at, source_url, reader_version, sha256, content}; null for none. Analysts and ops.';
+comment on function observability.get_price_catalogue is
+'The catalogue fetched last {catalogue_id, fetched_at, source_url, reader_version, sha256, content}; null for none. Analysts and ops.';
 revoke execute on function observability.get_price_catalogue from public;
 grant execute on function observability.get_price_catalogue to authenticated, service_role;
 
@@ -364,6 +370,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_prices is 'The customer''s prices, superseded ones too, and which catalogue is in force: {generated_at, catalogue, prices}. Analysts and ops.';
+comment on function observability.get_prices is
+'The customer''s prices, superseded ones too, and which catalogue is in force: {generated_at, catalogue, prices}. '
+'Analysts and ops.';
 revoke execute on function observability.get_prices from public;
 grant execute on function observability.get_prices to authenticated, service_role;

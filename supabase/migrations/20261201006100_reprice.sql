@@ -27,7 +27,9 @@ create table observability_internal.reprice_runs (
   )
 );
 
-comment on table observability_internal.reprice_runs is 'Who had which calls priced again, why, with which prices, and how far it came. old_cost and new_cost are sums of the corrected calls.';
+comment on table observability_internal.reprice_runs is
+'Who had which calls priced again, why, with which prices, and how far it came. old_cost and new_cost are sums of the'
+' corrected calls.';
 
 create index reprice_runs_started_at_idx on observability_internal.reprice_runs (started_at);
 
@@ -55,7 +57,8 @@ create table observability_internal.cost_corrections (
   constraint cost_corrections_pkey primary key (event_id, run_id)
 );
 
-comment on table observability_internal.cost_corrections is 'Each correction of a call''s cost: before, after, and the run that made it. created_at is the call''s.';
+comment on table observability_internal.cost_corrections is
+'Each correction of a call''s cost: before, after, and the run that made it. created_at is the call''s.';
 
 alter table observability_internal.cost_corrections enable row level security;
 
@@ -210,7 +213,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_cost_corrections is 'Every correction of one call''s cost, oldest first: before, after, when, by whom and why. Analysts and ops.';
+comment on function observability.get_cost_corrections is
+'Every correction of one call''s cost, oldest first: before, after, when, by whom and why. Analysts and ops.';
 revoke execute on function observability.get_cost_corrections from public;
 grant execute on function observability.get_cost_corrections to authenticated, service_role;
 
@@ -257,7 +261,9 @@ begin
 end;
 $$;
 
-comment on function observability.start_reprice is 'Begins a run of corrections, or resumes the same one of the last day that did not finish. Returns {run_id, is_resumed, rows_read, rows_corrected, next}.';
+comment on function observability.start_reprice is
+'Begins a run of corrections, or resumes the same one of the last day that did not finish. Returns {run_id, '
+'is_resumed, rows_read, rows_corrected, next}.';
 revoke execute on function observability.start_reprice from public;
 grant execute on function observability.start_reprice to service_role;
 
@@ -301,7 +307,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.explain_left_out is 'Of changes just applied: which wait for their roll-up, and how many rows are neither as before nor as wanted.';
+comment on function observability_internal.explain_left_out is
+'Of changes just applied: which wait for their roll-up, and how many rows are neither as before nor as wanted.';
 revoke execute on function observability_internal.explain_left_out from public;
 grant execute on function observability_internal.explain_left_out to service_role;
 
@@ -318,11 +325,9 @@ declare
   v_result jsonb;
   v_differences observability_internal.usage_difference[];
 begin
-  select min(c.created_at), max(c.created_at) into v_min, v_max
-  from jsonb_to_recordset(changes) as c (created_at timestamptz);
+  select min(c.created_at), max(c.created_at) into v_min, v_max from jsonb_to_recordset(changes) as c (created_at timestamptz);
   with wanted as materialized (
-    select c.*
-    from jsonb_to_recordset(changes) as c (
+    select c.* from jsonb_to_recordset(changes) as c (
       event_id uuid, created_at timestamptz, old_cost numeric, new_cost numeric, old_cost_source text,
       new_cost_source text, old_price_id text, new_price_id text
     )
@@ -383,13 +388,13 @@ begin
     )
   into v_result, v_differences;
   perform observability_internal.add_usage_difference(v_differences);
-  return v_result || observability_internal.explain_left_out(
-    changes, (v_result ->> 'corrected')::integer, v_min, v_max
-  );
+  return v_result
+    || observability_internal.explain_left_out(changes, (v_result ->> 'corrected')::integer, v_min, v_max);
 end;
 $$;
 
-comment on function observability_internal.correct_costs is 'Corrects raw rows, writes the audit and moves the rollups by the difference. Its caller holds the roll-up''s lock.';
+comment on function observability_internal.correct_costs is
+'Corrects raw rows, writes the audit and moves the rollups by the difference. Its caller holds the roll-up''s lock.';
 revoke execute on function observability_internal.correct_costs from public;
 grant execute on function observability_internal.correct_costs to service_role;
 
@@ -439,6 +444,8 @@ begin
 end;
 $$;
 
-comment on function observability.apply_reprice is 'Corrects at most 5,000 calls [{event_id, created_at, old_…, new_…}] with audit and rollups in one transaction. Returns {corrected, old_cost, new_cost, pending, conflicts, locked_ms}.';
+comment on function observability.apply_reprice is
+'Corrects at most 5,000 calls [{event_id, created_at, old_…, new_…}] with audit and rollups in one transaction. '
+'Returns {corrected, old_cost, new_cost, pending, conflicts, locked_ms}.';
 revoke execute on function observability.apply_reprice from public;
 grant execute on function observability.apply_reprice to service_role;

@@ -57,7 +57,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_daily_cost is 'A user''s cost by day of a time zone, by default the last 30 days and the caller: {user_id, cost, requests, days: [{day, cost, …}]}. Others'' costs for analysts and ops.';
+comment on function observability.get_daily_cost is
+'A user''s cost by day of a time zone, by default the last 30 days and the caller: {user_id, cost, requests, days: '
+'[{day, cost, …}]}. Others'' costs for analysts and ops.';
 revoke execute on function observability.get_daily_cost from public;
 grant execute on function observability.get_daily_cost to authenticated, service_role;
 
@@ -105,6 +107,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_cost_breakdown is 'Cost of a range by model, feature, provider, environment, operation, status or user_id: {totals, rows: [{key, cost, …}]}, costliest first, the rest as one row.';
+comment on function observability.get_cost_breakdown is
+'Cost of a range by model, feature, provider, environment, operation, status or user_id: {totals, rows: [{key, cost, '
+'…}]}, costliest first, the rest as one row.';
 revoke execute on function observability.get_cost_breakdown from public;
 grant execute on function observability.get_cost_breakdown to authenticated, service_role;

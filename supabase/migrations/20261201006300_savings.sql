@@ -44,7 +44,9 @@ as $$
   from counted as c;
 $$;
 
-comment on function observability_internal.repeated_prefixes is 'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes (repeats), those of them that read nothing from the cache (missed).';
+comment on function observability_internal.repeated_prefixes is
+'By provider, model and feature: calls with a prefix hash, those whose prefix came again within five minutes '
+'(repeats), those of them that read nothing from the cache (missed).';
 revoke execute on function observability_internal.repeated_prefixes from public;
 grant execute on function observability_internal.repeated_prefixes to authenticated, service_role;
 
@@ -99,6 +101,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_savings_evidence is 'What suggestions are computed from: {groups by provider, model and feature; prefixes: repeats and misses of the last 7 days at most}. Analysts and ops.';
+comment on function observability.get_savings_evidence is
+'What suggestions are computed from: {groups by provider, model and feature; prefixes: repeats and misses of the last'
+' 7 days at most}. Analysts and ops.';
 revoke execute on function observability.get_savings_evidence from public;
 grant execute on function observability.get_savings_evidence to authenticated, service_role;

@@ -169,7 +169,8 @@ create table observability_internal.alert_states (
 
 comment on table observability_internal.alert_states is 'Where each rule stands; a rule that could not be evaluated says why in last_error.';
 
-comment on column observability_internal.alert_states.groups_over_limit is 'Groups that breach but exceed the rule''s group_limit; on the row of the empty group.';
+comment on column observability_internal.alert_states.groups_over_limit is
+'Groups that breach but exceed the rule''s group_limit; on the row of the empty group.';
 
 create index alert_states_alert_id_idx on observability_internal.alert_states (alert_id);
 
@@ -243,7 +244,8 @@ create table observability_internal.notifications (
   constraint "tests and reports have no alert, all others one" check ((alert_id is null) = (event in ('test', 'report')))
 );
 
-comment on table observability_internal.notifications is 'The outbox: written in the transaction of the alert''s transition, sent afterwards until sent or dead.';
+comment on table observability_internal.notifications is
+'The outbox: written in the transaction of the alert''s transition, sent afterwards until sent or dead.';
 
 create index notifications_due_idx on observability_internal.notifications (next_attempt_at) where state = 'pending';
 

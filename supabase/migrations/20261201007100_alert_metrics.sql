@@ -40,7 +40,7 @@ comment on function observability_internal.metric_quantile is 'The quantile (0 t
 revoke execute on function observability_internal.metric_quantile from public;
 grant execute on function observability_internal.metric_quantile to authenticated, service_role;
 
--- That nothing comes is what a lower limit of a sum is there to see.
+-- A lower limit on a sum exists to catch zero traffic, so it needs no minimum sample.
 create function observability_internal.needed_sample(rule observability_internal.alert_rules) returns bigint
 language sql
 immutable
@@ -83,7 +83,9 @@ as $$
   where d.billed_cost is not null;
 $$;
 
-comment on function observability_internal.measure_provider_drift is 'The drift without its sign, as a fraction of the bill, over the whole UTC days of the window that have a bill; null where none has.';
+comment on function observability_internal.measure_provider_drift is
+'The drift without its sign, as a fraction of the bill, over the whole UTC days of the window that have a bill; null '
+'where none has.';
 revoke execute on function observability_internal.measure_provider_drift from public;
 grant execute on function observability_internal.measure_provider_drift to authenticated, service_role;
 
@@ -135,7 +137,7 @@ begin
     from cells as c
     inner join observability_internal.dimensions as d using (dim_id)
     left join observability_internal.users as u on v_group_by = 'user_id' and c.user_key = u.user_key
-    -- What forgotten people left behind is nobody's.
+    -- Rows of forgotten people belong to no user.
     where u.user_id is distinct from observability_internal.forgotten_user()
   ),
   sums as (
@@ -144,8 +146,7 @@ begin
       case v_metric
         -- Where nothing was priced the spend is unknown, not zero.
         when 'spend' then case when sum(k.unpriced_requests) < sum(k.requests) then sum(k.cost) end
-        when 'tokens' then sum(k.tokens)
-        when 'requests' then sum(k.requests)
+        when 'tokens' then sum(k.tokens) when 'requests' then sum(k.requests)
         when 'error_rate' then
           coalesce(sum(k.requests) filter (where k.status = 'error'), 0) / nullif(sum(k.requests), 0)
         when 'unpriced_share' then sum(k.unpriced_requests) / nullif(sum(k.requests), 0)

@@ -218,6 +218,8 @@ begin
 end;
 $$;
 
-comment on function observability.record_metric_values is 'Replaces what a rule''s metric came to, [{group_key, window_start, window_end, value, sample_count, evidence}]; it holds for valid_s.';
+comment on function observability.record_metric_values is
+'Replaces what a rule''s metric came to, [{group_key, window_start, window_end, value, sample_count, evidence}]; it '
+'holds for valid_s.';
 revoke execute on function observability.record_metric_values from public;
 grant execute on function observability.record_metric_values to service_role;

@@ -2,6 +2,65 @@
 -- Locks: none to apply, it only creates. At run time one advisory transaction lock; ROW SHARE on alert_rules, ROW
 -- EXCLUSIVE on states, alerts and the outbox.
 
+create function observability_internal.is_breach(
+  rule observability_internal.alert_rules, state observability_internal.alert_states, figure observability_internal.alert_figure,
+  is_past_threshold boolean
+) returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(case
+    when (figure).value is null or not ((figure).sample_count > 0 or (rule).comparator = 'below') then
+      case (rule).no_data when 'keep' then (state).state in ('pending', 'firing') else (rule).no_data = 'firing' end
+    -- Once firing, a thinning sample does not end it, and the value must come back past the resolve threshold.
+    when (state).state = 'firing' then is_past_threshold or case (rule).comparator
+      when 'above' then (figure).value > (rule).resolve_threshold
+      else (figure).value < (rule).resolve_threshold
+    end
+    else is_past_threshold and (figure).sample_count >= observability_internal.needed_sample(rule)
+  end, false);
+$$;
+
+comment on function observability_internal.is_breach is 'Whether a figure counts as a breach of its rule, given where the group stands.';
+revoke execute on function observability_internal.is_breach from public;
+grant execute on function observability_internal.is_breach to service_role;
+
+create function observability_internal.keep_alert_state(
+  state observability_internal.alert_states, next_state text, pending_since timestamptz, alert_id bigint,
+  figure observability_internal.alert_figure, as_of timestamptz
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+begin
+  -- Groups at rest need no row.
+  if next_state in ('ok', 'resolved') and state.group_key <> '' then
+    delete from observability_internal.alert_states as s where s.rule_id = state.rule_id and s.group_key = state.group_key;
+  else
+    insert into observability_internal.alert_states as s (
+      rule_id, group_key, state, pending_since, alert_id, value, sample_count, evaluated_at
+    )
+    values (
+      state.rule_id, state.group_key, next_state, keep_alert_state.pending_since, keep_alert_state.alert_id, figure.value, figure.sample_count, as_of
+    )
+    on conflict (rule_id, group_key) do update
+    set
+      state = excluded.state, pending_since = excluded.pending_since, alert_id = excluded.alert_id,
+      value = excluded.value, sample_count = excluded.sample_count, evaluated_at = excluded.evaluated_at,
+      last_error = null, last_error_at = null;
+  end if;
+end;
+$$;
+
+comment on function observability_internal.keep_alert_state is 'Writes where a rule and group stand now.';
+revoke execute on function observability_internal.keep_alert_state from public;
+grant execute on function observability_internal.keep_alert_state to service_role;
+
 create function observability_internal.move_alert_state(
   rule observability_internal.alert_rules, state observability_internal.alert_states, figure observability_internal.alert_figure,
   as_of timestamptz
@@ -22,20 +81,7 @@ declare
   v_next text;
 begin
   select l.* into v_level from observability_internal.alert_level(rule, figure.value) as l;
-  if not v_has_data and rule.no_data = 'keep' then
-    v_is_breach := state.state in ('pending', 'firing');
-  elsif not v_has_data then
-    v_is_breach := rule.no_data = 'firing';
-  elsif v_is_firing then
-    -- Once firing, a thinning sample does not end it, and the value must come back past the resolve threshold.
-    v_is_breach := v_level.level is not null or case rule.comparator
-      when 'above' then figure.value > rule.resolve_threshold
-      else figure.value < rule.resolve_threshold
-    end;
-  else
-    v_is_breach := v_level.level is not null and figure.sample_count >= observability_internal.needed_sample(rule);
-  end if;
-  v_is_breach := coalesce(v_is_breach, false);
+  v_is_breach := observability_internal.is_breach(rule, state, figure, v_level.level is not null);
   v_pending_since := case when v_is_breach then coalesce(state.pending_since, as_of) end;
   if v_is_firing and not v_is_breach then
     perform observability_internal.resolve_alert(
@@ -81,22 +127,7 @@ begin
       coalesce(v_level.severity, rule.severity), null, as_of
     );
   end if;
-  -- Groups at rest need no row.
-  if v_next in ('ok', 'resolved') and state.group_key <> '' then
-    delete from observability_internal.alert_states as s where s.rule_id = state.rule_id and s.group_key = state.group_key;
-  else
-    insert into observability_internal.alert_states as s (
-      rule_id, group_key, state, pending_since, alert_id, value, sample_count, evaluated_at
-    )
-    values (
-      state.rule_id, state.group_key, v_next, v_pending_since, v_alert_id, figure.value, figure.sample_count, as_of
-    )
-    on conflict (rule_id, group_key) do update
-    set
-      state = excluded.state, pending_since = excluded.pending_since, alert_id = excluded.alert_id,
-      value = excluded.value, sample_count = excluded.sample_count, evaluated_at = excluded.evaluated_at,
-      last_error = null, last_error_at = null;
-  end if;
+  perform observability_internal.keep_alert_state(state, v_next, v_pending_since, v_alert_id, figure, as_of);
   return case
     when v_is_firing and v_next = 'firing' then 'firing'
     when v_next = 'firing' then 'fired'
@@ -107,7 +138,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.move_alert_state is 'Moves one group of a rule and writes what follows; returns ok, pending, fired, firing or resolved.';
+comment on function observability_internal.move_alert_state is
+'Moves one group of a rule and writes what follows; returns ok, pending, fired, firing or resolved.';
 revoke execute on function observability_internal.move_alert_state from public;
 grant execute on function observability_internal.move_alert_state to service_role;
 
@@ -126,16 +158,13 @@ declare
   v_over_limit integer := 0;
 begin
   -- A share lock: the rule is neither disabled nor deleted between this reading and the transition.
-  select * into v_rule
-  from observability_internal.alert_rules as r
-  where r.rule_id = evaluate_alert_rule.rule_id and r.is_enabled
-  for share;
+  select * into v_rule from observability_internal.alert_rules as r
+  where r.rule_id = evaluate_alert_rule.rule_id and r.is_enabled for share;
   if not found then
     return '{}'::jsonb;
   end if;
   insert into observability_internal.alert_states (rule_id) values (v_rule.rule_id) on conflict do nothing;
   perform from observability_internal.alert_states as s where s.rule_id = v_rule.rule_id order by s.group_key for update;
-
   -- A breach in either window counts, with the newest figure. What fires or waits is always looked at, groups at rest
   -- only where they breach, the worst first.
   for v_candidate in
@@ -195,7 +224,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.evaluate_alert_rule is 'Moves every group of a rule; how many came to which end, {} where the rule was disabled or deleted.';
+comment on function observability_internal.evaluate_alert_rule is
+'Moves every group of a rule; how many came to which end, {} where the rule was disabled or deleted.';
 revoke execute on function observability_internal.evaluate_alert_rule from public;
 grant execute on function observability_internal.evaluate_alert_rule to service_role;
 
@@ -243,6 +273,8 @@ begin
 end;
 $$;
 
-comment on function observability.evaluate_alerts is 'Evaluates every enabled rule as of a time (default now). Returns {is_busy, as_of, ok, pending, fired, firing, resolved, failed}.';
+comment on function observability.evaluate_alerts is
+'Evaluates every enabled rule as of a time (default now). Returns {is_busy, as_of, ok, pending, fired, firing, '
+'resolved, failed}.';
 revoke execute on function observability.evaluate_alerts from public;
 grant execute on function observability.evaluate_alerts to service_role;

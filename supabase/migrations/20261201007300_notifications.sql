@@ -25,7 +25,7 @@ as $$
   select make_interval(secs => least(5 * 2 ^ (attempts - 1), 3600) * (0.5 + random() / 2));
 $$;
 
-comment on function observability_internal.notification_delay is 'How long to wait after so many failed attempts.';
+comment on function observability_internal.notification_delay is 'How long to wait after that number of failed attempts.';
 revoke execute on function observability_internal.notification_delay from public;
 grant execute on function observability_internal.notification_delay to service_role;
 
@@ -70,6 +70,82 @@ comment on function observability_internal.read_channel_vault is 'Address and si
 revoke execute on function observability_internal.read_channel_vault from public;
 grant execute on function observability_internal.read_channel_vault to service_role;
 
+create function observability_internal.bury_notifications(as_of timestamptz) returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  -- Messages that can never be sent are dead: their last lease expired, or their channel is deleted or disabled.
+  with hopeless as (
+    select
+      n.notification_id,
+      case
+        when n.channel_id is null then 'the channel was deleted'
+        when not c.is_enabled then 'the channel is switched off'
+        when s.channel_id is null then 'the channel has no address'
+        else 'the worker vanished during the last attempt'
+      end as reason
+    from observability_internal.notifications as n
+    left join observability_internal.notification_channels as c on n.channel_id = c.channel_id
+    left join observability_internal.channel_secrets as s on n.channel_id = s.channel_id
+    where n.state = 'pending' and coalesce(n.leased_until, '-infinity') <= as_of
+      and (
+        c.channel_id is null or not c.is_enabled or s.channel_id is null
+        or n.attempts >= observability_internal.max_notification_attempts()
+      )
+    for update of n skip locked
+  )
+  update observability_internal.notifications as n
+  set state = 'dead', last_error = h.reason, leased_by = null, leased_until = null
+  from hopeless as h
+  where n.notification_id = h.notification_id;
+$$;
+
+comment on function observability_internal.bury_notifications is 'Marks as dead what can never be sent, with the reason.';
+revoke execute on function observability_internal.bury_notifications from public;
+grant execute on function observability_internal.bury_notifications to service_role;
+
+create function observability_internal.due_notifications(as_of timestamptz) returns setof bigint
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  with due as materialized (
+    select n.notification_id, n.channel_id, n.next_attempt_at
+    from observability_internal.notifications as n
+    where n.state = 'pending' and n.next_attempt_at <= as_of and coalesce(n.leased_until, '-infinity') <= as_of
+      -- A channel hears of an alert in the order in which it happened.
+      and not exists (
+        select from observability_internal.notifications as earlier
+        where earlier.alert_id = n.alert_id and earlier.channel_id = n.channel_id
+          and earlier.sequence < n.sequence and earlier.state = 'pending'
+      )
+  ),
+  spent as (
+    select n.channel_id, count(*) as attempts
+    from observability_internal.notifications as n
+    where n.last_attempt_at > as_of - interval '1 minute' and n.channel_id in (select d.channel_id from due as d)
+    group by n.channel_id
+  )
+  -- Only the leader sends, so its own count is enough: two workers at once might pass the rate for a moment.
+  select d.notification_id
+  from (
+    select
+      due.*, row_number() over (partition by due.channel_id order by due.next_attempt_at, due.notification_id) as place
+    from due
+  ) as d
+  inner join observability_internal.notification_channels as c on d.channel_id = c.channel_id
+  left join spent as s on d.channel_id = s.channel_id
+  where d.place <= c.max_per_minute - coalesce(s.attempts, 0);
+$$;
+
+comment on function observability_internal.due_notifications is
+'The messages that may leave now: in order for each alert and channel, and within the rate of the channel.';
+revoke execute on function observability_internal.due_notifications from public;
+grant execute on function observability_internal.due_notifications to service_role;
+
 create function observability.claim_notifications(
   worker text, max_count integer default 20, lease_s integer default 60, as_of timestamptz default null
 ) returns jsonb
@@ -90,64 +166,11 @@ begin
     raise exception 'max_count is from 1 to 1000 and lease_s from 1 to 3600' using errcode = '22023';
   end if;
 
-  -- What can never be sent must not wait for ever: its last lease ran out, or its channel is gone or switched off.
-  with hopeless as (
-    select
-      n.notification_id,
-      case
-        when n.channel_id is null then 'the channel was deleted'
-        when not c.is_enabled then 'the channel is switched off'
-        when s.channel_id is null then 'the channel has no address'
-        else 'the worker vanished during the last attempt'
-      end as reason
-    from observability_internal.notifications as n
-    left join observability_internal.notification_channels as c on n.channel_id = c.channel_id
-    left join observability_internal.channel_secrets as s on n.channel_id = s.channel_id
-    where n.state = 'pending' and coalesce(n.leased_until, '-infinity') <= v_now
-      and (
-        c.channel_id is null or not c.is_enabled or s.channel_id is null
-        or n.attempts >= observability_internal.max_notification_attempts()
-      )
-    for update of n skip locked
-  )
-  update observability_internal.notifications as n
-  set state = 'dead', last_error = h.reason, leased_by = null, leased_until = null
-  from hopeless as h
-  where n.notification_id = h.notification_id;
-
-  with due as materialized (
-    select n.notification_id, n.channel_id, n.next_attempt_at
-    from observability_internal.notifications as n
-    where n.state = 'pending' and n.next_attempt_at <= v_now and coalesce(n.leased_until, '-infinity') <= v_now
-      -- A channel hears of an alert in the order in which it happened.
-      and not exists (
-        select from observability_internal.notifications as earlier
-        where earlier.alert_id = n.alert_id and earlier.channel_id = n.channel_id
-          and earlier.sequence < n.sequence and earlier.state = 'pending'
-      )
-  ),
-  spent as (
-    select n.channel_id, count(*) as attempts
-    from observability_internal.notifications as n
-    where n.last_attempt_at > v_now - interval '1 minute' and n.channel_id in (select d.channel_id from due as d)
-    group by n.channel_id
-  ),
-  -- Only the leader sends, so its own count is enough: two workers at once might pass the rate for a moment.
-  allowed as (
-    select d.notification_id
-    from (
-      select
-        due.*, row_number() over (partition by due.channel_id order by due.next_attempt_at, due.notification_id) as place
-      from due
-    ) as d
-    inner join observability_internal.notification_channels as c on d.channel_id = c.channel_id
-    left join spent as s on d.channel_id = s.channel_id
-    where d.place <= c.max_per_minute - coalesce(s.attempts, 0)
-  ),
-  taken as (
+  perform observability_internal.bury_notifications(v_now);
+  with taken as (
     select n.notification_id
     from observability_internal.notifications as n
-    where n.notification_id in (select a.notification_id from allowed as a)
+    where n.notification_id in (select d.notification_id from observability_internal.due_notifications(v_now) as d (notification_id))
       and n.state = 'pending' and coalesce(n.leased_until, '-infinity') <= v_now
     order by n.next_attempt_at, n.notification_id
     limit claim_notifications.max_count
@@ -183,7 +206,9 @@ begin
 end;
 $$;
 
-comment on function observability.claim_notifications is 'Leases due messages to a worker at each channel''s rate: [{notification_id, idempotency_key, attempt, event, channel_name, kind, payload, sealed, target_url, signing_secret}].';
+comment on function observability.claim_notifications is
+'Leases due messages to a worker at each channel''s rate: [{notification_id, idempotency_key, attempt, event, '
+'channel_name, kind, payload, sealed, target_url, signing_secret}].';
 revoke execute on function observability.claim_notifications from public;
 grant execute on function observability.claim_notifications to service_role;
 
@@ -212,7 +237,7 @@ begin
   if not found then
     raise exception 'there is no message %', finish_notification.notification_id using errcode = '22023';
   end if;
-  -- What was delivered stays delivered, even past the lease. A failure counts only for whoever holds the lease.
+  -- A delivered message stays delivered, even past the lease. A failure counts only for the lease holder.
   if v_message.state = 'sent' or not ok and v_message.leased_by is distinct from finish_notification.worker then
     return jsonb_build_object('state', v_message.state, 'is_stale', true);
   end if;
@@ -237,7 +262,9 @@ begin
 end;
 $$;
 
-comment on function observability.finish_notification is 'Records how an attempt ended: sent; pending again after a growing delay; or dead, at once where the failure is final.';
+comment on function observability.finish_notification is
+'Records how an attempt ended: sent; pending again after a growing delay; or dead, at once where the failure is '
+'final.';
 revoke execute on function observability.finish_notification from public;
 grant execute on function observability.finish_notification to service_role;
 
@@ -258,7 +285,8 @@ begin
 end;
 $$;
 
-comment on function observability.resend_notification is 'Puts a dead message back into the outbox, with the same idempotency key. Ops only. False where none was dead.';
+comment on function observability.resend_notification is
+'Puts a dead message back into the outbox, with the same idempotency key. Ops only. False where none was dead.';
 revoke execute on function observability.resend_notification from public;
 grant execute on function observability.resend_notification to authenticated, service_role;
 
@@ -311,7 +339,9 @@ begin
 end;
 $$;
 
-comment on function observability.send_test_notification is 'Writes a marked test message for a channel, or for every channel of a rule: [{notification_id, channel_name}]. Ops only.';
+comment on function observability.send_test_notification is
+'Writes a marked test message for a channel, or for every channel of a rule: [{notification_id, channel_name}]. Ops '
+'only.';
 revoke execute on function observability.send_test_notification from public;
 grant execute on function observability.send_test_notification to authenticated, service_role;
 

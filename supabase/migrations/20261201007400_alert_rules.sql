@@ -111,7 +111,11 @@ declare
 begin
   perform observability_internal.check_keys(
     document,
-    '{rule_id,name,metric,window_s,period,timezone,comparator,threshold,critical_threshold,resolve_threshold,for_s,minimum_sample,scope,group_by,group_limit,no_data,renotify_s,severity,is_enabled,channels,budget_id}',
+    array[
+      'rule_id', 'name', 'metric', 'window_s', 'period', 'timezone', 'comparator', 'threshold', 'critical_threshold',
+      'resolve_threshold', 'for_s', 'minimum_sample', 'scope', 'group_by', 'group_limit', 'no_data', 'renotify_s',
+      'severity', 'is_enabled', 'channels', 'budget_id'
+    ],
     'rule'
   );
   v_rule := jsonb_populate_record(
@@ -154,10 +158,11 @@ comment on function observability_internal.set_rule_channels is 'Makes these the
 revoke execute on function observability_internal.set_rule_channels from public;
 grant execute on function observability_internal.set_rule_channels to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.save_alert_rule(rule jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -209,10 +214,11 @@ comment on function observability.save_alert_rule is 'Adds a rule, or changes th
 revoke execute on function observability.save_alert_rule from public;
 grant execute on function observability.save_alert_rule to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.delete_alert_rule(rule_id bigint) returns boolean
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -324,10 +330,11 @@ comment on function observability_internal.keep_budget_rule is 'Makes a budget''
 revoke execute on function observability_internal.keep_budget_rule from public;
 grant execute on function observability_internal.keep_budget_rule to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.save_budget(budget jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -373,14 +380,17 @@ begin
 end;
 $$;
 
-comment on function observability.save_budget is 'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the budget.';
+comment on function observability.save_budget is
+'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the '
+'budget.';
 revoke execute on function observability.save_budget from public;
 grant execute on function observability.save_budget to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.delete_budget(budget_id bigint) returns boolean
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column

@@ -82,14 +82,17 @@ begin
 end;
 $$;
 
-comment on function observability_internal.set_channel_target is 'Stores a channel''s address and secret, sealed by the caller or in Supabase Vault; nothing given keeps what is there. Ops only.';
+comment on function observability_internal.set_channel_target is
+'Stores a channel''s address and secret, sealed by the caller or in Supabase Vault; nothing given keeps what is '
+'there. Ops only.';
 revoke execute on function observability_internal.set_channel_target from public;
 grant execute on function observability_internal.set_channel_target to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.save_notification_channel(channel jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -141,14 +144,17 @@ begin
 end;
 $$;
 
-comment on function observability.save_notification_channel is 'Adds a channel, or changes the given keys of the one with this channel_id. Ops only. The address comes sealed, or goes to Supabase Vault. Returns the channel; a signing secret made here is shown this once.';
+comment on function observability.save_notification_channel is
+'Adds a channel, or changes the given keys of the one with this channel_id. Ops only. The address comes sealed, or '
+'goes to Supabase Vault. Returns the channel; a signing secret made here is shown this once.';
 revoke execute on function observability.save_notification_channel from public;
 grant execute on function observability.save_notification_channel to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.delete_notification_channel(channel_id bigint) returns boolean
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -159,6 +165,7 @@ begin
 end;
 $$;
 
-comment on function observability.delete_notification_channel is 'Deletes a channel with its secret; rules lose it, waiting messages die. Ops only. True when there was one.';
+comment on function observability.delete_notification_channel is
+'Deletes a channel with its secret; rules lose it, waiting messages die. Ops only. True when there was one.';
 revoke execute on function observability.delete_notification_channel from public;
 grant execute on function observability.delete_notification_channel to authenticated, service_role;

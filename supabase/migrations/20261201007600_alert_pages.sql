@@ -19,6 +19,66 @@ comment on function observability_internal.scope_meets is 'Whether a scope and t
 revoke execute on function observability_internal.scope_meets from public;
 grant execute on function observability_internal.scope_meets to authenticated, service_role;
 
+create function observability_internal.alert_times(
+  from_time timestamptz, to_time timestamptz, filters jsonb
+) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'alerts', count(*),
+    'mean_time_to_acknowledge_s', round(extract(epoch from avg(a.acknowledged_at - a.started_at))),
+    'acknowledged', count(a.acknowledged_at),
+    'mean_time_to_resolve_s', round(extract(epoch from avg(a.resolved_at - a.started_at) filter (where a.resolution = 'recovered'))),
+    'recovered', count(*) filter (where a.resolution = 'recovered')
+  )
+  from observability_internal.alerts as a
+  where a.started_at >= alert_times.from_time and a.started_at < alert_times.to_time
+    and observability_internal.scope_meets(a.scope, filters);
+$$;
+
+comment on function observability_internal.alert_times is 'How many alerts of a range, and how long until they were acknowledged and recovered.';
+revoke execute on function observability_internal.alert_times from public;
+grant execute on function observability_internal.alert_times to authenticated, service_role;
+
+create function observability_internal.outbox_entries(
+  from_time timestamptz, to_time timestamptz, filters jsonb, row_limit integer
+) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(
+    jsonb_agg(
+      jsonb_build_object(
+        'notification_id', n.notification_id, 'alert_id', n.alert_id, 'rule_name', n.rule_name,
+        'channel_name', n.channel_name,
+        'event', n.event, 'state', n.state, 'attempts', n.attempts, 'last_error', n.last_error,
+        'created_at', n.created_at, 'sent_at', n.sent_at, 'can_resend', n.state = 'dead' and n.channel_id is not null,
+        'next_attempt_at', case when n.state = 'pending' then n.next_attempt_at end
+      )
+      order by n.created_at desc, n.notification_id desc
+    ), '[]'
+  )
+  from (
+    select sent.*, a.rule_name
+    from observability_internal.notifications as sent
+    left join observability_internal.alerts as a on sent.alert_id = a.alert_id
+    where (
+      sent.state = 'pending' or sent.created_at >= outbox_entries.from_time and sent.created_at < outbox_entries.to_time
+    ) and (a.alert_id is null or observability_internal.scope_meets(a.scope, filters))
+    order by sent.created_at desc, sent.notification_id desc
+    limit row_limit
+  ) as n;
+$$;
+
+comment on function observability_internal.outbox_entries is 'Messages that wait or are of a range, newest first.';
+revoke execute on function observability_internal.outbox_entries from public;
+grant execute on function observability_internal.outbox_entries to authenticated, service_role;
+
 create function observability.get_alerts(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
 returns jsonb
 language plpgsql
@@ -67,18 +127,7 @@ begin
         limit v_limit
       ) as a
     ),
-    'times', (
-      select jsonb_build_object(
-        'alerts', count(*),
-        'mean_time_to_acknowledge_s', round(extract(epoch from avg(a.acknowledged_at - a.started_at))),
-        'acknowledged', count(a.acknowledged_at),
-        'mean_time_to_resolve_s', round(extract(epoch from avg(a.resolved_at - a.started_at) filter (where a.resolution = 'recovered'))),
-        'recovered', count(*) filter (where a.resolution = 'recovered')
-      )
-      from observability_internal.alerts as a
-      where a.started_at >= get_alerts.from_time and a.started_at < get_alerts.to_time
-        and observability_internal.scope_meets(a.scope, filters)
-    ),
+    'times', observability_internal.alert_times(get_alerts.from_time, get_alerts.to_time, filters),
     'transitions', (
       select coalesce(jsonb_agg(to_jsonb(t) || jsonb_build_object(
         'value', trim_scale(t.value)::text, 'threshold', t.threshold::text
@@ -96,30 +145,7 @@ begin
       inner join observability_internal.alert_rules as r on q.rule_id = r.rule_id
       where q.ends_at > now()
     ),
-    'outbox', (
-      select coalesce(
-        jsonb_agg(
-          jsonb_build_object(
-            'notification_id', n.notification_id, 'alert_id', n.alert_id, 'rule_name', n.rule_name,
-            'channel_name', n.channel_name,
-            'event', n.event, 'state', n.state, 'attempts', n.attempts, 'last_error', n.last_error,
-            'created_at', n.created_at, 'sent_at', n.sent_at, 'can_resend', n.state = 'dead' and n.channel_id is not null,
-            'next_attempt_at', case when n.state = 'pending' then n.next_attempt_at end
-          )
-          order by n.created_at desc, n.notification_id desc
-        ), '[]'
-      )
-      from (
-        select sent.*, a.rule_name
-        from observability_internal.notifications as sent
-        left join observability_internal.alerts as a on sent.alert_id = a.alert_id
-        where (
-          sent.state = 'pending' or sent.created_at >= get_alerts.from_time and sent.created_at < get_alerts.to_time
-        ) and (a.alert_id is null or observability_internal.scope_meets(a.scope, filters))
-        order by sent.created_at desc, sent.notification_id desc
-        limit v_limit
-      ) as n
-    ),
+    'outbox', observability_internal.outbox_entries(get_alerts.from_time, get_alerts.to_time, filters, v_limit),
     'rules', (
       select coalesce(jsonb_agg(observability_internal.describe_rule(r) order by r.name), '[]')
       from observability_internal.alert_rules as r
@@ -129,7 +155,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_alerts is 'The Alerts page: {access, firing, history, times, transitions, silences, outbox, rules}; filters by scope and limit (100). Members get empty lists.';
+comment on function observability.get_alerts is
+'The Alerts page: {access, firing, history, times, transitions, silences, outbox, rules}; filters by scope and limit '
+'(100). Members get empty lists.';
 revoke execute on function observability.get_alerts from public;
 grant execute on function observability.get_alerts to authenticated, service_role;
 
@@ -188,7 +216,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_settings is 'The Settings page: {access, members, rules, budgets, channels, dimensions, has_vault}; analysts see rules and budgets, ops all, members only their access.';
+comment on function observability.get_settings is
+'The Settings page: {access, members, rules, budgets, channels, dimensions, has_vault}; analysts see rules and '
+'budgets, ops all, members only their access.';
 revoke execute on function observability.get_settings from public;
 grant execute on function observability.get_settings to authenticated, service_role;
 

@@ -16,27 +16,20 @@ create table observability_internal.report_schedules (
   constraint "a report goes to at most 50 channels" check (cardinality(channels) <= 50)
 );
 
-comment on table observability_internal.report_schedules is 'When and where the daily report (of yesterday) and the weekly one (of the week until Sunday, on Monday) leave.';
+comment on table observability_internal.report_schedules is
+'When and where the daily report (of yesterday) and the weekly one (of the week until Sunday, on Monday) leave.';
 
 insert into observability_internal.report_schedules (kind) values ('daily'), ('weekly');
 
 alter table observability_internal.report_schedules enable row level security;
 
-grant
-select,
-update (is_enabled, local_hour, timezone, channels, updated_at, updated_by)
-on table observability_internal.report_schedules to authenticated;
+grant select on table observability_internal.report_schedules to authenticated;
 
 grant select, insert, update, delete on table observability_internal.report_schedules to service_role;
 
 create policy "ops see when reports leave" on observability_internal.report_schedules
 for select to authenticated
 using ((select observability_internal.is_ops()));
-
-create policy "ops change when reports leave" on observability_internal.report_schedules
-for update to authenticated
-using ((select observability_internal.is_ops()))
-with check ((select observability_internal.is_ops()));
 
 create table observability_internal.reports (
   kind text not null,
@@ -50,7 +43,9 @@ create table observability_internal.reports (
   constraint "a report's period ends after its start" check (period_end > period_start)
 );
 
-comment on table observability_internal.reports is 'Which reports were written into the outbox: one of a kind and period, so that none leaves twice. What they said is in the messages alone.';
+comment on table observability_internal.reports is
+'Which reports were written into the outbox: one of a kind and period, so that none leaves twice. What they said is '
+'in the messages alone.';
 
 alter table observability_internal.reports enable row level security;
 
@@ -74,10 +69,11 @@ comment on function observability.get_report_schedules is 'When and where report
 revoke execute on function observability.get_report_schedules from public;
 grant execute on function observability.get_report_schedules to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.save_report_schedule(schedule jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 declare
@@ -115,7 +111,8 @@ begin
 end;
 $$;
 
-comment on function observability.save_report_schedule is 'Changes the fields given of the schedule {kind, is_enabled, local_hour, timezone, channels}. Ops only.';
+comment on function observability.save_report_schedule is
+'Changes the fields given of the schedule {kind, is_enabled, local_hour, timezone, channels}. Ops only.';
 revoke execute on function observability.save_report_schedule from public;
 grant execute on function observability.save_report_schedule to authenticated, service_role;
 
@@ -153,7 +150,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_due_reports is 'Reports whose hour has come and that were not written yet: [{kind, timezone, period_start, period_end, from_time, to_time}]. A worker that was away writes the latest one late.';
+comment on function observability.get_due_reports is
+'Reports whose hour has come and that were not written yet: [{kind, timezone, period_start, period_end, from_time, '
+'to_time}]. A worker that was away writes the latest one late.';
 revoke execute on function observability.get_due_reports from public;
 grant execute on function observability.get_due_reports to service_role;
 
@@ -205,6 +204,8 @@ begin
 end;
 $$;
 
-comment on function observability.publish_report is 'Writes a report {title, text, html, image} into its channels'' outbox, once a period unless it is an extra one. Returns how many messages.';
+comment on function observability.publish_report is
+'Writes a report {title, text, html, image} into its channels'' outbox, once a period unless it is an extra one. '
+'Returns how many messages.';
 revoke execute on function observability.publish_report from public;
 grant execute on function observability.publish_report to service_role;

@@ -217,7 +217,8 @@ begin
 end;
 $$;
 
-comment on function observability.restore_rows is 'Puts archived rows back, each once; by default as already counted in the rollups. Returns how many were missing.';
+comment on function observability.restore_rows is
+'Puts archived rows back, each once; by default as already counted in the rollups. Returns how many were missing.';
 revoke execute on function observability.restore_rows from public;
 grant execute on function observability.restore_rows to service_role;
 

@@ -68,7 +68,7 @@ begin
   where r.scope -> 'user_id' ? v_name and observability_internal.forget_scope(r.scope, v_name) is null;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  -- Who changed a row last is written anew by its trigger.
+  -- Who changed a row last is rewritten by its trigger.
   update observability_internal.budgets as b
   set
     scope = case when b.scope -> 'user_id' ? v_name then observability_internal.forget_scope(b.scope, v_name) else b.scope end,
@@ -86,7 +86,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_in_rules is 'Takes a person out of rules and budgets; those that watch nobody else go. Returns how many rows.';
+comment on function observability_internal.forget_in_rules is
+'Takes a person out of rules and budgets; those that watch nobody else go. Returns how many rows.';
 revoke execute on function observability_internal.forget_in_rules from public;
 
 create function observability_internal.forget_in_alerts(user_id text) returns integer
@@ -156,7 +157,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_in_alerts is 'Takes a person out of alerts, their states, transitions, silences and messages; returns how many rows.';
+comment on function observability_internal.forget_in_alerts is
+'Takes a person out of alerts, their states, transitions, silences and messages; returns how many rows.';
 revoke execute on function observability_internal.forget_in_alerts from public;
 
 create function observability_internal.forget_names(user_id text) returns integer
@@ -194,6 +196,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_names is 'Takes a person out of members, rejected events, rules, budgets, alerts, messages, and who changed prices and channels; returns how many rows.';
+comment on function observability_internal.forget_names is
+'Takes a person out of members, rejected events, rules, budgets, alerts, messages, and who changed prices and '
+'channels; returns how many rows.';
 revoke execute on function observability_internal.forget_names from public;
 grant execute on function observability_internal.forget_names to service_role;

@@ -14,7 +14,8 @@ create table observability_internal.erasures (
   constraint "the salt of event ids goes when the erasure ends" check ((event_salt is null) = (finished_at is not null))
 );
 
-comment on table observability_internal.erasures is 'What was erased and when. The person is a salted SHA-256: it can be compared with an id at hand and tells none.';
+comment on table observability_internal.erasures is
+'What was erased and when. The person is a salted SHA-256: it can be compared with an id at hand and tells none.';
 
 alter table observability_internal.erasures enable row level security;
 
@@ -100,7 +101,8 @@ as $$
     select
       date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00') as bucket, d.dim_id, m.*,
       ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
-      ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
+      ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end)
+        / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
     from observability_internal.ai_usage_metrics as m
     inner join observability_internal.dimensions as d
       on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
@@ -183,7 +185,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_usage is 'Makes a batch of a person''s counted calls nobody''s, with the rollup''s difference; returns how many.';
+comment on function observability_internal.forget_usage is
+'Makes a batch of a person''s counted calls nobody''s, with the rollup''s difference; returns how many.';
 revoke execute on function observability_internal.forget_usage from public;
 grant execute on function observability_internal.forget_usage to service_role;
 
@@ -214,7 +217,8 @@ as $$
   select count(*)::integer from changed;
 $$;
 
-comment on function observability_internal.forget_performance is 'Makes a batch of a person''s counted requests nobody''s; returns how many. No rollup of requests knows people.';
+comment on function observability_internal.forget_performance is
+'Makes a batch of a person''s counted requests nobody''s; returns how many. No rollup of requests knows people.';
 revoke execute on function observability_internal.forget_performance from public;
 grant execute on function observability_internal.forget_performance to service_role;
 
@@ -247,7 +251,9 @@ begin
 end;
 $$;
 
-comment on function observability_internal.forget_rollups is 'Moves a batch of what the rollups still hold of a person, months without raw rows, to the shared key; returns how many.';
+comment on function observability_internal.forget_rollups is
+'Moves a batch of what the rollups still hold of a person, months without raw rows, to the shared key; returns how '
+'many.';
 revoke execute on function observability_internal.forget_rollups from public;
 grant execute on function observability_internal.forget_rollups to service_role;
 
@@ -378,6 +384,8 @@ begin
   select forget_user.user_id
   where exists (select from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
   on conflict do nothing;
+  delete from observability_internal.latency_by_user as r
+  where r.user_key = (select u.user_key from observability_internal.users as u where u.user_id = forget_user.user_id);
   v_usage := observability_internal.forget_usage(forget_user.user_id, v_salt, max_rows);
   if v_usage = 0 then
     v_performance := observability_internal.forget_performance(forget_user.user_id, v_salt, max_rows);

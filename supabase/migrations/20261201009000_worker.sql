@@ -9,7 +9,8 @@ create table observability_internal.leases (
   constraint leases_pkey primary key (name)
 );
 
-comment on table observability_internal.leases is 'Who leads until when. Poolers and HTTP have no sessions, so a row with an expiry takes the place of a session lock.';
+comment on table observability_internal.leases is
+'Who leads until when. Poolers and HTTP have no sessions, so a row with an expiry takes the place of a session lock.';
 
 alter table observability_internal.leases enable row level security;
 

@@ -50,6 +50,10 @@ _GROUPS = (
 )
 
 
+def _names(name: str, amount: str) -> list[Json]:
+    return [{"name": name, "amount": amount}]
+
+
 @dataclass
 class PriceAnswers:
     """Answers of the functions about prices, as a part of `FakeDatabase`."""
@@ -61,19 +65,35 @@ class PriceAnswers:
     catalogue: Json | None = None
 
     def _get_reconciliation(self, from_time: str, to_time: str, filters: Json) -> Json:
-        totals: Json = {"days": 0, "days_without_bill": 7, "fetched_at": None}
+        totals: Json = {"days": 0, "open_days": 0, "days_without_bill": 7, "fetched_at": None}
         explanations: list[Json] = []
+        hints: list[Json] = []
+        revisions: list[Json] = []
         if self.has_bill:
-            totals |= {"days": 6, "days_without_bill": 1, "billed_cost": "412.53", "recorded_cost": "396.904512"}
+            totals |= {
+                "days": 6,
+                "open_days": 1,
+                "days_without_bill": 1,
+                "billed_cost": "412.53",
+                "recorded_cost": "396.904512",
+            }
             totals |= {"drift": "15.625488", "drift_fraction": "0.037877"}
             explanations = [
-                {"cause": "calls_not_recorded", "requests": 3_104, "amount": "9.81", "details": None},
-                {"cause": "unpriced_models", "requests": 547, "amount": "1.74", "details": None},
-                {"cause": "other_services", "requests": None, "amount": "3.2", "details": ["web search"]},
-                {"cause": "estimated_usage", "requests": 2_870, "amount": None, "details": None},
-                {"cause": "rounding", "requests": None, "amount": "0.12", "details": {"is_bound": True}},
+                {
+                    "cause": "calls_not_recorded",
+                    "requests": 3_104,
+                    "amount": "9.81",
+                    "details": _names("gpt-4o", "9.81"),
+                },
+                {"cause": "credits", "requests": None, "amount": "-6", "details": _names("Refund", "-6")},
+                {"cause": "price", "requests": None, "amount": "5.2", "details": _names("o4-mini", "5.2")},
+                {"cause": "fees", "requests": None, "amount": "3.2", "details": _names("web search", "3.2")},
+                {"cause": "unrecorded_projects", "requests": 96, "amount": "2.54", "details": _names("proj_b", "2.54")},
                 {"cause": "unexplained", "requests": None, "amount": "0.875488", "details": None},
             ]
+            hints = [{"hint": "estimated_usage", "requests": 2_870}]
+            revised = {"day": "2026-03-02", "source": "api", "old_cost": "71.5", "new_cost": "70", "amount": "-1.5"}
+            revisions = [revised | {"revised_at": "2026-03-05T06:00:00+00:00"}]
         return {
             "access": "ops",
             "provider": filters["provider"][0],
@@ -84,10 +104,13 @@ class PriceAnswers:
             "totals": totals,
             "days": [],
             "by_model": [],
+            "items": [],
             "explanations": explanations,
+            "hints": hints,
+            "revisions": revisions,
         }
 
-    def _get_savings_evidence(self, from_time: datetime, to_time: datetime, filters: Json) -> Json:
+    def _get_savings_evidence(self, from_time: str, to_time: str, filters: Json) -> Json:
         del filters
         groups = [
             {
@@ -112,16 +135,17 @@ class PriceAnswers:
         ]
         return {
             "access": "ops",
-            "from_time": from_time.isoformat(),
-            "to_time": to_time.isoformat(),
-            "sample_from_time": (to_time - timedelta(days=7)).isoformat(),
-            "sample_to_time": to_time.isoformat(),
+            "from_time": from_time,
+            "to_time": to_time,
+            "sample_from_time": (datetime.fromisoformat(to_time) - timedelta(days=7)).isoformat(),
+            "sample_to_time": to_time,
             "groups": groups if self.has_savings else [],
             "prefixes": [],
         }
 
     def _get_prices(self) -> Json:
-        return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": self.catalogue, "prices": list(self.prices)}
+        described = self.catalogue and {name: one for name, one in self.catalogue.items() if name != "content"}
+        return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": described, "prices": list(self.prices)}
 
     def _get_price_catalogue(self) -> Json | None:
         return self.catalogue

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ingest.demo.traces import Mapping, TracedCall, open_trace
-from ingest.demo.traffic import SELF_HOSTED, is_cost_spike, is_error_burst, usage_events
+from ingest.local.demo_traffic import SELF_HOSTED, is_cost_spike, is_error_burst, usage_events
 from ingest.notices import Notices
+from ingest.ops.traces import Mapping, TracedCall, open_trace
 from ingest.prices.costing import Costing
 from pricing import calculate_cost
 

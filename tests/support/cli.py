@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.testing import CliRunner
 
-from ingest.commands import app
+from ingest.cli.app import app
 from ingest.errors import TreeringError
 from tests.support.api import PUBLISHABLE_KEY, SECRET_KEY
 

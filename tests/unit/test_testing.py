@@ -297,7 +297,7 @@ def test_requests_stand_beside_the_calls_made_within() -> None:
     ("model", "cost", "source"),
     [
         ("gpt-4o", "0.000875", "priced"),  # 150 at 2.50 and 50 at 10.00 per million
-        ("nobody-knows", "0.000875", "fallback"),
+        ("gpt-nobody-knows", "0.000875", "fallback"),
     ],
 )
 def test_costs_are_added_where_they_are_asked_for(model: str, cost: str, source: str) -> None:

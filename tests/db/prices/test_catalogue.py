@@ -18,6 +18,7 @@ from ingest.prices.catalogue import default_url, update_catalogue
 from ingest.prices.in_force import Prices
 from pricing.catalogue import Catalogue
 from tests.support.events import NOON
+from tests.support.pricing import cost_of
 from tests.support.scripted_database import ScriptedDatabase
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def publisher() -> Iterator[Publisher]:
 
 
 def price_of(prices: Prices) -> Decimal | None:
-    return prices.book.price("gpt-4o", 1_000_000, 0, at=NOON).total
+    return cost_of(prices.book, "gpt-4o", 1_000_000, 0, at=NOON).total
 
 
 def test_a_fetched_catalogue_is_in_force_in_every_process_at_its_next_reading(

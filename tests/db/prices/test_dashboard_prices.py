@@ -23,6 +23,7 @@ from ingest.prices.reprice import Repricer, RepriceScope
 from ingest.settings import load_settings
 from tests.support.cli import door_environment, run_cli
 from tests.support.events import NOON, store, usage_event
+from tests.support.pricing import cost_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +64,7 @@ def test_the_app_adds_reads_and_previews_prices_with_the_viewers_rights(
     assert [entry["created_by"] for entry in prices.own] == ["user_ops"]
     assert prices.catalogue is None
     at = datetime(2026, 5, 4, tzinfo=UTC)
-    assert prices.book.price("gpt-4o", 1_000_000, 0, at=at).total == Decimal("2.00")
+    assert cost_of(prices.book, "gpt-4o", 1_000_000, 0, at=at).total == Decimal("2.00")
     end = datetime(2027, 1, 1, tzinfo=UTC)
     scope = RepriceScope(datetime(2026, 1, 1, tzinfo=UTC), end, ("gpt-4o",), ("openai",))
     found = preview_reprice(ops, prices.book, scope)
@@ -138,4 +139,4 @@ def test_a_calls_price_is_explained_by_the_fetched_catalogue(door: Door, monkeyp
     prices = get_prices(Viewer("user_ana", "Ana"))
 
     assert prices.catalogue is not None
-    assert prices.book.price("gpt-4o", 150, 50, at=NOON).total == Decimal("0.00175")
+    assert cost_of(prices.book, "gpt-4o", 150, 50, at=NOON).total == Decimal("0.00175")

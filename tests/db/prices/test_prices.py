@@ -15,6 +15,7 @@ from ingest.notices import Notices
 from ingest.prices.costing import Costing
 from ingest.prices.in_force import REFRESH_INTERVAL_S, Prices
 from tests.support.events import NOON, usage_event
+from tests.support.pricing import cost_of
 from tests.support.scripted_database import ScriptedDatabase
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def test_the_latest_price_that_has_begun_counts_and_after_its_end_the_one_before
     book = prices_of(service).book
 
     def rate(day: str) -> str:
-        return str(book.price("gpt-4o", 1_000_000, 0, at=datetime.fromisoformat(f"{day}Z")).total).rstrip("0.")
+        return str(cost_of(book, "gpt-4o", 1_000_000, 0, at=datetime.fromisoformat(f"{day}Z")).total).rstrip("0.")
 
     assert rate("2026-04-30T23:59:59") == "2.5"
     assert [rate("2026-05-01T00:00:00"), rate("2026-05-31T23:59:59")] == ["2", "2"]
@@ -158,7 +159,7 @@ def test_a_mistake_is_corrected_by_a_row_with_the_same_start(direct: Door) -> No
     service.call("add_price", price={**PRICE, "rates": {"input": "20", "output": "80"}})
     service.call("add_price", price=PRICE)
     assert [price["is_superseded"] for price in entries(service)] == [True, False]
-    assert prices_of(service).book.price("gpt-4o", 1_000_000, 0, at=NOON).total == 2
+    assert cost_of(prices_of(service).book, "gpt-4o", 1_000_000, 0, at=NOON).total == 2
 
 
 def test_a_price_appended_again_with_an_end_ends(direct: Door) -> None:
@@ -230,7 +231,7 @@ DOCUMENT: JsonValue = {
 
 
 def price_id(prices: Prices) -> str | None:
-    return prices.book.price("gpt-4o", 1, 1, at=NOON).price_id
+    return cost_of(prices.book, "gpt-4o", 1, 1, at=NOON).price_id
 
 
 def test_prices_are_read_again_after_a_while_and_not_before() -> None:
@@ -289,5 +290,5 @@ def test_the_same_prices_have_the_same_fingerprint_and_others_another() -> None:
 
 def test_deployments_and_region_of_the_settings_count() -> None:
     prices = Prices(Notices(), deployments={"azure/chat-prod": "gpt-4o"}, region="eu")
-    assert prices.book.price("chat-prod", 1_000_000, 0, provider="azure", at=NOON).total == Decimal("2.5")
-    assert prices.book.price("gpt-5.5", 100_000, 0, at=datetime(2026, 11, 1, tzinfo=UTC)).total == Decimal("0.55")
+    assert cost_of(prices.book, "chat-prod", 1_000_000, 0, provider="azure", at=NOON).total == Decimal("2.5")
+    assert cost_of(prices.book, "gpt-5.5", 100_000, 0, at=datetime(2026, 11, 1, tzinfo=UTC)).total == Decimal("0.55")

@@ -104,7 +104,7 @@ def test_sources_move_between_priced_fallback_and_unpriced_in_every_level(direct
         service,
         call(0, model="secret-model", cost_source="fallback", price_id="x"),
         call(1, model="gpt-4o-mini", cost_source="unpriced", estimated_cost=None),
-        call(2, model="other-model"),
+        call(2, model="gpt-99"),
     )
     service.call("add_price", price={**PRICE, "model": "secret-model"})
     totals = apply(service, fallback_model="")
@@ -224,7 +224,7 @@ def test_wrong_changes_are_refused(direct: Door, arguments: dict[str, Argument],
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--from", "2026-05-04", "--to", "2026-05-05"), "say --dry-run"),
+        (("--from", "2026-05-04", "--to", "2026-05-05"), "use --dry-run"),
         (("--from", "2026-05-05", "--to", "2026-05-04", "--dry-run"), "--from must be before --to"),
     ],
 )

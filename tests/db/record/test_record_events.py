@@ -144,3 +144,8 @@ def test_only_the_service_writes(function: str, viewer: Callable[[str], Database
     for caller in (viewer("user_a"), anonymous):
         with pytest.raises(PermissionDeniedError):
             caller.call(function, events=[])
+
+
+def test_an_event_with_usage_details_is_taken(service_db: Database) -> None:
+    details: JsonValue = {"cache_write_1h_tokens": 4, "units": {"web_search": 2}, "reported_cost": "0.5"}
+    assert service_db.call("record_usage", events=[usage_event(usage_details=details)]) == 1

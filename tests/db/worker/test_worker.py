@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.alerts.notifier import ChannelNotifier
-from ingest.commands import worker as worker_command
+from ingest.cli import worker as worker_command
 from ingest.settings import load_settings
 from ingest.worker.jobs import Tools, plan_lanes
 from ingest.worker.worker import Worker

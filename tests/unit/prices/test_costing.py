@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from ingest.notices import Notices
 from ingest.prices.costing import Costing
 
 if TYPE_CHECKING:
-    import pytest
-
     from ingest.record.event import Event
 
 
@@ -46,21 +46,38 @@ def test_what_the_provider_says_counts() -> None:
 
 
 def test_an_unknown_model_is_priced_as_the_fallback(caplog: pytest.LogCaptureFixture) -> None:
-    event = charge(model="nobody's", provider="nobody")
+    event = charge(model="gpt-99", provider="nobody")
     assert float(str(event["estimated_cost"])) == 0.000875
     assert event["cost_source"] == "fallback"
-    assert "nobody/nobody's; it is priced as gpt-4o" in caplog.text
+    assert "nobody/gpt-99; it is priced as gpt-4o" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "model", ["nobody's", "llama3.1:8b", "claude-next", "gemini-9", "gpt-oss-9", "dall-e-9", "sora-9"]
+)
+def test_only_a_name_of_openais_kind_is_priced_as_the_fallback(model: str) -> None:
+    assert charge(model=model, provider="nobody")["cost_source"] == "unpriced"
+
+
+def test_a_server_of_ones_own_is_never_priced_as_the_fallback() -> None:
+    assert charge(model="gpt-99", provider="localhost:11434")["cost_source"] == "unpriced"
+
+
+def test_an_unknown_model_without_any_count_is_not_free() -> None:
+    nothing: dict[str, Any] = {"model": "gpt-99", "prompt_tokens": 0, "completion_tokens": 0}
+    assert charge(**nothing)["cost_source"] == "unpriced"
+    assert charge(**nothing, status="error")["estimated_cost"] == "0"
 
 
 def test_without_a_fallback_the_cost_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
-    event = charge(fallback=None, model="nobody's", request_fees="0.01")
+    event = charge(fallback=None, model="gpt-99")
     assert event["cost_source"] == "unpriced"
     assert "estimated_cost" not in event
-    assert "stays unknown" in caplog.text
+    assert "cost is unknown" in caplog.text
 
 
 def test_a_fallback_without_a_price_leaves_the_cost_unknown(caplog: pytest.LogCaptureFixture) -> None:
-    event = charge(fallback="nobody's either", model="nobody's")
+    event = charge(fallback="nobody's either", model="gpt-99")
     assert event["cost_source"] == "unpriced"
     assert "TREERING_FALLBACK_MODEL" in caplog.text
 

@@ -9,6 +9,7 @@ import pricing
 from pricing import PriceBook, PriceBookError, UnknownModelError, UsageError, calculate_cost
 from pricing import book as book_module
 from pricing.book import PriceBook as Book
+from tests.support.pricing import cost_of
 
 MILLION = Decimal(1_000_000)
 NEGOTIATED = {
@@ -43,13 +44,13 @@ def test_a_customers_row_wins_within_its_dates_only(at: datetime, input_price: s
 def test_a_later_row_of_the_same_layer_wins_from_its_start() -> None:
     later = {**NEGOTIATED, "valid_from": date(2026, 6, 1), "rates": {"input": "1.50"}, "price_id": "42"}
     book = PriceBook([NEGOTIATED, later])
-    assert book.price("gpt-4o", 10, 0, at=datetime(2026, 5, 31, tzinfo=UTC)).price_id == "customer:41"
-    assert book.price("gpt-4o", 10, 0, at=datetime(2026, 6, 1, tzinfo=UTC)).price_id == "customer:42"
+    assert cost_of(book, "gpt-4o", 10, 0, at=datetime(2026, 5, 31, tzinfo=UTC)).price_id == "customer:41"
+    assert cost_of(book, "gpt-4o", 10, 0, at=datetime(2026, 6, 1, tzinfo=UTC)).price_id == "customer:42"
 
 
 def test_a_customers_row_for_the_default_tier_leaves_the_other_tiers_at_list_price() -> None:
     book = PriceBook([NEGOTIATED])
-    cost = book.price("gpt-4o", 1_000, 0, service_tier="batch", at=datetime(2026, 5, 1, tzinfo=UTC))
+    cost = cost_of(book, "gpt-4o", 1_000, 0, service_tier="batch", at=datetime(2026, 5, 1, tzinfo=UTC))
     assert cost.total == 1_000 * Decimal("1.25") / MILLION
 
 
@@ -57,8 +58,8 @@ def test_a_row_for_any_tier_prices_them_all_unless_one_is_named() -> None:
     everything = {"provider": "lab", "models": ["m"], "service_tier": None, "rates": {"input": "4", "output": "4"}}
     flex = {"provider": "lab", "models": ["m"], "service_tier": "flex", "rates": {"input": "1", "output": "1"}}
     book = PriceBook([everything, flex])
-    assert book.price("m", 1_000_000, 0, provider="lab", service_tier="priority").total == 4
-    assert book.price("m", 1_000_000, 0, provider="lab", service_tier="flex").total == 1
+    assert cost_of(book, "m", 1_000_000, 0, provider="lab", service_tier="priority").total == 4
+    assert cost_of(book, "m", 1_000_000, 0, provider="lab", service_tier="flex").total == 1
 
 
 def test_explain_names_the_row_and_what_it_beat() -> None:
@@ -119,18 +120,18 @@ def test_a_book_with_more_rows_leaves_the_first_one_as_it_was() -> None:
     first = PriceBook.default()
     second = first.with_rows([NEGOTIATED])
     at = datetime(2026, 5, 1, tzinfo=UTC)
-    assert first.price("gpt-4o", 1, 0, at=at).total != second.price("gpt-4o", 1, 0, at=at).total
+    assert cost_of(first, "gpt-4o", 1, 0, at=at).total != cost_of(second, "gpt-4o", 1, 0, at=at).total
 
 
 def test_a_self_hosted_model_needs_only_a_row() -> None:
     row = {"provider": "vllm", "models": ["llama-4-70b"], "rates": {"input": "0.2", "output": "0.4"}}
-    cost = PriceBook([row]).price("llama-4-70b", 1_000, 1_000, provider="vllm")
+    cost = cost_of(PriceBook([row]), "llama-4-70b", 1_000, 1_000, provider="vllm")
     assert cost.total == Decimal("0.0006")
 
 
 def test_a_row_that_begins_later_leaves_the_time_before_unpriced() -> None:
     row = {"provider": "vllm", "models": ["m"], "valid_from": date(2026, 7, 1), "rates": {"input": "1"}}
-    cost = PriceBook([row]).price("m", 1, 0, provider="vllm", at=datetime(2026, 6, 30, tzinfo=UTC))
+    cost = cost_of(PriceBook([row]), "m", 1, 0, provider="vllm", at=datetime(2026, 6, 30, tzinfo=UTC))
     assert (cost.total, cost.source) == (None, "unpriced")
 
 
@@ -142,13 +143,13 @@ def test_two_rows_that_begin_together_are_refused() -> None:
 def test_a_region_adds_ten_percent_to_the_models_under_it() -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
     europe = PriceBook(region="eu")
-    assert europe.price("gpt-5.5", 1_000, 100, at=at).total == Decimal("1.1") * Decimal("0.008")
-    assert europe.price("gpt-4o", 1_000, 0, at=at) == PriceBook.default().price("gpt-4o", 1_000, 0, at=at)
+    assert cost_of(europe, "gpt-5.5", 1_000, 100, at=at).total == Decimal("1.1") * Decimal("0.008")
+    assert cost_of(europe, "gpt-4o", 1_000, 0, at=at) == cost_of(PriceBook.default(), "gpt-4o", 1_000, 0, at=at)
 
 
 def test_a_region_leaves_the_customers_own_price_alone() -> None:
     row = {"provider": "openai", "models": ["gpt-5.5"], "rates": {"input": "3", "output": "9"}}
-    assert PriceBook([row], region="eu").price("gpt-5.5", 1_000_000, 0).total == 3
+    assert cost_of(PriceBook([row], region="eu"), "gpt-5.5", 1_000_000, 0).total == 3
 
 
 def test_an_unknown_region_is_refused() -> None:
@@ -160,16 +161,16 @@ def test_names_from_outside_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(book_module, "_MAX_PLANS", 3)
     book = Book()
     for number in range(10):
-        book.price("gpt-4o", 1, 1, service_tier=f"tier-{number}")
+        cost_of(book, "gpt-4o", 1, 1, service_tier=f"tier-{number}")
         with pytest.raises(UnknownModelError):
-            book.price(f"nothing-{number}", 1, 1)
+            cost_of(book, f"nothing-{number}", 1, 1)
     assert len(book._plans) + len(book._unknown) <= 3
 
 
 def test_an_unknown_model_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     book = Book()
     with pytest.raises(UnknownModelError):
-        book.price("nothing", 1, 1)
+        cost_of(book, "nothing", 1, 1)
     monkeypatch.setattr(book, "_plan", None)
     with pytest.raises(UnknownModelError, match="'nothing'"):
-        book.price("nothing", 1, 1)
+        cost_of(book, "nothing", 1, 1)

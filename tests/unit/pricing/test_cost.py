@@ -96,7 +96,8 @@ def test_audio_of_a_model_without_an_audio_rate_is_unpriced_not_text() -> None:
 
 
 def test_a_model_billed_by_the_hour_is_unpriced_not_free() -> None:
-    assert calculate_cost("whisper-1", 100, 10) == Cost(None, {}, None, "unpriced")
+    cost = calculate_cost("whisper-1", 100, 10)
+    assert (cost.total, cost.parts, cost.source, cost.unknown) == (None, {}, "unpriced", ("usage",))
 
 
 def test_image_output_is_unpriced_because_its_rate_is_not_the_text_one() -> None:
@@ -236,9 +237,9 @@ def test_parts_of_usage_add_up_to_the_whole(
     whole_input = uncached + cached + written + audio_in
     whole_output = text + reasoning + audio_out
     parts = split_tokens(whole_input, whole_output, cached, written, reasoning, audio_in, audio_out)
-    assert sum(parts[:4]) == whole_input
-    assert sum(parts[4:]) == whole_output
-    assert parts == (uncached, cached, written, audio_in, text, reasoning, audio_out)
+    assert sum(parts[:8]) == whole_input
+    assert sum(parts[8:]) == whole_output
+    assert parts == (uncached, cached, written, 0, audio_in, 0, 0, 0, text, reasoning, audio_out, 0)
 
 
 @given(counts, counts, counts, counts, st.sampled_from(["gpt-4o", "gpt-5.5", "gpt-5.6-luna", "o3", "gpt-5-nano"]))

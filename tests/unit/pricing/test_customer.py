@@ -8,6 +8,7 @@ import pytest
 
 from pricing import PriceBook, PriceBookError, UsageError, parse_customer_prices
 from pricing.catalogue import Catalogue
+from tests.support.pricing import cost_of
 
 START = "2026-11-01T00:00:00+00:00"
 PRICE: dict[str, object] = {
@@ -28,8 +29,8 @@ def test_the_customers_price_wins_from_its_start_on_and_the_list_price_counts_be
     rows, faults = parse_customer_prices([PRICE])
     assert faults == []
     book = PriceBook(rows)
-    before = book.price("gpt-4o", 1_000_000, 0, at=datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC))
-    after = book.price("gpt-4o", 1_000_000, 0, at=datetime(2026, 11, 1, tzinfo=UTC))
+    before = cost_of(book, "gpt-4o", 1_000_000, 0, at=datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC))
+    after = cost_of(book, "gpt-4o", 1_000_000, 0, at=datetime(2026, 11, 1, tzinfo=UTC))
     assert (before.total, after.total, after.price_id) == (Decimal("2.5"), Decimal(2), "customer:7")
 
 
@@ -51,8 +52,8 @@ def test_a_long_context_price_applies_from_the_first_token_above_its_bound() -> 
     rows, _ = parse_customer_prices([{**PRICE, "long_context": [{"above": 1000, "input": "4"}]}])
     book = PriceBook(rows)
     at = datetime(2026, 11, 2, tzinfo=UTC)
-    assert book.price("gpt-4o", 1000, 0, at=at).total == Decimal("0.002")
-    assert book.price("gpt-4o", 1001, 0, at=at).total == Decimal("0.004004")
+    assert cost_of(book, "gpt-4o", 1000, 0, at=at).total == Decimal("0.002")
+    assert cost_of(book, "gpt-4o", 1001, 0, at=at).total == Decimal("0.004004")
 
 
 def own_server(rates: dict[str, str]) -> PriceBook:
@@ -61,36 +62,36 @@ def own_server(rates: dict[str, str]) -> PriceBook:
 
 
 def test_a_server_paid_by_the_hour_costs_the_time_of_the_request_and_nothing_for_tokens() -> None:
-    cost = own_server({"per_hour": "3.60"}).price("guardian-8b", 150, 50, provider="self-hosted", duration_ms=1234.5)
+    cost = cost_of(own_server({"per_hour": "3.60"}), "guardian-8b", 150, 50, provider="self-hosted", duration_ms=1234.5)
     assert cost.total == Decimal("0.0012345")
     assert cost.parts["duration"] == Decimal("0.0012345")
 
 
 def test_time_without_a_last_digit_is_rounded_at_the_fifteenth() -> None:
-    cost = own_server({"per_hour": "1"}).price("guardian-8b", 0, 0, provider="self-hosted", duration_ms=1)
+    cost = cost_of(own_server({"per_hour": "1"}), "guardian-8b", 0, 0, provider="self-hosted", duration_ms=1)
     assert cost.total == Decimal("0.000000277777778")
 
 
 def test_time_and_tokens_add_up() -> None:
     book = own_server({"per_hour": "3.6", "input": "1", "output": "2", "request_fee": "0.5"})
-    cost = book.price("guardian-8b", 1_000_000, 0, provider="self-hosted", duration_ms=1000)
+    cost = cost_of(book, "guardian-8b", 1_000_000, 0, provider="self-hosted", duration_ms=1000)
     assert cost.total == Decimal("1.501")
 
 
 def test_an_unknown_duration_leaves_the_cost_unknown() -> None:
-    cost = own_server({"per_hour": "3.6"}).price("guardian-8b", 150, 50, provider="self-hosted")
+    cost = cost_of(own_server({"per_hour": "3.6"}), "guardian-8b", 150, 50, provider="self-hosted")
     assert (cost.total, cost.source) == (None, "unpriced")
 
 
 @pytest.mark.parametrize("duration_ms", [-1, float("nan"), float("inf")])
 def test_an_impossible_duration_is_refused(duration_ms: float) -> None:
     with pytest.raises(UsageError, match="0 ms or more"):
-        own_server({"per_hour": "1"}).price("guardian-8b", 0, 0, provider="self-hosted", duration_ms=duration_ms)
+        cost_of(own_server({"per_hour": "1"}), "guardian-8b", 0, 0, provider="self-hosted", duration_ms=duration_ms)
 
 
 def test_a_price_by_the_request_alone_has_free_tokens() -> None:
     book = own_server({"request_fee": "0.002"})
-    assert book.price("guardian-8b", 150, 50, provider="self-hosted").total == Decimal("0.002")
+    assert cost_of(book, "guardian-8b", 150, 50, provider="self-hosted").total == Decimal("0.002")
 
 
 def test_a_catalogue_is_read_as_genai_prices_publishes_it_and_replaces_the_base_layer() -> None:
@@ -103,8 +104,8 @@ def test_a_catalogue_is_read_as_genai_prices_publishes_it_and_replaces_the_base_
         }
     ]
     book = PriceBook(parse_customer_prices([PRICE])[0]).with_catalogue(Catalogue.from_json(json.dumps(published)))
-    assert book.price("m1", 1, 1, provider="acme").total == Decimal("0.0000008")
-    assert book.price("gpt-4o", 1, 0, at=datetime(2026, 11, 2, tzinfo=UTC)).price_id == "customer:7"
+    assert cost_of(book, "m1", 1, 1, provider="acme").total == Decimal("0.0000008")
+    assert cost_of(book, "gpt-4o", 1, 0, at=datetime(2026, 11, 2, tzinfo=UTC)).price_id == "customer:7"
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '[{"id": 1}]'])

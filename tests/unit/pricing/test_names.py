@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from pricing import PriceBook, PriceBookError, UnknownModelError
+from tests.support.pricing import cost_of
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_a_fine_tune_is_priced_as_a_fine_tune(book: PriceBook, model: str, rates
 
 @pytest.mark.parametrize("snapshot", ["2024-08-06", "2024-11-20"])
 def test_a_fine_tune_has_its_own_cached_rate(book: PriceBook, snapshot: str) -> None:
-    cost = book.price(f"ft:gpt-4o-{snapshot}:acme::8x", 1_000_000, 0, cached_input_tokens=1_000_000)
+    cost = cost_of(book, f"ft:gpt-4o-{snapshot}:acme::8x", 1_000_000, 0, cached_input_tokens=1_000_000)
     assert cost.total == Decimal("1.875")
 
 
@@ -83,11 +84,14 @@ def test_azure_sells_openai_models_at_their_list_price(book: PriceBook, provider
 
 
 def test_discounts_of_openai_are_not_assumed_for_azure(book: PriceBook) -> None:
-    assert book.price("gpt-4o", 1, 1, provider="azure", service_tier="batch").total is None
+    # Azure's own list has no flex price for gpt-4.1 and half price for batches of gpt-4o.
+    assert cost_of(book, "gpt-4.1", 1, 1, provider="azure", service_tier="flex").total is None
+    batch = cost_of(book, "gpt-4o", 1_000_000, 0, provider="azure", service_tier="batch")
+    assert (batch.total, str(batch.price_id)[:8]) == (Decimal("1.25"), "litellm:")
 
 
 def test_our_corrections_of_openai_hold_for_azure_too(book: PriceBook) -> None:
-    assert book.price("omni-moderation-latest", 1, 0, provider="azure").total == 0
+    assert cost_of(book, "omni-moderation-latest", 1, 0, provider="azure").total == 0
 
 
 @pytest.mark.parametrize("name", ["chat-prod", "azure/chat-prod"])
@@ -125,3 +129,83 @@ def test_a_provider_is_not_replaced_by_a_prefix_of_another(book: PriceBook) -> N
 def test_a_name_that_names_nothing_is_unknown(book: PriceBook, model: str) -> None:
     with pytest.raises(UnknownModelError):
         book.explain(model)
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "priced_by"),
+    [
+        ("gw.example.com", "claude-sonnet-4-5", "anthropic"),
+        ("gw.example.com", "gpt-4o", "openai"),
+        ("openai", "claude-sonnet-4-5", "anthropic"),
+        ("gw.example.com", "xai/grok-3-mini", "x-ai"),
+        ("gw.example.com", "gemini/gemini-2.5-flash", "google"),
+        ("vertex_ai", "google/gemini-2.5-flash", "google"),
+        ("google", "models/gemini-2.5-flash", "google"),
+        ("google", "publishers/google/models/gemini-2.5-flash", "google"),
+        ("google", "projects/p/locations/us-central1/publishers/google/models/gemini-2.5-flash", "google"),
+        ("gw.example.com", "vertex_ai/claude-sonnet-4-5@20250929", "google"),
+        ("gw.example.com", "azure/eu/gpt-4o", "azure"),
+        ("azure", "eu/gpt-4o", "azure"),
+        ("gw.example.com", "fireworks_ai/accounts/fireworks/models/llama-v3p1-8b-instruct", "fireworks"),
+        ("openai", "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
+        ("gw.example.com", "bedrock/us-east-1/anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
+        ("aws", "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws"),
+        ("gw.example.com", "ft:gpt-4o-mini:acme::8x", "openai"),
+        ("gw.example.com", "openrouter/anthropic/claude-sonnet-4.5", "openrouter"),
+    ],
+)
+def test_names_of_gateways_and_clouds_lead_to_their_seller(
+    book: PriceBook, provider: str, model: str, priced_by: str
+) -> None:
+    assert book.explain(model, provider=provider).provider == priced_by
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("localhost:11434", "llama3.1:8b"),
+        ("localhost:8000", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("10.0.0.5:8000", "mistralai/Mistral-7B-Instruct-v0.3"),
+        ("ollama", "deepseek-r1:8b"),
+        ("vllm", "gpt-4o"),
+        ("gw.example.com", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("gw.example.com", "gpt-oss-120b"),
+        ("azure", "claude-next"),
+    ],
+)
+def test_a_name_that_nobody_sells_is_unknown(book: PriceBook, provider: str, model: str) -> None:
+    with pytest.raises(UnknownModelError):
+        book.explain(model, provider=provider)
+
+
+@pytest.mark.parametrize("provider", ["openrouter", "openai", "gw.example.com"])
+def test_a_free_variant_costs_nothing(book: PriceBook, provider: str) -> None:
+    cost = cost_of(book, "deepseek/deepseek-chat-v3.1:free", 1_000_000, 10, provider=provider)
+    assert cost.total == 0
+    assert cost.price_id is not None
+
+
+def test_a_host_can_be_named() -> None:
+    book = PriceBook(providers={"LLM-gw.example.com": "deepseek"})
+    assert book.explain("deepseek-chat", provider="llm-gw.example.com").provider == "deepseek"
+    with pytest.raises(UnknownModelError):
+        book.explain("gpt-4o", provider="llm-gw.example.com")
+
+
+def test_a_sellers_own_row_goes_before_the_makers() -> None:
+    shared = {"models": ["gpt-4o"], "rates": {"input": "9", "output": "9"}, "valid_from": "2026-01-01"}
+    own = {"provider": "azure", "models": ["gpt-4o"], "rates": {"input": "1", "output": "1"}}
+    book = PriceBook([{**shared, "provider": "openai"}, own])
+    assert per_mtok(book, "gpt-4o", "azure") == (Decimal(1), Decimal(1))
+    assert per_mtok(book, "gpt-4o") == (Decimal(9), Decimal(9))
+
+
+def test_a_fast_tier_is_priority_at_openai_alone(book: PriceBook) -> None:
+    assert book.explain("gpt-4.1", service_tier="fast").service_tier == "priority"
+    assert book.explain("claude-sonnet-4-5", provider="anthropic", service_tier="fast").service_tier == "fast"
+
+
+def test_a_region_in_the_tier_adds_its_uplift(book: PriceBook) -> None:
+    plain = cost_of(book, "gpt-5.5", 1_000_000, 0).total
+    assert plain is not None
+    assert cost_of(book, "gpt-5.5", 1_000_000, 0, service_tier="default+eu").total == plain * Decimal("1.1")

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from pricing import PriceBook, PriceBookError, PriceRow, Rates, parse_price_row
-from pricing.book import _overlay
+from pricing.overlay import known_regions, overlay
 
 ENTRY: dict[str, object] = {"provider": "Acme", "models": ["M", "m-1"], "rates": {"input": "1.5", "output": 3}}
 
@@ -85,25 +85,40 @@ def test_a_price_id_names_the_hours_of_a_row() -> None:
 
 
 def test_every_row_of_ours_names_its_source_and_the_day_it_was_checked() -> None:
-    rows, _ = _overlay()
+    rows = overlay().rows
     assert len(rows) > 50
     assert all(row.source_url and row.source_url.startswith("https://") and row.checked for row in rows)
 
 
 def test_price_ids_of_ours_are_unique() -> None:
-    ids = [row.price_id for row in _overlay()[0]]
+    ids = [row.price_id for row in overlay().rows]
     assert len(ids) == len(set(ids))
 
 
 def test_tier_rows_of_ours_carry_the_same_figures_as_the_base_has_later() -> None:
     book = PriceBook.default()
-    for row in _overlay()[0]:
+    for row in overlay().rows:
         if row.valid_to is not None and row.valid_to >= datetime(2026, 10, 12, tzinfo=UTC):
             later = book.explain(row.models[0], service_tier=row.service_tier, at=row.valid_to).row
             assert later is not None
             assert later.layer == "genai"
-            assert later.bands == row.bands, row.price_id
+            # The second catalogue adds a band for long context where the base lacks it.
+            assert [band.priced() for band in later.bands][: len(row.bands)] == [band.priced() for band in row.bands]
 
 
-def test_the_regional_uplift_is_the_only_one_and_ten_percent() -> None:
-    assert [uplift.factor for uplift in _overlay()[1]] == [Decimal("1.1")]
+def test_every_fill_of_ours_names_its_source_and_the_day_it_was_checked() -> None:
+    fills = overlay().fills
+    assert len(fills) > 5
+    assert all(fill.source_url and fill.source_url.startswith("https://") and fill.checked for fill in fills)
+
+
+def test_every_uplift_is_ten_percent_and_one_for_single_calls_is_no_region_of_the_book() -> None:
+    assert {uplift.factor for uplift in overlay().uplifts} == {Decimal("1.1")}
+    assert {uplift.provider for uplift in overlay().uplifts if "+us" in uplift.regions} == {"anthropic", "x-ai"}
+    assert known_regions() == {"eu", "us"}
+
+
+def test_every_tier_by_rule_names_its_source() -> None:
+    rules = overlay().tiers
+    assert len(rules) > 3
+    assert all(rule.source_url.startswith("https://") for rule in rules)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A process that nobody has configured, and nothing left running afterwards."""
+    """A process without configuration; nothing is left running afterwards."""
     for name in list(os.environ):
         if name.startswith(("SUPABASE_", "TREERING_", "ENABLE_OBSERVABILITY")):
             monkeypatch.delenv(name)
@@ -103,13 +103,13 @@ def test_an_id_whose_repeat_cannot_be_recognised_is_warned_of_once(caplog: pytes
     record(event_id=uuid.uuid4())
     record(event_id=uuid.uuid4())
     record(event_id=uuid.uuid4(), created_at=datetime.now(UTC))
-    assert [message for message in caplog.messages if "counts twice" in message] == [caplog.messages[0]]
+    assert [message for message in caplog.messages if "count it twice" in message] == [caplog.messages[0]]
 
 
 def test_a_time_without_a_zone_is_warned_of(database: FakeDatabase, caplog: pytest.LogCaptureFixture) -> None:
     record(created_at=datetime(2026, 11, 1, 12, 0))  # noqa: DTZ001 -- the case itself
     ingest.flush(30)
-    assert "taken as UTC" in caplog.text
+    assert "read as UTC" in caplog.text
     assert [event["created_at"] for event in database.usage.values()] == ["2026-11-01T12:00:00+00:00"]
 
 
@@ -138,7 +138,7 @@ def test_figures_tell_what_happened(database: FakeDatabase) -> None:
     record()
     record(user_id="bad")
     record(cached_tokens=151)
-    record(model="nobody's")
+    record(model="gpt-99")
     assert ingest.stats().pending == 4
     assert ingest.flush(30)
     figures = ingest.stats()
@@ -171,7 +171,7 @@ def test_turned_off_it_leaves_no_trace(home: Path, monkeypatch: pytest.MonkeyPat
     assert record().version == 7
     assert ingest.record_performance(route="/", method="GET", status_code=200, latency_ms=1).version == 7
     assert ingest.flush()
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # one of an earlier test may have ended
     assert list(home.iterdir()) == []
     ingest.configure(enable_observability=True, database=FakeDatabase())
     record()

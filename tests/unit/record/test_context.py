@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ingest import set_usage, usage_context
@@ -362,6 +362,7 @@ class Interleaving:
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tasks=st.lists(st.lists(STEP, max_size=12), min_size=1, max_size=3))
+@example(tasks=[[("open", "a"), ("open", "a"), ("step", "1"), ("block", "b"), ("step", "1")]])
 def test_no_call_has_anybody_elses_user(tasks: list[list[tuple[str, str]]]) -> None:
     carry_into_executors()
     interleavings = [Interleaving() for _ in tasks]

@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
+from ingest.notices import FLAGS_KEY
 from ingest.record.cleaning import clean_json
 from ingest.record.encoding import PERFORMANCE, USAGE, decode, encode
-from ingest.record.event import FLAGS_KEY, normalise_performance, normalise_usage, time_of_uuid7
+from ingest.record.event import normalise_performance, normalise_usage, time_of_uuid7
 from ingest.record.segment import MAX_RECORD_BYTES
 
 EVENT_ID = "01932f5c-8f00-7000-8000-000000000001"
@@ -106,7 +107,29 @@ def test_a_sound_event_is_left_as_it_is() -> None:
         ("provider_cost", 0.0001, "0.0001", None),
         ("provider_cost", "1.5e-7", "0.00000015", None),
         ("provider_cost", "1e-999999", "0", None),
-        ("provider_cost", -1, None, "provider_cost:out_of_range"),
+        ("provider_cost", -1, "-1", "cost:adjustment"),
+        ("provider_cost", "-0.5", "-0.5", "cost:adjustment"),
+        ("provider_cost", "-0", "0", None),
+        ("provider_cost", -1e9, None, "provider_cost:out_of_range"),
+        ("provider_cost", "--1", None, "provider_cost:not_a_number"),
+        ("request_fees", -1, None, "request_fees:out_of_range"),
+        ("usage_details", 7, None, "usage_details:not_an_object"),
+        ("usage_details", {}, None, None),
+        (
+            "usage_details",
+            {"units": {"web_search": 2, "audio_seconds": 1.5}},
+            {"units": {"web_search": 2, "audio_seconds": "1.5"}},
+            None,
+        ),
+        ("usage_details", {"units": {"Web Search": 2}}, None, "units:unknown_name"),
+        ("usage_details", {"units": {"web_search": -2}}, None, "units.web_search:out_of_range"),
+        ("usage_details", {"reported_cost": "NaN"}, None, "reported_cost:not_a_number"),
+        (
+            "usage_details",
+            {"image_input_tokens": 3, "image_output_tokens": 0, "secret": "x"},
+            {"image_input_tokens": 3, "image_output_tokens": 0},
+            None,
+        ),
         ("provider_cost", 1e9, None, "provider_cost:out_of_range"),
         ("provider_cost", "a lot", None, "provider_cost:not_a_number"),
         ("provider_cost", True, None, "provider_cost:not_a_number"),
@@ -146,10 +169,11 @@ def test_metadata_that_is_no_object_is_left_out() -> None:
     assert usage(metadata=[1])["metadata"] == {FLAGS_KEY: ["metadata:not_an_object"]}
 
 
-def test_metadata_beyond_4_kib_is_shortened() -> None:
+def test_metadata_beyond_4_kib_loses_its_largest_entries_whatever_their_order() -> None:
+    metadata = usage(metadata={"log": "x" * 5000, "team": "a", "note": "y" * 3000, "plan": "pro"})["metadata"]
+    assert metadata == {"team": "a", "note": "y" * 3000, "plan": "pro", FLAGS_KEY: ["metadata:shortened"]}
     metadata = usage(metadata={f"key{number}": "x" * 1000 for number in range(10)})["metadata"]
-    assert list(metadata) == ["key0", "key1", "key2", "key3", FLAGS_KEY]
-    assert metadata[FLAGS_KEY] == ["metadata:shortened"]
+    assert len(metadata) == 5  # four of 1,010 bytes each, and the flag
 
 
 @pytest.mark.parametrize(
@@ -206,7 +230,7 @@ FIELDS = [
     "user_id", "model", "prompt_tokens", "completion_tokens", "session_id", "feature", "provider", "cached_tokens",
     "cache_write_tokens", "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "status", "error_type",
     "latency_ms", "attempt", "max_output_tokens", "provider_cost", "request_fees", "usage_source", "metadata",
-    "streamed",
+    "streamed", "usage_details",
 ]  # fmt: skip
 
 
@@ -318,3 +342,41 @@ def test_a_huge_record_is_cut_down_before_it_reaches_the_journal() -> None:
 def test_a_record_of_a_newer_version_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown kind"):
         decode(b"z{}")
+
+
+@pytest.mark.parametrize(
+    ("said", "prompt", "kept"),
+    [
+        ({"provider": "anthropic", "prompt_tokens": 7, "cache_write_tokens": 10_000}, 10_007, {"cached_tokens": None}),
+        (
+            {"model": "claude-sonnet-4-5", "prompt_tokens": 11, "cached_tokens": 60_000, "cache_write_tokens": 900},
+            60_911,
+            {"cached_tokens": 60_000, "cache_write_tokens": 900},
+        ),
+        ({"provider": "bedrock", "prompt_tokens": 5, "cached_tokens": 20}, 25, {"cached_tokens": 20}),
+        (
+            {"provider": "anthropic", "prompt_tokens": 4, "usage_details": {"cache_write_1h_tokens": 4000}},
+            4004,
+            {"cache_write_tokens": 4000},
+        ),
+    ],
+)
+def test_counts_of_makers_that_leave_the_cache_out_are_made_whole(
+    said: dict[str, Any], prompt: int, kept: dict[str, int]
+) -> None:
+    event = usage(**said)
+    assert event["prompt_tokens"] == prompt
+    assert {name: event.get(name) for name in kept} == kept
+    assert "prompt_tokens:cache_added" in flags(event)
+
+
+def test_parts_within_the_whole_are_taken_as_said() -> None:
+    event = usage(provider="anthropic", prompt_tokens=10_007, cache_write_tokens=10_000)
+    assert event["prompt_tokens"] == 10_007
+    assert flags(event) == []
+
+
+def test_elsewhere_parts_that_exceed_the_whole_are_cut() -> None:
+    event = usage(provider="azure", model="grok-3", prompt_tokens=7, cached_tokens=163)
+    assert (event["prompt_tokens"], event["cached_tokens"]) == (7, 7)
+    assert flags(event) == ["cached_tokens:above_whole"]

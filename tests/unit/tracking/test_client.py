@@ -239,6 +239,49 @@ def test_a_refused_attempt_is_no_row_but_counts_as_an_attempt(server: OpenAIServ
     assert event["request_group_id"]
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_retried_call_has_the_times_of_its_own_attempt_and_the_wait_apart(
+    is_async: bool, server: OpenAIServer, recorded: Recorded
+) -> None:
+    server.script += [document(TOO_MANY, 429, **{"retry-after-ms": "300"}), document(completion())]
+    with ingest.usage_context(user_id="user_1", metadata={"team": "a"}):
+        if is_async:
+
+            async def ask() -> None:
+                async with openai.AsyncOpenAI(api_key="k", base_url=server.url, max_retries=1) as client:
+                    await ingest.track(client).chat.completions.create(**ASK)
+
+            asyncio.run(ask())
+        else:
+            with openai.OpenAI(api_key="k", base_url=server.url, max_retries=1) as client:
+                ingest.track(client).chat.completions.create(**ASK)
+    event: Any = recorded.event
+    assert event["metadata"]["team"] == "a"
+    assert event["metadata"]["treering_retried_ms"] >= 300
+    assert event["latency_ms"] < 300
+    assert event["attempt"] == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        (429, {"code": "insufficient_quota", "type": "insufficient_quota"}, "insufficient_quota"),
+        (429, {"code": "rate_limit_exceeded", "type": "requests"}, "rate_limit_exceeded"),
+        (400, {"code": "context_length_exceeded", "type": "invalid_request_error"}, "context_length_exceeded"),
+        (429, {"code": "429", "message": "Azure's way"}, "RateLimitError"),
+        (400, {"code": None, "type": "invalid_request_error"}, "BadRequestError"),
+        (400, {"code": "no name: secret words"}, "BadRequestError"),
+    ],
+)
+def test_the_providers_code_says_what_kind_of_error_it_is(
+    status: int, error: dict[str, Any], expected: str, client: openai.OpenAI, server: OpenAIServer, recorded: Recorded
+) -> None:
+    server.script.append(document({"error": {"message": "no", **error}}, status))
+    with pytest.raises(openai.APIStatusError):
+        client.chat.completions.create(**ASK)
+    assert (recorded.event["status"], recorded.event["error_type"]) == ("error", expected)
+
+
 def test_an_attempt_that_timed_out_is_a_row_of_its_own(
     server: OpenAIServer, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,12 +342,48 @@ def test_an_asynchronous_client_of_azure_is_tracked_too(server: OpenAIServer, re
         ("https://api.groq.com/openai/v1", "groq"),
         ("https://api.fireworks.ai/inference/v1", "fireworks"),
         ("https://llm.example.com/v1", "llm.example.com"),
-        ("http://127.0.0.1:8000/v1", "openai"),
-        ("http://vllm:8000/v1", "openai"),
+        ("https://us-central1-aiplatform.googleapis.com/v1/projects/p/locations/l/endpoints/openapi", "vertex_ai"),
+        ("https://bedrock-runtime.us-east-1.amazonaws.com/openai/v1", "aws"),
+        ("http://127.0.0.1:8000/v1", "vllm"),
+        ("http://vllm:8000/v1", "vllm"),
+        ("http://localhost:11434/v1", "ollama"),
+        ("http://192.168.1.5:1234/v1", "lmstudio"),
+        ("http://127.0.0.1:45678/v1", "openai"),
+        ("http://[::1]:45678/v1", "openai"),
+        ("http://proxy.internal/v1", "openai"),
+        ("http://127.0.0.1:99999/v1", "openai"),
+        ("", "openai"),
     ],
 )
 def test_the_provider_is_read_off_the_address(url: str, provider: str) -> None:
-    assert provider_of(url) == provider
+    assert provider_of(url, "gpt-4o") == provider
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("gpt-4o", "openai"),
+        ("ft:gpt-4o-mini:acme::8x", "openai"),
+        ("claude-sonnet-4-5", "openai"),
+        ("openai/gpt-4o", "openai"),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "openai"),
+        ("llama3.1:8b", "self-hosted"),
+        ("deepseek-r1:8b", "self-hosted"),
+        ("meta-llama/Llama-3.1-8B-Instruct", "self-hosted"),
+        ("mistralai/Mistral-7B-Instruct-v0.3", "self-hosted"),
+        ("my-model", "self-hosted"),
+    ],
+)
+def test_at_a_private_address_the_model_tells_a_gateway_from_a_server_of_models(model: str, provider: str) -> None:
+    assert provider_of("http://10.0.0.7:4000/v1", model) == provider
+
+
+def test_the_customer_names_hosts() -> None:
+    named = {"llm-gw.example.com": "openai", "localhost:8000": "anthropic"}
+    assert provider_of("https://LLM-gw.example.com/v1", "m", named) == "openai"
+    assert provider_of("https://llm-gw.example.com:8443/v1", "m", named) == "openai"
+    assert provider_of("http://localhost:8000/v1", "m", named) == "anthropic"
+    assert provider_of("http://localhost:11434/v1", "m", named) == "ollama"
 
 
 def test_a_fault_of_ours_leaves_the_plain_call(

@@ -1,0 +1,5 @@
+"""`python -m ingest.cli` is `treering`."""
+
+from ingest.cli import main
+
+main()

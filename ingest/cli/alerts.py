@@ -1,0 +1,74 @@
+"""`treering alerts` and `treering secret-key`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.cli.options import HomeOption, JsonOption  # noqa: TC001 -- typer reads the annotations at run time
+
+if TYPE_CHECKING:
+    from ingest.database import Database
+
+app = typer.Typer(help="Test alert rules.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def alerts() -> None:
+    """Test alert rules."""
+
+
+@app.command("test")
+def send_test(
+    rule: Annotated[str, typer.Argument(help="Name or number of the rule.")],
+    *,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a test message to every channel of a rule, and report whether it was delivered."""
+    from ingest.alerts.notifier import ChannelNotifier
+    from ingest.alerts.outbox import deliver_notifications
+    from ingest.database import fetch, open_database
+    from ingest.documents.alerts import MessageState, WrittenMessage
+    from ingest.settings import load_settings
+    from ingest.worker.worker import default_name
+
+    settings = load_settings(home=home)
+    with contextlib.closing(open_database(settings)) as database:
+        rule_id = _find_rule(database, rule)
+        written = fetch(database, list[WrittenMessage], "send_test_notification", rule_id=rule_id)
+        if not written:
+            typer.echo(f"{rule} has no channel: choose one in Settings", err=True)
+            raise typer.Exit(1)
+        deliver_notifications(database, default_name(), notifier=ChannelNotifier.from_settings(settings))
+        numbers = [message.notification_id for message in written]
+        states = fetch(database, list[MessageState], "get_notification_states", notification_ids=numbers)
+    if as_json:
+        typer.echo(json.dumps([state.model_dump(mode="json") for state in states], indent=2))
+    for state in states:
+        reason = f": {state.last_error}" if state.last_error else ""
+        if not as_json:
+            typer.echo(f"{state.channel_name}: {state.state}{reason}")
+    if any(state.state != "sent" for state in states):
+        raise typer.Exit(1)
+
+
+def secret_key() -> None:
+    """Print a new key for TREERING_SECRET_KEY, which encrypts channel addresses."""
+    from ingest.alerts.sealing import make_key
+
+    typer.echo(make_key())
+
+
+def _find_rule(database: Database, wanted: str) -> int:
+    from ingest.database import fetch
+    from ingest.documents.settings import Configuration
+
+    for rule in fetch(database, Configuration, "get_settings").rules:
+        if wanted in (rule.name, str(rule.rule_id)):
+            return rule.rule_id
+    typer.echo(f"no such rule: {wanted}", err=True)
+    raise typer.Exit(1)

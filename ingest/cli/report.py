@@ -1,0 +1,84 @@
+"""`treering report`."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 -- typer reads the annotations at run time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingest.cli.options import HomeOption  # noqa: TC001 -- as above
+
+if TYPE_CHECKING:
+    from ingest.database import Database
+
+
+class Kind(StrEnum):
+    """Which report."""
+
+    DAILY = "daily"
+    WEEKLY = "weekly"
+
+
+def report(
+    kind: Annotated[
+        Kind, typer.Argument(help="daily (yesterday) or weekly (the week up to last Sunday).")
+    ] = Kind.DAILY,
+    *,
+    html: Annotated[Path | None, typer.Option(help="Write it to this file as an HTML page with its chart.")] = None,
+    send: Annotated[bool, typer.Option("--send", help="Send it now to the channels chosen in Settings.")] = False,
+    home: HomeOption = None,
+) -> None:
+    """Show the latest report as it would be sent, or send it now; the scheduled report is still sent."""
+    from ingest.alerts.notifier import ChannelNotifier
+    from ingest.alerts.outbox import deliver_notifications
+    from ingest.costs import cost_optimization_suggestions
+    from ingest.database import open_database
+    from ingest.prices.in_force import read_price_book
+    from ingest.reports.figures import Period, as_savings, read_figures
+    from ingest.reports.publish import make_message, preview_page
+    from ingest.settings import load_settings
+    from ingest.worker.worker import default_name
+
+    settings = load_settings(home=home)
+    now = dt.datetime.now(dt.UTC)
+    with contextlib.closing(open_database(settings)) as database:
+        period = Period.latest(kind.value, _timezone(database, kind), now)
+        book = read_price_book(
+            database, deployments=settings.deployments, providers=settings.providers, region=settings.region
+        )
+        savings = as_savings(cost_optimization_suggestions(database, to_time=now, book=book))
+        figures = read_figures(database, period, now=now, savings=savings)
+        message = make_message(figures, dashboard_url=settings.dashboard_url)
+        typer.echo(message["text"], nl=False)
+        if html is not None:
+            html.write_text(preview_page(message), encoding="utf-8")
+        if not send:
+            return
+        name = default_name()
+        written = database.call(
+            "publish_report",
+            kind=kind.value,
+            period_start=period.period_start.isoformat(),
+            period_end=period.period_end.isoformat(),
+            message=message,
+            worker=name,
+            is_extra=True,
+        )
+        if not written:
+            typer.echo(f"the {kind.value} report has no channel: choose one in Settings, Reports", err=True)
+            raise typer.Exit(1)
+        deliver_notifications(database, name, notifier=ChannelNotifier.from_settings(settings))
+        typer.echo(f"\nmessages queued: {written}; the Alerts page shows their delivery")
+
+
+def _timezone(database: Database, kind: Kind) -> str:
+    from ingest.database import fetch
+    from ingest.documents.settings import ReportSchedule
+
+    schedules = fetch(database, list[ReportSchedule], "get_report_schedules")
+    (timezone,) = (one.timezone for one in schedules if one.kind == kind.value)
+    return timezone

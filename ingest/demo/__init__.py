@@ -1,1 +1,0 @@
-"""Demo traffic and recorded traces, loaded through `record_usage`."""

@@ -1,0 +1,375 @@
+"""Shapes of usage by provider, as their documentation gives them, and what nobody should ever send."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from genai_prices import extract_usage as their_extract_usage
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pricing import TokenUsage, extract_usage
+from pricing.calls import fields_of
+
+GEMINI_AUDIO = {
+    "promptTokenCount": 1200, "candidatesTokenCount": 30, "totalTokenCount": 1230, "cachedContentTokenCount": 500,
+    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 200}, {"modality": "AUDIO", "tokenCount": 1000}],
+    "cacheTokensDetails": [{"modality": "TEXT", "tokenCount": 100}, {"modality": "AUDIO", "tokenCount": 400}],
+    "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": 30}],
+}  # fmt: skip
+REALTIME = {
+    "total_tokens": 253, "input_tokens": 132, "output_tokens": 121,
+    "input_token_details": {"text_tokens": 32, "audio_tokens": 80, "image_tokens": 20, "cached_tokens": 64,
+                            "cached_tokens_details": {"text_tokens": 0, "audio_tokens": 60, "image_tokens": 4}},
+    "output_token_details": {"text_tokens": 30, "audio_tokens": 91},
+}  # fmt: skip
+
+SHAPES: list[tuple[str, dict[str, Any], dict[str, Any], TokenUsage]] = [
+    (
+        "OpenAI chat with audio and reasoning",
+        {},
+        {
+            "prompt_tokens": 100, "completion_tokens": 60, "total_tokens": 160,
+            "prompt_tokens_details": {"cached_tokens": 20, "audio_tokens": 30},
+            "completion_tokens_details": {"reasoning_tokens": 10, "audio_tokens": 5, "accepted_prediction_tokens": 3},
+        },
+        TokenUsage(100, 60, 20, reasoning_tokens=10, audio_input_tokens=30, audio_output_tokens=5),
+    ),
+    (
+        "OpenAI responses with a write to the cache",
+        {},
+        {
+            "input_tokens": 5000, "output_tokens": 10, "total_tokens": 5010,
+            "input_tokens_details": {"cached_tokens": 1000, "cache_write_tokens": 3000},
+            "output_tokens_details": {"reasoning_tokens": 4},
+        },
+        TokenUsage(5000, 10, 1000, 3000, reasoning_tokens=4),
+    ),
+    ("OpenAI embeddings", {"operation": "embeddings"}, {"prompt_tokens": 8, "total_tokens": 8}, TokenUsage(8, 0)),
+    (
+        "OpenAI realtime: cached audio and images",
+        {"model": "gpt-realtime"},
+        REALTIME,
+        TokenUsage(132, 121, 64, audio_input_tokens=80, audio_output_tokens=91, cached_audio_tokens=60,
+                   image_input_tokens=20, cached_image_tokens=4),
+    ),
+    (
+        "OpenAI transcription by duration",
+        {"model": "whisper-1"},
+        {"type": "duration", "seconds": 12.5},
+        TokenUsage(units={"audio_seconds": Decimal("12.5")}),
+    ),
+    (
+        "OpenAI images told apart",
+        {"model": "gpt-image-1.5", "operation": "images.generate"},
+        {"input_tokens": 50, "output_tokens": 300, "total_tokens": 350,
+         "input_tokens_details": {"text_tokens": 40, "image_tokens": 10},
+         "output_tokens_details": {"text_tokens": 100, "image_tokens": 200}},
+        TokenUsage(50, 300, image_input_tokens=10, image_output_tokens=200),
+    ),
+    (
+        "Anthropic with both lifetimes, thinking and a search",
+        {"provider": "anthropic"},
+        {"input_tokens": 10, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 70, "output_tokens": 30,
+         "cache_creation": {"ephemeral_5m_input_tokens": 30, "ephemeral_1h_input_tokens": 40},
+         "output_tokens_details": {"thinking_tokens": 12},
+         "server_tool_use": {"web_search_requests": 2, "web_fetch_requests": 1}, "service_tier": "standard"},
+        TokenUsage(100, 30, 20, 70, 40, 12, units={"web_search": 2, "web_fetch": 1}),
+    ),
+    (
+        "Anthropic without a cache",
+        {"provider": "anthropic"},
+        {"input_tokens": 10, "output_tokens": 30, "cache_read_input_tokens": None, "cache_creation_input_tokens": 0},
+        TokenUsage(10, 30),
+    ),
+    (
+        "Anthropic through a gateway that kept its counts under OpenAI's names",
+        {"model": "claude-sonnet-4-5"},
+        {"prompt_tokens": 7, "completion_tokens": 5, "cache_creation_input_tokens": 10000},
+        TokenUsage(10007, 5, 0, 10000),
+    ),
+    (
+        "LiteLLM's proxy: lifetimes in the details",
+        {"model": "claude-sonnet-4-5"},
+        {"prompt_tokens": 5004, "completion_tokens": 10, "total_tokens": 5014,
+         "prompt_tokens_details": {"cached_tokens": 0, "cache_creation_tokens": 5000,
+                                   "cache_creation_token_details": {"ephemeral_5m_input_tokens": 1000,
+                                                                    "ephemeral_1h_input_tokens": 4000}}},
+        TokenUsage(5004, 10, 0, 5000, 4000),
+    ),
+    (
+        "Bedrock Converse with lifetimes",
+        {"provider": "aws"},
+        {"inputTokens": 11, "outputTokens": 25, "totalTokens": 936, "cacheReadInputTokens": 0,
+         "cacheWriteInputTokens": 900,
+         "cacheDetails": [{"inputTokens": 600, "ttl": "5m"}, {"inputTokens": 300, "ttl": "1h"}]},
+        TokenUsage(911, 25, 0, 900, 300),
+    ),
+    (
+        "Gemini: thoughts beside candidates, tools' prompts beside the prompt",
+        {"model": "gemini-2.5-pro"},
+        {"promptTokenCount": 100, "toolUsePromptTokenCount": 40, "candidatesTokenCount": 20, "thoughtsTokenCount": 80,
+         "totalTokenCount": 240},
+        TokenUsage(140, 100, reasoning_tokens=80),
+    ),
+    ("Gemini: audio, part of it cached", {"model": "gemini-2.5-flash"}, GEMINI_AUDIO,
+     TokenUsage(1200, 30, 500, audio_input_tokens=1000, cached_audio_tokens=400)),
+    (
+        "Gemini: an image",
+        {"model": "gemini-2.5-flash-image"},
+        {"prompt_token_count": 10, "candidates_token_count": 1300, "total_token_count": 1310,
+         "candidates_tokens_details": [{"modality": SimpleNamespace(value="IMAGE"), "token_count": 1290}]},
+        TokenUsage(10, 1300, image_output_tokens=1290),
+    ),
+    (
+        "Gemini's live API",
+        {"model": "gemini-live-2.5-flash"},
+        {"promptTokenCount": 10, "responseTokenCount": 50, "totalTokenCount": 60,
+         "responseTokensDetails": [{"modality": "AUDIO", "tokenCount": 50}]},
+        TokenUsage(10, 50, audio_output_tokens=50),
+    ),
+    (
+        "Mistral with audio",
+        {"provider": "mistral"},
+        {"prompt_tokens": 4, "completion_tokens": 6, "total_tokens": 10, "prompt_audio_seconds": 203},
+        TokenUsage(4, 6, units={"audio_seconds": 203}),
+    ),
+    ("Mistral's OCR", {"provider": "mistral"}, {"pages_processed": 29, "doc_size_bytes": None},
+     TokenUsage(units={"pages": 29})),
+    (
+        "DeepSeek",
+        {"provider": "deepseek"},
+        {"prompt_tokens": 30, "completion_tokens": 5, "total_tokens": 35, "prompt_cache_hit_tokens": 24,
+         "prompt_cache_miss_tokens": 6, "prompt_tokens_details": {"cached_tokens": 0}},
+        TokenUsage(30, 5, 24),
+    ),
+    (
+        "xAI with tools",
+        {"provider": "x-ai"},
+        {"input_tokens": 100, "output_tokens": 30, "total_tokens": 130,
+         "output_tokens_details": {"reasoning_tokens": 20}, "num_sources_used": 0, "num_server_side_tools_used": 5,
+         "server_side_tool_usage_details": {"web_search_calls": 2, "x_search_calls": 3, "mcp_calls": 4}},
+        TokenUsage(100, 30, reasoning_tokens=20, units={"web_search": 2, "x_search": 3}),
+    ),
+    (
+        "Cohere chat: billed, not read",
+        {"provider": "cohere"},
+        {"billed_units": {"input_tokens": 5, "output_tokens": 41}, "tokens": {"input_tokens": 71, "output_tokens": 41}},
+        TokenUsage(5, 41),
+    ),
+    ("Cohere rerank", {"provider": "cohere"}, {"meta": {"billed_units": {"search_units": 1}}},
+     TokenUsage(units={"search_units": 1})),
+    ("Voyage", {"provider": "voyageai"}, {"total_tokens": 10}, TokenUsage(10, 0)),
+    (
+        "Perplexity's deep research: reasoning beside the completion",
+        {"provider": "perplexity", "model": "sonar-deep-research"},
+        {"prompt_tokens": 19, "completion_tokens": 4932, "total_tokens": 4951, "reasoning_tokens": 73997,
+         "citation_tokens": 11, "num_search_queries": 18},
+        TokenUsage(19, 78929, reasoning_tokens=73997, units={"web_search": 18}),
+    ),
+    (
+        "Azure's Grok: a cache larger than the prompt is cut",
+        {"provider": "azure", "model": "grok-3"},
+        {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 163}},
+        TokenUsage(7, 2, 7),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("context", "usage", "expected"), [shape[1:] for shape in SHAPES], ids=[s[0] for s in SHAPES])
+def test_a_shape_is_read_as_what_it_says(context: dict[str, Any], usage: dict[str, Any], expected: TokenUsage) -> None:
+    found = extract_usage(usage, **context)
+    assert found.usage == expected
+    assert found.is_counted
+
+
+@pytest.mark.parametrize("usage", [shape[2] for shape in SHAPES], ids=[shape[0] for shape in SHAPES])
+def test_objects_of_a_library_are_read_as_their_json(usage: dict[str, Any]) -> None:
+    assert extract_usage(SimpleNamespace(**usage)).usage == extract_usage(usage).usage
+
+
+def test_what_was_cut_is_flagged() -> None:
+    found = extract_usage({"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 163}})
+    assert found.flags == ("cached_tokens:above_whole",)
+
+
+@pytest.mark.parametrize(
+    ("provider", "usage", "charged", "evidence"),
+    [
+        ("openrouter", {"cost": 0.0000375, "is_byok": False}, "0.0000375", None),
+        (
+            "openrouter",
+            {"cost": 0, "is_byok": True, "cost_details": {"upstream_inference_cost": 0.0123}},
+            "0.0123",
+            None,
+        ),
+        ("openrouter", {"cost": 0.95, "cost_details": {"upstream_inference_cost": 19}}, "0.95", None),
+        ("perplexity", {"cost": {"request_cost": 0.005, "total_cost": 0.00512}}, "0.00512", None),
+        ("x-ai", {"cost_in_usd_ticks": 37756000}, "0.0037756", None),
+        ("gw.example.com", {"cost_in_usd_ticks": 37756000}, "0.0037756", None),
+        ("gw.example.com", {"cost": 51234}, None, "51234"),
+        ("openai", {"cost": "0.2"}, None, "0.2"),
+        ("openrouter", {"cost": -1}, None, None),
+        ("openrouter", {"cost": "free"}, None, None),
+        ("openrouter", {"cost": float("nan")}, None, None),
+        ("openrouter", {"cost": True}, None, None),
+        ("openrouter", {"cost": "1e-999999"}, "0", None),
+        ("openrouter", {"cost": "1" * 60}, None, None),
+        ("openrouter", {"cost": "sNaN"}, None, None),
+    ],
+)
+def test_a_charge_is_believed_where_its_unit_is_known(
+    provider: str, usage: dict[str, Any], charged: str | None, evidence: str | None
+) -> None:
+    found = extract_usage({"prompt_tokens": 1, "completion_tokens": 1, **usage}, provider=provider)
+    assert found.provider_cost == (None if charged is None else Decimal(charged))
+    assert found.reported_cost == (None if evidence is None else Decimal(evidence))
+
+
+def test_a_host_that_the_customer_trusts_is_believed() -> None:
+    found = extract_usage({"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.2}, is_cost_trusted=True)
+    assert (found.provider_cost, found.reported_cost) == (Decimal("0.2"), None)
+
+
+@pytest.mark.parametrize(
+    ("usage", "tier"),
+    [
+        ({"service_tier": "batch"}, "batch"),
+        ({"service_tier": "standard", "inference_geo": "us"}, "standard+us"),
+        ({"service_tier": "standard", "speed": "fast"}, "fast"),
+        ({"inference_geo": "global"}, None),
+        ({"traffic_type": "ON_DEMAND_FLEX"}, "flex"),
+        ({"traffic_type": SimpleNamespace(value="PROVISIONED_THROUGHPUT")}, "provisioned"),
+    ],
+)
+def test_the_tier_is_read_where_usage_tells_it(usage: dict[str, Any], tier: str | None) -> None:
+    assert extract_usage({"input_tokens": 1, "output_tokens": 1, **usage}).service_tier == tier
+
+
+@pytest.mark.parametrize(
+    ("model", "units"),
+    [
+        ("gemini-2.5-flash", {"web_search": 1, "maps_grounding": 1}),
+        ("gemini-3-pro", {"web_search": 2, "maps_grounding": 1}),
+    ],
+)
+def test_what_gemini_was_grounded_with_is_counted(model: str, units: dict[str, int]) -> None:
+    grounding = {"webSearchQueries": ["a", "b"], "groundingChunks": [{"web": {}}, {"maps": {}}]}
+    answer = {"candidates": [{"groundingMetadata": grounding}]}
+    usage = {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2}
+    assert extract_usage(usage, model=model, answer=answer).usage.units == units
+
+
+def test_a_chat_model_that_always_searches_is_charged_a_search() -> None:
+    usage = {"prompt_tokens": 1, "completion_tokens": 1}
+    answer = {"object": "chat.completion"}
+    assert extract_usage(usage, model="gpt-4o-search-preview", answer=answer).usage.units == {"web_search:preview": 1}
+    assert extract_usage(usage, model="gpt-5-search-api", answer=answer).usage.units == {"web_search": 1}
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "flag"),
+    [
+        (-5, 0, "prompt_tokens:out_of_range"),
+        ("12", 12, None),
+        ("twelve", 0, "prompt_tokens:not_a_number"),
+        (3.0, 3, None),
+        (3.7, 3, "prompt_tokens:fraction"),
+        (float("nan"), 0, "prompt_tokens:not_a_number"),
+        (float("inf"), 0, "prompt_tokens:not_a_number"),
+        (10**400, 10**12, "prompt_tokens:out_of_range"),
+        ("9" * 5000, 0, "prompt_tokens:not_a_number"),
+        (Decimal("sNaN"), 0, "prompt_tokens:not_a_number"),
+        (Decimal("1e400000"), 10**12, "prompt_tokens:out_of_range"),
+        (True, 0, None),
+        ([1], 0, None),
+        ({"a": 1}, 0, None),
+    ],
+)
+def test_a_count_that_is_none_is_put_right_and_flagged(value: object, count: int, flag: str | None) -> None:
+    found = extract_usage({"prompt_tokens": value, "completion_tokens": 1})
+    assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (count, 1)
+    assert found.flags == ((flag,) if flag else ())
+
+
+@pytest.mark.parametrize("reported", [None, 7, "usage", [], [1], {}, {"usage": None}, object(), {1: 2}])
+def test_nothing_reported_is_nothing_counted(reported: object) -> None:
+    found = extract_usage(reported)
+    assert (found.is_counted, found.usage, found.total_tokens) == (False, TokenUsage(), None)
+
+
+def test_an_object_that_fails_is_flagged() -> None:
+    class Broken(dict[str, Any]):
+        def __iter__(self) -> Any:
+            raise RuntimeError("no")
+
+        def keys(self) -> Any:
+            raise RuntimeError("no")
+
+        def items(self) -> Any:
+            raise RuntimeError("no")
+
+    assert extract_usage(Broken(a=1)).flags == ("usage:unreadable_RuntimeError",)
+
+
+NAMES = sorted(
+    {name for shape in SHAPES for name in shape[2]} | {"cost", "cost_details", "text_tokens", "ttl", "modality"}
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.decimals(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from([*NAMES, "cached_tokens", "audio_tokens", "token_count"]), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=8),
+    VALUES,
+    st.sampled_from([None, "openai", "anthropic", "openrouter", "perplexity", "cohere", "x-ai"]),
+)
+def test_nothing_that_is_reported_raises(reported: Any, answer: Any, provider: str | None) -> None:
+    found = extract_usage(reported, provider=provider, model="gemini-3-image", answer=answer)
+    assert not any(flag.startswith("usage:unreadable") for flag in found.flags)
+    parts = found.usage.parts
+    assert min(parts) >= 0
+    assert sum(parts[:8]) == found.usage.prompt_tokens
+    assert sum(parts[8:]) == found.usage.completion_tokens
+    fields_of(found)
+
+
+counts = st.integers(min_value=0, max_value=10**9)
+
+
+@given(st.fixed_dictionaries({name: counts for name in TokenUsage.__slots__ if name.endswith("_tokens")}))
+def test_clamped_parts_add_up_to_the_whole(given_counts: dict[str, int]) -> None:
+    usage, flags = TokenUsage.clamped(given_counts)
+    assert sum(usage.parts[:8]) == usage.prompt_tokens == given_counts["prompt_tokens"]
+    assert sum(usage.parts[8:]) == usage.completion_tokens == given_counts["completion_tokens"]
+    assert all(flag.endswith(":above_whole") for flag in flags)
+
+
+@pytest.mark.parametrize(
+    ("flavor", "provider", "model", "usage"),
+    [
+        ("chat", "openai", "gpt-4o", SHAPES[0][2]),
+        ("responses", "openai", "gpt-4o", SHAPES[1][2]),
+        ("default", "anthropic", "claude-sonnet-4-5", SHAPES[6][2]),
+        ("default", "aws", "amazon.nova-pro-v1:0", SHAPES[10][2]),
+    ],
+)
+def test_genai_prices_reads_the_same_where_it_reads_at_all(
+    flavor: str, provider: str, model: str, usage: dict[str, Any]
+) -> None:
+    answer = {"model": model, "modelId": model, "usage": usage}
+    theirs = their_extract_usage(answer, provider_id=provider, api_flavor=flavor).usage
+    ours = extract_usage(usage, provider=provider).usage
+    assert (theirs.input_tokens, theirs.output_tokens) == (ours.prompt_tokens, ours.completion_tokens)
+    cached, written = theirs.cache_read_tokens or 0, theirs.cache_write_tokens or 0
+    assert (cached, written) == (ours.cached_tokens, ours.cache_write_tokens)
