@@ -9,6 +9,7 @@ from ingest.cli import (
     archive,
     doctor,
     export,
+    keys,
     members,
     migrate,
     migrations,
@@ -47,4 +48,5 @@ app.command("forget", short_help="Erase a person everywhere.")(archive.forget)
 app.add_typer(archive.app, name="archive", short_help="Keep old months as Parquet.")
 app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
 app.add_typer(rollups.app, name="rollups", short_help="Compare rollups with raw calls.")
+app.add_typer(keys.app, name="keys", short_help="Make keys that may only insert.")
 app.add_typer(members.app, name="members", short_help="Say who may see and change what.")
