@@ -52,8 +52,8 @@ def get_daily_cost(
         timezone: IANA zone whose days count.
 
     Raises:
-        PermissionDeniedError: The cost is somebody else's, and the caller is no analyst.
-        InvalidArgumentError: The range or the time zone is wrong, or nobody is named.
+        PermissionDeniedError: The cost is another user's, and the caller is not an analyst.
+        InvalidArgumentError: The range or the time zone is wrong, or no user is given.
     """
     arguments: dict[str, Argument] = {"user_id": user_id, "from_time": from_time, "to_time": to_time}
     return fetch(database, DailyCost, "get_daily_cost", **arguments, timezone=timezone)

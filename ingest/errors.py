@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree.
+"""Every error that Treering raises on purpose, as one tree.
 
 * TreeringError
     - ArchiveError
@@ -65,7 +65,7 @@ class CatalogueError(TreeringError):
 
 
 class ChildEndedError(TreeringError):
-    """A child process ended although nobody asked it to."""
+    """A child process ended without being asked to."""
 
 
 class ConfigurationError(TreeringError):
@@ -77,7 +77,7 @@ class ForbiddenTargetError(TreeringError):
 
 
 class ProviderError(TreeringError):
-    """A provider's billing API refused, failed, or answered in a form that is not its own."""
+    """A provider's billing API refused, failed, or returned an unexpected response."""
 
 
 class ReplayError(TreeringError):
@@ -85,11 +85,11 @@ class ReplayError(TreeringError):
 
 
 class RepriceError(TreeringError):
-    """Calls could not be priced again; what was applied stays applied and counted, and the same command goes on."""
+    """Repricing stopped; applied corrections stay applied and counted, and the same command resumes."""
 
 
 class TraceError(TreeringError):
-    """A trace cannot be read at all: no such file, not the format it was called, or damaged."""
+    """A trace cannot be read at all: the file is missing, damaged, or in another format."""
 
 
 class UpError(TreeringError):
@@ -102,7 +102,7 @@ class DatabaseError(TreeringError):
     Args:
         message: What the database said, without any credentials.
         sqlstate: Postgres's five-character code; None where the failure never reached Postgres.
-        retryable: Whether the very same call may succeed later.
+        retryable: Whether the same call may succeed later.
     """
 
     def __init__(self, message: str, *, sqlstate: str | None = None, retryable: bool = False) -> None:
@@ -136,11 +136,11 @@ class DatabaseUnavailableError(DatabaseError):
 
 
 class UnexpectedResponseError(DatabaseError):
-    """A function answered in a form that this version does not know: usually the migrations are of another version."""
+    """A function returned an unexpected document: usually app and migrations are of different versions."""
 
 
 class MigrationError(DatabaseError):
-    """A migration failed; the database stands as it was before that migration."""
+    """A migration failed; the database is as it was before that migration."""
 
 
 class EmbeddedServerError(DatabaseError):

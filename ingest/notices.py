@@ -15,11 +15,11 @@ LOGGER = logging.getLogger("treering")
 WINDOW_S = 300.0
 FLAGS_KEY = "treering_flags"  # of an event's metadata
 MAX_FLAGS = 16
-_MAX_KINDS = 200  # kinds may hold a model's name, which a caller may make up
+_MAX_KINDS = 200  # a kind may contain a model's name, which a caller may invent
 
 
 class Notices:
-    """Logs each kind of trouble once per window, and with the next line how often it was held back.
+    """Logs each kind of trouble once per window, and adds to the next line how often it was suppressed.
 
     Args:
         clock: Monotonic seconds.

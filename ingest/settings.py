@@ -35,27 +35,27 @@ def _check_url(value: str | None) -> str | None:
         return None
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it must be an address like https://<project>.supabase.co")
+        raise ValueError("must be an address like https://<project>.supabase.co")
     return value.rstrip("/")
 
 
 def _check_dashboard_url(value: str | None) -> str | None:
     if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
-        raise ValueError("it must be an address like https://chat.example.com/dashboard/observability")
+        raise ValueError("must be an address like https://chat.example.com/dashboard/observability")
     return None if value is None else value.rstrip("/")
 
 
 def _check_api_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("it must be an address like https://api.openai.com/v1")
+        raise ValueError("must be an address like https://api.openai.com/v1")
     return value.rstrip("/")
 
 
 def _check_database_url(value: SecretStr | None) -> SecretStr | None:
     # The address holds a password, so the message repeats no part of it.
     if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
-        raise ValueError("it must be an address like postgresql://user:password@host:5432/postgres")
+        raise ValueError("must be an address like postgresql://user:password@host:5432/postgres")
     return value
 
 
@@ -63,19 +63,19 @@ def _check_timezone(value: str) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:  # an unknown zone is a KeyError, a folder of zones an OSError
-        raise ValueError("it must be an IANA time zone like UTC or Europe/Berlin") from error
+        raise ValueError("must be an IANA time zone such as UTC or Europe/Berlin") from error
     return value
 
 
 def _read_deployments(value: object) -> object:
-    """Read "name=model, name=model" as it stands in the environment."""
+    """Read "name=model, name=model" as written in the environment."""
     if not isinstance(value, str):
         return value
     deployments = {}
     for entry in filter(None, (part.strip() for part in value.split(","))):
         name, equals, model = (part.strip() for part in entry.partition("="))
         if not name or not equals or not model:
-            raise ValueError("it must be a list like azure/chat-prod=gpt-4o,azure/small=gpt-4o-mini")
+            raise ValueError("must be a list like azure/chat-prod=gpt-4o,azure/small=gpt-4o-mini")
         deployments[name] = model
     return deployments
 
@@ -104,10 +104,10 @@ def _read_names(value: object) -> object:
 def _check_region(value: str | None) -> str | None:
     if value is None:
         return None
-    from pricing.overlay import known_regions  # the price book is needed where a region is set alone
+    from pricing.overlay import known_regions  # the price book is needed only where a region is set
 
     if value not in known_regions():
-        raise ValueError(f"it must be one of {', '.join(sorted(known_regions()))}")
+        raise ValueError(f"must be one of {', '.join(sorted(known_regions()))}")
     return value
 
 
@@ -135,10 +135,10 @@ class Settings(BaseSettings):
         home: Folder of the embedded database and of the journal (`TREERING_HOME`).
         enable_observability: False turns recording off altogether (`ENABLE_OBSERVABILITY`).
         metrics_retention_days: Age in days after which raw rows are archived (`METRICS_RETENTION_DAYS`).
-        rollup_retention_days: Age in days after which rollups are deleted too; None keeps them for ever
+        rollup_retention_days: Age in days after which rollups are deleted too; None keeps them indefinitely
             (`TREERING_ROLLUP_RETENTION_DAYS`). Not below `metrics_retention_days`.
         archive_url: Folder or fsspec address of the archive (`TREERING_ARCHIVE_URL`). Without one the embedded
-            database archives to its home, and no other database lets go of any row.
+            database archives to its home, and no other database deletes any row.
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one whose name is of OpenAI's kind; None leaves such
             a cost unknown (`TREERING_FALLBACK_MODEL`, empty for None).
@@ -161,6 +161,8 @@ class Settings(BaseSettings):
             must not see the admin key (`TREERING_OPENAI_ADMIN_URL`).
         openai_projects: OpenAI projects whose costs are compared, separated by commas; None for the whole organization
             (`TREERING_OPENAI_PROJECTS`).
+        anthropic_admin_key: Admin key that may read the organization's costs and usage (`ANTHROPIC_ADMIN_KEY`).
+        anthropic_admin_url: Address of the API that is read with it (`TREERING_ANTHROPIC_ADMIN_URL`).
         drift_threshold: Difference between bill and record, as a fraction of the bill, above which `treering reconcile`
             reports it by its exit code (`TREERING_DRIFT_THRESHOLD`).
     """
@@ -220,6 +222,10 @@ class Settings(BaseSettings):
         default="https://api.openai.com/v1", validation_alias="TREERING_OPENAI_ADMIN_URL"
     )
     openai_projects: OptionalText = Field(default=None, validation_alias="TREERING_OPENAI_PROJECTS")
+    anthropic_admin_key: OptionalSecret = Field(default=None, validation_alias="ANTHROPIC_ADMIN_KEY")
+    anthropic_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
+        default="https://api.anthropic.com/v1", validation_alias="TREERING_ANTHROPIC_ADMIN_URL"
+    )
     drift_threshold: Decimal = Field(
         default=Decimal("0.05"), ge=0, le=1000, validation_alias="TREERING_DRIFT_THRESHOLD"
     )
@@ -228,7 +234,7 @@ class Settings(BaseSettings):
     @classmethod
     def _outlive_raw_rows(cls, days: int | None, info: ValidationInfo) -> int | None:
         if days is not None and days < info.data.get("metrics_retention_days", 1):
-            raise ValueError("it must not be below METRICS_RETENTION_DAYS: rollups outlive raw rows")
+            raise ValueError("must not be below METRICS_RETENTION_DAYS: rollups outlive raw rows")
         return days
 
 
@@ -251,7 +257,7 @@ def load_settings(**overrides: Any) -> Settings:
     values = {_variable_of(name): value for name, value in overrides.items() if value is not None}
     fallback = _variable_of("fallback_model")
     if fallback not in values and not os.environ.get(fallback, "unset").strip():
-        values[fallback] = ""  # set but empty is a decision, which env_ignore_empty would hide
+        values[fallback] = ""  # set but empty is deliberate; env_ignore_empty would hide it
     try:
         return Settings(**values)
     except ValidationError as error:

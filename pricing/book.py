@@ -42,6 +42,8 @@ _TIER_ALIASES: Final = {
 _MAX_PLANS: Final = 4096
 # Of the others, Anthropic has a fast mode that is no other name of anything.
 _RENAMES_TIERS: Final = frozenset({"openai", "azure"})
+# Vertex has prices of its own beside those of Google's developer API, under whichever of its names.
+_OTHER_NAMES: Final = {"gcp.vertex_ai": "vertex_ai", "vertexai": "vertex_ai", "google-vertex": "vertex_ai"}
 _FREE: Final = PriceRow(
     "treering", "openrouter", ("*:free",), (Rates(input=Decimal(0), output=Decimal(0)),), service_tier=None
 )
@@ -265,9 +267,10 @@ class PriceBook:
             if known or self._pattern_rows(keys[0]):
                 sellers = (owner, self._seller(owner))
                 rows = self._candidates(sellers, keys, found, entry, tier)
-                if not rows and tier != DEFAULT_TIER:
+                if tier != DEFAULT_TIER and all(row.valid_from is not None for row in rows):
                     standard = self._candidates(sellers, keys, found, entry, DEFAULT_TIER)
-                    rows = tier_rows(overlay().tiers, keys[0][0], [model for _, model in keys], tier, standard)
+                    names = [model for _, model in keys]
+                    rows += tier_rows(overlay().tiers, keys[0][0], names, tier, standard, until=_first_start(rows))
                 rows = [uplifted(row, uplifts) for row in rows]
                 fills = self._fills(sellers, {name, *(model for _, model in keys)}, tier)
                 return make_plan(*(found or keys[0]), tier, steps, rows, fills, sellers=sellers)
@@ -278,7 +281,7 @@ class PriceBook:
 
     def _asked(self, provider: str) -> str:
         name = _clean(provider)
-        return self._providers.get(name, name)
+        return self._providers.get(name, _OTHER_NAMES.get(name, name))
 
     def _readings(self, provider: str, model: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
         """Yield (provider, model, steps) for each way to read a name, the most exact first."""
@@ -357,6 +360,10 @@ class PriceBook:
 @cache
 def _default_book() -> PriceBook:
     return PriceBook()
+
+
+def _first_start(rows: Iterable[PriceRow]) -> datetime | None:
+    return min((row.valid_from for row in rows if row.valid_from is not None), default=None)
 
 
 def _clean(name: str) -> str:

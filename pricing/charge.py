@@ -114,6 +114,8 @@ def _price(call: Mapping[str, Any], usage: TokenUsage, book: PriceBook, model: s
 def _known(cost: Cost, call: Mapping[str, Any], usage: TokenUsage) -> tuple[list[Decimal], tuple[str, ...]]:
     """Return the amounts that are certain and what is unknown: of tokens it is all or nothing."""
     if cost.total is not None:
+        if call.get("status") == "cancelled" and usage.is_empty:
+            return [], ("usage",)  # what was written until then is charged, however much it was
         return [cost.total], ()
     if cost.unknown == ("usage",) and call.get("status") == "error" and usage.is_empty:
         return [Decimal(0)], ()  # refused before it did anything

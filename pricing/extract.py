@@ -23,6 +23,7 @@ _MONEY: Final = Context(prec=60)  # the thread's own context may round at six di
 # Providers that say what they charge in US dollars: https://openrouter.ai/docs/cookbook/administration/usage-accounting,
 # https://docs.perplexity.ai/api-reference. xAI's unit is in the field's name.
 _CHARGES_IN_USD: Final = frozenset({"openrouter", "perplexity"})
+_LARGER_SEARCHES: Final = ("medium", "high")
 _TIERS: Final = {
     "on_demand_flex": "flex",
     "on_demand_priority": "priority",
@@ -109,6 +110,9 @@ def _extract(
 ) -> Extracted:
     counts, units, total = _counts(report, flags, provider, model, operation)
     units = {**count_tools(answer, model), **units, **count_reported_tools(report, model)}
+    size = report.get("search_context_size")  # Perplexity's, whose fee for a request grows with it
+    if size in _LARGER_SEARCHES:
+        units[f"request:{size}"] = 1
     if units:
         units = {kind: count for kind, count in list(units.items())[:MAX_UNITS] if count}
     usage, cut = TokenUsage.clamped(counts, units or NO_UNITS)
@@ -331,13 +335,13 @@ def _has_input_alone(provider: str, operation: str) -> bool:
 
 
 def _read_tier(report: Report) -> str | None:
-    """Return the tier, with "+us-inference" where Anthropic says that it answered within the United States."""
+    """Return the tier, with "+us" where Anthropic says that it answered within the United States, which costs more."""
     said = report.get("service_tier") or report.get("traffic_type")
     said = getattr(said, "value", said)
     tier = _TIERS.get(said.lower(), said) if isinstance(said, str) and said else None
     if report.get("speed") == "fast":
         tier = "fast"
-    return f"{tier or 'default'}+us-inference" if report.get("inference_geo") == "us" else tier
+    return f"{tier or 'default'}+us" if report.get("inference_geo") == "us" else tier
 
 
 def _read_cost(report: Report, flags: list[str], *, is_trusted: bool) -> tuple[Decimal | None, bool]:

@@ -17,7 +17,7 @@ SELF_HOSTED_PROVIDERS: Final = frozenset(
         *("lm_studio", "llama.cpp", "llamacpp", "llamafile", "sglang", "localai", "tgi", "xinference", "koboldcpp"),
     }
 )
-"""Whoever runs a model owes nobody a list price: another's would be absurd, so without a row the cost stays unknown."""
+"""Self-hosted models have no list price, and another provider's would be wrong: without a row the cost is unknown."""
 
 FREE_SUFFIX: Final = ":free"
 """How OpenRouter names the variant of a model that costs nothing."""
@@ -72,7 +72,7 @@ _LOCAL_ENDINGS: Final = (".local", ".localhost", ".internal", ".lan", ".home.arp
 def candidates(
     provider: str, model: str, *, is_provider: Callable[[str], bool], said: bool
 ) -> Iterator[tuple[str, str, str | None]]:
-    """Yield (provider, model, how it follows from the name given), the most exact reading first.
+    """Yield (provider, model, how it follows from the name given), the most exact match first.
 
     Args:
         provider: Provider, lower case.

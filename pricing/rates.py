@@ -69,7 +69,7 @@ class Rates:
         image_output: Image output; None means billed as `output`. Where it differs from `output`, output that nobody
             told apart has no price.
         request_fee: US dollars per request.
-        per_hour: US dollars per hour that a request takes (a server of one's own); None means that time is free.
+        per_hour: US dollars per hour that a request takes (a self-hosted server); None means that time is free.
         units: Prices of what is billed by other units, by kind, on top of the tokens.
         is_measured: Whether a request always uses something that is counted: without any count its cost is unknown,
             not 0.
@@ -143,7 +143,7 @@ class Band:
         rates = self.per_token
         if self.tells_output_apart and usage.image_output_tokens is None:
             rates = (*rates[:_TEXT_OUTPUT], self.untold_output, *rates[_TEXT_OUTPUT + 1 :])
-        for name, count, rate in zip(_PART_NAMES, usage.parts, rates, strict=True):
+        for name, count, rate in zip(_PART_NAMES, usage.parts, rates):  # noqa: B905 -- one length, and `strict` takes time
             if count:
                 if rate is None:
                     unknown = (*unknown, name)

@@ -40,20 +40,20 @@ _LOW_CACHED_SHARE: Final = Decimal("0.1")
 _REACHABLE_CACHED_SHARE: Final = Decimal("0.5")
 _MIN_MISSED_SHARE: Final = Decimal("0.2")
 
-_SAME_TRAFFIC: Final = "The traffic goes on as in the period looked at."
+_SAME_TRAFFIC: Final = "Traffic continues as in the period examined."
 _SHORTEST_COUNTED: Final = (
-    "Only the first 1,024 tokens of each repeated beginning are counted, the shortest that is cached: how long the "
-    "beginnings are is not recorded, so the saving may be larger."
+    "Only the first 1,024 tokens of each repeated prefix are counted, the shortest prefix that is cached. Prefix "
+    "lengths are not recorded, so the saving may be larger."
 )
 _PREFIX_FOUND: Final = (
-    "A beginning that comes again after 2 seconds to 5 minutes is found in the cache: put what stays the same first "
-    "and send calls that share it with one prompt_cache_key."
+    "A prefix that repeats after 2 seconds to 5 minutes is found in the cache: put the fixed part first and send "
+    "calls that share it with the same prompt_cache_key."
 )
 _HALF_IS_SAME: Final = (
-    "Half of each prompt is the same from call to call and stands at its beginning. Record prefix_hash to have this "
-    "measured instead of assumed."
+    "Half of each prompt is the same from call to call and comes first. Record prefix_hash to measure this instead "
+    "of assuming it."
 )
-_CLOSE_TOGETHER: Final = "Calls that begin in the same way come within minutes of each other."
+_CLOSE_TOGETHER: Final = "Calls with the same prefix come within minutes of each other."
 
 _DAYS_A_MONTH: Final = 30
 _PER_MTOK: Final = Decimal(1_000_000)
@@ -146,7 +146,7 @@ class Suggestion:
 
 
 def suggest(evidence: Evidence, book: PriceBook) -> list[Suggestion]:
-    """Return the suggestions that the evidence carries, the most saved first. Pure: the clock is the evidence's."""
+    """Return the suggestions that the evidence supports, largest saving first. Pure: the clock is the evidence's."""
     found = [*_cheaper_snapshots(evidence, book), *_missed_caching(evidence, book)]
     worth = [suggestion for suggestion in found if suggestion.saved_per_month >= MIN_SAVED_PER_MONTH]
     return sorted(
@@ -159,7 +159,7 @@ def headline(suggestion: Suggestion) -> str:
     where = f" in {suggestion.feature}" if suggestion.feature else ""
     if suggestion.kind == "cheaper_snapshot":
         return f"Use {suggestion.replacement} instead of {suggestion.model}{where}"
-    return f"Let prompts to {suggestion.model}{where} be cached"
+    return f"Enable prompt caching for {suggestion.model}{where}"
 
 
 def _cheaper_snapshots(evidence: Evidence, book: PriceBook) -> Iterator[Suggestion]:
@@ -247,7 +247,7 @@ def _measured_caching(seen: Prefixes, rates: Rates, evidence: Evidence) -> Sugge
         return None
     saved = seen.missed * (rates.input - rates.cached_input)
     if rates.cache_write is not None:
-        # Somebody has to write what the others read, and that costs more than plain input.
+        # One call has to write what the others read, and that costs more than plain input.
         saved -= (seen.requests - seen.repeats) * max(rates.cache_write - rates.input, Decimal(0))
     return Suggestion(
         "missed_caching",

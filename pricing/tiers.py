@@ -67,16 +67,31 @@ class TierRule:
 
 
 def tier_rows(
-    rules: Sequence[TierRule], provider: str, names: Sequence[str], tier: str, standard: Iterable[PriceRow]
+    rules: Sequence[TierRule],
+    provider: str,
+    names: Sequence[str],
+    tier: str,
+    standard: Iterable[PriceRow],
+    until: datetime | None = None,
 ) -> list[PriceRow]:
     """Return what the first rule that covers a model makes of its standard rows, nothing without a rule.
 
     Rows of the customer are what the customer pays, so that no rule follows from them.
+
+    Args:
+        rules: Every rule, the first that covers the model counts.
+        provider: Provider that sells it.
+        names: Names of the model.
+        tier: Tier to price.
+        standard: Rows of the standard tier.
+        until: First instant (aware) that rows of the tier itself price; None where there are none.
     """
     rule = next((rule for rule in rules if rule.covers(provider, names, tier)), None)
     if rule is None:
         return []
     rows = [rule.apply(row) for row in standard if row.layer != "customer" and row.provider == provider]
+    if until is not None:
+        rows = [row if row.valid_to and row.valid_to < until else replace(row, valid_to=until) for row in rows]
     return [row for row in rows if row.valid_to is None or row.valid_from is None or row.valid_from < row.valid_to]
 
 

@@ -41,6 +41,8 @@ MAX_COUNT: Final = 10**12
 
 _UNIT: Final = re.compile(r"[a-z][a-z0-9_]{0,39}(:[a-z0-9][a-z0-9_.-]{0,39}){0,3}")
 _EXCEEDS: Final = "above_whole"
+# A named tuple's own constructor takes a tenth of what a price may take.
+_as_parts: Final = tuple.__new__
 
 
 class TokenParts(NamedTuple):
@@ -111,7 +113,7 @@ class TokenUsage:
         audio_output, image_output = self.audio_output_tokens, self.image_output_tokens or 0
         try:
             # The "or" of integers is negative exactly when one of them is, and refuses floats, None and Decimal.
-            parts = TokenParts(
+            inner = (
                 prompt - cached - written - (audio - cached_audio) - (image - cached_image),
                 cached - cached_audio - cached_image,
                 written - hour,
@@ -125,13 +127,14 @@ class TokenUsage:
                 audio_output,
                 image_output,
             )
+            parts = _as_parts(TokenParts, inner)
             smallest = prompt | completion | cached | written | hour | reasoning | audio | cached_audio | image
             smallest |= cached_image | audio_output | image_output
         except TypeError as error:
             raise UsageError("token counts must be whole numbers") from error
         if smallest < 0:
             raise UsageError("token counts must not be negative")
-        if min(parts) < 0:
+        if min(inner) < 0:
             self._refuse(parts)
         object.__setattr__(self, "parts", parts)
         if self.units:

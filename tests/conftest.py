@@ -44,6 +44,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("wall_clock", clocks, indirect=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run all tests at one time before the next: a process may hold on to the latest time that it has seen."""
+    clocks = clock.wanted()
+
+    def place(item: pytest.Item) -> int:
+        case = getattr(item, "callspec", None)  # a test of unittest's has none, and runs once
+        return clocks.index(case.params["wall_clock"]) if case else 0
+
+    if clocks:
+        items.sort(key=place)
+
+
 @pytest.fixture(autouse=True)
 def wall_clock(request: pytest.FixtureRequest) -> None:
     """Begin at the time that the run asks for; see `tests.support.clock`."""

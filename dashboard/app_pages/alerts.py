@@ -36,7 +36,7 @@ def body() -> None:
         watched = sum(1 for rule in document.rules if rule.is_enabled)
         rules = "1 rule is active." if watched == 1 else f"{watched} rules are active."
         text = rules if watched else "No alert rules yet. Start from a preset in Settings."
-        draw_state("alerts_empty", ":material/notifications_off:", "No alert in this period", text)
+        draw_state("alerts_empty", ":material/notifications_off:", "No alerts in this period", text)
         incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
         return
     count = len(document.firing)

@@ -39,7 +39,7 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
             "Spend this month",
             format_usd(month.cost),
             note=outlook.month_note(view.outlook(), _counted(month.requests)),
-            help=f"Exactly {format_exact_usd(month.cost)}, since the first. Costs shows what the forecast rests on.",
+            help=f"Exactly {format_exact_usd(month.cost)}, since the 1st. Costs shows the basis of the forecast.",
         ),
         cards.spend_card(f"Spend, {phrase}", now, before),
         cards.requests_card(now, before),
@@ -50,7 +50,7 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
             now.latency_ms.p90,
             before.latency_ms.p90,
             "to the last token",
-            "Nine of ten calls were faster than this",
+            "90% of calls were faster than this",
         ),
         cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before),
     ]
@@ -58,7 +58,7 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
 
 
 def _counted(requests: int | None) -> str:
-    return "not known for metadata" if requests is None else f"{format_count(requests)} requests"
+    return "not available with a metadata filter" if requests is None else f"{format_count(requests)} requests"
 
 
 def draw_trend(document: Overview) -> None:

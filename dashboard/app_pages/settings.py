@@ -33,9 +33,9 @@ def body() -> None:
         draw_state(
             "settings_locked",
             ":material/lock:",
-            "Settings are for ops",
-            "Members, alert rules, channels, reports and prices are changed by people with the role ops. "
-            "Ask one of them, or add yourself with the service key: treering members add.",
+            "Settings require the role ops",
+            "Only people with the role ops can change members, alert rules, channels, reports and prices. "
+            "Ask one of them for access, or add yourself with the service key: treering members add.",
         )
         return
     clear_saved_fields()

@@ -31,14 +31,14 @@ def draw_figures(view: View[Usage], document: Usage) -> None:
         format_count(now.prompt_tokens),
         format_change(now.prompt_tokens, before.prompt_tokens),
         f"{format_share(now.cached_tokens, now.prompt_tokens)} cached",
-        f"Exactly {now.prompt_tokens:,}, of them {now.cached_tokens:,} cached",
+        f"Exactly {now.prompt_tokens:,}, {now.cached_tokens:,} of them cached",
     )
     completion = cards.Card(
         "Completion tokens",
         format_count(now.completion_tokens),
         format_change(now.completion_tokens, before.completion_tokens),
         f"{format_share(now.reasoning_tokens, now.completion_tokens)} reasoning",
-        f"Exactly {now.completion_tokens:,}, of them {now.reasoning_tokens:,} reasoning",
+        f"Exactly {now.completion_tokens:,}, {now.reasoning_tokens:,} of them reasoning",
     )
     users = cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before)
     cards.draw_cards(view.key, [cards.requests_card(now, before), prompt, completion, users], view.selection.short)

@@ -92,9 +92,9 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             default=[number for number in (budget.channels if budget else ()) if number in channels],
             format_func=lambda number: channels[number],
             key=f"{key}_channels",
-            placeholder="None: shown in the app only",
+            placeholder="None (shown in the app only)",
         )
-        with st.expander("Only some calls", key=f"{key}_scope_box"):
+        with st.expander("Limit to some calls", key=f"{key}_scope_box"):
             scope = draw_scope(key, budget.scope if budget else {}, configuration.dimensions, CALLS.scope)
         is_enabled = st.toggle("Enabled", value=budget.is_enabled if budget else True, key=f"{key}_enabled")
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")

@@ -1,4 +1,4 @@
-"""The editor of channels in Settings. Drawn for ops alone; the database refuses everybody else anyway."""
+"""The editor of channels in Settings. Only ops see them; the database refuses everyone else anyway."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
     for channel in channels:
         with line(f"channel_{channel.channel_id}"):
             kind = "Webhook" if channel.kind == "webhook" else "Service"
-            rate = f"at most {channel.max_per_minute:,} messages a minute"
+            rate = f"at most {channel.max_per_minute:,} messages per minute"
             draw_facts(channel.name, f"{kind} to {channel.target_hint or 'an unknown host'}, {rate}")
             if not channel.is_enabled:
                 st.badge("Off", color="gray")
@@ -44,18 +44,21 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
                 type="tertiary",
                 icon=":material/send:",
                 disabled=not channel.is_enabled,
-                help="Sends a message marked as a test; Alerts shows what became of it.",
+                help="Sends a message marked as a test. The Alerts page shows whether it was delivered.",
                 on_click=change,
                 args=(
                     lambda channel_id=channel.channel_id: send_test_notification(viewer, channel_id),
-                    f"A test to {channel.name} is on its way: see Messages in Alerts",
+                    f"Test queued for {channel.name}: see Messages on the Alerts page",
                 ),
             )
             with st.popover("Edit", type="tertiary", key=f"settings_channel_edit_{channel.channel_id}"):
                 _draw_channel_form(viewer, channel)
     if secret := st.session_state.pop(_SHOWN_ONCE, None):
         with st.container(border=True, key="panel_settings_secret"):
-            draw_title("Signing secret of the channel", "Shown this once: copy it to the receiver to check signatures.")
+            draw_title(
+                "Signing secret of the channel",
+                "Shown only once. Copy it to the receiver, which verifies signatures with it.",
+            )
             st.code(secret, language=None)
     with st.expander("New channel", icon=":material/add:", expanded=not channels, key="settings_channel_add"):
         _draw_channel_form(viewer, None)
@@ -75,10 +78,10 @@ def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:
             key=f"{key}_url",
             placeholder="unchanged" if channel else _EXAMPLES[kind or "webhook"],
             type="password",
-            help="Stored encrypted for sending, never shown again.",
+            help="Stored encrypted and never shown again.",
         )
         rate = st.number_input(
-            "Messages a minute", 1, 6000, channel.max_per_minute if channel else 60, key=f"{key}_rate"
+            "Messages per minute", 1, 6000, channel.max_per_minute if channel else 60, key=f"{key}_rate"
         )
         is_enabled = st.toggle("Enabled", value=channel.is_enabled if channel else True, key=f"{key}_enabled")
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")

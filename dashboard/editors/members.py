@@ -1,4 +1,4 @@
-"""The editor of members in Settings. Drawn for ops alone; the database refuses everybody else anyway."""
+"""The editor of members in Settings. Only ops see them; the database refuses everyone else anyway."""
 
 from __future__ import annotations
 
@@ -48,6 +48,6 @@ def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
         if st.form_submit_button("Save", type="primary", key="settings_member_save"):
             name = (user_id or "").strip()
             if not name:
-                st.error("Enter the user id as it stands in the recorded calls.")
-            elif attempt(lambda: add_member(viewer, name, role), f"{name} is {role} now"):
+                st.error("Enter the user id as it appears in the recorded calls.")
+            elif attempt(lambda: add_member(viewer, name, role), f"{name} is now {role}"):
                 start_over("settings_member_user")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
+from dashboard.editors.terms import draw_terms
 from dashboard.figures import price_table
 from dashboard.panels.cards import draw_title
 from dashboard.reads.prices import MAX_ROWS, add_price, get_prices, preview_reprice
@@ -52,6 +53,7 @@ def draw_prices(viewer: Viewer) -> None:
     _draw_own(own)
     _draw_explanation(book, providers)
     _draw_form(viewer)
+    draw_terms(viewer)
     _draw_preview(viewer, book)
 
 
@@ -74,7 +76,7 @@ def fault_of(price: Mapping[str, JsonValue]) -> str:
     if not price["model"] or not price["provider"]:
         return "Enter the provider and the model as recorded."
     if not price["source"]:
-        return "Enter where the figures stand: a contract, a page, a mail."
+        return "Enter the source of the figures: a contract, a page or an e-mail."
     try:
         price_table.check_price(price)
     except PriceBookError as error:
@@ -94,7 +96,8 @@ def reprice_command(first: date, end: date, model: str, provider: str, by: str) 
 def _draw_in_force(book: PriceBook, providers: list[str]) -> None:
     with st.container(border=True, key="panel_settings_prices"):
         draw_title(
-            "Prices in force", "US dollars per million tokens, now. Yours beat Treering's, and both the catalogue."
+            "Prices in force",
+            "US dollars per million tokens, now. Your prices override Treering's, which override the catalogue.",
         )
         search, provider, tier = st.columns([3, 2, 2], gap="small")
         wanted = search.text_input("Model", key="settings_prices_search", placeholder="Search, such as gpt-4o")
@@ -104,7 +107,7 @@ def _draw_in_force(book: PriceBook, providers: list[str]) -> None:
         )
         frame = price_table.prices_in_force(book, chosen, served, wanted or "", datetime.now(UTC))
         if frame.empty:
-            st.caption("No model of this name has a price here. Add one below.")
+            st.caption("No matching model has a price. Add one below.")
             return
         st.dataframe(
             frame,
@@ -132,9 +135,9 @@ def _columns(frame: pd.DataFrame) -> dict[str, Any]:
 
 def _draw_own(own: Sequence[Mapping[str, JsonValue]]) -> None:
     with st.container(border=True, key="panel_settings_own_prices"):
-        draw_title("Your own prices", "As they were appended: nothing is ever changed. Times in UTC.")
+        draw_title("Your own prices", "Prices are only added, never changed. Times are in UTC.")
         if not own:
-            st.caption("None: list prices count.")
+            st.caption("None. List prices apply.")
             return
         frame = price_table.own_prices(own, datetime.now(UTC))
         names = {name: name.capitalize() for name in frame.columns}
@@ -143,7 +146,7 @@ def _draw_own(own: Sequence[Mapping[str, JsonValue]]) -> None:
 
 def _draw_explanation(book: PriceBook, providers: list[str]) -> None:
     with st.container(border=True, key="panel_settings_explain"):
-        draw_title("Why this price?", "Which row prices a model at noon of a day, and why.")
+        draw_title("Why this price?", "Shows which row prices a model at noon on a given day, and why.")
         fields = st.columns([3, 2, 2, 2, 2], gap="small")
         model = (
             fields[0].text_input("Model", key="settings_explain_model", placeholder="gpt-4o-2024-08-06") or ""
@@ -160,12 +163,10 @@ def _draw_explanation(book: PriceBook, providers: list[str]) -> None:
         try:
             found = book.explain(model, provider=provider, service_tier=tier, at=at, input_tokens=int(tokens))
         except UnknownModelError:
-            st.caption(
-                "No layer knows this model: it is priced as TREERING_FALLBACK_MODEL where one is set, else not at all."
-            )
+            st.caption("No layer has this model. It is priced as TREERING_FALLBACK_MODEL if set, else unpriced.")
             return
         except PricingError as error:
-            st.caption(f"It cannot be explained: {error}")
+            st.caption(f"The price cannot be explained: {error}")
             return
         if found.band is not None:
             rates = " · ".join(
@@ -183,7 +184,7 @@ def _draw_form(viewer: Viewer) -> None:
     with st.expander("Add a price", icon=":material/add:", key=f"{key}_new"), st.form(f"{key}_form", border=False):
         draw_title(
             "A price of your own",
-            "US dollars per million tokens. A later price ends the one before; the same day corrects it.",
+            "US dollars per million tokens. A later start replaces the previous price; the same start corrects it.",
         )
         typed: dict[str, str] = {}
         top, dates, main, more = (st.columns(count, gap="small") for count in ([2, 3], 3, 4, 5))
@@ -191,7 +192,7 @@ def _draw_form(viewer: Viewer) -> None:
         typed["model"] = top[1].text_input("Model, as recorded", key=f"{key}_model", max_chars=200) or ""
         tier = dates[0].selectbox("Tier", list(tiers), format_func=tiers.__getitem__, key=f"{key}_tier")
         begins = dates[1].date_input("Valid from (UTC)", today, key=f"{key}_from")
-        ends = dates[2].date_input("Valid to, excluded", None, key=f"{key}_to")
+        ends = dates[2].date_input("Valid to (exclusive)", None, key=f"{key}_to")
         others = [name for name in price_table.RATES if name not in _MAIN_RATES]
         for column, name in zip((*main, *more), (*_MAIN_RATES, *others), strict=True):
             typed[name] = column.text_input(price_table.RATES[name], key=f"{key}_{name}", max_chars=30) or ""
@@ -209,9 +210,7 @@ def _draw_form(viewer: Viewer) -> None:
         except TreeringError as error:
             st.error(f"Not added: {error}")
             return
-    st.toast(
-        f"{price['model']} has a new price. Calls of the past keep theirs until repriced.", icon=":material/check:"
-    )
+    st.toast(f"Price added for {price['model']}. Past calls keep their price until repriced.", icon=":material/check:")
     st.session_state[_ADDED] = [f"{key}_{name}" for name in _FIELDS]
     st.session_state.pop(_PREVIEW, None)
     st.rerun()
@@ -223,8 +222,8 @@ def _draw_preview(viewer: Viewer, book: PriceBook) -> None:
     with st.container(border=True, key="panel_settings_reprice"):
         draw_title(
             "Reprice preview",
-            f"What the prices of their day would change on recorded calls; at most {MAX_ROWS:,} are read. "
-            "Nothing is applied here.",
+            f"Shows what recorded calls would cost at the prices of their day. Reads at most {MAX_ROWS:,} "
+            "calls and changes nothing.",
         )
         with st.form(f"{key}_form", border=False):
             fields = st.columns(4, gap="small", vertical_alignment="bottom")
@@ -244,7 +243,7 @@ def _draw_preview(viewer: Viewer, book: PriceBook) -> None:
                 try:
                     found = preview_reprice(viewer, book, scope)
                 except TreeringError as error:
-                    st.error(f"No preview: {error}")
+                    st.error(f"The preview failed: {error}")
                     return
                 st.session_state[_PREVIEW] = (found, reprice_command(first, end, model, provider, viewer.user_id))
         if _PREVIEW in st.session_state:
@@ -253,7 +252,7 @@ def _draw_preview(viewer: Viewer, book: PriceBook) -> None:
 
 def _draw_difference(found: RepriceTotals, command: str) -> None:
     if not found.by_model:
-        st.caption("No call of these days can be repriced.")
+        st.caption("No calls in this range can be repriced.")
         return
     if found.cut_at is not None:
         st.warning(
@@ -293,10 +292,10 @@ def _draw_difference(found: RepriceTotals, command: str) -> None:
     changed = sum(one.changed for _, one in lines)
     total = sum((one.difference for _, one in lines), Decimal(0))
     lost = sum(one.newly_unpriced for _, one in lines)
-    text = f"{changed:,} of {found.rows:,} calls would change, by {format_usd(total)} in all."
-    st.caption(text + (f" {lost:,} would lose their cost: no price is known." if lost else ""))
+    text = f"{changed:,} of {found.rows:,} calls would change, by {format_usd(total)} in total."
+    st.caption(text + (f" {lost:,} would lose their cost because no price is known." if lost else ""))
     if changed or found.cut_at is not None:
-        st.caption("To apply it, on the server:")
+        st.caption("To apply it, run on the server:")
         st.code(command, language="shell", wrap_lines=True)
 
 

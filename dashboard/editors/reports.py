@@ -1,4 +1,4 @@
-"""The editor in Settings of when and where the daily and the weekly report leave."""
+"""The editor of report schedules in Settings: when and where the daily and the weekly report are sent."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from ingest.documents.settings import Channel, ReportSchedule
 
 _TITLES: Final = {
-    "daily": ("Daily report", "Of yesterday, every day."),
-    "weekly": ("Weekly report", "Of the week until Sunday, on Monday."),
+    "daily": ("Daily report", "Covers the previous day. Sent every day."),
+    "weekly": ("Weekly report", "Covers the week up to Sunday. Sent on Mondays."),
 }
 
 
 def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
     """Draw the schedule of each report."""
     st.caption(
-        "Spend and its change, what changed most, the forecast of the month, savings and open alerts; e-mail carries "
-        "a picture of the trend. People are not named. `treering report` shows one and sends one now."
+        "Reports show spend and its change, the biggest changes, the month's forecast, savings and open alerts. E-mail "
+        "includes a chart of the trend. Users are not named. `treering report` shows a report or sends one now."
     )
     try:
         schedules = get_report_schedules(viewer)
@@ -52,18 +52,22 @@ def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str
             default=[number for number in schedule.channels if number in channels],
             format_func=lambda number: channels[number],
             key=f"{key}_channels",
-            placeholder="Choose who gets it" if channels else "Add a channel first",
+            placeholder="Choose recipients" if channels else "Add a channel first",
         )
         left, right = st.columns(2, gap="small")
         hour = left.selectbox(
-            "From", range(24), index=schedule.local_hour, format_func=lambda hour: f"{hour:02d}:00", key=f"{key}_hour"
+            "Send from",
+            range(24),
+            index=schedule.local_hour,
+            format_func=lambda hour: f"{hour:02d}:00",
+            key=f"{key}_hour",
         )
         zone = right.selectbox(
             "Time zone",
             zones,
             key=f"{key}_zone",
             accept_new_options=True,
-            help="Its days are those of the report: an IANA name such as Europe/Berlin.",
+            help="An IANA name such as Europe/Berlin. The report's days start at midnight in this zone.",
         )
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
     if not is_saved:

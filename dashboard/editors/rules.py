@@ -49,7 +49,7 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
         with line(f"rule_{rule.rule_id}"):
             draw_facts(rule.name, describe_rule(rule))
             if rule.last_error:
-                st.badge("Fails", icon=":material/report:", color="red", help=rule.last_error)
+                st.badge("Failing", icon=":material/report:", color="red", help=rule.last_error)
             elif rule.state in ("firing", "pending"):
                 st.badge(rule.state.capitalize(), color="red" if rule.state == "firing" else "orange")
             if not rule.is_enabled:
@@ -63,7 +63,7 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
         with line("presets"):
             draw_facts("Presets", ", ".join(draft.name for draft in offered))
             st.button(
-                f"Add {len(offered)}",
+                "Add 1 preset" if len(offered) == 1 else f"Add {len(offered)} presets",
                 key="settings_rules_presets",
                 icon=":material/playlist_add:",
                 on_click=change,
@@ -79,11 +79,11 @@ def draw_backtest(draft: RuleDraft, result: Backtest) -> None:
     zone = ZoneInfo(reporting_zone())
     days = (result.to_time - result.from_time).days
     if not result.firing_count:
-        st.success(f"In the last {days} days it would not have fired.", icon=":material/check:")
+        st.success(f"The rule would not have fired in the last {days} days.", icon=":material/check:")
     else:
         times = "once" if result.firing_count == 1 else f"{result.firing_count:,} times"
         st.warning(
-            f"In the last {days} days it would have fired {times}, {length_in_words(result.firing_s)} in all.",
+            f"The rule would have fired {times} in the last {days} days, {length_in_words(result.firing_s)} in total.",
             icon=":material/history:",
         )
     if result.series:
@@ -133,7 +133,7 @@ def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRul
         with st.container(horizontal=True):
             is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
             is_tested = st.form_submit_button(
-                "Back-test", key=f"{key}_backtest", help="When it would have fired in the last 30 days."
+                "Back-test", key=f"{key}_backtest", help="Shows when the rule would have fired in the last 30 days."
             )
     if (is_saved or is_tested) and (draft := _read_draft(metric, typed)):
         document = draft.model_dump(mode="json")
@@ -219,7 +219,7 @@ def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | 
     )
     left, right = st.columns(2, gap="small")
     delay = left.selectbox(
-        "Fires after",
+        "Fire after",
         delays,
         index=delays.index(rule.for_s if rule else 0),
         format_func=lambda seconds: length_in_words(seconds) if seconds else "Immediately",
@@ -232,7 +232,7 @@ def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | 
         default=[number for number in (rule.channels if rule else ()) if number in channels],
         format_func=lambda number: channels[number],
         key=f"{key}_channels",
-        placeholder="None: shown in the app only",
+        placeholder="None (shown in the app only)",
     )
     return {"group_by": group or None, "severity": severity, "for_s": delay, "channels": list(chosen)}
 
@@ -245,7 +245,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         to_typed(metric, rule.resolve_threshold) if rule and rule.metric == metric else "",
         key=f"{key}_resolve_{metric}",
         placeholder="Same as threshold",
-        help="On the safe side of the threshold: an alert near it does not fire and resolve again and again.",
+        help="On the safe side of the threshold. It keeps an alert near the threshold from flapping.",
     )
     sample = right.number_input(
         f"Minimum {metric_named(metric).of.counted or 'sample'}",
@@ -256,7 +256,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
     )
     left, right = st.columns(2, gap="small")
     no_data = left.selectbox(
-        "Without data",
+        "When there is no data",
         list(_NO_DATA),
         index=list(_NO_DATA).index(rule.no_data) if rule else 0,
         format_func=lambda choice: _NO_DATA[choice],
@@ -269,7 +269,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         format_func=lambda seconds: length_in_words(seconds) if seconds else "Never",
         key=f"{key}_renotify",
     )
-    limit = left.number_input("Most groups at once", 1, 500, rule.group_limit if rule else 50, key=f"{key}_limit")
+    limit = left.number_input("Maximum groups at once", 1, 500, rule.group_limit if rule else 50, key=f"{key}_limit")
     return {
         "resolve_threshold": resolve,
         "minimum_sample": int(sample),
@@ -292,7 +292,7 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> RuleDraft | None:
         text = (typed[name] or "").strip()
         typed[name] = to_threshold(metric, text)
         if typed[name] is None and (text or name == "threshold"):
-            st.error(f"The {name.replace('_', ' ')} is a number from 0 up.")
+            st.error(f"The {name.replace('_', ' ')} must be a number of 0 or more.")
             return None
     if not typed["name"]:
         st.error("Enter a name.")
@@ -316,7 +316,7 @@ def _draw_test(viewer: Viewer, draft: RuleDraft, document: dict[str, Any]) -> No
         with st.spinner("Back-testing the last 30 days …"):
             result = backtest_rule(viewer, document)
     except TreeringError as error:
-        st.error(f"No back-test: {error}")
+        st.error(f"The back-test failed: {error}")
         return
     draw_backtest(draft, result)
 

@@ -44,7 +44,7 @@ GROUPS: Final = {
 
 
 def to_threshold(metric: str, typed: str) -> Decimal | None:
-    """Read a threshold as typed, in the metric's unit on the form; None when it is no number from zero up."""
+    """Read a threshold as typed, in the metric's unit on the form; None when it is not a number of zero or more."""
     try:
         number = Decimal(typed.strip().replace(",", "").removesuffix("%").strip())
     except ArithmeticError:
@@ -88,7 +88,7 @@ def describe_scope(scope: Mapping[str, Sequence[str]]) -> str:
 def describe_budget(budget: Budget) -> str:
     """Write a budget as a sentence."""
     steps = ", ".join(f"{float(step) * 100:g}%" for step in budget.steps)
-    text = f"{format_usd(budget.amount)} a {PERIODS[budget.period].split()[-1]}, notifies at {steps}"
+    text = f"{format_usd(budget.amount)} per {PERIODS[budget.period].split()[-1]}, notifies at {steps}"
     if budget.forecast_step is not None:
         text += f" and when {float(budget.forecast_step) * 100:g}% is forecast"
     return text + describe_scope(budget.scope)

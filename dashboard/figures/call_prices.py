@@ -40,7 +40,7 @@ def explain_call(book: PriceBook, call: Call) -> tuple[list[tuple[str, str]], li
         call: As recorded. What the book says of its time now may differ from what it was charged with: then it is said.
     """
     if call.cost_source == "provider":
-        return [], ["The provider itself said what it charged."]
+        return [], ["The provider reported this cost."]
     try:
         found = book.explain(
             call.model,
@@ -53,7 +53,7 @@ def explain_call(book: PriceBook, call: Call) -> tuple[list[tuple[str, str]], li
     except UnknownModelError:
         return [], [_unknown(call)]
     except PricingError as error:
-        return [], [f"It cannot be explained: {error}."]
+        return [], [f"The price cannot be explained: {error}."]
     if call.cost_source == "priced" and found.price_id == call.price_id:
         return _parts(cost, call), explain_in_words(found)
     return [], [_difference(call, found, cost.total), *explain_in_words(found)]
@@ -88,7 +88,7 @@ def _parts(cost: Cost, call: Call) -> list[tuple[str, str]]:
         (_named(name, tokens.get(name)), format_exact_usd(amount)) for name, amount in cost.parts.items() if amount
     ]
     if call.request_fees:
-        lines.append(("Fees of the request", format_exact_usd(call.request_fees)))
+        lines.append(("Request fees", format_exact_usd(call.request_fees)))
     return lines
 
 
@@ -104,7 +104,7 @@ def _unknown(call: Call) -> str:
             f"with {call.price_id}."
         )
     if call.cost_source == "unpriced":
-        return f"No price is known for {call.provider}/{call.model}, so its cost stays unknown."
+        return f"No price is known for {call.provider}/{call.model}, so its cost is unknown."
     return f"It was charged with {call.price_id}; this app's price book does not know {call.provider}/{call.model}."
 
 
@@ -114,5 +114,5 @@ def _difference(call: Call, found: Explanation, total: Decimal | None) -> str:
         "fallback": f"It was priced as TREERING_FALLBACK_MODEL, with {call.price_id}",
     }.get(call.cost_source, f"It was charged with {call.price_id}")
     if found.row is None:
-        return f"{charged}; no price is in force for its time now."
-    return f"{charged}. Today's price book makes it {format_exact_usd(total)}; repricing would apply that."
+        return f"{charged}; no price is now in force for that time."
+    return f"{charged}. Today's price book gives {format_exact_usd(total)}; repricing would apply it."

@@ -74,11 +74,13 @@ def call_columns(calls: Sequence[Call], zone: ZoneInfo) -> dict[str, Any]:
     config["created_at"] = st.column_config.DatetimeColumn(
         "Time", format="D MMM HH:mm:ss", timezone=zone.key, width=122, pinned=True, help=f"In {zone.key}"
     )
-    config["estimated_cost"] = number("Cost (US$)", format=f"%,.{decimals}f", help="With every digit. — for no price.")
+    config["estimated_cost"] = number(
+        "Cost (US$)", format=f"%,.{decimals}f", help="With every digit. — means no price."
+    )
     config["model"] = text("Model", width=130)
     config["user_id"] = text("User", width=125)
     config["status"] = text("Status", width=95)
-    config["price_id"] = text("Price", width="medium", help="The row of the price book that it was charged with")
+    config["price_id"] = text("Price", width="medium", help="The price book row used for the call")
     return config
 
 
@@ -95,17 +97,17 @@ def facts_of(call: Call, zone: ZoneInfo) -> dict[str, list[tuple[str, str]]]:
             ("Cost from", call.cost_source),
             ("Price", _text(call.price_id)),
             ("Provider's own figure", format_exact_usd(call.provider_cost)),
-            ("Fees of the request", format_exact_usd(call.request_fees)),
+            ("Request fees", format_exact_usd(call.request_fees)),
         ],
         "Tokens": [
             ("Prompt", f"{call.prompt_tokens:,}"),
-            ("of them cached", f"{call.cached_tokens:,}"),
+            ("of which cached", f"{call.cached_tokens:,}"),
             ("Cache write", f"{call.cache_write_tokens:,}"),
             ("Audio input", f"{call.audio_input_tokens:,}"),
             ("Completion", f"{call.completion_tokens:,}"),
-            ("of them reasoning", f"{call.reasoning_tokens:,}"),
+            ("of which reasoning", f"{call.reasoning_tokens:,}"),
             ("Audio output", f"{call.audio_output_tokens:,}"),
-            ("Most allowed", DASH if call.max_output_tokens is None else f"{call.max_output_tokens:,}"),
+            ("Maximum allowed", DASH if call.max_output_tokens is None else f"{call.max_output_tokens:,}"),
             ("Usage from", call.usage_source),
         ],
         "Call": [

@@ -24,7 +24,7 @@ PALETTE: Final = ("#0f9477", "#3a7bd5", "#d9730d", "#8b6fd6", "#cf4a7e", "#a0830
 OTHER_COLOUR: Final = "#858c92"
 ERROR_COLOUR: Final = "#d64545"
 HEIGHT: Final = 270
-# Part of a bucket's width that its bar takes; so many bars that gaps would flicker on a phone stand without.
+# Part of a bucket's width that its bar takes; without gaps where they would flicker on a phone.
 BAR_SHARE: Final = 0.84
 MOST_BARS_WITH_GAPS: Final = 100
 # An axis of durations that reaches this far counts in seconds.

@@ -1,4 +1,4 @@
-"""The prices in force as tables, and why a price is the one; pure, from a price book."""
+"""The prices in force as tables, and why a price applies. Pure, from a price book."""
 
 from __future__ import annotations
 
@@ -82,15 +82,15 @@ def explain_in_words(found: Explanation) -> list[str]:
     """Return how a name and a time led to a price, one sentence a step."""
     steps = [_sentence(step) for step in found.steps]
     if found.row is None:
-        return [*steps, "So the cost of such a call stays unknown."]
+        return [*steps, "The cost of such a call is unknown."]
     row = found.row
-    begins = f"from {row.valid_from:%d %b %Y %H:%M} UTC" if row.valid_from else "from the beginning"
-    ends = f"to {row.valid_to:%d %b %Y %H:%M} UTC" if row.valid_to else "with no end"
+    begins = f"from {row.valid_from:%d %b %Y %H:%M} UTC" if row.valid_from else "from the start"
+    ends = f"to {row.valid_to:%d %b %Y %H:%M} UTC" if row.valid_to else "with no end date"
     steps.append(f"It prices {found.provider}/{found.model} {begins} {ends}: {row.price_id}.")
     if row.source_url:
-        steps.append(f"Its figures stand in: {row.source_url}.")
+        steps.append(f"Source: {row.source_url}.")
     if found.passed_over:
-        steps.append(f"Passed over: {', '.join(found.passed_over)}.")
+        steps.append(f"Rows not used: {', '.join(found.passed_over)}.")
     return steps
 
 
@@ -121,7 +121,7 @@ def _line(row: PriceRow) -> dict[str, str]:
 def _sentence(step: str) -> str:
     text = step
     for layer, name in LAYERS.items():
-        text = text.replace(f"row of layer '{layer}' is in force", f"the row in force is of the layer {name}")
+        text = text.replace(f"row of layer '{layer}' is in force", f"the row in force is from the layer {name}")
     return f"{text[0].upper()}{text[1:]}."
 
 
@@ -132,8 +132,8 @@ def _state(price: Mapping[str, JsonValue], now: datetime) -> str:
     if isinstance(ends, str) and pd.Timestamp(ends) <= now:
         return "Ended"
     if isinstance(begins, str) and pd.Timestamp(begins) > now:
-        return "Later"
-    return "Begun"
+        return "Scheduled"
+    return "Started"
 
 
 def _day(value: JsonValue) -> str:

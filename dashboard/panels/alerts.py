@@ -38,7 +38,7 @@ _ENDS: Final = {
     "recovered": "recovered",
     "no_data": "no data left",
     "rule_changed": "rule changed",
-    "rule_disabled": "rule switched off",
+    "rule_disabled": "rule disabled",
     "rule_deleted": "rule deleted",
 }
 # More dead messages than this are sent again from the newest on.
@@ -55,7 +55,7 @@ def draw_times(times: Times, firing: int) -> None:
         "alerts",
         [
             Card("Firing now", str(firing)),
-            Card("Alerts", str(times.alerts), note="began in this period"),
+            Card("Alerts", str(times.alerts), note="started in this period"),
             Card(
                 "Mean time to acknowledge",
                 mean(times.mean_time_to_acknowledge_s),
@@ -75,8 +75,8 @@ def draw_failing(rules: Sequence[AlertRule], zone: ZoneInfo) -> None:
     for rule in rules:
         if rule.groups_over_limit:
             st.warning(
-                f"**{rule.name}**: {rule.groups_over_limit:,} more groups are in breach than its limit of "
-                f"{rule.group_limit} lets fire.",
+                f"**{rule.name}**: {rule.groups_over_limit:,} more groups are in breach, beyond its limit of "
+                f"{rule.group_limit}.",
                 icon=":material/filter_list:",
             )
 
@@ -116,14 +116,14 @@ def draw_silences(viewer: Viewer, silences: Sequence[Silence], zone: ZoneInfo, *
             )
             if can_change:
                 st.button(
-                    "End",
+                    "End silence",
                     key=f"alerts_silence_end_{silence.silence_id}",
                     type="tertiary",
                     icon=":material/notifications_active:",
                     on_click=change,
                     args=(
                         lambda number=silence.silence_id: end_silence(viewer, number),
-                        f"{silence.rule_name} sends again",
+                        f"Silence of {silence.rule_name} ended",
                     ),
                 )
 
@@ -212,7 +212,7 @@ def draw_outbox(viewer: Viewer, messages: Sequence[Message], zone: ZoneInfo, *, 
                 on_click=change,
                 args=(
                     lambda number=message.notification_id: resend_notification(viewer, number),
-                    "The message waits to be sent",
+                    "Message queued",
                 ),
             )
 

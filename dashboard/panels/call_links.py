@@ -46,7 +46,7 @@ def draw_calls_link(
     row = rows[chosen] if chosen is not None and chosen < len(rows) else None
     with st.container(key=f"calls_link_{page}"):
         if row is None or not row.key or row.is_other:
-            st.caption("Choose a row to see its calls.")
+            st.caption("Select a row to see its calls.")
             return
         st.page_link(
             PAGE,
@@ -57,5 +57,5 @@ def draw_calls_link(
 
 
 def _plain(text: str) -> str:
-    """Write a name so that Markdown takes none of its characters as formatting."""
+    """Escape a name so that Markdown formats none of it."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in text)

@@ -37,7 +37,7 @@ class Place:
     """Where the viewer is.
 
     Attributes:
-        selection: What was chosen when this place was entered; another choice begins anew.
+        selection: What was chosen when this place was entered; another choice starts over.
         size: Calls on a page.
         cursors: The way here from the newest page, one cursor a page.
         held: The page as it was drawn, kept while it is not the newest or a call is open, so that nothing moves.
@@ -122,14 +122,19 @@ class Explorer:
             st.html(f'<div class="tr-scope">{html.escape(self._scope(place, document))}</div>', width="content")
             with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
                 if document.has_demo_data:
-                    st.badge("Demo data", icon=":material/science:", color="violet", help="Generated, not yours.")
+                    st.badge(
+                        "Demo data",
+                        icon=":material/science:",
+                        color="violet",
+                        help="Generated data, not your own calls.",
+                    )
                 if document.events:
                     draw_download("calls", "calls", document.events)
                 st.session_state["calls_size"] = place.size
                 st.selectbox(
-                    "Calls a page",
+                    "Calls per page",
                     SIZES,
-                    format_func=lambda size: f"{size} a page",
+                    format_func=lambda size: f"{size} per page",
                     key="calls_size",
                     label_visibility="collapsed",
                     width=125,
@@ -177,7 +182,7 @@ class Explorer:
             on_select=lambda: _open_chosen(key, document),
         )
         if place.opened is None:
-            st.caption("Choose a row to see everything about a call, and why it cost what it cost.")
+            st.caption("Select a row to see the full record of a call and how its cost was calculated.")
 
     def _draw_details(self, call: Call, *, is_member: bool) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -199,14 +204,14 @@ class Explorer:
             try:
                 book = get_prices(self.viewer).book
             except PermissionDeniedError:
-                known = (call.event_id, [], ["Prices are shown to analysts and ops."])
+                known = (call.event_id, [], ["Only analysts and ops can see prices."])
             except TreeringError as error:
                 known = (call.event_id, [], [f"The prices could not be read: {error}"])
             else:
                 known = (call.event_id, *explain_call(book, call))
             st.session_state["calls_price"] = known
         _, parts, steps = known
-        _draw_facts("Consists of", parts)
+        _draw_facts("Cost components", parts)
         _draw_heading("Why this price")
         st.html(f'<ol class="tr-steps">{"".join(f"<li>{html.escape(step)}</li>" for step in steps)}</ol>')
 
@@ -215,13 +220,13 @@ class Explorer:
         chosen = self.selection
         ways = {}
         if call.session_id:
-            ways["The whole session"] = chosen.without_filters().with_filter("session_id", [call.session_id])
+            ways["Whole session"] = chosen.without_filters().with_filter("session_id", [call.session_id])
             if not is_member:
-                ways["The whole session"] = ways["The whole session"].with_filter("user_id", [call.user_id])
+                ways["Whole session"] = ways["Whole session"].with_filter("user_id", [call.user_id])
         if not is_member:
-            ways["All of this user"] = chosen.without_filters().with_filter("user_id", [call.user_id])
+            ways["All calls by this user"] = chosen.without_filters().with_filter("user_id", [call.user_id])
         if call.error_type:
-            ways["All with this error"] = chosen.without_filters().with_filter("error_type", [call.error_type])
+            ways["All calls with this error"] = chosen.without_filters().with_filter("error_type", [call.error_type])
         if not ways:
             return
         box = st.container(horizontal=True, gap="small", key="calls_ways")
@@ -238,7 +243,7 @@ class Explorer:
         if document.access == "member":
             parts.append("your own calls")
         if place.held is not None:
-            parts.append("held still")
+            parts.append("paused")
         return " · ".join(parts)
 
 

@@ -69,7 +69,7 @@ def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
         cost_note(totals),
         f"Exactly {format_exact_usd(totals.cost)}"
         if totals.cost is not None
-        else "No call of this period has a price.",
+        else "No call in this period has a price.",
         "inverse",
     )
 
@@ -96,7 +96,7 @@ def priced_card(totals: Totals) -> Card:
         "Requests with a price",
         ">99.9%" if totals.unpriced_requests and share == "100.0%" else share,
         note=f"{totals.unpriced_requests:,} unpriced" if totals.unpriced_requests else "none unpriced",
-        help=f"{priced:,} of {totals.requests:,} requests. What unpriced requests cost is in no sum.",
+        help=f"{priced:,} of {totals.requests:,} requests. The cost of unpriced requests is not in any total.",
     )
 
 
@@ -149,7 +149,7 @@ def error_card(requests: int, errors: int, previous_requests: int, previous_erro
         format_share(errors, requests),
         format_change(errors / requests, before) if requests else None,
         f"{format_count(errors)} failed",
-        "Calls that ended in an error, of all calls",
+        "Share of all calls that ended in an error",
         "inverse",
     )
 

@@ -24,7 +24,7 @@ def clear_saved_fields() -> None:
 
 
 def start_over(*fields: str) -> None:
-    """Draw the page anew, with these fields empty."""
+    """Redraw the page with these fields empty."""
     st.session_state[_SAVED_FIELDS] = fields
     st.rerun()
 

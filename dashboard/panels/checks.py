@@ -14,8 +14,9 @@ from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.reads.pages import get_reconciliation
 from dashboard.reads.prices import get_savings
 from dashboard.selection.filters import DIMENSIONS, Window
+from ingest.documents.billing import DriftCause
 from ingest.errors import FunctionNotFoundError, TreeringError
-from ingest.words import DASH, format_count, format_share, format_usd
+from ingest.words import format_count, format_share, format_usd
 from pricing.savings import headline
 
 if TYPE_CHECKING:
@@ -23,27 +24,37 @@ if TYPE_CHECKING:
 
     from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Selection
-    from ingest.documents.billing import DriftCause, Reconciliation
+    from ingest.documents.billing import Reconciliation
     from ingest.documents.pages import Costs, Totals
     from pricing.savings import Suggestion
 
 MAX_SUGGESTIONS: Final = 5
-MAX_CAUSES: Final = 4
+MAX_CAUSES: Final = 8
+MAX_REVISIONS: Final = 3
 # A bill comes by the whole UTC day, some days late: a shorter look back would compare nothing.
 SHORTEST_COMPARISON: Final = timedelta(days=7)
 DEFAULT_BILL: Final = "openai"
 
 CAUSES: Final = {
-    "calls_not_recorded": "Calls that were not recorded",
+    "price": "Different price",
+    "calls_not_recorded": "Billed, but not recorded",
     "calls_not_billed": "Recorded, but not billed here",
+    "unrecorded_projects": "Projects that do not record",
+    "fees": "Fees: searches, tools, storage",
+    "credits": "Credits and refunds",
+    "failed_calls": "Calls that failed here",
     "unpriced_models": "Recorded without a price",
     "fallback_prices": "Priced as the fallback model",
-    "other_services": "Other services on the bill",
-    "estimated_usage": "Tokens counted by us",
-    "service_tiers": "Served on another tier",
-    "not_rolled_up": "Recorded, not counted yet",
-    "rounding": "Rounding on the bill, at most",
-    "unexplained": "Not explained",
+    "taxes": "Taxes",
+    "purchases": "Commitments bought",
+    "adjustments": "Corrections of earlier bills",
+    "rounding": "The bill's own rounding",
+    "unexplained": "Unexplained",
+}
+HINTS: Final = {
+    "estimated_usage": "recorded calls have estimated tokens",
+    "service_tiers": "calls were served on another tier: check that they are recorded with it",
+    "not_rolled_up": "recorded calls are not counted yet",
 }
 # Filters as sentences call them; a bill is by provider and environment alone.
 _NAMES: Final = {
@@ -60,9 +71,9 @@ _EVIDENCE: Final = {
     "requests": "requests",
     "cost": "cost so far",
     "cheaper_by": "cheaper per call",
-    "repeats": "repeated beginnings",
+    "repeats": "repeated prefixes",
     "missed": "of them not cached",
-    "prefixes": "different beginnings",
+    "prefixes": "distinct prefixes",
     "prompt_tokens": "prompt tokens",
     "cached_tokens": "cached tokens",
 }
@@ -84,32 +95,32 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
 def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
     """Draw which part of the requests is unpriced, at the fallback price or estimated, and what helps."""
     with st.container(border=True, key="panel_costs_certainty", height="stretch"):
-        draw_title("How certain the sum is")
+        draw_title("Cost certainty")
         lines = certainty_bars(totals)
         if not lines:
-            st.caption("Every request has a price of its own and the tokens that its provider reported.")
+            st.caption("Every request has its own price and token counts reported by its provider.")
             return
         draw_bars(lines, ("Requests", "Count · cost, share"))
         if totals.unpriced_requests or totals.fallback_requests:
             if is_ops:
                 st.page_link(
                     Path(__file__).parents[1] / "app_pages" / "settings.py",
-                    label="Add the missing prices in Settings, Prices; then reprice",
+                    label="Add the missing prices under Settings → Prices, then reprice",
                     icon=":material/sell:",
                 )
             else:
-                st.caption("Somebody with the role ops can add the missing prices in Settings and reprice.")
+                st.caption("Someone with the role ops can add the missing prices in Settings and reprice.")
         if totals.estimated_requests:
             st.caption(
-                "Estimated: the answer carried no usage, so the tokens were counted here. For streams ask for it: "
-                '`stream_options={"include_usage": True}`.'
+                "Estimated: the response carried no usage, so Treering counted the tokens. For streams, request it "
+                'with `stream_options={"include_usage": True}`.'
             )
 
 
 def certainty_bars(totals: Totals) -> list[Bar]:
     """Return a line for each kind of request whose cost is not certain, none where all are."""
     kinds = [
-        ("Without a price", totals.unpriced_requests, "in no sum"),
+        ("Without a price", totals.unpriced_requests, "not in any total"),
         ("At the fallback model's price", totals.fallback_requests, format_usd(totals.fallback_cost)),
         ("With estimated tokens", totals.estimated_requests, ""),
     ]
@@ -126,9 +137,9 @@ def draw_bill(viewer: Viewer, selection: Selection, document: Costs) -> None:
         provider = selection.provider[0] if selection.provider else DEFAULT_BILL
         unsplit = [_NAMES[name] for name in _NAMES if name != "provider" and getattr(selection, name)]
         if unsplit or len(selection.provider) > 1:
-            what = "several providers" if not unsplit else " or ".join(unsplit)
+            what = f"broken down by {' or '.join(unsplit)}" if unsplit else "combined across providers"
             draw_title("The provider's bill")
-            st.caption(f"A bill cannot be compared for {what}: clear that filter to see the difference.")
+            st.caption(f"Provider bills are not {what}. Clear that filter to compare.")
             return
         end = document.to_time.astimezone(UTC)
         start = min(document.from_time.astimezone(UTC), end - SHORTEST_COMPARISON)
@@ -149,18 +160,19 @@ def _draw_drift(bill: Reconciliation) -> None:
     if not totals.days or totals.drift is None:
         draw_title("The provider's bill")
         st.caption(
-            "No bill to compare with: `treering reconcile` reads OpenAI's with `OPENAI_ADMIN_KEY`, or an invoice "
-            "with `--import`."
+            "No bill to compare with: `treering reconcile` reads OpenAI's and Anthropic's with an admin key, and the "
+            "exports of Azure, AWS and Google with `--import-focus`."
         )
+        _draw_notes(bill)
         return
     days = "1 day" if totals.days == 1 else f"{totals.days} days"
-    draw_title(f"The bill of {_PROVIDERS.get(bill.provider, bill.provider)}", f"{days} (UTC) compared")
+    draw_title(f"Bill from {_PROVIDERS.get(bill.provider, bill.provider)}", f"{days} (UTC) compared")
     sign = "+" if totals.drift > 0 else ""
     st.html(
         f'<div class="tr-figure">{sign}{format_usd(totals.drift)}'
         f"<span>{sign}{format_share(totals.drift_fraction, 1)} of the bill</span></div>"
         f'<div class="tr-facts">Billed {format_usd(totals.billed_cost)}, recorded '
-        f"{format_usd(totals.recorded_cost)}. Above zero, the bill has more.</div>"
+        f"{format_usd(totals.recorded_cost)}. A positive difference means the bill is higher.</div>"
     )
     causes = top_causes(bill.explanations)
     if causes:
@@ -170,14 +182,33 @@ def _draw_drift(bill: Reconciliation) -> None:
                 Bar(CAUSES.get(cause.cause, cause.cause), _cause_value(cause), _cause_share(cause, drift))
                 for cause in causes
             ],
-            ("What could explain it", "US$ or requests"),
+            ("Cause", "US$"),
         )
+    _draw_notes(bill)
 
 
 def top_causes(causes: Sequence[DriftCause]) -> list[DriftCause]:
-    """Return the explanations that weigh most: by amount, then those known by requests alone."""
-    known = [cause for cause in causes if cause.amount or cause.requests]
-    return sorted(known, key=lambda cause: (-abs(cause.amount or Decimal(0)), -(cause.requests or 0)))[:MAX_CAUSES]
+    """Return the causes that weigh most; what the others come to together is one more, so that the sum stays right."""
+    known = sorted((cause for cause in causes if cause.amount), key=lambda cause: -abs(cause.amount or Decimal(0)))
+    if len(known) <= MAX_CAUSES:
+        return known
+    rest = sum((cause.amount or Decimal(0) for cause in known[MAX_CAUSES - 1 :]), Decimal(0))
+    return [*known[: MAX_CAUSES - 1], DriftCause(cause="Other causes", amount=rest)]
+
+
+def _draw_notes(bill: Reconciliation) -> None:
+    notes = []
+    if bill.totals.open_days:
+        days = "1 day is" if bill.totals.open_days == 1 else f"{bill.totals.open_days} days are"
+        notes.append(f"{days} open: the provider has not settled the bill.")
+    notes += [
+        f"The bill of {revision.day:%d %B %Y} was revised from {format_usd(revision.old_cost)} to "
+        f"{format_usd(revision.new_cost)}."
+        for revision in bill.revisions[-MAX_REVISIONS:]
+    ]
+    notes += [f"{hint.requests:,} {HINTS.get(hint.hint, hint.hint)}." for hint in bill.hints]
+    if notes:
+        st.caption(" ".join(notes).replace("$", "\\$"))
 
 
 def draw_savings(viewer: Viewer, selection: Selection) -> None:
@@ -185,9 +216,9 @@ def draw_savings(viewer: Viewer, selection: Selection) -> None:
     filters = tuple((name, getattr(selection, name)) for name in DIMENSIONS if getattr(selection, name))
     unsplit = [_NAMES[name] for name in _NAMES if name not in DIMENSIONS and getattr(selection, name)]
     with st.container(border=True, key="panel_costs_savings"):
-        draw_title("Savings", "From the last 30 days, at list prices and your own.")
+        draw_title("Savings", "From the last 30 days, at list prices and your own prices.")
         if unsplit:
-            st.caption(f"Savings are not concluded for one {' or '.join(unsplit)}: clear that filter to see them.")
+            st.caption(f"Savings are not broken down by {' or '.join(unsplit)}. Clear that filter to see them.")
             return
         try:
             found = get_savings(viewer, filters)
@@ -196,8 +227,8 @@ def draw_savings(viewer: Viewer, selection: Selection) -> None:
             return
         if not found:
             st.caption(
-                "Nothing found that is certain enough: no cheaper snapshot of a model in use and no missed caching "
-                "worth a dollar a month, among models with at least 200 calls on 3 days."
+                "No savings found. A suggestion needs a cheaper snapshot of a model in use, or missed caching, worth "
+                "at least a dollar a month, and at least 200 calls on 3 days."
             )
             return
         for suggestion in found[:MAX_SUGGESTIONS]:
@@ -205,7 +236,8 @@ def draw_savings(viewer: Viewer, selection: Selection) -> None:
         if len(found) > MAX_SUGGESTIONS:
             rest = sum((suggestion.saved_per_month for suggestion in found[MAX_SUGGESTIONS:]), Decimal(0))
             st.caption(
-                f"{len(found) - MAX_SUGGESTIONS} smaller ones are not shown, together {format_usd(rest)} a month."
+                f"{len(found) - MAX_SUGGESTIONS} smaller ones, worth {format_usd(rest)} a month in total, are not "
+                "shown."
             )
 
 
@@ -214,8 +246,8 @@ def _suggestion(suggestion: Suggestion) -> str:
     return (
         '<div class="tr-saving">'
         f"<div><b>{html.escape(headline(suggestion))}</b>"
-        f'<div class="tr-facts">Assumes: {html.escape(" ".join(suggestion.assumptions))}</div>'
-        f'<div class="tr-facts">Rests on: {html.escape(facts)}. Confidence: {suggestion.confidence}.</div></div>'
+        f'<div class="tr-facts">Assumptions: {html.escape(" ".join(suggestion.assumptions))}</div>'
+        f'<div class="tr-facts">Evidence: {html.escape(facts)}. Confidence: {suggestion.confidence}.</div></div>'
         f'<div class="amount">{format_usd(suggestion.saved_per_month)}<span>a month</span></div></div>'
     )
 
@@ -228,8 +260,10 @@ def _fact(name: str, value: int | Decimal) -> str:
 
 
 def _cause_value(cause: DriftCause) -> str:
-    counted = f"{cause.requests:,} requests" if cause.requests else ""
-    return " · ".join(filter(None, (format_usd(cause.amount) if cause.amount is not None else "", counted))) or DASH
+    sign = "+" if cause.amount is not None and cause.amount > 0 else ""
+    counted = f"{cause.requests:,} calls" if cause.requests else ""
+    named = ", ".join(detail.name for detail in cause.details[:2])
+    return " · ".join(filter(None, (f"{sign}{format_usd(cause.amount)}", counted, named)))
 
 
 def _cause_share(cause: DriftCause, drift: Decimal) -> float | None:

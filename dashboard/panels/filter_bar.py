@@ -40,7 +40,7 @@ _LABELS: Final = {
     "session_id": "Sessions",
 }
 # Of these there are more than fit a list: they can be typed.
-_TYPED: Final = {"user_id": "All: type an id", "session_id": "All: type an id"}
+_TYPED: Final = {"user_id": "All (type an id)", "session_id": "All (type an id)"}
 _FAULT: Final = "metadata_fault"
 
 
@@ -131,7 +131,7 @@ def draw_filters(
             key=zone,
             on_change=_take_zone,
             args=(page,),
-            help="Off: days begin at midnight where you are. On: at midnight in the team's reporting zone.",
+            help="Off: days start at midnight in your time zone. On: at midnight in the team's reporting time zone.",
         )
         if count:
             st.button("Clear filters", key=f"{page}_clear_filters", on_click=clear_filters)
@@ -201,7 +201,7 @@ def _draw_metadata(page: str, selection: Selection) -> None:
         "Metadata",
         list(selection.metadata),
         key=key,
-        placeholder="Any: type plan=pro",
+        placeholder="Any (type plan=pro)",
         accept_new_options=True,
         max_selections=MAX_PAIRS,
         on_change=_take_metadata,

@@ -173,23 +173,23 @@ def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: Treering
     is_slow = isinstance(error, DatabaseError) and error.sqlstate == "57014"
     is_stranger = bool(selection.user_id) and isinstance(error, PermissionDeniedError)
     if is_metadata:
-        icon, title = ":material/data_object:", "Too much to search for metadata"
-        text = "Metadata stands in the calls themselves, of which at most 7 days and 2 million calls are read."
+        icon, title = ":material/data_object:", "Too many calls to filter by metadata"
+        text = "A metadata filter reads individual calls: at most 7 days and 2 million calls."
     elif is_slow:
-        icon, title = ":material/hourglass_disabled:", "This takes too long"
-        text = "The database gave up reading. Choose a shorter period, or fewer filters."
+        icon, title = ":material/hourglass_disabled:", "The query took too long"
+        text = "The database stopped it. Choose a shorter period or fewer filters."
     elif is_stranger:
-        icon, title = ":material/lock:", "You see your own calls only"
-        text = "The filter names other people."
+        icon, title = ":material/lock:", "You can see only your own calls"
+        text = "The filter includes other users."
     else:
         return False
     box = draw_state(f"{key}_refused", icon, title, text)
     buttons = box.container(horizontal=True, horizontal_alignment="center")
     if is_stranger:
-        draw_action(buttons, "Clear the filter by user", f"{key}_own", filter_bar.clear_filter, "user_id")
+        draw_action(buttons, "Clear the user filter", f"{key}_own", filter_bar.clear_filter, "user_id")
         return True
     if selection.metadata:
-        draw_action(buttons, "Clear the filter by metadata", f"{key}_any", filter_bar.clear_filter, "metadata")
+        draw_action(buttons, "Clear the metadata filter", f"{key}_any", filter_bar.clear_filter, "metadata")
     shorter = selection.shorter(zone)
     if shorter is not None:
         label = f"Show the last {shorter.phrase}"
@@ -204,10 +204,10 @@ def draw_error(key: str, error: TreeringError) -> None:
         icon, title = ":material/cloud_off:", "The database cannot be reached"
     elif isinstance(error, PermissionDeniedError):
         icon, title = ":material/lock:", "You have no access"
-        text = f"{error} Ask somebody with the role ops to add you: treering members add."
+        text = f"{error} Ask someone with the role ops to add you: treering members add."
     elif isinstance(error, FunctionNotFoundError):
         icon, title = ":material/system_update_alt:", "The database is older than this app"
-        text = "Apply the migrations that are missing: treering migrate."
+        text = "Apply the missing migrations: treering migrate."
     elif isinstance(error, ConfigurationError):
         icon, title = ":material/settings_alert:", "A setting is missing or wrong"
     draw_state(f"{key}_error", icon, title, text).button("Try again", key=f"{key}_try_again", icon=":material/refresh:")
@@ -220,12 +220,12 @@ def draw_empty(key: str, selection: Selection, newest: datetime | None, zone: Zo
             f"{key}_empty",
             ":material/potted_plant:",
             "No calls recorded yet",
-            "Record the first one from your backend and it shows here within seconds.",
+            "Record the first one from your backend and it appears here within seconds.",
         )
         box.code(_SNIPPET, language="python", width=620, wrap_lines=True)
         return
     day = newest.astimezone(zone)
-    text = f"The newest call is of {day.day} {day:%B %Y}, {day:%H:%M}."
+    text = f"The most recent call was on {day.day} {day:%B %Y} at {day:%H:%M}."
     if selection.filter_count:
         text = "No call matches the filters. " + text
     box = draw_state(f"{key}_empty", ":material/search_off:", "Nothing in this period", text)
@@ -233,7 +233,7 @@ def draw_empty(key: str, selection: Selection, newest: datetime | None, zone: Zo
     if selection.filter_count:
         draw_action(buttons, "Clear filters", f"{key}_empty_clear", filter_bar.clear_filters)
     draw_action(
-        buttons, "Show the newest days", f"{key}_empty_newest", filter_bar.show_days_around, day, is_primary=True
+        buttons, "Show the most recent days", f"{key}_empty_newest", filter_bar.show_days_around, day, is_primary=True
     )
 
 
@@ -252,7 +252,9 @@ def _draw_notes(document: Page, scope: str) -> None:
             if behind:
                 st.badge(behind, icon=":material/hourglass_top:", color="orange")
             if document.has_demo_data:
-                st.badge("Demo data", icon=":material/science:", color="violet", help="Generated, not yours.")
+                st.badge(
+                    "Demo data", icon=":material/science:", color="violet", help="Generated data, not your own calls."
+                )
 
 
 def _lag_note(pending_rows: int) -> str:
@@ -262,9 +264,9 @@ def _lag_note(pending_rows: int) -> str:
         return ""
     since: float = st.session_state.setdefault("pending_since", time.monotonic())
     if pending_rows >= MANY_PENDING_ROWS:
-        return f"Figures lag behind: {pending_rows:,} calls wait to be counted"
+        return f"Figures are delayed: {pending_rows:,} calls are waiting to be counted"
     if time.monotonic() - since >= LONG_PENDING_S:
-        return f"{pending_rows:,} calls wait to be counted: is the worker running?"
+        return f"{pending_rows:,} calls are waiting to be counted. Is the worker running?"
     return ""
 
 

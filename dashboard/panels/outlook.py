@@ -52,7 +52,7 @@ def draw_month(outlook: MonthForecast | None) -> None:
         f"{100 * amount / widest:.2f}%" for amount in (outlook.spent, outlook.expected, outlook.low, outlook.high)
     )
     with st.container(border=True, key="panel_costs_month"):
-        draw_title(f"Forecast of {outlook.month:%B}", basis(outlook))
+        draw_title(f"Forecast for {outlook.month:%B}", basis(outlook))
         st.html(
             f'<div class="tr-figure">{format_estimate(outlook.expected)}<span>{interval(outlook)}</span></div>'
             f'<div class="tr-outlook" role="img" aria-label="{format_estimate(outlook.spent)} spent of '
@@ -64,7 +64,7 @@ def draw_month(outlook: MonthForecast | None) -> None:
 
 def month_note(outlook: MonthForecast | None, otherwise: str) -> str:
     """Return the line below the month's spend: where it is expected to end."""
-    return otherwise if outlook is None else f"{format_estimate(outlook.expected)} expected by its end"
+    return otherwise if outlook is None else f"{format_estimate(outlook.expected)} expected by month end"
 
 
 def interval(outlook: MonthForecast) -> str:
@@ -76,10 +76,13 @@ def basis(outlook: MonthForecast) -> str:
     """Say what a forecast rests on."""
     spent = f"{format_estimate(outlook.spent)} spent so far."
     if outlook.basis == "run_rate":
-        return f"{spent} By the straight line, give or take half of what is to come: the history is too short for more."
-    line = f" The straight line says {format_estimate(outlook.run_rate)}." if outlook.run_rate is not None else ""
+        return (
+            f"{spent} Extrapolated linearly, plus or minus half of the remaining spend: "
+            "the history is too short for a better forecast."
+        )
+    line = f" Linear extrapolation gives {format_estimate(outlook.run_rate)}." if outlook.run_rate is not None else ""
     return (
-        f"{spent} From the level, the weekdays and the trend so far; {CONFIDENCE:.0%} of months end in the "
+        f"{spent} Based on the level, weekdays and trend so far; {CONFIDENCE:.0%} of months end within the "
         f"interval.{line}"
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def draw_top(page: str, document: Overview, selection: Selection) -> None:
-    """Draw the dearest models, features and users side by side; a member has no users to compare."""
+    """Draw the most expensive models, features and users side by side; a member has no users to compare."""
     panels = [("Models", "model", document.top_models), ("Features", "feature", document.top_features)]
     if document.access != "member":
         panels.append(("Users", "user_id", document.top_users))
@@ -34,11 +34,11 @@ def draw_top(page: str, document: Overview, selection: Selection) -> None:
 
 
 def draw_errors(page: str, rows: Sequence[ErrorRow], selection: Selection) -> None:
-    """Draw how often each kind of error occurred."""
+    """Draw how often each type of error occurred."""
     with st.container(border=True, key=f"panel_{page}_errors", height="stretch"):
         draw_title("Errors by type")
         if not rows:
-            st.caption("No call failed in this period.")
+            st.caption("No calls failed in this period.")
             return
         whole = sum(row.requests for row in rows)
         bars = [

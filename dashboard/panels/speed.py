@@ -90,7 +90,7 @@ def draw_routes(page: str, document: Performance) -> None:
     if routes.requests == 0:
         with st.container(border=True, key=f"panel_{page}_no_routes"):
             cards.draw_title(
-                "No route measured in this period", "The middleware measures each request of your backend:"
+                "No routes measured in this period", "Add the middleware to measure each request to your backend:"
             )
             st.code("app.add_middleware(PerformanceMiddleware, sample_rate=1.0)", language="python")
         return
@@ -148,7 +148,7 @@ def _draw_outcomes(document: Performance, page: str, title: str, points: Sequenc
 
 def _draw_error_rate(document: Performance, page: str, points: Sequence[Point]) -> None:
     with st.container(border=True, key=f"panel_{page}_error_rate", height="stretch"):
-        cards.draw_title("Error rate", "failed calls of all calls")
+        cards.draw_title("Error rate", "share of calls that failed")
         timeline = frames.measures_over_time(document, points, _ERROR_RATE)
         chart = charts.stacked_bars(timeline, "percent", colours=[charts.ERROR_COLOUR], height=200)
         st.altair_chart(chart, key=f"{page}_error_rate_chart", alt="Error rate over time")

@@ -100,7 +100,7 @@ def draw_costs(page: str, label: str, rows: Sequence[Row]) -> int | None:
             "name": st.column_config.TextColumn(label, width="medium"),
             "cost": number("Cost (US$)", format=f"%,.{decimals}f"),
             "share": st.column_config.ProgressColumn("Share", format=_PERCENT, min_value=0, max_value=100),
-            "change": number("Change", format="%+.1f%%", help="Against the period of the same length just before"),
+            "change": number("Change", format="%+.1f%%", help="Compared with the previous period of the same length"),
             "requests": number("Requests", format=_COUNT),
             "cost_per_request": number("US$ per request", format=f"%,.{column_decimals([*per_request]) + 1}f"),
         },
@@ -119,7 +119,7 @@ def draw_usage(page: str, label: str, rows: Sequence[Row]) -> int | None:
             "share": st.column_config.ProgressColumn("Share of tokens", format=_PERCENT, min_value=0, max_value=100),
             "prompt_tokens": number("Prompt tokens", format=_COUNT),
             "completion_tokens": number("Completion tokens", format=_COUNT),
-            "cached": number("Cached input", format=_PERCENT, help="Cached prompt tokens of all prompt tokens"),
+            "cached": number("Cached input", format=_PERCENT, help="Share of prompt tokens that were cached"),
             "errors": number("Errors", format="%.2f%%"),
         },
     )

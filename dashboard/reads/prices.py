@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_prices", "get_savings", "preview_reprice"]
 
 MAX_ROWS: Final = 20_000
-"""Calls that one preview reads at most: some seconds."""
+"""Most calls that one preview reads; takes some seconds."""
 
 # Savings are of a month: they need no newer answer, and the evidence is the dearest read of the app.
 SAVINGS_TTL: Final = timedelta(minutes=10)

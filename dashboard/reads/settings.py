@@ -85,7 +85,7 @@ def save_notification_channel(
         target: The address with its secret; None keeps the one that is stored.
 
     Raises:
-        ConfigurationError: `TREERING_SECRET_KEY` is no key.
+        ConfigurationError: `TREERING_SECRET_KEY` is not a valid key.
     """
     secrets: dict[str, JsonValue] = {}
     if target is not None:

@@ -1,4 +1,4 @@
-"""Who is looking: the one viewer of `treering up` on this machine, or whoever signed in with OpenID Connect."""
+"""Who is looking: the one viewer of `treering up` on this machine, or the person signed in with OpenID Connect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 import streamlit as st
 
-# `treering up` sets this for the app that it starts on 127.0.0.1; nobody else should.
+# `treering up` sets this for the app that it starts on 127.0.0.1; nothing else should.
 LOCAL_VIEWER_VARIABLE: Final = "TREERING_LOCAL_VIEWER"
 
 
@@ -30,7 +30,7 @@ class Viewer:
 
 
 def current_viewer() -> Viewer | None:
-    """Return who is looking, None when nobody has signed in."""
+    """Return who is looking; None when no one has signed in."""
     local = os.environ.get(LOCAL_VIEWER_VARIABLE, "").strip()
     if local:
         return Viewer(user_id=local, name="This machine", is_local=True)
@@ -70,7 +70,7 @@ def draw_sign_in() -> None:
             return
         st.html(
             '<div class="tr-state-text">Sign-in is not set up yet. Copy <code>.streamlit/secrets.toml.example</code> '
-            "to <code>.streamlit/secrets.toml</code>, fill in your provider and start the app again. "
+            "to <code>.streamlit/secrets.toml</code>, fill in your provider and restart the app. "
             "On one machine, <code>treering up</code> needs no sign-in.</div>"
         )
 
@@ -84,5 +84,5 @@ def draw_account(viewer: Viewer) -> None:
 
 
 def _plain(text: str) -> str:
-    """Write a name so that Markdown takes none of its characters as formatting."""
+    """Escape a name so that Markdown formats none of it."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in text)

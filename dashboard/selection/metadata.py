@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Value = str | int | float | bool
 
 MAX_PAIRS: Final = 10
-# Control characters and halves of surrogate pairs are no text that the database could hold.
+# The database cannot store control characters and halves of surrogate pairs as text.
 _TEXT: Final = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,200}")
 
 

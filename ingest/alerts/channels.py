@@ -46,18 +46,18 @@ class ChannelTarget(BaseModel):
     def _check_url(cls, value: SecretStr, info: ValidationInfo) -> SecretStr:
         url = value.get_secret_value()
         if len(url) > 2048:
-            raise ValueError("an address has at most 2048 characters")
+            raise ValueError("an address must have at most 2048 characters")
         if info.data.get("kind") == "apprise":
             _check_apprise(url)
         elif not _WEB_ADDRESS.fullmatch(url):
-            raise ValueError("an address is http:// or https:// without user and password")
+            raise ValueError("an address must be http:// or https://, without user and password")
         return value
 
     @field_validator("signing_secret")
     @classmethod
     def _check_secret(cls, value: SecretStr) -> SecretStr:
         if not _SECRET.fullmatch(value.get_secret_value()):
-            raise ValueError("a signing secret has 16 to 200 characters, after whsec_ in base64")
+            raise ValueError("a signing secret must have 16 to 200 characters; what follows whsec_ must be base64")
         return value
 
     @property
@@ -88,9 +88,9 @@ def make_signing_secret() -> str:
 def _check_apprise(url: str) -> None:
     scheme = urlsplit(url).scheme.lower()
     if not scheme or "://" not in url:
-        raise ValueError("an address of apprise begins like slack:// or mailto://")
+        raise ValueError("an apprise address must start with a service such as slack:// or mailto://")
     if scheme in REFUSED_SCHEMES:
-        raise ValueError(f"{scheme}:// is not taken: use a webhook for JSON")
+        raise ValueError(f"{scheme}:// is not accepted: use a webhook for JSON")
     if find_spec("apprise") is None:
         return  # the worker has it, and says so where it cannot use the address
     import apprise

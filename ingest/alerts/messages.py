@@ -70,10 +70,10 @@ def _facts(alert: Alert, event: str, zone: ZoneInfo) -> list[tuple[str, str]]:
     value, threshold = (format_metric(alert.metric, figure) for figure in (alert.value, alert.threshold))
     facts = [(name, f"{value}, {alert.comparator} {threshold}")]
     if event == "resolved":
-        ended = {"no_data": "nothing left to measure", "recovered": format_metric(alert.metric, alert.resolved_value)}
+        ended = {"no_data": "no data left to measure", "recovered": format_metric(alert.metric, alert.resolved_value)}
         facts = [
             (name, ended.get(alert.resolution or "", (alert.resolution or "").replace("_", " "))),
-            ("At its start", facts[0][1]),
+            ("When it fired", facts[0][1]),
         ]
     if explanation := alert.evidence.get("explanation"):
         facts.append(("Why", str(explanation)))

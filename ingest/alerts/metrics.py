@@ -128,7 +128,7 @@ _TABLE: Final = (
     Metric("pipeline_lag_s", "Pipeline lag", unit=Unit.SECONDS, of=PIPELINE, page="alerts", default="120"),
     Metric("budget_used", "Budget used", unit=Unit.RATIO, of=BUDGET, page="costs"),
     Metric("budget_forecast", "Budget forecast", unit=Unit.RATIO, of=BUDGET, page="costs"),
-    Metric("anomaly", "Deviation from the usual", unit=Unit.SCORE, of=CALLS, page="alerts", default="1"),
+    Metric("anomaly", "Deviation from usual spend", unit=Unit.SCORE, of=CALLS, page="alerts", default="1"),
     *_quantiles("latency_ms", "Latency", CALLS),
     *_quantiles("time_to_first_token_ms", "Time to first token", CALLS),
     *_quantiles("route_latency_ms", "Route latency", ROUTES),

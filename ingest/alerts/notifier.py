@@ -51,7 +51,7 @@ class ChannelNotifier:
         """Make one as the settings say.
 
         Raises:
-            ConfigurationError: `TREERING_SECRET_KEY` is no key.
+            ConfigurationError: `TREERING_SECRET_KEY` is not a valid key.
         """
         from ingest.alerts.sealing import SecretBox
 
@@ -66,10 +66,10 @@ class ChannelNotifier:
         """Try once to send a notification; see `Notifier.send`."""
         if notification.sealed is not None:
             if self._box is None:
-                return Outcome("TREERING_SECRET_KEY is not set for the worker, so the address cannot be opened")
+                return Outcome("TREERING_SECRET_KEY is not set for the worker, so the address cannot be decrypted")
             opened = self._box.open(notification.sealed.get_secret_value())
             if opened is None:
-                return Outcome("TREERING_SECRET_KEY is another one than the address was sealed with")
+                return Outcome("TREERING_SECRET_KEY is not the key that the address was sealed with")
             secrets = {name: SecretStr(opened[name]) for name in ("target_url", "signing_secret")}
             notification = notification.model_copy(update={"sealed": None, **secrets})
         if notification.kind == "webhook":

@@ -54,7 +54,7 @@ class AppriseNotifier:
             async with asyncio.timeout(self._timeout_s):
                 return await asyncio.to_thread(self._send, notification)
         except TimeoutError:
-            return Outcome(f"no answer within {self._timeout_s:g} s")
+            return Outcome(f"no response within {self._timeout_s:g} s")
 
     def _send(self, notification: ClaimedNotification) -> Outcome:
         from apprise import Apprise, NotifyFormat
@@ -64,7 +64,7 @@ class AppriseNotifier:
         if service is None:
             return Outcome("apprise does not understand the address", is_final=True)
         if not self._allow_private and not _is_public_service(service):
-            return Outcome("the name leads to a private, loopback or link-local address", is_final=True)
+            return Outcome("the name resolves to a private, loopback or link-local address", is_final=True)
         # Each attempt ends within the time, so that none is still under way when the next begins.
         service.socket_connect_timeout = self._timeout_s / 3
         service.socket_read_timeout = self._timeout_s / 2
@@ -75,7 +75,7 @@ class AppriseNotifier:
         if picture is not None and hasattr(service, "inline"):
             service.inline = True  # e-mail shows it where the HTML names it
         sent = service.notify(body=body, title=message.title, body_format=service.notify_format, attach=picture)
-        return Outcome() if sent else Outcome(f"{service.service_name or 'the service'} did not take it")
+        return Outcome() if sent else Outcome(f"{service.service_name or 'the service'} did not accept it")
 
 
 def _picture(notification: ClaimedNotification) -> AppriseAttachment | None:

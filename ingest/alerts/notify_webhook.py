@@ -67,11 +67,11 @@ class WebhookNotifier:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError):
             return Outcome("the address is not valid", is_final=True)
         except (TimeoutError, httpx.TimeoutException):
-            return Outcome(f"no answer within {self._timeout_s:g} s")
+            return Outcome(f"no response within {self._timeout_s:g} s")
         except httpx.ConnectError as error:
             return Outcome(f"no connection: {error}")
         except httpx.TransportError as error:
-            return Outcome(f"the connection broke before the answer ({type(error).__name__})")
+            return Outcome(f"the connection was lost before a response ({type(error).__name__})")
         return _judge(status)
 
     async def _post(self, notification: ClaimedNotification) -> int:
@@ -107,7 +107,7 @@ class WebhookNotifier:
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """Resolves the name itself and connects to the very addresses it has checked.
+    """Resolves the name itself and connects only to the addresses it has checked.
 
     A name that answers differently at the second look-up (DNS rebinding) gains nothing: there is none. TLS still checks
     the certificate against the name.
@@ -137,12 +137,12 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             httpx.TransportError: No address could be reached, or the connection broke.
         """
         if request.url.scheme not in ("http", "https") or not request.url.raw_host:
-            raise httpx.UnsupportedProtocol("only http and https")
+            raise httpx.UnsupportedProtocol("only http and https addresses are allowed")
         host = request.url.raw_host.decode("ascii")
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         addresses = await self._resolve(host, port)
         if not self._allow_private and not all(map(is_public, addresses)):
-            raise ForbiddenTargetError("the name leads to a private, loopback or link-local address")
+            raise ForbiddenTargetError("the name resolves to a private, loopback or link-local address")
         failure: httpx.TransportError = httpx.ConnectError("the name has no address")
         for address in addresses:
             attempt = httpx.Request(

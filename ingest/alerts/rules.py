@@ -34,7 +34,7 @@ def _check_zone(value: str) -> str:
 
 def _check_steps(value: list[Decimal]) -> list[Decimal]:
     if value != sorted(set(value)):
-        raise ValueError("steps must ascend and differ")
+        raise ValueError("steps must be distinct and ascending")
     return value
 
 
@@ -117,13 +117,15 @@ class RuleDraft(BaseModel):
             raise ValueError("a budget's metric has a budget, others none")
         by_user = self.group_by == "user_id" or "user_id" in self.scope
         if by_user and self.period is None and self.window_s % _QUARTER_S:
-            raise ValueError("users are counted by quarters of an hour: choose a window of 15 minutes or a multiple")
+            raise ValueError(
+                "usage by user is counted per quarter of an hour: choose a window of 15 minutes or a multiple"
+            )
         return self
 
     @model_validator(mode="after")
     def _check_behaviour(self) -> Self:
         if self.period is not None and self.comparator == "below":
-            raise ValueError("a calendar window has no lower limit: it begins empty")
+            raise ValueError("a calendar window starts empty, so it cannot have a lower limit")
         if self.no_data == "firing" and self.group_by:
             raise ValueError("a rule by group does not fire on missing data")
         return self
@@ -172,21 +174,21 @@ def preset_rules(timezone: str = "UTC", channels: list[int] | None = None) -> li
     """
     hour, production = 3600, {"environment": ["production"]}
     chosen: list[dict[str, object]] = [
-        {"name": "Many errors", "metric": "error_rate", "window_s": 300, "threshold": "0.1", "scope": production,
+        {"name": "High error rate", "metric": "error_rate", "window_s": 300, "threshold": "0.1", "scope": production,
          "critical_threshold": "0.3", "resolve_threshold": "0.05", "minimum_sample": 20, "for_s": 60},
-        {"name": "Slow answers", "metric": "p99_latency_ms", "window_s": 900, "threshold": "30000",
+        {"name": "Slow responses", "metric": "p99_latency_ms", "window_s": 900, "threshold": "30000",
          "resolve_threshold": "20000", "minimum_sample": 20, "scope": production, "for_s": 300},
         {"name": "Slow first tokens", "metric": "p90_time_to_first_token_ms", "window_s": 900, "threshold": "5000",
          "resolve_threshold": "3500", "minimum_sample": 20, "scope": production, "for_s": 300},
-        {"name": "Spend of the day", "metric": "spend", "period": "day", "window_s": 24 * hour, "threshold": "100",
+        {"name": "Daily spend", "metric": "spend", "period": "day", "window_s": 24 * hour, "threshold": "100",
          "critical_threshold": "250", "renotify_s": 6 * hour},
-        {"name": "A user spends much", "metric": "spend", "window_s": 24 * hour, "threshold": "20",
+        {"name": "High spend by one user", "metric": "spend", "window_s": 24 * hour, "threshold": "20",
          "critical_threshold": "100", "group_by": "user_id", "group_limit": 20},
         {"name": "Calls without a price", "metric": "unpriced_share", "window_s": hour, "threshold": "0.05",
          "minimum_sample": 20},
         {"name": "Estimated token counts", "metric": "estimated_share", "window_s": 24 * hour, "threshold": "0.2",
          "minimum_sample": 50},
-        {"name": "Figures lag behind", "metric": "pipeline_lag_s", "window_s": 60, "threshold": "120",
+        {"name": "Pipeline lag", "metric": "pipeline_lag_s", "window_s": 60, "threshold": "120",
          "critical_threshold": "900", "for_s": 60},
     ]  # fmt: skip
     return [RuleDraft.model_validate({**rule, "timezone": timezone, "channels": channels or []}) for rule in chosen]

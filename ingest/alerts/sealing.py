@@ -33,7 +33,7 @@ class SecretBox:
             self._fernet = MultiFernet([Fernet(key.strip()) for key in keys.get_secret_value().split(",")])
         except ValueError:
             raise ConfigurationError(
-                "TREERING_SECRET_KEY: it must be 32 bytes in URL-safe base64; make one with: treering secret-key"
+                "TREERING_SECRET_KEY: must be 32 bytes in URL-safe base64; make one with: treering secret-key"
             ) from None
 
     def seal(self, document: dict[str, str]) -> str:

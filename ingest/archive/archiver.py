@@ -20,8 +20,8 @@ from ingest.archive.manifest import Generation, Manifest
 from ingest.archive.parts import verify_part, write_parts
 from ingest.archive.reader import read_month
 from ingest.archive.schema import GROUPS_PER_PART, ROWS_PER_GROUP, SCHEMAS, Kind, as_kind
-from ingest.archive.sums import find_differences
-from ingest.database import fetch, parse
+from ingest.archive.sums import add_sums, find_differences
+from ingest.database import fetch
 from ingest.documents.pipeline import ArchivedMonth, Partition, PartitionSummary
 from ingest.errors import ArchiveError, DatabaseError, DatabaseUnavailableError
 
@@ -39,6 +39,8 @@ logger = logging.getLogger("treering.archive")
 LEASE_NAME = "archive"
 _LEASE_TTL_S = 120
 _DROP_ATTEMPTS = 60
+# Ten million rows a slice at a hundred million a month: a call stays below the minute that hosted databases allow.
+_DAYS_A_SLICE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Archiver:
         storage: Where the files go.
         retention_days: How long rows stay, counted from the month's end and from their arrival.
         on_step: Told the name of each step when it is done; tests die there.
-        sleep: Waits so many seconds.
+        sleep: Waits this many seconds.
         rows_per_group: Rows of a row group, also of what is in memory.
         groups_per_part: Row groups of a file.
     """
@@ -119,7 +121,7 @@ class Archiver:
 
     def _hold_lease(self) -> None:
         if not self._database.call("acquire_lease", name=LEASE_NAME, holder=self._holder, ttl_s=_LEASE_TTL_S):
-            raise ArchiveError("another run of the archive is at work")
+            raise ArchiveError("another archive run is in progress")
 
     def _ask_known(self) -> _Known:
         months = fetch(self._database, list[ArchivedMonth], "list_archived_months")
@@ -155,12 +157,12 @@ class Archiver:
 
     def _archive(self, kind: Kind, month: dt.date, known: _Known) -> Outcome:
         self._hold_lease()
-        document = self._database.call("summarize_partition", kind=kind, month=month.isoformat())
-        summary = parse(PartitionSummary, document, "summarize_partition")
+        summary = self._summarize(kind, month)
+        document: JsonValue = summary.model_dump(mode="json")
         expected = summary.columns
         unknown = expected.keys() - set(SCHEMAS[kind].names)
         if unknown:
-            raise ArchiveError(f"this version does not know the columns {', '.join(sorted(unknown))}: upgrade it")
+            raise ArchiveError(f"this version does not know the columns {', '.join(sorted(unknown))}: upgrade Treering")
         if summary.rows == 0:
             self._drop(kind, month, str(uuid.uuid4()), document)
             return Outcome(kind, month, 0, 0)
@@ -180,6 +182,29 @@ class Archiver:
         self._storage.sweep(manifest)
         return Outcome(kind, month, generation.rows, sum(part.size_bytes for part in generation.parts))
 
+    def _summarize(self, kind: Kind, month: dt.date) -> PartitionSummary:
+        """Add up a month, some days a call; the drop notices what changes between the calls."""
+        slices = []
+        for first_day in range(1, 32, _DAYS_A_SLICE):
+            last_day = min(first_day + _DAYS_A_SLICE - 1, 31)
+            slices.append(
+                fetch(
+                    self._database,
+                    PartitionSummary,
+                    "summarize_partition",
+                    kind=kind,
+                    month=month.isoformat(),
+                    first_day=first_day,
+                    last_day=last_day,
+                )
+            )
+            self._hold_lease()
+        return PartitionSummary(
+            rows=sum(one.rows for one in slices),
+            fingerprint=str(sum(int(one.fingerprint) for one in slices)),
+            columns=add_sums(one.columns for one in slices),
+        )
+
     def _find_finished(self, manifest: Manifest, expected: Mapping[str, ColumnSum], known: _Known) -> Generation | None:
         """Find a generation that holds these very rows already, of a run that died before the drop."""
         for generation in manifest.generations:
@@ -191,8 +216,8 @@ class Archiver:
                 return generation
             if generation.dropped_at is not None:
                 raise ArchiveError(
-                    f"the archive holds {generation.rows:,} rows of which this database does not know that they were "
-                    "dropped: was it restored from a backup, or does another database use the same archive?"
+                    f"the archive holds {generation.rows:,} rows that this database has no record of "
+                    "dropping: was it restored from a backup, or does another database use the same archive?"
                 )
         return None
 

@@ -1,6 +1,6 @@
 """Erases a person from the database and from the archive.
 
-What is left of a call is nobody's: which model, how many tokens, what it cost, in which minute. So totals, which say
+What is left of a call identifies nobody: model, tokens, cost and minute. So totals, which say
 what was spent, stay right.
 """
 
@@ -43,12 +43,12 @@ class Erasure:
     """What was erased.
 
     Attributes:
-        usage_rows: LLM calls made nobody's.
-        performance_rows: Requests made nobody's.
+        usage_rows: LLM calls anonymised.
+        performance_rows: Requests anonymised.
         rollup_rows: Rollup rows of months without raw rows, moved to the shared key.
         other_rows: Members, rejected events, names of who changed something.
-        archive_rows: Archived calls and requests made nobody's.
-        archive_parts: Files of the archive that were written anew.
+        archive_rows: Archived calls and requests anonymised.
+        archive_parts: Files of the archive that were rewritten.
     """
 
     usage_rows: int = 0
@@ -83,7 +83,7 @@ def forget_user(
         database: Opened as service_role.
         storage: The archive, None where there is none.
         user_id: The person, as in the recorded events.
-        sleep: Waits so many seconds.
+        sleep: Waits this many seconds.
         on_part: Told after each file of the archive.
 
     Raises:
@@ -94,11 +94,11 @@ def forget_user(
     holder = f"forget-{uuid.uuid4()}"
     # Retention must not carry rows to the archive while they are erased here.
     if not database.call("acquire_lease", name=LEASE_NAME, holder=holder, ttl_s=_LEASE_TTL_S):
-        raise ArchiveError("a run of the archive is at work; try again when it is done")
+        raise ArchiveError("an archive run is in progress; try again when it has finished")
 
     def go_on() -> None:
         if not database.call("acquire_lease", name=LEASE_NAME, holder=holder, ttl_s=_LEASE_TTL_S):
-            raise ArchiveError("another run of the archive took over; run it again, it goes on")
+            raise ArchiveError("another archive run took over; run the command again to continue")
 
     try:
         salt = _forget_in_database(database, user_id, erasure, sleep, go_on)
@@ -138,7 +138,7 @@ def _forget_in_database(
             # What is left waits for its roll-up: rows are changed once they are counted.
             database.call("roll_up")
             if waited_s >= _LONGEST_WAIT_S:
-                raise ArchiveError("rows wait for the roll-up for too long; is another one at work?")
+                raise ArchiveError("rows have waited too long for the roll-up; is another one running?")
             sleep(_WAIT_S)
             waited_s += _WAIT_S
 
@@ -182,7 +182,7 @@ def _forget_in_part(storage: Storage, manifest: Manifest, part: Part, person: _P
         prefix = f"{part.file.removesuffix('.parquet').split('.')[0]}.{secrets.token_hex(4)}"
         (rewritten,) = write_parts(storage, kind, month, anonymous(), prefix=prefix, groups_per_part=groups + 1)
     if rewritten.rows != part.rows:
-        raise ArchiveError(f"{part.file} lost rows while it was written anew; the old file stays")
+        raise ArchiveError(f"{part.file} lost rows while it was rewritten; the old file is kept")
     return rewritten, rows
 
 

@@ -70,10 +70,10 @@ def verify_part(storage: Storage, kind: Kind, month: dt.date, part: Part) -> Non
     """
     with storage.fetch(kind, month, part.file) as local:
         if hash_file(local) != part.sha256:
-            raise ArchiveError(f"{part.file} of {kind} {month:%Y-%m} is damaged: its sha256 is another")
+            raise ArchiveError(f"{part.file} of {kind} {month:%Y-%m} is damaged: its SHA-256 does not match")
         found = _describe(local, part.file)
     if found.rows != part.rows or find_differences(part.columns, found.columns):
-        raise ArchiveError(f"{part.file} of {kind} {month:%Y-%m} does not hold what its manifest says")
+        raise ArchiveError(f"{part.file} of {kind} {month:%Y-%m} does not match its manifest")
 
 
 def read_groups(path: Path) -> Iterator[pa.Table]:

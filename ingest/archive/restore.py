@@ -40,7 +40,7 @@ def restore_month(
     """Put the rows of a month back. Safe to repeat, also after dying half-way.
 
     The rows are in the rollups already and are stored as such. Retention leaves the month alone for `keep_days` and
-    then archives it anew, in place of what is there now.
+    then archives it again, in place of what is there now.
 
     Args:
         database: Opened as service_role.
@@ -49,7 +49,7 @@ def restore_month(
         keep_days: For how long it stays.
         is_counted: False adds the rows to the rollups: for a database that has never held them.
         on_batch: Told the rows read so far.
-        sleep: Waits so many seconds.
+        sleep: Waits this many seconds.
 
     Returns:
         How many rows were missing and are back.
@@ -60,7 +60,7 @@ def restore_month(
     """
     archive_ids: list[JsonValue] = [generation.archive_id for generation in manifest.generations]
     if not archive_ids:
-        raise ArchiveError(f"nothing is archived of {manifest.kind} {manifest.month:%Y-%m}")
+        raise ArchiveError(f"there is no archived {manifest.kind} for {manifest.month:%Y-%m}")
     for part in manifest.parts():
         verify_part(storage, manifest.kind, manifest.month, part)
     month = manifest.month.isoformat()
@@ -133,4 +133,4 @@ def _store(
             if not error.retryable or isinstance(error, DatabaseUnavailableError):
                 raise
             sleep(1.0)
-    raise ArchiveError("the roll-up held its lock at every attempt; run the restore again, it goes on")
+    raise ArchiveError("the roll-up held its lock at every attempt; run the restore again to continue")

@@ -37,7 +37,7 @@ def open_storage(settings: Settings) -> Storage:
     """
     url = archive_url(settings)
     if url is None:
-        raise ConfigurationError("TREERING_ARCHIVE_URL: set it to a folder that lasts or to s3://bucket/prefix")
+        raise ConfigurationError("TREERING_ARCHIVE_URL: set it to a permanent folder or to s3://bucket/prefix")
     return Storage(url)
 
 

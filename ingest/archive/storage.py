@@ -78,7 +78,7 @@ class Storage:
             return Manifest.model_validate_json(text)
         except ValidationError as error:
             raise ArchiveError(
-                f"{self.url_of(kind, month, _MANIFEST)} is not a manifest of this version: {error.error_count()} faults"
+                f"{self.url_of(kind, month, _MANIFEST)} is not a valid manifest: {error.error_count()} errors"
             ) from error
 
     def read_manifests(self) -> Iterator[Manifest]:

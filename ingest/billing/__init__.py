@@ -1,1 +1,1 @@
-"""What the provider billed, beside what was recorded."""
+"""What the provider billed, compared with what was recorded."""

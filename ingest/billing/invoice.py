@@ -42,14 +42,21 @@ class BadLine:
     Attributes:
         number: Line of the file, counted from 1.
         reason: What is wrong with it.
+        file: Name of the file.
     """
 
     number: int
     reason: str
+    file: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it stands."""
+        return f"{self.file}, line {self.number}"
 
 
 def read_invoice(path: Path, *, today: date) -> Iterator[Line | BadLine]:
-    """Yield the lines of an invoice for `store_lines`; a line that cannot be read is named and the others go on.
+    """Yield the lines of an invoice for `store_lines`; a line that cannot be read is reported and the others are read.
 
     Args:
         path: CSV with a header, separated by commas, semicolons or tabs, UTF-8; for its columns see `COLUMNS`. Amounts
@@ -64,12 +71,12 @@ def read_invoice(path: Path, *, today: date) -> Iterator[Line | BadLine]:
             header = file.readline()
             columns = _columns(header, path)
             reader = csv.reader(file, delimiter=_delimiter(header), strict=True)
-            yield from _read(reader, columns, today)
+            yield from _read(reader, columns, today, str(path))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 
-def _read(reader: _csv.Reader, columns: Mapping[str, int], today: date) -> Iterator[Line | BadLine]:
+def _read(reader: _csv.Reader, columns: Mapping[str, int], today: date, file: str) -> Iterator[Line | BadLine]:
     for cells in reader:
         if not any(cell.strip() for cell in cells):
             continue
@@ -77,7 +84,7 @@ def _read(reader: _csv.Reader, columns: Mapping[str, int], today: date) -> Itera
         try:
             yield _line(values, today)
         except ValueError as error:
-            yield BadLine(reader.line_num + 1, str(error))
+            yield BadLine(reader.line_num + 1, str(error), file)
 
 
 def _line(values: Mapping[str, str], today: date) -> Line:

@@ -5,44 +5,33 @@ The `openai` package has these endpoints too, but reads amounts as binary floats
 
 from __future__ import annotations
 
-import json
-import random
 import time
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
-from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+from datetime import UTC, date, datetime
+from decimal import Decimal  # noqa: TC003 -- pydantic reads the annotations at run time
+from typing import TYPE_CHECKING, Final
 
-import httpx
-from pydantic import AliasChoices, BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, Field
 
-from ingest.billing.provider_lines import cost_line, quiet_day, usage_line
+from ingest.billing.admin_api import AdminApi, Count
+from ingest.billing.provider_lines import OPENAI, cost_line, quiet_day, usage_line
 from ingest.errors import ProviderError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pydantic import JsonValue
+    import httpx
 
     from ingest.billing.provider_lines import Line
 
 _DAY_S: Final = 86_400
 _COST_DAYS_A_PAGE: Final = 180
 _USAGE_DAYS_A_PAGE: Final = 31
-_TIMEOUT_S: Final = 60.0
-_PAUSES_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
-_LONGEST_WAIT_S: Final = 120.0
-_GIVE_UP: Final = float("inf")
-_PASSING_STATUSES: Final = (408, 409, 429)
 
 # Where requests are counted, and how the counts may be split there.
 _USAGE_GROUPS: Final[Mapping[str, Sequence[str]]] = {
     "usage/completions": ("model", "project_id", "service_tier", "batch"),
     "usage/embeddings": ("model", "project_id"),
 }
-
-
-M = TypeVar("M", bound=BaseModel)
 
 
 class _Amount(BaseModel):
@@ -58,15 +47,14 @@ class _CostResult(BaseModel):
     quantity_unit: str | None = None
 
 
-_Count = Annotated[int, Field(ge=0), BeforeValidator(lambda value: 0 if value is None else value)]
-
-
 class _UsageResult(BaseModel):
-    num_model_requests: _Count
-    input_tokens: _Count = 0
-    input_cached_tokens: _Count = 0
-    input_cache_write_tokens: _Count = 0
-    output_tokens: _Count = 0
+    num_model_requests: Count
+    input_tokens: Count = 0
+    input_cached_tokens: Count = 0
+    input_cache_write_tokens: Count = 0
+    output_tokens: Count = 0
+    input_audio_tokens: Count = 0
+    output_audio_tokens: Count = 0
     model: str | None = None
     project_id: str | None = None
     service_tier: str | None = None
@@ -88,6 +76,9 @@ class _Page(BaseModel):
 class OrganizationApi:
     """OpenAI's organization endpoints, with pages followed and failures retried.
 
+    Attributes:
+        provider: As calls name it.
+
     Args:
         key: An admin key; a project's key is refused by OpenAI.
         url: Address of the API.
@@ -95,6 +86,8 @@ class OrganizationApi:
         sleep: Waits for a number of seconds.
         transport: What carries the requests instead of real connections.
     """
+
+    provider: Final = OPENAI
 
     def __init__(
         self,
@@ -106,17 +99,18 @@ class OrganizationApi:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._projects = list(projects)
-        self._sleep = sleep
-        self._client = httpx.Client(
-            base_url=f"{url}/organization/",
+        self._api = AdminApi(
+            "OpenAI",
+            "OPENAI_ADMIN_KEY",
+            url=f"{url}/organization/",
             headers={"Authorization": f"Bearer {key}"},
-            timeout=_TIMEOUT_S,
+            sleep=sleep,
             transport=transport,
         )
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._api.close()
 
     def read_costs(self, from_day: date, to_day: date) -> Iterator[Line]:
         """Yield the billed lines of [from_day, to_day), UTC; a day on which nothing was billed has one line of zero.
@@ -125,7 +119,7 @@ class OrganizationApi:
             ProviderError: OpenAI refused or failed, or its answer is not of the documented form.
         """
         for day, results in self._buckets("costs", from_day, to_day, _COST_DAYS_A_PAGE, ("line_item", "project_id")):
-            costs = [cost for cost in _parsed(_CostResult, results, "costs") if cost.amount is not None]
+            costs = [cost for cost in self._api.parse(_CostResult, results, "costs") if cost.amount is not None]
             if not costs:
                 yield quiet_day(day, "cost", source="api")
             for cost in costs:
@@ -150,7 +144,7 @@ class OrganizationApi:
         for path, groups in _USAGE_GROUPS.items():
             for day, results in self._buckets(path, from_day, to_day, _USAGE_DAYS_A_PAGE, groups):
                 yield quiet_day(day, "usage", source="api")
-                for usage in _parsed(_UsageResult, results, path):
+                for usage in self._api.parse(_UsageResult, results, path):
                     yield usage_line(
                         day,
                         source="api",
@@ -163,6 +157,8 @@ class OrganizationApi:
                         cached_tokens=usage.input_cached_tokens,
                         cache_write_tokens=usage.input_cache_write_tokens,
                         output_tokens=usage.output_tokens,
+                        audio_input_tokens=usage.input_audio_tokens,
+                        audio_output_tokens=usage.output_audio_tokens,
                     )
 
     def _buckets(
@@ -180,7 +176,7 @@ class OrganizationApi:
             query["project_ids"] = self._projects
         seen: set[str] = set()
         while True:
-            page = _parsed(_Page, [self._get(path, query)], path)[0]
+            page = self._api.parse(_Page, [self._api.get(path, query)], path)[0]
             for bucket in page.data:
                 if bucket.start_time % _DAY_S:
                     raise ProviderError(f"{path}: OpenAI answered a bucket that does not begin at midnight UTC")
@@ -191,65 +187,6 @@ class OrganizationApi:
                 raise ProviderError(f"{path}: OpenAI has more pages but does not say where")
             seen.add(page.next_page)
             query["page"] = page.next_page
-
-    def _get(self, path: str, query: Mapping[str, str | int | list[str]]) -> object:
-        for pause_s in (*_PAUSES_S, _GIVE_UP):
-            wait_s = pause_s * random.uniform(0.5, 1.0)  # noqa: S311 -- spreads retries, guards nothing
-            try:
-                response = self._client.get(path, params=query)
-            except httpx.TransportError as error:
-                problem = f"it could not be reached ({type(error).__name__})"
-            else:
-                if response.status_code == httpx.codes.OK:
-                    return _decode(path, response.text)
-                problem = f"it answered {response.status_code}{_reason(response)}"
-                if response.status_code in (401, 403):
-                    raise ProviderError(f"OPENAI_ADMIN_KEY: not accepted for {path}: {problem}")
-                is_passing = response.status_code in _PASSING_STATUSES or response.status_code >= 500
-                wait_s = max(wait_s, _retry_after_s(response)) if is_passing else _GIVE_UP
-            if wait_s > _LONGEST_WAIT_S:
-                break
-            self._sleep(wait_s)
-        raise ProviderError(f"OpenAI's {path} cannot be read: {problem}")
-
-
-def _parsed(model: type[M], documents: Sequence[object], path: str) -> list[M]:
-    try:
-        return [model.model_validate(document) for document in documents]
-    except ValidationError as error:
-        fields = ", ".join(".".join(map(str, detail["loc"])) or "all" for detail in error.errors()[:3])
-        raise ProviderError(f"OpenAI's {path} answered in a form that is not known ({fields})") from error
-
-
-def _decode(path: str, body: str) -> object:
-    def refuse(constant: str) -> object:
-        raise ValueError(constant)
-
-    try:
-        document: JsonValue = json.loads(body, parse_float=Decimal, parse_constant=refuse)
-    except ValueError as error:
-        raise ProviderError(f"OpenAI's {path} answered something that is not JSON") from error
-    return document
-
-
-def _reason(response: httpx.Response) -> str:
-    try:
-        message = response.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return f": {str(message)[:200]}"
-
-
-def _retry_after_s(response: httpx.Response) -> float:
-    value = response.headers.get("retry-after", "")
-    try:
-        return float(value)
-    except ValueError:
-        pass
-    try:
-        return (parsedate_to_datetime(value) - datetime.now(UTC)) / timedelta(seconds=1)
-    except (ValueError, TypeError):  # no date, or one without a time zone
-        return 0.0
 
 
 def _seconds(day: date) -> int:

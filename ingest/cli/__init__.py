@@ -12,7 +12,7 @@ _NEEDED = ("typer", "rich", "schedule", "httpx")
 
 
 def main() -> None:
-    """Run the command line; a failure of ours is one plain line and exit code 1."""
+    """Run the command line; an error of ours prints one line and exits with code 1."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         sys.exit(f"treering: {', '.join(missing)} is not installed; run: pip install 'treering[worker]'")

@@ -13,12 +13,12 @@ from ingest.cli.options import HomeOption, JsonOption  # noqa: TC001 -- typer re
 if TYPE_CHECKING:
     from ingest.database import Database
 
-app = typer.Typer(help="Try alert rules.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Test alert rules.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def alerts() -> None:
-    """Try alert rules."""
+    """Test alert rules."""
 
 
 @app.command("test")
@@ -28,7 +28,7 @@ def send_test(
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a message marked as a test to every channel of a rule, and say what became of it."""
+    """Send a test message to every channel of a rule, and report whether it was delivered."""
     from ingest.alerts.notifier import ChannelNotifier
     from ingest.alerts.outbox import deliver_notifications
     from ingest.database import fetch, open_database
@@ -57,7 +57,7 @@ def send_test(
 
 
 def secret_key() -> None:
-    """Print a new key for TREERING_SECRET_KEY, which seals the addresses of channels."""
+    """Print a new key for TREERING_SECRET_KEY, which encrypts channel addresses."""
     from ingest.alerts.sealing import make_key
 
     typer.echo(make_key())
@@ -70,5 +70,5 @@ def _find_rule(database: Database, wanted: str) -> int:
     for rule in fetch(database, Configuration, "get_settings").rules:
         if wanted in (rule.name, str(rule.rule_id)):
             return rule.rule_id
-    typer.echo(f"there is no rule {wanted}", err=True)
+    typer.echo(f"no such rule: {wanted}", err=True)
     raise typer.Exit(1)

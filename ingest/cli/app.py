@@ -19,6 +19,7 @@ from ingest.cli import (
     reprice,
     rollups,
     status,
+    terms,
     up,
     worker,
 )
@@ -33,20 +34,21 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command("up", short_help="Run everything on this machine.")(up.up)
-app.command("migrate", short_help="Bring a database up to date.")(migrate.migrate)
+app.command("migrate", short_help="Apply the missing migrations to a database.")(migrate.migrate)
 app.command("worker", short_help="Run the background jobs.")(worker.worker)
 app.command("replay", short_help="Load a recorded trace.")(replay.replay)
-app.command("reprice", short_help="Price recorded calls again and correct them.")(reprice.reprice)
+app.command("reprice", short_help="Recalculate the cost of recorded calls.")(reprice.reprice)
 app.command("status", short_help="Show the health of every part.")(status.status)
-app.command("doctor", short_help="Check a deployment and say what to do.")(doctor.doctor)
-app.command("reconcile", short_help="Compare the bill with the record.")(reconcile.reconcile)
-app.command("export", short_help="Write raw calls to a file.")(export.export)
+app.command("doctor", short_help="Check a deployment and suggest fixes.")(doctor.doctor)
+app.command("reconcile", short_help="Compare the provider's bill with recorded costs.")(reconcile.reconcile)
+app.command("export", short_help="Export raw calls to a file.")(export.export)
 app.command("report", short_help="Show or send the daily or weekly report.")(report.report)
-app.command("secret-key", short_help="Make a key that seals channels' addresses.")(alerts.secret_key)
-app.add_typer(alerts.app, name="alerts", short_help="Try alert rules.")
-app.command("forget", short_help="Erase a person everywhere.")(archive.forget)
-app.add_typer(archive.app, name="archive", short_help="Keep old months as Parquet.")
+app.command("secret-key", short_help="Generate a key that encrypts channel addresses.")(alerts.secret_key)
+app.add_typer(alerts.app, name="alerts", short_help="Test alert rules.")
+app.command("forget", short_help="Erase a person's data.")(archive.forget)
+app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")
 app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
-app.add_typer(rollups.app, name="rollups", short_help="Compare rollups with raw calls.")
-app.add_typer(keys.app, name="keys", short_help="Make keys that may only insert.")
-app.add_typer(members.app, name="members", short_help="Say who may see and change what.")
+app.add_typer(rollups.app, name="rollups", short_help="Verify and rebuild the rollups.")
+app.add_typer(keys.app, name="keys", short_help="Create insert-only keys.")
+app.add_typer(terms.app, name="terms", short_help="Manage discounts, balances and currencies.")
+app.add_typer(members.app, name="members", short_help="Manage who may see and change what.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ingest.settings import Settings
 
 app = typer.Typer(
-    help="Keep months past retention as Parquet: list, verify, restore, query.",
+    help="Archive months past retention as Parquet: list, verify, restore, query.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -59,7 +59,7 @@ MonthOption = Annotated[str | None, typer.Option("--month", help="Only this mont
 
 @app.command("run")
 def run() -> None:
-    """Archive now what is past METRICS_RETENTION_DAYS, as the worker does daily; exit code 1 if a month stayed."""
+    """Archive months past METRICS_RETENTION_DAYS, as the worker does daily; exit code 1 if a due month stayed."""
     settings = _settings()
     from ingest.archive.service import run_retention
 
@@ -114,9 +114,7 @@ def verify(*, month: MonthOption = None) -> None:
     for manifest in _chosen(storage, month, Rows.BOTH):
         found = verify_month(storage, manifest)
         problems += len(found)
-        typer.echo(
-            f"{manifest.kind} {manifest.month:%Y-%m}: {'; '.join(found) or f'{manifest.rows:,} rows, all right'}"
-        )
+        typer.echo(f"{manifest.kind} {manifest.month:%Y-%m}: {'; '.join(found) or f'{manifest.rows:,} rows, OK'}")
     if problems:
         raise typer.Exit(1)
 
@@ -126,7 +124,7 @@ def restore(
     month: Annotated[str, typer.Argument(help="The month, as 2026-05.")],
     *,
     rows: Annotated[Rows, typer.Option(help="usage, performance or both.")] = Rows.BOTH,
-    keep_days: Annotated[int, typer.Option(min=0, help="For how many days retention leaves the month alone.")] = 30,
+    keep_days: Annotated[int, typer.Option(min=0, help="Days for which retention leaves the month alone.")] = 30,
     count: Annotated[
         bool, typer.Option("--count", help="Add the rows to the rollups: for a database that has never held them.")
     ] = False,
@@ -139,15 +137,17 @@ def restore(
     with _database(settings) as database:
         for manifest in _chosen(storage, month, rows):
             stored = restore_month(database, storage, manifest, keep_days=keep_days, is_counted=not count)
-            typer.echo(f"{manifest.kind} {month}: {stored:,} of {manifest.rows:,} rows were missing and are back")
+            typer.echo(
+                f"{manifest.kind} {month}: {stored:,} of {manifest.rows:,} rows were missing and have been restored"
+            )
 
 
 @app.command("query")
 def query(
     *,
-    from_time: Annotated[str, typer.Option("--from", help="First moment: 2026-05-01 or an ISO time; UTC by default.")],
-    to_time: Annotated[str, typer.Option("--to", help="First moment not counted.")],
-    by: Annotated[By | None, typer.Option(help="What a row stands for. [default: all calls together]")] = None,
+    from_time: Annotated[str, typer.Option("--from", help="Start: 2026-05-01 or an ISO time, UTC by default.")],
+    to_time: Annotated[str, typer.Option("--to", help="End of the range (exclusive).")],
+    by: Annotated[By | None, typer.Option(help="Group the rows by this. [default: one row for all calls]")] = None,
     spark: Annotated[
         str | None, typer.Option(help="Run on this Spark master (local[2], spark://host:7077) instead of DuckDB.")
     ] = None,
@@ -175,26 +175,26 @@ def query(
 def forget(
     user_id: Annotated[str, typer.Argument(help="The person's id, as in the recorded events.")],
     *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
 ) -> None:
-    """Erase a person from the database and the archive; totals stay, nothing leads back to the person."""
+    """Erase a person from the database and the archive; totals stay, and nothing identifies the person."""
     settings = _settings()
     from ingest.archive.forget import forget_user
     from ingest.archive.service import archive_url, open_storage
 
     if not yes:
-        typer.confirm(f"Erase {user_id} for ever?", abort=True)
+        typer.confirm(f"Permanently erase {user_id}?", abort=True)
     storage = open_storage(settings) if archive_url(settings) is not None else None
     with _database(settings) as database:
         erasure = forget_user(database, storage, user_id)
-    typer.echo(f"calls made nobody's: {erasure.usage_rows:,}")
-    typer.echo(f"requests made nobody's: {erasure.performance_rows:,}")
-    typer.echo(f"rollup rows of older months made nobody's: {erasure.rollup_rows:,}")
+    typer.echo(f"calls anonymised: {erasure.usage_rows:,}")
+    typer.echo(f"requests anonymised: {erasure.performance_rows:,}")
+    typer.echo(f"rollup rows of older months anonymised: {erasure.rollup_rows:,}")
     typer.echo(f"memberships, rejected events and names of authors removed: {erasure.other_rows:,}")
     if storage is None:
-        typer.echo("archive: none is set (TREERING_ARCHIVE_URL), so none was looked at")
+        typer.echo("archive: TREERING_ARCHIVE_URL is not set, so no archive was searched")
     else:
-        typer.echo(f"archived rows made nobody's: {erasure.archive_rows:,} in {erasure.archive_parts:,} files")
+        typer.echo(f"archived rows anonymised: {erasure.archive_rows:,} in {erasure.archive_parts:,} files")
 
 
 def _settings() -> Settings:
@@ -225,7 +225,7 @@ def _chosen(storage: Storage, month: str | None, rows: Rows) -> list[Manifest]:
         if wanted in (None, manifest.month) and rows in (Rows.BOTH, manifest.kind)
     ]
     if month is not None and not found:
-        raise ArchiveError(f"nothing is archived of {month}")
+        raise ArchiveError(f"{month} is not archived")
     return found
 
 

@@ -10,7 +10,7 @@ _WORDS = {"OK": ("ok", "green"), "WARNING": ("warn", "yellow"), "CRITICAL": ("fa
 
 
 def doctor(*, home: HomeOption = None) -> None:
-    """Check a deployment and say what to do; the exit code is 1 when something fails."""
+    """Check a deployment and suggest fixes; the exit code is 1 when a check fails."""
     from rich.console import Console
     from rich.markup import escape
 

@@ -22,13 +22,13 @@ class Format(StrEnum):
     JSONL = "jsonl"
 
 
-Names = Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")]
+Names = Annotated[list[str] | None, typer.Option(help="Only this value; may be repeated.")]
 
 
 def export(
     *,
-    from_time: Annotated[str, typer.Option("--from", help="First moment: 2026-11-01 or an ISO time; UTC by default.")],
-    to_time: Annotated[str, typer.Option("--to", help="First moment not exported.")],
+    from_time: Annotated[str, typer.Option("--from", help="Start: 2026-11-01 or an ISO time, UTC by default.")],
+    to_time: Annotated[str, typer.Option("--to", help="End of the range (exclusive).")],
     file_format: Annotated[Format, typer.Option("--format", help="csv or jsonl.")] = Format.CSV,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write. [default: standard output]")

@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Make keys that may only insert.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Create insert-only keys.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
 def keys() -> None:
-    """Make keys that may only insert."""
+    """Create insert-only keys."""
 
 
 @app.command("create")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
     from ingest.database import Database
 
-app = typer.Typer(help="Say who may see and change what in the dashboard.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Manage who may see and change what in the dashboard.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 class Role(StrEnum):
@@ -27,17 +29,17 @@ class Role(StrEnum):
     OPS = "ops"
 
 
-UserArgument = Annotated[str, typer.Argument(help="The person's id as the sign-in gives it (`sub`).")]
+UserArgument = Annotated[str, typer.Argument(help="The person's user id: the `sub` of their sign-in.")]
 
 
 @app.command("add")
 def add(
     user_id: UserArgument,
     role: Annotated[
-        Role, typer.Option(help="member sees own calls, analyst all, ops also changes rules, prices and members.")
+        Role, typer.Option(help="member sees own calls, analyst sees all, ops also changes rules, prices and members.")
     ],
 ) -> None:
-    """Give a person a role, or change it."""
+    """Give a person a role, or change their role."""
     with _database() as database:
         database.call("add_member", user_id=user_id, role=role.value)
     typer.echo(f"{user_id} is {role.value} now")
@@ -45,13 +47,13 @@ def add(
 
 @app.command("remove")
 def remove(user_id: UserArgument) -> None:
-    """Take a person's role away; such a person sees their own calls only."""
+    """Remove a person's role; they then see only their own calls."""
     with _database() as database:
         removed = database.call("remove_member", user_id=user_id)
     if not removed:
         typer.echo(f"{user_id} was not a member", err=True)
         raise typer.Exit(1)
-    typer.echo(f"{user_id} is no member any more")
+    typer.echo(f"{user_id} is no longer a member")
 
 
 @app.command("list")
@@ -66,7 +68,7 @@ def list_members(*, as_json: JsonOption = False) -> None:
         typer.echo(json.dumps([member.model_dump(mode="json") for member in members], indent=2))
         return
     if not members:
-        typer.echo("nobody yet; start with: treering members add USER_ID --role ops")
+        typer.echo("no members yet; start with: treering members add USER_ID --role ops")
         return
     from rich.console import Console
     from rich.table import Table

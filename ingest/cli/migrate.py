@@ -14,20 +14,18 @@ def migrate(
         str | None,
         typer.Option(
             "--db-url",
-            help="Postgres address of an owner of the database. [default: SUPABASE_DB_URL]",
+            help="Postgres address, with a role that owns the database. [default: SUPABASE_DB_URL]",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Bring a database's tables and functions up to date; safe to repeat and beside `supabase db push`."""
+    """Apply the missing migrations to a database; safe to repeat and beside `supabase db push`."""
     from ingest.database.migrate import apply_migrations
     from ingest.settings import load_settings
 
     url = load_settings(supabase_db_url=database_url).supabase_db_url
     if url is None:
-        raise ConfigurationError(
-            "SUPABASE_DB_URL: it must be set to migrate (`treering up` migrates its own database by itself)"
-        )
+        raise ConfigurationError("SUPABASE_DB_URL: must be set to migrate (`treering up` migrates its own database)")
     applied = apply_migrations(url.get_secret_value())
     for name in applied:
         typer.echo(f"applied {name}")

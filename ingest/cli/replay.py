@@ -45,17 +45,17 @@ def replay(
         Format,
         typer.Option("--format", help="azure (CSV), mooncake (JSON lines), jsonl (arguments of record_usage)."),
     ],
-    model: Annotated[str, typer.Option(help="Model of the calls that name none.")] = "gpt-4o",
-    feature: Annotated[str | None, typer.Option(help="Feature of the calls that name none.")] = None,
-    environment: Annotated[str | None, typer.Option(help="Environment of the calls that name none.")] = None,
+    model: Annotated[str, typer.Option(help="Model for calls that name none.")] = "gpt-4o",
+    feature: Annotated[str | None, typer.Option(help="Feature for calls that name none.")] = None,
+    environment: Annotated[str | None, typer.Option(help="Environment for calls that name none.")] = None,
     users: Annotated[int, typer.Option(help="Spread calls that name no user over this many users.", min=0)] = 0,
     limit: Annotated[int | None, typer.Option(help="At most this many calls.", min=1)] = None,
     shift_to_now: Annotated[
-        bool, typer.Option("--shift-to-now", help="Move the calls so that the last is now.")
+        bool, typer.Option("--shift-to-now", help="Shift all calls so that the last one happens now.")
     ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Load a recorded trace through record_usage; the same replay again stores nothing new."""
+    """Load a recorded trace through record_usage; repeating a replay stores nothing new."""
     from rich.console import Console
 
     from ingest.database import open_database
@@ -70,7 +70,7 @@ def replay(
     if shift_to_now:
         shift, is_remembered = find_shift(trace, settings.home, now=datetime.now(UTC))
         if is_remembered:
-            console.print("this file was moved to now within the last 24 hours: the same shift is used again")
+            console.print("this file was shifted to now within the last 24 hours: the same shift is used again")
     lines = trace.calls(Mapping(model=model, feature=feature, environment=environment, users=users), shift=shift)
     with contextlib.closing(open_database(settings)) as database:
         rejected_before = _count_rejected(database)
@@ -94,7 +94,7 @@ def _play(
     import ingest
     from ingest.ops.replay import replay_calls
 
-    # Whoever replays wants it recorded, also where the product's own recording is switched off.
+    # A replay is always recorded, even where the product's own recording is off.
     ingest.configure(database=database, home=settings.home, enable_observability=True, batch_size=_BATCH_SIZE)
     started_at = time.monotonic()
     columns = (BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rate]:,.0f} calls/s"), TimeRemainingColumn())
@@ -113,7 +113,7 @@ def _play(
             if bad_lines <= _MAX_NAMED_LINES:
                 console.print(f"line {line.number}: {line.reason}", markup=False)
             elif bad_lines == _MAX_NAMED_LINES + 1:
-                console.print("further bad lines are counted, not named")
+                console.print("further bad lines are counted but not listed")
 
         totals = replay_calls(
             lines,

@@ -24,13 +24,15 @@ class Kind(StrEnum):
 
 
 def report(
-    kind: Annotated[Kind, typer.Argument(help="daily (of yesterday) or weekly (until last Sunday).")] = Kind.DAILY,
+    kind: Annotated[
+        Kind, typer.Argument(help="daily (yesterday) or weekly (the week up to last Sunday).")
+    ] = Kind.DAILY,
     *,
-    html: Annotated[Path | None, typer.Option(help="Write it as a page with its picture to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write it to this file as an HTML page with its chart.")] = None,
     send: Annotated[bool, typer.Option("--send", help="Send it now to the channels chosen in Settings.")] = False,
     home: HomeOption = None,
 ) -> None:
-    """Show the latest report as it would be sent, or send it now; the scheduled one still leaves at its hour."""
+    """Show the latest report as it would be sent, or send it now; the scheduled report is still sent."""
     from ingest.alerts.notifier import ChannelNotifier
     from ingest.alerts.outbox import deliver_notifications
     from ingest.costs import cost_optimization_suggestions
@@ -70,7 +72,7 @@ def report(
             typer.echo(f"the {kind.value} report has no channel: choose one in Settings, Reports", err=True)
             raise typer.Exit(1)
         deliver_notifications(database, name, notifier=ChannelNotifier.from_settings(settings))
-        typer.echo(f"\nmessages put into the outbox: {written}; Alerts shows what became of them")
+        typer.echo(f"\nmessages queued: {written}; the Alerts page shows their delivery")
 
 
 def _timezone(database: Database, kind: Kind) -> str:

@@ -20,21 +20,21 @@ _ROWS_PER_LINE = 100_000
 
 def reprice(
     *,
-    from_time: Annotated[str, typer.Option("--from", help="First moment: 2026-11-01 or an ISO time; UTC by default.")],
-    to_time: Annotated[str, typer.Option("--to", help="First moment not repriced.")],
+    from_time: Annotated[str, typer.Option("--from", help="Start: 2026-11-01 or an ISO time, UTC by default.")],
+    to_time: Annotated[str, typer.Option("--to", help="End of the range (exclusive).")],
     should_apply: Annotated[
         bool | None, typer.Option("--apply/--dry-run", help="Correct the calls, or only show what would change.")
     ] = None,
     model: Annotated[list[str] | None, typer.Option(help="Only this model, as recorded; may be repeated.")] = None,
     provider: Annotated[list[str] | None, typer.Option(help="Only this provider; may be repeated.")] = None,
-    by: Annotated[str | None, typer.Option(help="Who asks for it, for the audit. [default: the login name]")] = None,
-    reason: Annotated[str | None, typer.Option(help="Why, for the audit.")] = None,
+    by: Annotated[str | None, typer.Option(help="Who requests it, for the audit. [default: the login name]")] = None,
+    reason: Annotated[str | None, typer.Option(help="Reason, for the audit.")] = None,
     include_reported: Annotated[
-        bool, typer.Option("--include-reported", help="Also calls whose provider said what they cost.")
+        bool, typer.Option("--include-reported", help="Include calls whose cost the provider reported.")
     ] = False,
     home: HomeOption = None,
 ) -> None:
-    """Price recorded calls again with the prices of their day, show the difference per model, and correct it."""
+    """Recalculate the cost of recorded calls at the prices of their day, and show or apply the difference per model."""
     from ingest.database import open_database
     from ingest.errors import ConfigurationError
     from ingest.notices import Notices
@@ -43,7 +43,7 @@ def reprice(
     from ingest.settings import load_settings
 
     if should_apply is None:
-        raise ConfigurationError("say --dry-run to see the difference, or --apply to correct the calls")
+        raise ConfigurationError("use --dry-run to see the difference, or --apply to correct the calls")
     scope = RepriceScope(
         parse_time(from_time), parse_time(to_time), tuple(model or ()), tuple(provider or ()), include_reported
     )
@@ -65,7 +65,7 @@ def reprice(
 
 
 class _Progress:
-    """A line for every so many calls."""
+    """Print a line every few thousand calls."""
 
     def __init__(self) -> None:
         self._next_line = _ROWS_PER_LINE
@@ -117,10 +117,12 @@ def _exact(amount: Decimal) -> str:
 
 
 def _print_run(totals: RepriceTotals) -> None:
-    how = "went on" if totals.is_resumed else "done"
+    how = "resumed" if totals.is_resumed else "done"
     typer.echo(
         f"run {totals.run_id} {how}: {totals.corrected:,} calls corrected; "
         f"roll-ups waited at most {totals.longest_lock_ms:.0f} ms"
     )
     if totals.conflicts:
-        typer.echo(f"{totals.conflicts:,} calls changed meanwhile and were left: run the same command again", err=True)
+        typer.echo(
+            f"{totals.conflicts:,} calls changed in the meantime and were skipped: run the same command again", err=True
+        )

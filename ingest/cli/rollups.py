@@ -1,9 +1,8 @@
-"""`treering rollups`: compare the rollups with the raw calls, and compute them anew."""
+"""`treering rollups`: verify the rollups against the raw calls, and rebuild them."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from ingest.documents.pipeline import RollupCheck
 
 app = typer.Typer(
-    help="Compare the rollups with the raw calls, and compute them anew.", no_args_is_help=True, rich_markup_mode=None
+    help="Verify the rollups against the raw calls and rebuild them.", no_args_is_help=True, rich_markup_mode=None
 )
 
 # What the worker's daily check covers too.
@@ -30,23 +29,21 @@ _CHECKED_DAYS = 3
 def verify(
     *,
     from_day: Annotated[str | None, typer.Option("--from", help="First UTC day. [default: three days ago]")] = None,
-    to_day: Annotated[str | None, typer.Option("--to", help="First UTC day not checked. [default: tomorrow]")] = None,
+    to_day: Annotated[str | None, typer.Option("--to", help="End day, UTC (exclusive). [default: tomorrow]")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare requests, tokens, cost and percentiles' weights of every level with the raw calls, by UTC day.
+    """Compare requests, tokens, cost and histogram weights of every level with the raw calls, by UTC day.
 
     The exit code is 1 where they differ.
     """
-    from ingest.database import parse
-    from ingest.documents.pipeline import RollupCheck
+    from ingest.worker.rollups import verify_rollups
 
     end = _parse_day(to_day, "--to") if to_day else datetime.now(UTC).date() + timedelta(days=1)
     start = _parse_day(from_day, "--from") if from_day else end - timedelta(days=_CHECKED_DAYS)
     with _database() as database:
-        document = database.call("verify_rollups", from_time=_midnight(start), to_time=_midnight(end))
-    check = parse(RollupCheck, document, "verify_rollups")
+        check = verify_rollups(database, _midnight(start), _midnight(end))
     if as_json:
-        typer.echo(json.dumps(document, indent=2))
+        typer.echo(check.model_dump_json(indent=2))
     elif check.is_exact:
         typer.echo(f"equal: {check.requests:,} calls, {check.tokens:,} tokens, {_plain(check.cost)} $")
     else:
@@ -58,9 +55,9 @@ def verify(
 def rebuild(
     *,
     from_day: Annotated[str, typer.Option("--from", help="First UTC day.")],
-    to_day: Annotated[str, typer.Option("--to", help="First UTC day left as it is.")],
+    to_day: Annotated[str, typer.Option("--to", help="End day, UTC (exclusive).")],
 ) -> None:
-    """Compute the rollups of whole UTC days anew from the raw calls.
+    """Rebuild the rollups of whole UTC days from the raw calls.
 
     A day whose raw calls are archived stays as it is. Increments wait while a day is computed; pages go on.
     """
@@ -79,10 +76,10 @@ def rebuild(
             rows += rebuilt.usage_rows + rebuilt.performance_rows
             skipped += rebuilt.skipped_days
     typer.echo(
-        f"{(end - start).days - skipped} days computed anew from {rows:,} rows; hours and days follow in the worker"
+        f"{(end - start).days - skipped} days rebuilt from {rows:,} rows; the worker condenses the hours and days next"
     )
     if skipped:
-        typer.echo(f"{skipped} days have no raw rows here and stay as they are")
+        typer.echo(f"{skipped} days have no raw rows here and were left as they are")
 
 
 def _print_differences(check: RollupCheck) -> None:
@@ -100,7 +97,7 @@ def _print_differences(check: RollupCheck) -> None:
             if figure is not None and figure != raw
         )
         typer.echo(f"{found.day:%Y-%m-%d} {found.level}: {figures}")
-    typer.echo("compute the days anew with: treering rollups rebuild --from DAY --to DAY")
+    typer.echo("rebuild the days with: treering rollups rebuild --from DAY --to DAY")
 
 
 def _plain(figure: Decimal) -> str:

@@ -23,7 +23,7 @@ def stop_on_signals(stop: threading.Event) -> Generator[None]:
 
     def ask_to_stop(_number: int, _frame: FrameType | None) -> None:
         restore()
-        # The interrupted code may hold the event's own lock, so that setting it right here could wait for ever.
+        # The interrupted code may hold the event's own lock, so setting it right here could wait forever.
         threading.Thread(target=stop.set, name="treering-stop").start()
 
     for number in previous:

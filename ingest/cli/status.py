@@ -19,7 +19,7 @@ _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red"}
 
 
 def status(*, as_json: JsonOption = False) -> None:
-    """Show the health of every part; the exit code is 0 (ok), 1 (warning) or 2 (critical, unreachable too)."""
+    """Show the health of every part; the exit code is 0 (ok), 1 (warning) or 2 (critical or unreachable)."""
     from ingest.database import open_database, parse
     from ingest.documents.pipeline import Status
     from ingest.errors import DatabaseError

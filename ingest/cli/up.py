@@ -31,6 +31,6 @@ def up(
         except TreeringError:
             if not stop.is_set():
                 raise
-            # Ctrl-C reaches the programs that make the database too; what they then say helps nobody.
+            # Ctrl-C reaches the programs that make the database too; what they then print helps no one.
             typer.echo("stopped before everything was up")
             raise typer.Exit(_INTERRUPTED) from None

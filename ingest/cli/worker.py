@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def worker(*, home: HomeOption = None) -> None:
-    """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive; several may run, one of them leads."""
+    """Run the background jobs: roll-ups, refreshes, partitions, alerts, archive. Of several workers one leads."""
     import ingest
     from ingest.alerts.notifier import ChannelNotifier
     from ingest.cli.signals import stop_on_signals

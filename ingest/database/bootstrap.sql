@@ -14,7 +14,7 @@ begin
     create role service_role nologin noinherit bypassrls;
   end if;
   if to_regrole('authenticator') is null then
-    -- Without a password nobody can log in with one: whoever runs this server sets it.
+    -- Password logins are disabled until the operator sets a password.
     create role authenticator login noinherit;
   end if;
   if not pg_has_role('authenticator', 'anon', 'member')

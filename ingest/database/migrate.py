@@ -107,7 +107,7 @@ def apply_migrations(conninfo: str, *, folder: Path | None = None) -> list[str]:
             _bootstrap(connection)
             applied = [migration.title for migration in migrations if _apply(connection, migration)]
             if applied:
-                connection.execute("notify pgrst, 'reload schema'")  # PostgREST learns of the new functions at once
+                connection.execute("notify pgrst, 'reload schema'")  # PostgREST picks up the new functions at once
     except psycopg.Error as error:
         raise translate(error) from error
     return applied

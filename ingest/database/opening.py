@@ -31,7 +31,7 @@ def open_database(settings: Settings) -> Database:
     if settings.supabase_url is None:
         return PostgresDatabase(_read_embedded_uri(settings))
     if settings.supabase_secret_key is None:
-        raise ConfigurationError("SUPABASE_SECRET_KEY: it must be set where SUPABASE_URL is, or set SUPABASE_DB_URL")
+        raise ConfigurationError("SUPABASE_SECRET_KEY: must be set together with SUPABASE_URL, or set SUPABASE_DB_URL")
     return SupabaseDatabase(settings.supabase_url, settings.supabase_secret_key.get_secret_value())
 
 

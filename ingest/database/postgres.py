@@ -158,7 +158,7 @@ class PostgresDatabase:
         )
 
     def _probe(self) -> None:
-        # The pool itself would try again in the background until the timeout, and then not tell why.
+        # The pool itself would retry in the background until the timeout, and then not say why.
         try:
             psycopg.connect(self._conninfo, **self._options()).close()
         except psycopg.Error as error:
@@ -184,7 +184,7 @@ def check_conninfo(conninfo: str) -> None:
     # A password with a bare @ or / runs on into the host or the name, which error messages repeat.
     if any("@" in str(parts.get(name, "")) for name in ("host", "port", "dbname")):
         raise ConfigurationError(
-            "SUPABASE_DB_URL: it must be an address like postgresql://user:password@host:5432/postgres, "
+            "SUPABASE_DB_URL: must be an address like postgresql://user:password@host:5432/postgres, "
             "with special characters of the password percent-encoded"
         )
 
@@ -203,7 +203,7 @@ def translate(error: psycopg.Error, function: str = "", arguments: Iterable[str]
         arguments: Names of its arguments.
     """
     if error.sqlstate is not None:
-        # With a context the missing function is one that ours calls, which is another failure.
+        # With a context, the missing function is one that our function calls, which is another failure.
         if function and error.sqlstate == "42883" and error.diag.context is None:
             return function_not_found(function, arguments)
         return database_error(describe(error), error.sqlstate)

@@ -1,4 +1,4 @@
-"""Which error a SQLSTATE stands for: shared by both doors, so that they cannot differ."""
+"""Which error a SQLSTATE maps to; shared by both doors, so that they cannot differ."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RETRYABLE = ("40001", "40P01", "55P03")
 
 
 def database_error(message: str, sqlstate: str | None) -> DatabaseError:
-    """Make the error that stands for a SQLSTATE.
+    """Return the error for a SQLSTATE.
 
     Args:
         message: What Postgres said in its primary message.
@@ -42,7 +42,7 @@ def database_error(message: str, sqlstate: str | None) -> DatabaseError:
 
 
 def function_not_found(function: str, names: Iterable[str]) -> FunctionNotFoundError:
-    """Make the error for a function that does not exist or does not take these arguments."""
+    """Return the error for a function that does not exist or does not take these arguments."""
     signature = f"observability.{function}({', '.join(sorted(names))})"
     return FunctionNotFoundError(
         f"the database has no function {signature}: apply the migrations of this version",

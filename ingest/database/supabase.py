@@ -73,7 +73,7 @@ class SupabaseDatabase:
             # Without its cause, whose text holds the details: parts of the row that was refused.
             raise _translate(error, connection.last_status(), function, arguments) from None
         except httpx.TimeoutException as error:
-            raise DatabaseUnavailableError(f"the API gave no answer in time ({type(error).__name__})") from error
+            raise DatabaseUnavailableError(f"the API did not respond in time ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             raise DatabaseUnavailableError(f"the API cannot be reached: {error}") from error
         except UnicodeEncodeError as error:
@@ -129,7 +129,7 @@ class _Connection:
         return None if self.last_status() == 204 else cast("JsonValue", result.data)
 
     def last_status(self) -> int:
-        """HTTP status of this thread's last answer, which supabase-py's errors do not always tell; 0 for none."""
+        """HTTP status of this thread's last answer, which supabase-py's errors do not always carry; 0 for none."""
         return getattr(self._local, "status", 0)
 
     def _remember_status(self, response: httpx.Response) -> None:
@@ -137,7 +137,7 @@ class _Connection:
 
 
 class _TokenMint:
-    """Signs a viewer's token as Supabase Auth would, and a new one before it expires."""
+    """Signs a viewer's token as Supabase Auth would, and renews it before it expires."""
 
     def __init__(self, secret: SecretStr, user_id: str) -> None:
         self._secret = secret

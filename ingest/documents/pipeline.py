@@ -93,9 +93,14 @@ class RollupDifference(Document):
 
 
 class RollupCheck(Document):
-    """Document of `verify_rollups`."""
+    """Document of `verify_rollups`: days from `from_time` up to `to_time`; the rest is left until `is_done`."""
 
+    checked_at: datetime
+    from_time: datetime
+    to_time: datetime
+    is_done: bool
     is_exact: bool
+    levels: dict[str, int] = Field(default_factory=dict)
     requests: int = 0
     tokens: int = 0
     cost: Decimal = Decimal(0)
@@ -129,9 +134,10 @@ class ColumnSum(Document):
 
 
 class PartitionSummary(Document):
-    """Document of `summarize_partition`."""
+    """Document of `summarize_partition`; those of different days of a month add up."""
 
     rows: int
+    fingerprint: str = "0"
     columns: dict[str, ColumnSum] = Field(default_factory=dict)
 
 

@@ -1,4 +1,4 @@
-"""Says which points of a metric are unusual, and why.
+"""Finds the unusual points of a metric, and explains them.
 
 A detector reads a series point by point and judges each by the points before it alone. Three answers to "what is
 usual" compete: lately (the median of the memory), this hour of the day, this hour of the week; a seasonal one is
@@ -9,7 +9,7 @@ is the usual from then on.
 
 Each point is looked at twice: alone, against the widest the metric has been, and as the mean of the last hours, against
 a narrower band, which finds a modest change that lasts. How the numbers below were chosen, and what else was measured:
-docs/adr/0090-anomalies.md.
+docs/adr/0014-anomalies.md.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ _FEWEST_VALUES = 20
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """What counts as unusual. One set of numbers serves every series.
+    """What counts as unusual. One set of parameters serves every series.
 
     Attributes:
         point_quantile: The band of a single point holds this share of what was seen above the usual (and below it).
-        point_margin: A single point is unusual beyond so many widths of its band; infinite: points are not looked at.
+        point_margin: A single point is unusual beyond this many widths of its band; infinite ignores single points.
         lasting_quantile: The same for the mean of the last hours.
         lasting_margin: The same for the mean of the last hours; infinite: it is not looked at.
         lasting_s: How many seconds count as the last hours.
@@ -52,8 +52,8 @@ class Sensitivity:
         learning_s: No verdict before the series is so old, in seconds.
         proof_s: A season must have predicted for so long, in seconds, before it is believed.
         advantage: ... and its mean error must be at most this share of the plain median's.
-        cycles: An hour of the day or of the week must have been seen so many times before it predicts.
-        settled: A day of which at least this share was unusual is no outlier but a new level: it is learned.
+        cycles: How often an hour of the day or week must have been seen before it predicts.
+        settled: A day with at least this share of unusual hours is a new level, not an outlier: it is learned.
     """
 
     point_quantile: float = 0.999
@@ -72,7 +72,7 @@ class Sensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a detector says of one point.
+    """A detector's verdict on one point.
 
     Attributes:
         at: Start of the point's step.
@@ -102,14 +102,14 @@ class Verdict:
         return self.state in ("above", "below")
 
     def explain(self, unit: str = "", timezone: tzinfo | None = None) -> str:
-        """Say it in a sentence: how far from the usual, for when, what was expected.
+        """Explain it in a sentence: how far from the usual, for which hour, what was expected.
 
         Args:
             unit: Written before the amounts, such as `$`.
             timezone: Zone of the hour that is named; None keeps that of `at`.
         """
         if self.usual is None or self.low is None or self.high is None:
-            return "too early to say what is usual"
+            return "not enough history to say what is usual"
         local = self.at.astimezone(timezone)
         usual_for = {
             "hour_of_week": f"the usual for {_WEEKDAYS[local.weekday()]} {local:%H}:00",
@@ -121,14 +121,14 @@ class Verdict:
             times = self.value / self.usual
             distance = f"{times:.{1 if times >= 1 else 2}f} \N{MULTIPLICATION SIGN} {usual_for}"
         else:
-            distance = f"{_amount(self.value, shown, unit)} where {_amount(self.usual, shown, unit)} is {usual_for}"
+            distance = f"{_amount(self.value, shown, unit)} instead of {_amount(self.usual, shown, unit)}, {usual_for}"
         hours = round(self.span_s / _HOUR_S)
         over = f" over {hours} hours" if hours > 1 else ""
         return f"{distance}{over}, expected {_amount(self.low, shown, unit)} to {_amount(self.high, shown, unit)}"
 
 
 class Detector:
-    """Judges the points of one series as they come.
+    """Judges the points of one series as they arrive.
 
     Args:
         step_s: Seconds from one point to the next.
@@ -160,7 +160,7 @@ class Detector:
         local = at.astimezone(self._timezone)
         slots = (local.hour, local.weekday() * 24 + local.hour)
         verdicts = [look.judge(at, value, slots, is_ready=is_ready) for look in self._looks]
-        # What a single point shows is easier to check than a mean, so it is told first.
+        # A single point is easier to check than a mean, so it is reported first.
         return next((one for one in verdicts if one.is_unusual), max(verdicts, key=lambda one: one.score))
 
 
@@ -240,7 +240,7 @@ class _Look:
         if len(self._values) >= _FEWEST_VALUES:
             median = quantile(self._values.values, 0.5)
             band = self._band(median, slots)
-            # Of a side on which nothing ever lay there is nothing to say.
+            # A side on which no value ever lay is not judged.
             width = (
                 band.above if mean > band.usual else band.below if mean < band.usual else max(band.below, band.above)
             )
@@ -292,7 +292,7 @@ class _Look:
             self._settle()
 
     def _settle(self) -> None:
-        """Take the last day for the new level: start the memory with it and move the seasons there."""
+        """Take the last day as the new level: restart the memory with it and scale the seasons to it."""
         values = [one.value for one in self._day]
         expected = math.fsum(one.value if one.usual is None else one.usual for one in self._day)
         self._values.replace(values)
@@ -317,5 +317,5 @@ def _amount(value: float, decimals: int, unit: str) -> str:
 
 
 def _digits(amount: float) -> int:
-    """How many decimals show an amount with about three digits."""
+    """How many decimals give an amount about three digits."""
     return 2 if amount == 0 else max(0, min(6, 2 - math.floor(math.log10(abs(amount)))))

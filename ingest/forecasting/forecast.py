@@ -1,10 +1,10 @@
-"""Says what the month will have cost at its end, and how sure that is.
+"""Forecasts what the month will cost by its end, with an interval.
 
-What was spent so far is known. Each day that is left is expected to cost the level of late times what its weekday
+What was spent so far is known. Each remaining day is expected to cost the recent level times what its weekday
 usually costs, plus the share of rare costly days; half of the recent trend is carried on. The interval comes from the
 history itself: the same forecast is made as of many earlier days for as many days ahead, and its errors, with
 Student's allowance for how few of them are independent, are the width. How the numbers below were chosen:
-docs/adr/0091-forecast.md.
+docs/adr/0015-forecast.md.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def forecast_month(spend: Mapping[date, float], now: datetime) -> MonthForecast 
         )  # fmt: skip
     ahead = (next_month - today).days
     weights = np.ones(ahead)
-    weights[0] -= elapsed  # of today only the rest is to come
+    weights[0] -= elapsed  # only the rest of today remains
     rest = float(next_days(history, ahead) @ weights)
     low, high = _error_range(history, ahead)
     return MonthForecast(month, spent, spent + rest, spent + rest * low, spent + rest * high, run_rate, "seasonal")
@@ -123,7 +123,7 @@ def next_days(history: Days, ahead: int) -> Days:
     typical = float(np.median(recent))
     spread = max(_MAD_TO_SIGMA * float(np.median(np.abs(recent - typical))), 0.05 * typical)
     cap = typical + _COSTLY_DEVIATIONS * spread
-    # A rare costly day says little of the level but belongs to what a month costs.
+    # A rare costly day says little about the level but is part of what a month costs.
     excess = float(np.maximum(history - cap * factors, 0)[-_COSTLY_DAYS:].mean())
     calm = np.minimum(even, cap)[-_LEVEL_DAYS:]
     age = np.arange(len(calm))[::-1]
@@ -141,10 +141,10 @@ def _complete_days(spend: Mapping[date, float], first: date, today: date) -> Day
 
 
 def _weekday_factors(history: Days) -> Days:
-    # Weekdays are counted from the day after the history; medians, so that one costly day makes no costly weekday.
+    # Weekdays are counted from the day after the history; medians, so one costly day does not make a costly weekday.
     position = (np.arange(len(history)) - len(history)) % 7
     typical = float(np.median(history[-28:]))
-    if typical <= 1e-9 * float(history.max()):  # next to nothing on most days: no weekday says anything
+    if typical <= 1e-9 * float(history.max()):  # almost nothing on most days: weekdays mean nothing
         return np.ones(7)
     medians = np.array([np.median(history[position == number]) for number in range(7)]) / typical
     medians = np.maximum(medians, 0.01)
@@ -164,7 +164,7 @@ def _daily_growth(calm: Days) -> float:
 
 
 def _error_range(history: Days, ahead: int) -> tuple[float, float]:
-    """What the rest of the month may come to, as shares of what is forecast for it."""
+    """The range of the rest of the month, as shares of its forecast."""
     earliest = max(FEWEST_DAYS, len(history) - _BACK_TEST_DAYS)
     errors = []
     for origin in range(earliest, len(history) - ahead + 1):
@@ -173,7 +173,7 @@ def _error_range(history: Days, ahead: int) -> tuple[float, float]:
             errors.append(math.log(came / forecast))
     if len(errors) < _FEWEST_BACK_TESTS:
         return 1 - _UNMEASURED_ERROR, 1 + _UNMEASURED_ERROR
-    # Back-tests overlap: no more of them are independent than fit into the history one after the other.
+    # Back-tests overlap: only as many are independent as fit into the history one after the other.
     width = _student(max(1.0, (len(history) - earliest) / ahead)) * math.sqrt(float(np.mean(np.square(errors))))
     return math.exp(-width), math.exp(width)
 

@@ -37,18 +37,18 @@ class Memory:
 
     @property
     def values(self) -> npt.NDArray[np.float64]:
-        """What is remembered, in no order."""
+        """The remembered numbers, unordered."""
         return self._room[: self._count]
 
     def add(self, value: float) -> None:
-        """Remember a number and forget the oldest where there is no room."""
+        """Remember a number; forget the oldest when full."""
         self._room[self._next] = value
         self._next = (self._next + 1) % len(self._room)
         self._count = min(self._count + 1, len(self._room))
         self.least = min(self.least, value)
 
     def replace(self, values: Sequence[float]) -> None:
-        """Forget everything and remember these instead, the latest as far as there is room."""
+        """Replace everything by these, the latest that fit."""
         self._count = self._next = 0
         for value in values[-len(self._room) :]:
             self.add(value)
@@ -76,12 +76,12 @@ class SeasonalMedian:
         self._values: dict[int, deque[float]] = {}
 
     def predict(self, slot: int) -> float | None:
-        """What is usual for an hour; None while too little is known of it."""
+        """The usual value of an hour; None while there is too little history."""
         values = self._values.get(slot, ())
         return quantile(np.fromiter(values, float), 0.5) if len(values) >= self._fewest else None
 
     def learn(self, value: float, slot: int, median: float) -> None:
-        """Remember a value and how far the prediction for it was off.
+        """Remember a value and the error of its prediction.
 
         Args:
             value: The value that came.
@@ -97,12 +97,12 @@ class SeasonalMedian:
         self._values.setdefault(slot, deque(maxlen=self._most)).append(value)
 
     def scale(self, ratio: float) -> None:
-        """Expect so many times as much at every hour from now on."""
+        """Scale what is expected at every hour from now on."""
         for slot, values in self._values.items():
             self._values[slot] = deque((ratio * value for value in values), self._most)
 
     def mean_error(self) -> float | None:
-        """The mean error of the predictions; None while they are too few to count.
+        """The mean error of the predictions; None while there are too few.
 
         Not the median, which says nothing of the busy hours where most hours are quiet.
         """

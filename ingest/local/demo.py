@@ -51,7 +51,7 @@ def load_demo(
     should_stop: Callable[[], bool] = lambda: False,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> DemoTotals:
-    """Store the demo's calls and requests of the last `days` days; what is there already stays as it is.
+    """Store the demo's calls and requests of the last `days` days; what is already there is not changed.
 
     Loading again later adds what has "happened" since, because the traffic of an hour depends on the seed and the hour
     alone.
@@ -73,7 +73,7 @@ def load_demo(
     costing = Costing(fallback_model, notices, lambda: prices.book)
     stored = {"record_usage": 0, "record_performance": 0}
     sent = 0
-    # Requests first: the newest call then tells that everything before it is there, requests included.
+    # Requests first: the newest call then shows that everything before it is there, requests included.
     sources = (("record_performance", route_events), ("record_usage", usage_events))
     for function, events_between in sources:
         events = events_between(resumed, now, seed=seed)

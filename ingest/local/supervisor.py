@@ -67,7 +67,7 @@ class Supervisor:
             code = child.process.poll()
             if code is not None:
                 raise ChildEndedError(
-                    f"the {child.name} ended by itself ({_describe_exit(code)}); "
+                    f"the {child.name} stopped unexpectedly ({_describe_exit(code)}); "
                     f"the end of {child.log_path}:\n{_tail(child.log_path)}"
                 )
 

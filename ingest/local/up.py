@@ -80,7 +80,7 @@ def run_up(options: UpOptions, stop: threading.Event, say: Callable[[str], None]
     with _only_one(home, options.address):
         _check_port(options.port)
         is_first = not (home / "postgres").exists()
-        say("making the database (first start) …" if is_first else "starting the database …")
+        say("creating the database (first start) …" if is_first else "starting the database …")
         with EmbeddedPostgres(home) as server, contextlib.ExitStack() as stack:
             database = PostgresDatabase(server.authenticator_uri)
             stack.callback(database.close)
@@ -133,7 +133,7 @@ def _fill_with_demo(
 
 
 def _roll_up_everything(database: Database, should_stop: Callable[[], bool]) -> bool:
-    """Bring what was just loaded to the pages now, not in five minutes."""
+    """Show what was just loaded on the pages now, not in five minutes."""
     deadline = time.monotonic() + _ROLL_UP_TIMEOUT_S
     while not should_stop() and time.monotonic() < deadline:
         if not fetch(database, RolledUp, "roll_up").pending_batches:
@@ -147,7 +147,7 @@ def _check_database(home: Path) -> None:
         pid = int((home / "postgres" / "postmaster.pid").read_text(encoding="ascii").split("\n", 1)[0])
         os.kill(pid, 0)
     except (FileNotFoundError, ProcessLookupError):
-        raise UpError(f"the database ended by itself; its log is in {home / 'postgres' / 'log'}") from None
+        raise UpError(f"the database stopped unexpectedly; its log is in {home / 'postgres' / 'log'}") from None
 
 
 def _wait_until_healthy(port: int, supervisor: Supervisor, stop: threading.Event) -> None:
@@ -202,7 +202,7 @@ def _only_one(home: Path, address: str) -> Generator[None]:
 
 
 def _already_running(lock_path: str, home: Path) -> str:
-    place = f"treering up runs already in {home}"
+    place = f"treering up is already running in {home}"
     try:
         holder = json.loads(Path(lock_path).read_text(encoding="utf-8"))
         return f"{place} (process {holder['pid']}): open {holder['address']}"

@@ -1,4 +1,4 @@
-"""Examines a deployment and says what to do about what it finds."""
+"""Checks a deployment and suggests fixes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _EXPECTED_PARTITIONS = 2 * 3  # two tables: this month and two ahead
 
 
 def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
-    """Look at each part of a deployment, the ones that others rest on first.
+    """Check each part of a deployment, those that others depend on first.
 
     Args:
         settings: The settings to examine.
@@ -39,7 +39,11 @@ def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetim
     yield _examine_fallback(settings)
     doors = list(_open_doors(settings))
     if not doors:
-        yield Finding("database", Level.CRITICAL, "none is set and none runs here: `treering up`, or SUPABASE_DB_URL")
+        yield Finding(
+            "database",
+            Level.CRITICAL,
+            "none is configured and none runs here: start `treering up` or set SUPABASE_DB_URL",
+        )
     status: Status | None = None
     for name, service, anonymous in doors:
         with contextlib.closing(service):
@@ -89,7 +93,7 @@ def _examine_fallback(settings: Settings) -> Finding:
     model = settings.fallback_model
     if model is None:
         return Finding(
-            "prices", Level.OK, "TREERING_FALLBACK_MODEL is empty: the cost of a model without a price stays unknown"
+            "prices", Level.OK, "TREERING_FALLBACK_MODEL is empty: the cost of a model without a price is unknown"
         )
     try:
         cost = calculate_cost(model, 1, 1)
@@ -103,7 +107,7 @@ def _examine_fallback(settings: Settings) -> Finding:
 
 
 def _open_doors(settings: Settings) -> Iterator[tuple[str, Database, Database | None]]:
-    """Each door that is set, as the service and as nobody."""
+    """Check each configured door, as the service and as an anonymous caller."""
     uri = settings.supabase_db_url.get_secret_value() if settings.supabase_db_url is not None else None
     if uri is not None:
         yield "Postgres door", PostgresDatabase(uri), PostgresDatabase(uri, role="anon")
@@ -143,9 +147,9 @@ def _examine_anonymous(name: str, database: Database) -> Finding:
     try:
         database.call("get_overview", from_time=until - timedelta(days=1), to_time=until)
     except PermissionDeniedError:
-        return Finding(part, Level.OK, "is refused, as it must be")
+        return Finding(part, Level.OK, "is refused, as it should be")
     except DatabaseError as error:
-        return Finding(part, Level.WARNING, f"could not be examined: {error}")
+        return Finding(part, Level.WARNING, f"could not be checked: {error}")
     return Finding(part, Level.CRITICAL, "can read figures: revoke execute from anon and run `treering migrate`")
 
 
@@ -171,5 +175,5 @@ def _examine_schema(status: Status) -> Finding:
 def _examine_partitions(status: Status) -> Finding:
     count = status.partitions
     if count < _EXPECTED_PARTITIONS:
-        return Finding("partitions", Level.WARNING, f"{count}: fewer than the months ahead need: is a worker running?")
+        return Finding("partitions", Level.WARNING, f"{count}: too few for the months ahead: is a worker running?")
     return Finding("partitions", Level.OK, str(count))

@@ -1,4 +1,4 @@
-"""Judges the pipeline's state, as `get_status` tells it, by written thresholds."""
+"""Judges the pipeline's state, as `get_status` reports it, against fixed thresholds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Level(IntEnum):
-    """How bad it is; also the exit code of `treering status`."""
+    """Severity; also the exit code of `treering status`."""
 
     OK = 0
     WARNING = 1
@@ -79,12 +79,12 @@ def _judge_worker(status: Status, now: datetime) -> Finding:
     leaders = [worker for worker in status.workers if worker.is_leader]
     shown = leaders or status.workers
     if not shown:
-        return Finding("worker", Level.CRITICAL, "none was seen within the last hour: start `treering worker`")
+        return Finding("worker", Level.CRITICAL, "no worker was seen within the last hour: start `treering worker`")
     newest = max(shown, key=lambda worker: worker.seen_at)
     message = f"{newest.worker} seen {describe_age(now - newest.seen_at)} ago"
     level = WORKER_LIMITS.judge(now - newest.seen_at)
     if not leaders:
-        return Finding("worker", max(level, Level.WARNING), f"{message}, but nobody leads: no job runs")
+        return Finding("worker", max(level, Level.WARNING), f"{message}, but none leads, so no jobs run")
     failures = (newest.details or {}).get("failures")
     if isinstance(failures, dict) and failures:
         counts = ", ".join(f"{job} {count}" for job, count in failures.items())
@@ -96,7 +96,7 @@ def _judge_backlog(status: Status, now: datetime) -> Finding:
     oldest = status.oldest_pending_at
     if oldest is None:
         return Finding("backlog", Level.OK, "everything is rolled up")
-    message = f"{status.pending_rows} rows wait to be rolled up, the oldest for {describe_age(now - oldest)}"
+    message = f"{status.pending_rows} rows are waiting to be rolled up, the oldest for {describe_age(now - oldest)}"
     return Finding("backlog", BACKLOG_LIMITS.judge(now - oldest), message)
 
 
@@ -109,14 +109,14 @@ def _judge_refresh(status: Status, now: datetime) -> Finding:
 
 def _judge_rollups(status: Status, now: datetime) -> Finding:
     last = status.verification
-    waiting = f", {status.stale_hours} hours wait to be condensed" if status.stale_hours else ""
+    waiting = f", {status.stale_hours} hours are waiting to be condensed" if status.stale_hours else ""
     if last is None:
         return Finding("rollups", Level.OK, f"not yet compared with the raw rows{waiting}")
     age = now - last.checked_at
     if not last.is_exact:
         message = (
             f"{last.difference_count} differences from the raw rows, found {describe_age(age)} ago{waiting}: "
-            "rebuild_rollups computes the days anew"
+            "rebuild the days with `treering rollups rebuild`"
         )
         return Finding("rollups", Level.CRITICAL, message)
     message = f"equal to {last.requests} raw calls {describe_age(age)} ago{waiting}"
@@ -141,7 +141,7 @@ def _describe_data(status: Status, now: datetime) -> Finding:
 
 
 def describe_age(age: timedelta) -> str:
-    """A length of time in its largest unit, as people say it: `42 s`, `7 min`, `3 h`, `12 days`."""
+    """Write a length of time in its largest unit: `42 s`, `7 min`, `3 h`, `12 days`."""
     seconds = max(round(age.total_seconds()), 0)
     for unit, length_s in (("days", 2 * 86_400), ("h", 2 * 3_600), ("min", 2 * 60)):
         if seconds >= length_s:

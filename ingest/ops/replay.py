@@ -65,7 +65,7 @@ def replay_calls(
     on_progress: Callable[[ReplayTotals], None] = lambda _: None,
     on_bad_line: Callable[[BadLine], None] = lambda _: None,
 ) -> ReplayTotals:
-    """Hand the calls over and wait until the database has committed them all.
+    """Submit the calls and wait until the database has committed all of them.
 
     Args:
         lines: What `Trace.calls` reads.
@@ -97,7 +97,7 @@ def replay_calls(
 
 
 def shift_to_now(trace: Trace, home: Path, *, now: datetime) -> tuple[timedelta, bool]:
-    """How far to move a trace's calls so that the last one happens now.
+    """Compute the shift that makes a trace's last call happen now.
 
     The shift is remembered in `TREERING_HOME` under the content of the file, so that a repeat within `SHIFT_KEPT_FOR`
     (after an interruption, say) makes the same calls of it again, which the database then knows.
@@ -125,8 +125,8 @@ def shift_to_now(trace: Trace, home: Path, *, now: datetime) -> tuple[timedelta,
 def _flush(flush: Callable[[], bool]) -> None:
     if not flush():
         raise ReplayError(
-            "the database did not take all calls in time; they are safe in the journal: run the same replay again, "
-            "or start `treering worker`, to bring them in"
+            "the database did not accept all calls in time; they are safe in the journal: run the same replay again, "
+            "or start `treering worker`, to deliver them"
         )
 
 
@@ -140,7 +140,7 @@ def _read_shifts(path: Path) -> dict[str, tuple[datetime, timedelta]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReplayError(f"{path} cannot be read ({error}); remove it to shift anew") from error
+        raise ReplayError(f"{path} cannot be read ({error}); remove it to compute a new shift") from error
 
 
 def _write_shifts(path: Path, shifts: dict[str, tuple[datetime, timedelta]]) -> None:

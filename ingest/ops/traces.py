@@ -172,7 +172,7 @@ class Trace:
                 if arguments is not None:
                     yield TracedCall(number, self._complete(number, arguments, mapping, shift))
             except UnicodeDecodeError:
-                yield BadLine(number, "it is not UTF-8")
+                yield BadLine(number, "not UTF-8")
             except ValidationError as error:
                 yield BadLine(number, _explain(error))
             except (ValueError, OverflowError) as error:
@@ -257,7 +257,7 @@ def _azure_parser(header: str, path: Path) -> Callable[[str], dict[str, Any] | N
             return None
         cells = next(csv.reader([line]))
         if len(cells) != len(columns):
-            raise ValueError(f"it has {len(cells)} columns instead of {len(columns)}")
+            raise ValueError(f"has {len(cells)} columns instead of {len(columns)}")
         return {
             "created_at": _utc_time(cells[at]),
             "prompt_tokens": _count("ContextTokens", cells[context]),

@@ -57,7 +57,7 @@ class Costing:
             self._notices.warn(f"price {model}", text)
         elif found.unknown:
             what = " and ".join(found.unknown)
-            rest = "its cost stays unknown" if found.total is None else "the rest of its cost counts"
+            rest = "its cost is unknown" if found.total is None else "the rest of its cost counts"
             text = f"no price is known for {provider}/{model} ({what}); {rest}"
             self._notices.warn(f"price {model}", text)
             if found.total is None and is_openai_text(model) and not is_self_hosted(provider):

@@ -69,7 +69,7 @@ def read_catalogue(database: Database) -> Catalogue:
 class Prices:
     """Keeps a price book with the customer's rows.
 
-    Refreshed by whoever has a database at hand and time (the flusher's thread, a command), never by a request.
+    Refreshed in the background (flusher thread, commands), never on the request path.
 
     Args:
         notices: Where trouble is reported.
@@ -145,7 +145,7 @@ class Prices:
                 raise
             self._due_at = self._clock() + RETRY_INTERVAL_S
         except Exception as error:  # noqa: BLE001 -- an older database or a missing right must not stop the events
-            self._notices.warn("prices", f"the customer's prices cannot be read, the others count: {error}")
+            self._notices.warn("prices", f"the customer's prices cannot be read, so only the others apply: {error}")
             self._due_at = self._clock() + RETRY_INTERVAL_S
 
     def refresh(self, database: Database) -> None:
@@ -160,7 +160,7 @@ class Prices:
         if self._take_catalogue(database, stored.catalogue) or stored.prices != self._entries or not self._book:
             rows, faults = parse_customer_prices(stored.prices)
             for fault in faults:
-                self._notices.warn(f"price row {fault}", f"a price is left out: {fault}")
+                self._notices.warn(f"price row {fault}", f"a price is ignored: {fault}")
             self._book = self._plain_book().with_rows(rows)
             self._entries = stored.prices
 

@@ -1,4 +1,4 @@
-"""Prices calls again: with today's knowledge of the prices of their day.
+"""Reprices recorded calls with what is known today about the prices of their day.
 
 Rows are read by pages, priced here with exact decimals, and the differences applied page by page, each in one short
 transaction that moves the rollups with the rows. A run that was cut off goes on where it ended; a run repeated changes
@@ -43,7 +43,7 @@ _COST_KEYS = ("estimated_cost", "cost_source", "price_id")
 
 @dataclass(frozen=True, slots=True)
 class RepriceScope:
-    """Which calls are priced again.
+    """Which calls are repriced.
 
     Attributes:
         from_time: Beginning, included.
@@ -73,7 +73,7 @@ class RepriceScope:
 
 @dataclass(slots=True)
 class ModelTotals:
-    """What pricing again means for one model.
+    """What repricing changes for one model.
 
     Attributes:
         rows: Calls read.
@@ -192,7 +192,7 @@ class Repricer:
         database: Opened as service_role.
         settings: Fallback model, deployments and region, as for recording.
         notices: Where models without a price are reported.
-        sleep: Waits so many seconds before a failed call is tried again.
+        sleep: Waits this many seconds before a failed call is retried.
 
     Raises:
         DatabaseError: The customer's prices cannot be read.
@@ -216,7 +216,7 @@ class Repricer:
     def preview(
         self, scope: RepriceScope, on_progress: Callable[[RepriceTotals], None] = lambda _: None
     ) -> RepriceTotals:
-        """Tell what `apply` would change; changes nothing."""
+        """Return what `apply` would change; changes nothing."""
         return preview(
             self._database,
             scope,
@@ -285,7 +285,7 @@ class Repricer:
             waiting = set(step.pending)
             changes = [change for change in changes if change["event_id"] in waiting]
             self._database.call("roll_up")
-        raise RepriceError(f"{len(changes)} calls are still not counted: see `treering status`, then run this again")
+        raise RepriceError(f"{len(changes)} calls are still not rolled up: see `treering status`, then run this again")
 
 
 class _PatientDatabase:

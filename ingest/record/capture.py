@@ -37,10 +37,10 @@ def record_usage(
     completion_tokens: int,
     **fields: Unpack[UsageFields],
 ) -> uuid.UUID:
-    """Record one call of a model; it is on disk when this returns, and in the database soon.
+    """Record one call of a model. It is on disk when this returns, and in the database soon after.
 
-    Nothing raises for data or network trouble: what cannot be right is put right and named in
-    `metadata.treering_flags`, and the log has a line per kind of trouble and window.
+    Nothing raises for data or network trouble: invalid values are corrected or dropped, and listed in
+    `metadata.treering_flags`, and each kind of trouble is logged once per time window.
 
     Args:
         user_id: Who asked; None becomes "anonymous". As every text here, at most 200 characters are kept.
@@ -206,7 +206,7 @@ def flush(timeout_s: float = 5.0) -> bool:
 
 async def aflush(timeout_s: float = 5.0) -> bool:
     """Do what `flush` does without blocking the event loop."""
-    import asyncio  # takes longer to import than all the rest of this package's surface
+    import asyncio  # takes longer to import than the rest of this package
 
     return await asyncio.to_thread(flush, timeout_s)
 
@@ -226,7 +226,7 @@ def shutdown(timeout_s: float = 5.0) -> bool:
 
 
 def stats() -> Stats:
-    """Return what has been done since recording started; all zero where it has not."""
+    """Return counts since recording started; all zero if it has not."""
     from ingest.record.recorder import Stats
 
     recorder = _process.recorder
@@ -271,7 +271,7 @@ def _record(
     kind: bytes, fields: dict[str, object], event_id: uuid.UUID | str | None, created_at: datetime | None
 ) -> uuid.UUID:
     made = None
-    while made is None:  # a recorder that is shut down in this very moment takes nothing
+    while made is None:  # a recorder that is being shut down accepts nothing
         recorder = _process.recorder or _process.start()
         if recorder is None:
             return uuid7()

@@ -1,7 +1,7 @@
 """Which process a part of the journal belongs to.
 
-Each recorder owns one folder below the journal's, held by a lock on a file in it. The kernel lets go of the lock when
-the process ends, however it ends; whoever gets the lock of a folder then owns what is left in it.
+Each recorder owns one folder below the journal's, held by a lock on a file in it. The kernel releases the lock when
+the process ends, however it ends; the next process to lock a folder owns what is left in it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Claim:
                 claim = cls._lock(folder)
             except FileNotFoundError:
                 continue
-            except OSError:  # a file system without locks: leave no litter behind at each attempt
+            except OSError:  # a file system without locks: leave nothing behind at each attempt
                 (folder / LOCK_NAME).unlink(missing_ok=True)
                 folder.rmdir()
                 raise
@@ -63,7 +63,7 @@ class Claim:
                     yield claim
 
     def release(self) -> None:
-        """Let go of the folder and remove it where nothing is left in it; safe to repeat."""
+        """Release the folder and remove it if it is empty; safe to repeat."""
         if self._descriptor is None:
             return
         with contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ class Claim:
             if _try_lock(descriptor) and os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return cls(folder, descriptor)
         except FileNotFoundError:
-            pass  # swept away between opening and locking
+            pass  # removed between opening and locking
         except BaseException:
             os.close(descriptor)
             raise

@@ -1,4 +1,4 @@
-"""One value of an event at a time: what the database takes, and a flag where that is not what was passed.
+"""Cleans one value of an event at a time: what the database accepts, and a flag if that differs from what was passed.
 
 Each function takes the value, the field's name and the list of findings (`field:what`) and returns None where nothing
 is left of the value.
@@ -23,7 +23,7 @@ MAX_METADATA_DEPTH = 8
 MAX_TOKENS = 10**12
 MAX_ATTEMPT = 1000
 _MAX_MONEY = 10**9
-_SMALLEST_MONEY_EXPONENT = -30  # below that it is nobody's money and a long text
+_SMALLEST_MONEY_EXPONENT = -30  # smaller values are not money, only long text
 _MAX_DURATION_MS = 1e9
 _MAX_WEIGHT = 1e6
 _MAX_DIGITS = 20
@@ -113,7 +113,7 @@ def _money(value: object, name: str, flags: list[str], *, is_signed: bool) -> st
 
 
 def clean_truth(value: object, name: str, flags: list[str]) -> bool:
-    """Make true or false of what counts as such in Python."""
+    """Return True or False for what counts as such in Python."""
     if not isinstance(value, bool | int):
         flags.append(f"{name}:not_true_or_false")
     return bool(value)
@@ -125,7 +125,7 @@ def clean_status(value: object, name: str, flags: list[str]) -> str | None:
 
 
 def clean_usage_source(value: object, name: str, flags: list[str]) -> str | None:
-    """Keep reported, tokenizer or heuristic; anything else is no report."""
+    """Keep reported, tokenizer or heuristic; anything else is dropped."""
     return _choice(value, name, flags, ("reported", "tokenizer", "heuristic")) or "heuristic"
 
 
@@ -137,7 +137,7 @@ def clean_usage_details(value: object, _name: str, flags: list[str]) -> dict[str
 
 
 def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, JsonValue] | None:
-    """Keep as many entries of an object as 4 KiB take."""
+    """Keep as many entries of an object as fit in 4 KiB."""
     if not isinstance(value, Mapping):
         flags.append(f"{name}:not_an_object")
         return None
@@ -155,7 +155,7 @@ def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, Json
 
 
 def clean_json(value: object, depth: int = 1) -> JsonValue:
-    """Make a value that jsonb takes: no NUL, no NaN, no endless depth, no number of 300 digits."""
+    """Return a value that jsonb accepts: no NUL, no NaN, limited depth, no number of 300 digits."""
     match value:
         case None | bool():
             return value

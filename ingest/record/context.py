@@ -1,4 +1,4 @@
-"""What a product knows about the request it works on, carried to the calls of models made within."""
+"""What a product knows about its current request, applied to the model calls made within it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CURRENT: ContextVar[Mapping[str, Any]] = ContextVar("treering_usage", default=_
 
 
 class usage_context:  # noqa: N801 -- it is called as a function is
-    """Give the calls of models made within it their user, session, feature and so on.
+    """Give the model calls made within it their user, session, feature and so on.
 
     Each thread and each task has its own; an inner one adds to the outer one and wins over it, `metadata` entry by
     entry. A stream keeps what was set when it was opened.
@@ -25,7 +25,7 @@ class usage_context:  # noqa: N801 -- it is called as a function is
         **fields: Arguments of `record_usage`.
 
     Raises:
-        TypeError: A field is no argument of `record_usage`.
+        TypeError: A field is not an argument of `record_usage`.
     """
 
     def __init__(self, **fields: Any) -> None:
@@ -47,7 +47,7 @@ class usage_context:  # noqa: N801 -- it is called as a function is
 
 
 def current_fields() -> Mapping[str, Any]:
-    """Return the fields that hold here."""
+    """Return the fields of the current context."""
     return _CURRENT.get()
 
 
@@ -61,7 +61,7 @@ def merge(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_fields(fields: Mapping[str, Any]) -> None:
-    """Refuse what `record_usage` does not take."""
+    """Refuse fields that `record_usage` does not accept."""
     unknown = sorted(fields.keys() - ARGUMENTS)
     if unknown:
         raise TypeError(f"record_usage has no argument {', '.join(unknown)}")

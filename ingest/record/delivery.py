@@ -1,4 +1,4 @@
-"""Sends batches to the database and finds the one event that spoils a batch."""
+"""Sends batches to the database and finds the event that makes a batch fail."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVENTS_PER_PAUSE = 3 * EVENTS_PER_TURN
 
 @dataclass
 class Tally:
-    """What became of the events that were taken out of the journal."""
+    """Counts of what happened to the events taken from the journal."""
 
     delivered: int = 0
     stored: int = 0
@@ -64,7 +64,7 @@ class Delivery:
         price: Adds the cost to a usage event.
         dead_letters: Where finally refused events go.
         notices: Where trouble is reported.
-        refresh: Looks after the prices, before a batch is priced.
+        refresh: Refreshes the prices if due, before a batch is priced.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class Delivery:
             self.tally.stored += result if isinstance(result, int) else 0
 
     def _is_final(self, error: Exception, batch: Batch) -> bool:
-        """Whether the events are to blame: a missing right or function is set right by people, and then all go."""
+        """Whether the events are to blame: a missing right or function is fixed by people, and then all pass."""
         if isinstance(error, DatabaseError):
             return not error.retryable and not isinstance(error, PermissionDeniedError | FunctionNotFoundError)
         batch.unexpected += 1

@@ -37,7 +37,7 @@ def decode(record: bytes) -> tuple[bytes, Event]:
     """Read a record back as its kind and an event ready for the database, without its cost.
 
     Raises:
-        ValueError: It is no record, or one of a newer version.
+        ValueError: It is not a record, or one of a newer version.
     """
     kind = record[:1]
     if kind not in _NORMALISE:

@@ -1,6 +1,6 @@
-"""Turns what a caller passed into an event that the database takes, whatever was passed.
+"""Turns anything a caller passes into an event that the database accepts.
 
-Nothing is refused: what cannot be right is put right, and `metadata.treering_flags` says so, one `field:what` each.
+Nothing is refused: invalid values are corrected or dropped, and listed in `metadata.treering_flags` as `field:what`.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ _PERFORMANCE_DEFAULTS: Event = {
 
 
 def normalise_usage(raw: Raw) -> Event:
-    """Make a usage event: the keys of `record_usage` that have a value, without the cost.
+    """Return a usage event: the keys of `record_usage` that have a value, without the cost.
 
     Args:
         raw: Arguments as they were passed, with `event_id` as text; `created_at` may be missing where the id is a
@@ -148,7 +148,7 @@ def _number(event: Event, name: str) -> int:
 
 
 def normalise_performance(raw: Raw) -> Event:
-    """Make a performance event: the keys of `record_performance` that have a value.
+    """Return a performance event: the keys of `record_performance` that have a value.
 
     Args:
         raw: As for `normalise_usage`.

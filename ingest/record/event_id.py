@@ -1,8 +1,10 @@
-"""Which event it is: its id and its time, the pair by which a repeat is recognised."""
+"""The identity of an event: its id and its time, by which a repeat is recognised."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +13,8 @@ from uuid_utils.compat import uuid7
 from ingest.record.event import time_of_uuid7
 
 _NAMESPACE = uuid.UUID("5f1a9a52-2f0c-5a61-9a7e-6d0f3c7b1c44")  # any constant: the same text gives the same id
+
+_MOST_AHEAD_MS = 1000  # ids made within one millisecond may run ahead of the clock a little
 
 
 def identify(fields: dict[str, object], event_id: object, created_at: object) -> tuple[uuid.UUID, dict[str, object]]:
@@ -25,7 +29,7 @@ def identify(fields: dict[str, object], event_id: object, created_at: object) ->
         The id, and the fields that have a value with `event_id`, with `created_at` unless the id tells it, and with
         `flags` where something was wrong.
     """
-    made, identity = uuid7(), None
+    made, identity = new_id(), None
     if event_id is not None or created_at is not None:
         identity = resolve_identity(event_id, created_at)
     kept = {name: value for name, value in fields.items() if value is not None}
@@ -37,11 +41,25 @@ def identify(fields: dict[str, object], event_id: object, created_at: object) ->
     return made, kept
 
 
+def new_id() -> uuid.UUID:
+    """Make a UUIDv7 of the present.
+
+    The library's ids never go back within a process. After a host's clock was set back they would stay ahead, and with
+    them the times of all later calls, until the clock has caught up.
+    """
+    made = uuid7()
+    now_ms = time.time_ns() // 1_000_000
+    if (made.int >> 80) - now_ms <= _MOST_AHEAD_MS:
+        return made
+    random_bits = int.from_bytes(os.urandom(10), "big")
+    return uuid.UUID(int=now_ms << 80 | 0x7 << 76 | (random_bits >> 68) << 64 | 0x2 << 62 | random_bits & (1 << 62) - 1)
+
+
 def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, str, list[str]] | None:
-    """Settle what a caller passed as `event_id` and `created_at`, at least one of which is not None.
+    """Check a caller's `event_id` and `created_at`, at least one of which is not None.
 
     Returns:
-        The id, the time in UTC as text, and what was wrong; None where both must be made anew.
+        The id, the time in UTC as text, and what was wrong; None where both must be created.
     """
     flags: list[str] = []
     made_at = _read_time(created_at, flags)

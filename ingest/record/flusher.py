@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAINTENANCE_INTERVAL_S = 30.0
 FIRST_BACKOFF_S = 0.25
-# A database that is back should be noticed soon: a call of each process every few seconds is no burden to it.
+# A database that is back should be noticed soon: one call per process every few seconds does not burden it.
 MAX_BACKOFF_S = 5.0
 # Most batches of one look into the journal; between looks there is time for its maintenance.
 BATCHES_PER_READ = 8
@@ -46,7 +46,7 @@ class Backoff:
         return longest * self._random.uniform(0.5, 1.0)
 
     def reset(self) -> None:
-        """Begin anew after a success."""
+        """Start over after a success."""
         self.failures = 0
 
 
@@ -107,14 +107,14 @@ class Flusher:
         self._bell.put(None)
 
     def stop(self) -> None:
-        """Make `run` return after the call that is under way."""
+        """Make `run` return after the current call."""
         self._is_stopping = True
         self._bell.put(None)
         with self._progress:
             self._progress.notify_all()
 
     def wait_settled(self, timeout_s: float, *, is_patient: bool = True) -> bool:
-        """Hurry until all that has been recorded so far is stored or refused.
+        """Send without pauses until everything recorded so far is stored or refused.
 
         Args:
             timeout_s: Longest time to wait.
@@ -128,7 +128,7 @@ class Flusher:
         deadline = self._clock() + timeout_s
         with self._progress:
             self._hurry_to = max(self._hurry_to, target)
-            self._not_before = 0.0  # one try at once, whatever the last one brought
+            self._not_before = 0.0  # one immediate attempt, whatever the result of the last one
             self.ring()
             while self._journal.settled < target:
                 remaining_s = deadline - self._clock()
@@ -151,7 +151,7 @@ class Flusher:
         self._close_database()
 
     def step(self) -> float:
-        """Do the next piece of work and return how many seconds there is nothing more to do."""
+        """Do the next piece of work and return for how many seconds there is nothing to do."""
         now = self._clock()
         if now >= self._maintain_at:
             self._maintain_at = now + MAINTENANCE_INTERVAL_S
@@ -169,7 +169,7 @@ class Flusher:
         if not pending:
             self._is_lingering = False
             self.is_idle = True
-            # An event that came just now has seen the old flag and not rung.
+            # An event that arrived just now saw the old flag and did not wake us.
             if not self._journal.pending:
                 return max(self._maintain_at - now, 0.001)
             self.is_idle = False
@@ -203,7 +203,7 @@ class Flusher:
         return delivery.prepare(islice(self._records, self._batch_size))
 
     def _deliver(self, batch: Batch, delivery: Delivery, database: Database) -> None:
-        """Send a batch and forget it; where another full one waits, that is prepared meanwhile."""
+        """Send a batch and forget it; if another full one waits, prepare it meanwhile."""
         if self._next is not None or self._journal.pending < batch.count + self._batch_size:
             delivery.send(batch, database)
         else:

@@ -1,4 +1,4 @@
-"""Salted hashes of prompts: equal prompts are found, and nobody reads or guesses one."""
+"""Salted hashes of prompts: equal prompts match, and no prompt can be read or guessed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load_salt(home: Path, given: str | None) -> bytes:
         if kept is not None:
             return kept
         home.mkdir(parents=True, exist_ok=True)
-        # Written beside and linked: of two processes that do this at once, both read the same whole file.
+        # Written to another file and linked: two processes that do this at once both read the same complete file.
         beside = path.with_name(f"{_FILE}.{os.urandom(8).hex()}")
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:

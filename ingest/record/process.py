@@ -1,4 +1,4 @@
-"""The one recorder of a process: started once, stopped at exit, begun anew in a forked child."""
+"""The one recorder of a process: started once, stopped at exit, restarted in a forked child."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Process:
         return None
 
     def settle(self, timeout_s: float) -> None:
-        """Have everything recorded that is not an event yet."""
+        """Record every call that is not an event yet."""
         for settle in self.sources:
             settle(timeout_s)
 
@@ -92,7 +92,7 @@ class Process:
         if self._has_hooks:
             return
         self._has_hooks = True
-        # A process should not hang at its end because the database is away: the next one delivers.
+        # A process should not hang at exit because the database is unreachable: the next one delivers.
         atexit.register(self._stop_at_exit)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(
@@ -120,7 +120,7 @@ class Process:
 
 
 def make_from_environment() -> Recorder | None:
-    """Make the recorder that nobody has configured; a wrong setting is logged, and the journal keeps all."""
+    """Create the recorder without `configure`; a wrong setting is logged, and the journal keeps all events."""
     import platformdirs
 
     from ingest.record.recorder import Limits, Recorder, raising
@@ -129,7 +129,7 @@ def make_from_environment() -> Recorder | None:
     try:
         settings = load_settings()
     except ConfigurationError as error:
-        logging.getLogger("treering").error("events are kept in the journal until this is put right: %s", error)
+        logging.getLogger("treering").error("events are kept in the journal until this is fixed: %s", error)
         home = os.environ.get("TREERING_HOME") or platformdirs.user_data_path("treering", appauthor=False)
         return Recorder(Path(home).expanduser().absolute(), raising(error), limits=Limits())
     return make_recorder(settings, None, Limits())

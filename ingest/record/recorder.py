@@ -233,7 +233,7 @@ class Recorder:
         self._notices.warn(
             "disk",
             f"the journal in {self._home} cannot be written ({error.strerror or error}); "
-            "until it can, events are kept in memory and do not survive the process",
+            "until it can, events are kept in memory and are lost if the process ends",
         )
 
     def _warn_of(self, flags: object) -> None:
@@ -241,10 +241,11 @@ class Recorder:
         if "event_id:repeat_not_recognisable" in flags:
             self._notices.warn(
                 "identity",
-                "an event_id that is not a UUIDv7 came without created_at: the same event recorded again counts twice",
+                "an event_id that is not a UUIDv7 was passed without created_at: "
+                "recording the same event again would count it twice",
             )
         if "created_at:without_zone" in flags:
-            self._notices.warn("zone", "a created_at without a time zone is taken as UTC")
+            self._notices.warn("zone", "a created_at without a time zone is read as UTC")
 
 
 def opening(settings: Settings) -> Callable[[], Database]:

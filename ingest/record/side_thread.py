@@ -23,20 +23,20 @@ class SideThread:
         self._thread: threading.Thread | None = None
 
     def start(self, work: Callable[[], None]) -> None:
-        """Begin with the work; `wait` comes before the next `start`."""
+        """Start the work; call `wait` before the next `start`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="treering-side", daemon=True)
             self._thread.start()
         self._work.put(work)
 
     def wait(self) -> None:
-        """Wait for the end of the work and raise what it raised."""
+        """Wait for the work to end and raise what it raised."""
         error = self._done.get()
         if error is not None:
             raise error
 
     def stop(self) -> None:
-        """End the thread; a further `start` begins a new one."""
+        """End the thread; another `start` creates a new one."""
         if self._thread is not None:
             self._work.put(None)
             self._thread.join()

@@ -28,7 +28,7 @@ Kind = Literal["daily", "weekly"]
 
 MOST_MOVERS: Final = 5
 
-# No people: what a mailbox keeps, nobody can erase on their demand.
+# No people: what is in a mailbox cannot be erased on their request.
 _DIMENSIONS: Final = {"model": "by_model", "feature": "by_feature"}
 # Ignore changes below one cent.
 _SMALLEST_MOVE: Final = Decimal("0.01")

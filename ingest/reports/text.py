@@ -78,7 +78,7 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
     if figures.errors:
         spend.append(f"{figures.errors:,} calls failed ({format_share(figures.errors, figures.requests)})")
     if figures.unpriced_requests:
-        spend.append(f"{figures.unpriced_requests:,} calls have no price: their cost is not in these sums")
+        spend.append(f"{figures.unpriced_requests:,} calls have no price: these sums leave out their cost")
     movers = [
         f"{mover.dimension} {mover.key}: {_signed(mover.change)}, now {format_usd(mover.cost)}"
         for mover in figures.movers
@@ -95,9 +95,9 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
         alerts.append(f"and {len(figures.alerts) - _MOST_ALERTS} more")
     return [
         ("Spend", spend),
-        ("What changed most", movers),
+        ("Biggest changes", movers),
         ("This month", _forecast_lines(figures.forecast)),
-        ("What could be saved", savings),
+        ("Possible savings", savings),
         ("Open alerts", alerts or ["none"]),
     ]
 
@@ -109,9 +109,9 @@ def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
     spent = f"{format_estimate(forecast.spent)} spent so far in {month}"
     expected = format_estimate(forecast.expected)
     if forecast.basis == "run_rate":
-        return [spent, f"{expected} by its end at this pace; the history is too short for a forecast"]
+        return [spent, f"{expected} by month end at this pace; the history is too short for a forecast"]
     interval = f"{format_estimate(forecast.low)} to {format_estimate(forecast.high)}"
-    return [spent, f"{expected} expected by its end, {interval} with {CONFIDENCE:.0%} confidence"]
+    return [spent, f"{expected} expected by month end, {interval} with {CONFIDENCE:.0%} confidence"]
 
 
 def _days(figures: Figures) -> str:
@@ -125,7 +125,7 @@ def _change(cost: Decimal | None, previous: Decimal | None) -> str:
     if cost is None or not previous:
         return ""
     share = float(cost / previous) - 1
-    return ", as much as before" if abs(share) < 0.005 else f", {share:+.0%}"
+    return ", unchanged" if abs(share) < 0.005 else f", {share:+.0%}"
 
 
 def _signed(amount: Decimal) -> str:

@@ -1,4 +1,4 @@
-"""Finds streams that nobody reads to their end and nobody closes: they are billed all the same.
+"""Finds streams that are neither read to the end nor closed: they are billed all the same.
 
 A loop that is left (`break`, an exception) may be taken up again, so the call is recorded some seconds later, or when
 the stream object is collected, or with the next flush, or at the end of the process, whichever comes first.

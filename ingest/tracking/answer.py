@@ -1,4 +1,4 @@
-"""What is known of an answer so far, chunk by chunk: counts, model, tier, why it ended, the text to be counted."""
+"""What is known about an answer so far, chunk by chunk: counts, model, tier, finish reason, text to be counted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INCOMPLETE = {"max_output_tokens": "length", "max_tokens": "length"}
 
 
 class Answer:
-    """Collects what a provider says; the text is held for counting only and never recorded.
+    """Collects what a provider returns; the text is kept only for counting and never recorded.
 
     Attributes:
         usage: The last usage object that was not null.
@@ -28,7 +28,7 @@ class Answer:
         items: Items of an answer of the Responses API, in which calls of tools are counted.
         tools: The tools that such an answer was asked with.
         texts: What was delivered.
-        has_other_parts: Whether something was delivered that is no text.
+        has_other_parts: Whether anything other than text was delivered.
         error_type: Kind of error that came inside the answer.
         is_complete: Whether the provider said that the answer ended.
         is_cancelled: Whether the provider said that it was cancelled.

@@ -120,7 +120,7 @@ class PerformanceMiddleware:
         route = _template(scope)
         if route is None:
             if status == _NOT_FOUND:
-                return _UNMATCHED  # any path that a scanner makes up
+                return _UNMATCHED  # any path that a scanner invents
             route = "/".join("{}" if _VARIABLE.fullmatch(part) else part for part in str(scope["path"]).split("/"))
         if route not in self._routes:
             if len(self._routes) >= _MAX_ROUTES:

@@ -97,7 +97,7 @@ class Call:
             self._fields = merge(fields, self._fields)
 
     def add_fields(self, fields: dict[str, Any]) -> None:
-        """Take what the product says later."""
+        """Take fields that the product sets later."""
         self._fields = merge(self._fields, fields)
 
     def mute(self) -> Call:
@@ -116,7 +116,7 @@ class Call:
             return False
 
     def add_chunk(self, chunk: Any) -> bool:
-        """Take a chunk on its way to the caller; says whether the caller shall not see it. Never raises."""
+        """Take a chunk on its way to the caller; returns whether to hide it from the caller. Never raises."""
         carries_usage_alone = self.see(chunk)
         if not self.hides_usage:
             return False
@@ -164,7 +164,7 @@ class Call:
             self.finish("error", "stream_ended_early")
 
     def stop_by_caller(self) -> None:
-        """Record that the caller wants no more; what was complete by then is no cancelled call."""
+        """Record that the caller wants no more; a call that was complete by then is not cancelled."""
         self.finish("ok" if self.answer.is_complete else "cancelled")
 
     def fail(self, error: BaseException) -> None:

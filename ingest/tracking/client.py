@@ -44,7 +44,7 @@ def track(client: _Client, **fields: Any) -> _Client:
 
     Raises:
         ConfigurationError: The openai package is not installed.
-        TypeError: `client` is no client of the openai package, or a field is no argument of `record_usage`.
+        TypeError: `client` is not a client of the openai package, or a field is not an argument of `record_usage`.
     """
     check_fields(fields)
     try:

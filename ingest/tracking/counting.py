@@ -40,7 +40,7 @@ class Job(NamedTuple):
         said: What the product said.
         prompt: The prompt as JSON.
         texts: What was delivered.
-        has_other_parts: Whether something that is no text was delivered too.
+        has_other_parts: Whether anything other than text was delivered too.
         reported: What the provider reported, without prompt and completion.
     """
 
@@ -75,7 +75,7 @@ class Vocabularies:
             self._tried_at[name] = time.monotonic()
             loader = threading.Thread(target=self._fetch, args=(name,), name="treering-vocabulary", daemon=True)
             loader.start()
-            loader.join(_LOAD_TIMEOUT_S)  # a download may hang for ever
+            loader.join(_LOAD_TIMEOUT_S)  # a download may hang forever
             found = self._encodings.get(name)
         return found
 
@@ -91,7 +91,7 @@ def count(job: Job, encoding: Encoding | None) -> dict[str, Any]:
     is_exact = encoding is not None and not has_other_parts and not job.has_other_parts
     counted: dict[str, Any] = {**(job.reported or {}), "usage_source": "tokenizer" if is_exact else "heuristic"}
     total = counted.get("total_tokens")
-    if total is not None:  # the provider told the sum alone
+    if total is not None:  # the provider reported only the total
         if job.fields["operation"] == "embeddings":
             return {**counted, "prompt_tokens": total, "completion_tokens": 0, "usage_source": "reported"}
         completion = min(completion, total)

@@ -88,7 +88,7 @@ class Frames:
 
 
 def data_of(frame: bytes) -> bytes | None:
-    """The data of a frame of one data line; None for a comment or for data in several lines that is no JSON."""
+    """The data of a frame of one data line; None for a comment or for multi-line data that is not JSON."""
     lines = [line[5:].removeprefix(b" ") for line in re.split(rb"\r\n|\n|\r", frame) if line.startswith(b"data:")]
     return b"\n".join(lines) if lines else None
 

@@ -1,4 +1,4 @@
-"""Who answers at an address."""
+"""Which provider answers at an address."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _MAX_KEPT_BYTES = 64 * 1024 * 1024
 
 
 def watch_response(response: Any, call: Call) -> None:
-    """Watch the body of an HTTP response that nobody has read yet, however it will be read."""
+    """Watch the body of an unread HTTP response, however it will be read."""
     body = _Body(call, is_events="event-stream" in response.headers.get("content-type", ""))
     watch_close(response, call)
     abandoned.watch(response, call)
@@ -69,7 +69,7 @@ class _Body:
         self._kept = bytearray()
 
     def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Take a piece; yields what the caller shall see."""
+        """Take a piece; yields what the caller should see."""
         if self._frames is not None:
             yield from self._frames.feed(piece)
             return
@@ -87,12 +87,12 @@ class _Body:
             return
         try:
             self._call.answer.add_whole(json.loads(bytes(self._kept)))
-        except Exception as error:  # noqa: BLE001 -- a fault of ours, or a body that is no JSON
+        except Exception as error:  # noqa: BLE001 -- a fault of ours, or a body that is not JSON
             report(error)
         self._call.finish()
 
     def stop(self, error: BaseException) -> None:
-        """Record that reading ended before its time."""
+        """Record that reading ended early."""
         if isinstance(error, GeneratorExit) or not isinstance(error, Exception):
             self._call.stop_by_caller()
         else:

@@ -1,4 +1,4 @@
-"""What is kept of a request: hashes, limits, and the prompt as JSON until its tokens are counted or reported."""
+"""What is kept of a request: hashes, limits, and the prompt as JSON until its tokens are known."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LEADING_ROLES = ("system", "developer")
 
 
 class Asked(NamedTuple):  # `dataclasses` would double the time that `import ingest` takes
-    """A request as far as it matters here.
+    """The parts of a request that matter here.
 
     Attributes:
         model: Model that was asked for.

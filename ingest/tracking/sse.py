@@ -1,4 +1,4 @@
-"""Streams of models as server-sent events for a browser, and streams that somebody else opened."""
+"""Model streams as server-sent events for a browser, and streams that other code opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def stream_sse(stream: Any, **fields: Any) -> Any:
-    """Send a stream of a model on as server-sent events and record it.
+    """Forward a model stream as server-sent events and record it.
 
     The frames are those of the provider, byte for byte, `[DONE]` included; the one that carries usage alone is recorded
     and not sent on. A stream of `track` is recorded once, not twice.
@@ -34,7 +34,7 @@ def stream_sse(stream: Any, **fields: Any) -> Any:
         An iterator of frames, async where the stream is: `str`, or `bytes` where the stream is of `bytes`.
 
     Raises:
-        TypeError: A field is no argument of `record_usage`.
+        TypeError: A field is not an argument of `record_usage`.
     """
     check_fields(fields)
     is_async = hasattr(stream, "__aiter__")
@@ -55,7 +55,7 @@ def track_stream(stream: Any, **fields: Any) -> Any:
         What the stream was, to be used in its place.
 
     Raises:
-        TypeError: A field is no argument of `record_usage`.
+        TypeError: A field is not an argument of `record_usage`.
     """
     check_fields(fields)
     if not capture.is_on():
@@ -100,7 +100,7 @@ def _is_fresh(stream: Any) -> bool:
 
 def _frames(stream: Any, call: Call) -> Iterator[Any]:
     is_fresh = _is_fresh(stream)
-    call.is_inside = True  # the library closes its response at the end of the body, which is no cancellation
+    call.is_inside = True  # the library closes its response at the end of the body, which is not a cancellation
     relay = _Relay(call, is_seen=not is_fresh and streams.call_of(stream) is not None)
     source = stream._iter_events() if is_fresh else stream  # noqa: SLF001 -- before parsing, as the provider wrote it
     try:
@@ -120,7 +120,7 @@ def _frames(stream: Any, call: Call) -> Iterator[Any]:
 
 async def _frames_async(stream: Any, call: Call) -> AsyncIterator[Any]:
     is_fresh = _is_fresh(stream)
-    call.is_inside = True  # the library closes its response at the end of the body, which is no cancellation
+    call.is_inside = True  # the library closes its response at the end of the body, which is not a cancellation
     relay = _Relay(call, is_seen=not is_fresh and streams.call_of(stream) is not None)
     source = stream._iter_events() if is_fresh else stream  # noqa: SLF001 -- as above
     try:

@@ -84,7 +84,7 @@ class AsyncChunks:
 
 
 class _Loop:
-    """One `for` over the chunks: when it is left, nobody may ever ask for the rest."""
+    """One `for` over the chunks: once it is left, the rest may never be read."""
 
     __slots__ = ("_chunks",)
 

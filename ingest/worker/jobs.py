@@ -1,11 +1,11 @@
 """The one table of the worker's jobs: what runs, how often, beside what, and what it needs.
 
-A new job is one row of `JOBS` and its function above it; `docs/cli.md` lists the same rows and a test compares them.
+A new job is one row of `JOBS` and its function above it. `docs/reference/cli.md` lists the same rows; a test compares
+both.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.alerts.computed import write_outside_metrics
 from ingest.alerts.outbox import MAX_COUNT, deliver_notifications
-from ingest.billing.reconcile import DAYS_A_RUN, fetch_costs, open_api
+from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key, open_apis
 from ingest.costs import cost_optimization_suggestions
 from ingest.database import fetch
 from ingest.documents.pipeline import Condensed, RolledUp
@@ -24,6 +24,7 @@ from ingest.prices.in_force import read_price_book
 from ingest.reports.figures import Saving, as_savings
 from ingest.reports.publish import publish_due_reports
 from ingest.worker.lane import LONGEST_BACKOFF_S, Job
+from ingest.worker.rollups import verify_rollups
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +122,11 @@ def _condense(tools: Tools) -> bool:
     return not result.is_busy and not result.is_done
 
 
+def _verify(tools: Tools) -> bool:
+    verify_rollups(tools.database)
+    return False
+
+
 def _deliver(tools: Tools) -> bool:
     return deliver_notifications(tools.database, tools.worker, notifier=tools.notifier) >= MAX_COUNT
 
@@ -154,8 +160,7 @@ def _publish(tools: Tools) -> bool:
 
 def _reconcile(tools: Tools) -> bool:
     today = tools.now().astimezone(UTC).date()
-    with contextlib.closing(open_api(tools.settings)) as api:
-        fetch_costs(tools.database, api, today - timedelta(days=DAYS_A_RUN), today)
+    fetch_all_costs(tools.database, open_apis(tools.settings), today - timedelta(days=DAYS_A_RUN), today)
     return False
 
 
@@ -182,19 +187,21 @@ def _has_archive_url(settings: Settings) -> bool:
     return archive_url(settings) is not None
 
 
-_ADMIN_KEY: Final = Need(lambda settings: settings.openai_admin_key is not None)
+_ADMIN_KEY: Final = Need(has_admin_key)
 _PRICE_UPDATES: Final = Need(lambda settings: settings.update_prices)
 _ARCHIVE_EXTRA: Final = Need(
-    _has_archive_extra, "nothing is archived and raw rows stay: pip install 'treering[archive]'"
+    _has_archive_extra, "nothing is archived and raw rows are kept: pip install 'treering[archive]'"
 )
-_ARCHIVE_URL: Final = Need(_has_archive_url, "nothing is archived and raw rows stay: TREERING_ARCHIVE_URL is not set")
+_ARCHIVE_URL: Final = Need(
+    _has_archive_url, "nothing is archived and raw rows are kept: TREERING_ARCHIVE_URL is not set"
+)
 
 JOBS: Final = (
     JobRow("ensure_partitions", _DAY_S, "rollups", _calling("ensure_partitions")),
     JobRow("roll_up", 1, "rollups", _roll_up),
     JobRow("condense_rollups", _MINUTE_S, "rollups", _condense),
     JobRow("refresh_aggregates", 5 * _MINUTE_S, "aggregates", _calling("refresh_aggregates")),
-    JobRow("verify_rollups", _DAY_S, "aggregates", _calling("verify_rollups")),
+    JobRow("verify_rollups", _DAY_S, "aggregates", _verify),
     # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
     JobRow("evaluate_alerts", EVALUATION_PERIOD_S, "rules", _calling("evaluate_alerts")),
     JobRow("deliver_notifications", 1, "messages", _deliver),

@@ -32,7 +32,7 @@ _IDLE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Something the worker does again and again.
+    """Something the worker does periodically.
 
     Attributes:
         name: Name in logs and in the heartbeat.
@@ -68,7 +68,7 @@ class JobCounts:
             self._last_error = f"{job}: {error}"[:300]
 
     def as_json(self) -> dict[str, JsonValue]:
-        """What the heartbeat says of them."""
+        """The counts as the heartbeat reports them."""
         with self._lock:
             return {
                 "runs": dict(self._runs),
@@ -116,7 +116,7 @@ class Lane:
         return [job.name for job in self._jobs]
 
     def run(self) -> None:
-        """Run jobs until told to stop; the job at work is finished first."""
+        """Run jobs until told to stop; the running job finishes first."""
         while not self._stop.is_set():
             self._stop.wait(self.run_due())
 
@@ -157,7 +157,7 @@ class Lane:
             self._backoff_s = min(max(self._backoff_s * 2, _FIRST_BACKOFF_S), LONGEST_BACKOFF_S)
             self._retry_in_s[job.name] = 0.0
             self._counts.add_failure(job.name, error)
-            logger.warning("%s: the database is out of reach: %s", job.name, error)
+            logger.warning("%s: the database cannot be reached: %s", job.name, error)
         except Exception as error:
             self._retry_in_s[job.name] = min(job.period_s, job.retry_s)
             self._counts.add_failure(job.name, error)

@@ -70,7 +70,7 @@ class Worker:
         ]
 
     def run(self) -> None:
-        """Work until `stop_requested` is set; then finish the jobs at work and release the lease."""
+        """Work until `stop_requested` is set; then finish the running jobs and release the lease."""
         self.beat()
         threads = [
             threading.Thread(target=lane.run, name=f"treering-{'-'.join(lane.names)}", daemon=True)
@@ -80,7 +80,7 @@ class Worker:
             thread.start()
         while not self.stop_requested.wait(RENEWAL_PERIOD_S):
             self.beat()
-        logger.info("stopping: the jobs at work are finished first")
+        logger.info("stopping: running jobs finish first")
         for thread in threads:
             while thread.is_alive():
                 thread.join(RENEWAL_PERIOD_S)
@@ -92,7 +92,7 @@ class Worker:
         try:
             is_leader = self.lease.renew()
             if is_leader != self._was_leader:
-                logger.info("%s: %s", self.name, "leading" if is_leader else "following another worker")
+                logger.info("%s: %s", self.name, "leading" if is_leader else "standing by while another worker leads")
             self._was_leader = is_leader
             self._report(is_leader=is_leader)
             if not self._was_reachable:
@@ -124,9 +124,9 @@ class Worker:
             self.lease.release()
             self._report(is_leader=False, is_stopping=True)
         except Exception as error:  # noqa: BLE001 -- the lease expires by itself
-            logger.warning("the lease could not be released, it expires within %d s: %s", LEASE_TTL_S, error)
+            logger.warning("the lease could not be released; it expires within %d s: %s", LEASE_TTL_S, error)
 
 
 def default_name() -> str:
-    """A name for this worker: host, process and some random letters, so that a recycled process id is no twin."""
+    """A name for this worker: host, process and some random letters, so that a recycled process id does not collide."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"

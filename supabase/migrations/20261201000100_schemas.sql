@@ -2,7 +2,7 @@
 -- role of keys that may only insert. And the history of our own migrations.
 -- Locks: none; it only creates.
 
--- Functions only: whoever may ask the API for a table's rows may ask for their count too, and with `count=planned` they
+-- Functions only: a caller who may read a table's rows through the API may also ask for their count, and with `count=planned` they
 -- get the planner's estimate, which knows nothing of row level security.
 create schema observability;
 
@@ -40,7 +40,7 @@ grant usage on schema observability to authenticated, service_role, treering_wri
 
 grant usage on schema observability_internal to authenticated, service_role;
 
--- Not in supabase_migrations, which belongs to whoever runs `supabase db push`: it refuses versions without a file.
+-- Not in supabase_migrations, which belongs to `supabase db push`: it refuses versions without a file.
 create table observability_internal.migrations (
   version text not null,
   name text not null,

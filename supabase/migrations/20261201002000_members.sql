@@ -17,7 +17,9 @@ comment on table observability_internal.members is
 
 alter table observability_internal.members enable row level security;
 
-grant select, insert, update, delete on table observability_internal.members to authenticated, service_role;
+grant select on table observability_internal.members to authenticated;
+
+grant select, insert, update, delete on table observability_internal.members to service_role;
 
 -- Security definer: it reads `members`, whose own policies depend on its answer.
 create function observability_internal.access_level() returns text
@@ -67,19 +69,6 @@ create policy "a person sees their own membership, ops see all" on observability
 for select to authenticated
 using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.is_ops()));
 
-create policy "ops add members" on observability_internal.members
-for insert to authenticated
-with check ((select observability_internal.is_ops()));
-
-create policy "ops change members" on observability_internal.members
-for update to authenticated
-using ((select observability_internal.is_ops()))
-with check ((select observability_internal.is_ops()));
-
-create policy "ops remove members" on observability_internal.members
-for delete to authenticated
-using ((select observability_internal.is_ops()));
-
 create function observability_internal.require_access(levels text[]) returns text
 language plpgsql
 stable
@@ -101,10 +90,11 @@ comment on function observability_internal.require_access is 'The caller''s acce
 revoke execute on function observability_internal.require_access from public;
 grant execute on function observability_internal.require_access to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.add_member(user_id text, role text) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -124,10 +114,11 @@ comment on function observability.add_member is 'Adds a member or changes their 
 revoke execute on function observability.add_member from public;
 grant execute on function observability.add_member to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.remove_member(user_id text) returns boolean
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column

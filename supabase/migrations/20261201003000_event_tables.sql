@@ -94,7 +94,15 @@ create index ai_usage_metrics_batch_id_idx on observability_internal.ai_usage_me
 
 create index ai_usage_metrics_created_at_idx on observability_internal.ai_usage_metrics (created_at, event_id);
 
+-- Few calls have a fee or are a credit: the bill's comparison finds them without reading the others.
+create index ai_usage_metrics_fees_idx on observability_internal.ai_usage_metrics (created_at)
+where request_fees is not null or estimated_cost < 0;
+
 create index ai_usage_metrics_user_id_idx on observability_internal.ai_usage_metrics (user_id, created_at);
+
+-- Rows come in the order of their arrival, so a block range index by it is tiny.
+create index ai_usage_metrics_received_at_idx on observability_internal.ai_usage_metrics
+using brin (received_at) with (autosummarize = on);
 
 alter table observability_internal.ai_usage_metrics enable row level security;
 
@@ -148,6 +156,10 @@ create index performance_metrics_batch_id_idx on observability_internal.performa
 create index performance_metrics_created_at_idx on observability_internal.performance_metrics (created_at, event_id);
 
 create index performance_metrics_user_id_idx on observability_internal.performance_metrics (user_id, created_at);
+
+-- Rows come in the order of their arrival, so a block range index by it is tiny.
+create index performance_metrics_received_at_idx on observability_internal.performance_metrics
+using brin (received_at) with (autosummarize = on);
 
 alter table observability_internal.performance_metrics enable row level security;
 

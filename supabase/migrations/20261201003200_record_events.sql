@@ -290,7 +290,7 @@ comment on function observability.record_performance is
 revoke execute on function observability.record_performance from public;
 grant execute on function observability.record_performance to service_role, treering_writer;
 
--- Security definer: the queue is nobody's to read; its length is shown to those who may see all rows.
+-- Security definer: no caller may read the queue. Its length is shown to callers who may see all rows.
 create function observability_internal.pending_rows() returns bigint
 language sql
 stable

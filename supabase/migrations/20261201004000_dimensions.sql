@@ -25,11 +25,13 @@ grant select, insert, update, delete on table observability_internal.dimensions 
 create table observability_internal.users (
   user_key integer generated always as identity,
   user_id text not null,
+  dim_ids integer[] not null default '{}',
   constraint users_pkey primary key (user_key),
   constraint users_user_id_key unique (user_id)
 );
 
-comment on table observability_internal.users is 'A short key for each user id that occurred.';
+comment on table observability_internal.users is
+'A short key for each user id that occurred, and the dimensions of its calls: a member sees the names of these only.';
 
 alter table observability_internal.users enable row level security;
 
@@ -77,3 +79,24 @@ $$;
 comment on function observability_internal.current_user_key is 'The key of the caller''s own user id, null where it has no calls.';
 revoke execute on function observability_internal.current_user_key from public;
 grant execute on function observability_internal.current_user_key to authenticated, service_role;
+
+-- Security definer: row level security on `users` would have to look the key up first.
+create function observability_internal.current_user_dims() returns integer[]
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select u.dim_ids from observability_internal.users as u where u.user_id = auth.jwt() ->> 'sub';
+$$;
+
+comment on function observability_internal.current_user_dims is 'The dimensions of the caller''s own calls, null where it has no calls.';
+revoke execute on function observability_internal.current_user_dims from public;
+grant execute on function observability_internal.current_user_dims to authenticated, service_role;
+
+create policy "people see the dimensions of their own calls, analysts all" on observability_internal.dimensions
+for select to authenticated
+using (
+  (select observability_internal.can_read_all())
+  or dim_id in (select unnest(observability_internal.current_user_dims()))
+);

@@ -236,9 +236,18 @@ grant select on table observability_internal.latency_groups to authenticated;
 
 grant select, insert, update, delete on table observability_internal.latency_groups to service_role;
 
-create policy "analysts read the groups" on observability_internal.latency_groups
+create policy "people read the groups of their own calls, analysts all" on observability_internal.latency_groups
 for select to authenticated
-using ((select observability_internal.can_read_all()));
+using (
+  (select observability_internal.can_read_all())
+  or (kind, value) in (
+    select v.kind, v.value
+    from observability_internal.dimensions as d
+    cross join lateral (
+      values ('total', ''), ('model', d.model), ('feature', d.feature), ('environment', d.environment)
+    ) as v (kind, value)
+  )
+);
 
 create table observability_internal.latency_by_group (
   level text not null,
@@ -273,6 +282,36 @@ grant select, insert, update, delete on table observability_internal.latency_by_
 create policy "analysts read the merged histograms" on observability_internal.latency_by_group
 for select to authenticated
 using ((select observability_internal.can_read_all()));
+
+-- Most users have few calls a day, which are read as they are. Of those who have many, a day's or week's histograms are
+-- merged, or their pages would merge ten thousands of rows.
+create table observability_internal.latency_by_user (
+  level text not null,
+  bucket timestamptz not null,
+  user_key integer not null,
+  group_id integer not null,
+  latency bigint[],
+  time_to_first_token bigint[],
+  constraint latency_by_user_pkey primary key (user_key, level, bucket, group_id),
+  constraint "a level is day or week" check (level in ('day', 'week'))
+);
+
+comment on table observability_internal.latency_by_user is
+'Merged histograms by UTC day or week of the users with many calls in it, by group (see latency_groups).';
+
+create index latency_by_user_bucket_idx on observability_internal.latency_by_user (level, bucket);
+
+alter table observability_internal.latency_by_user enable row level security;
+
+grant select on table observability_internal.latency_by_user to authenticated;
+
+grant select, insert, update, delete on table observability_internal.latency_by_user to service_role;
+
+create policy "people read their own histograms, analysts all" on observability_internal.latency_by_user
+for select to authenticated
+using (
+  user_key = (select observability_internal.current_user_key()) or (select observability_internal.can_read_all())
+);
 
 create table observability_internal.cost_groups (
   group_id integer generated always as identity,
@@ -364,16 +403,6 @@ create type observability_internal.usage_difference as (
 );
 
 comment on type observability_internal.usage_difference is 'What a change of counted calls adds to the rollups; negative takes away, null is 0.';
-
-create policy "people see the dimensions of their own calls, analysts all" on observability_internal.dimensions
-for select to authenticated
-using (
-  (select observability_internal.can_read_all())
-  or dim_id in (
-    select u.dim_id from observability_internal.usage_by_user as u
-    where u.user_key = (select observability_internal.current_user_key())
-  )
-);
 
 create function observability_internal.mark_stale(buckets timestamptz[]) returns void
 language sql

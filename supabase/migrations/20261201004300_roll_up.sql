@@ -109,6 +109,28 @@ comment on function observability_internal.add_cells is 'Adds cells to usage_by_
 revoke execute on function observability_internal.add_cells from public;
 grant execute on function observability_internal.add_cells to service_role;
 
+create function observability_internal.add_user_dims(cells observability_internal.usage_cell[]) returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  with present as (
+    select c.user_key, array_agg(distinct c.dim_id) as dim_ids
+    from unnest(cells) as c
+    where c.user_key is not null
+    group by c.user_key
+  )
+  update observability_internal.users as u
+  set dim_ids = array(select distinct d.dim_id from unnest(u.dim_ids || p.dim_ids) as d (dim_id) order by d.dim_id)
+  from present as p
+  where u.user_key = p.user_key and not u.dim_ids @> p.dim_ids;
+$$;
+
+comment on function observability_internal.add_user_dims is 'Notes with each user the dimensions that its calls had for the first time.';
+revoke execute on function observability_internal.add_user_dims from public;
+grant execute on function observability_internal.add_user_dims to service_role;
+
 create function observability_internal.roll_up_usage(
   batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz
 ) returns bigint
@@ -163,6 +185,7 @@ begin
   ) as g;
   perform observability_internal.add_cells('usage_by_minute', v_cells);
   perform observability_internal.add_cells('usage_by_user', v_cells);
+  perform observability_internal.add_user_dims(v_cells);
   select sum(c.requests), array_agg(distinct c.bucket_start) into v_rows, v_minutes
   from unnest(v_cells) as c where c.user_key is null;
   perform observability_internal.mark_stale(v_minutes);
@@ -251,7 +274,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
-set statement_timeout = '120s'
+set statement_timeout = '60s'
 set work_mem = '64MB'
 set jit = off
 as $$
@@ -265,8 +288,8 @@ declare
   v_usage_rows bigint := 0;
   v_performance_rows bigint := 0;
 begin
-  if max_rows is null or max_rows not between 1 and 1000000 then
-    raise exception 'max_rows is from 1 to 1,000,000' using errcode = '22023';
+  if max_rows is null or max_rows not between 1 and 200000 then
+    raise exception 'max_rows is from 1 to 200,000' using errcode = '22023';
   end if;
   -- The lock has a statement of its own: the next statement's snapshot then sees all that the last holder committed.
   if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then

@@ -256,13 +256,17 @@ begin
   if condense_level.level = 'hour' then
     perform observability_internal.condense_usage('usage_by_hour', 'usage_by_minute', 'hour', from_time, to_time);
     perform observability_internal.condense_performance('performance_by_hour', 'performance_by_minute', 'hour', from_time, to_time);
+    perform observability_internal.add_groups();
+    perform observability_internal.condense_quarter_groups(from_time, to_time);
     perform observability_internal.condense_hour_groups(from_time, to_time);
   elsif condense_level.level = 'day' then
     perform observability_internal.condense_usage('usage_by_day', 'usage_by_hour', 'day', from_time, to_time);
     perform observability_internal.condense_performance('performance_by_day', 'performance_by_hour', 'day', from_time, to_time);
     perform observability_internal.condense_groups('day', 'hour', from_time, to_time);
+    perform observability_internal.condense_busy_users('day', from_time, to_time);
   elsif condense_level.level = 'week' then
     perform observability_internal.condense_groups('week', 'day', from_time, to_time);
+    perform observability_internal.condense_busy_users('week', from_time, to_time);
   end if;
   perform observability_internal.condense_users(condense_level.level, from_time, to_time);
 end;
@@ -273,6 +277,41 @@ comment on function observability_internal.condense_level is
 revoke execute on function observability_internal.condense_level from public;
 grant execute on function observability_internal.condense_level to service_role;
 
+create function observability_internal.condense_spans(level text, buckets timestamptz[]) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_length constant interval := ('1 ' || condense_spans.level)::interval;
+  v_span record;
+begin
+  -- Buckets in a row are one scan of the finer level; months go one by one, since weeks reach over their ends.
+  for v_span in
+    select min(i.bucket) as from_time, max(i.bucket) + v_length as to_time
+    from (
+      select b.bucket, sum(b.is_start) over (order by b.bucket) as island
+      from (
+        select
+          u.bucket,
+          (condense_spans.level = 'month' or lag(u.bucket) over (order by u.bucket) + v_length is distinct from u.bucket)::integer as is_start
+        from unnest(condense_spans.buckets) as u (bucket)
+      ) as b
+    ) as i
+    group by i.island
+    order by 1
+  loop
+    perform observability_internal.condense_level(condense_spans.level, v_span.from_time, v_span.to_time);
+  end loop;
+end;
+$$;
+
+comment on function observability_internal.condense_spans is 'Computes the rows of these buckets of a level.';
+revoke execute on function observability_internal.condense_spans from public;
+grant execute on function observability_internal.condense_spans to service_role;
+
 create function observability_internal.condense_all(closed_by timestamptz, max_hours integer) returns jsonb
 language plpgsql
 volatile
@@ -281,43 +320,32 @@ set search_path = ''
 set timezone = 'UTC'
 as $$
 declare
-  v_done jsonb := '{}'::jsonb;
-  v_level text;
+  v_levels constant text[] := array['hour', 'day', 'week', 'month'];
+  v_done integer[] := array[0, 0, 0, 0];
+  v_before integer;
+  v_hours integer;
   v_buckets timestamptz[];
-  v_span record;
 begin
-  foreach v_level in array array['hour', 'day', 'week', 'month'] loop
-    v_buckets := observability_internal.take_stale(
-      v_level, closed_by,
-      case v_level when 'hour' then max_hours when 'day' then greatest(max_hours / 8, 1) else greatest(max_hours / 24, 1) end
-    );
-    -- Buckets in a row are one scan of the finer level; months go one by one, since weeks reach over their ends.
-    for v_span in
-      select min(i.bucket) as from_time, max(i.bucket) + ('1 ' || v_level)::interval as to_time
-      from (
-        select b.bucket, sum(b.is_start) over (order by b.bucket) as island
-        from (
-          select
-            u.bucket,
-            (
-              v_level = 'month'
-              or lag(u.bucket) over (order by u.bucket) + ('1 ' || v_level)::interval is distinct from u.bucket
-            )::integer as is_start
-          from unnest(v_buckets) as u (bucket)
-        ) as b
-      ) as i
-      group by i.island
-      order by 1
-    loop
-      perform observability_internal.condense_level(v_level, v_span.from_time, v_span.to_time);
+  -- A day of hours at a time, so that a call ends in time however much waits.
+  loop
+    v_hours := least(max_hours - v_done[1], 24);
+    v_before := v_done[1] + v_done[2] + v_done[3] + v_done[4];
+    for v_place in 1 .. 4 loop
+      v_buckets := observability_internal.take_stale(
+        v_levels[v_place], closed_by, case v_place when 1 then v_hours when 2 then greatest(v_hours / 8, 1) else 1 end
+      );
+      perform observability_internal.condense_spans(v_levels[v_place], v_buckets);
+      v_done[v_place] := v_done[v_place] + coalesce(cardinality(v_buckets), 0);
     end loop;
-    v_done := v_done || jsonb_build_object(v_level || 's', coalesce(cardinality(v_buckets), 0));
+    exit when v_done[1] >= max_hours or v_done[1] + v_done[2] + v_done[3] + v_done[4] = v_before
+      or clock_timestamp() > statement_timestamp() + interval '15 seconds';
   end loop;
-  return v_done;
+  return jsonb_build_object('hours', v_done[1], 'days', v_done[2], 'weeks', v_done[3], 'months', v_done[4]);
 end;
 $$;
 
-comment on function observability_internal.condense_all is 'Condenses what ended by a time; the caller holds the lock. Returns how many buckets of each level.';
+comment on function observability_internal.condense_all is
+'Condenses what ended by a time, for about 15 s; the caller holds the lock. Returns how many buckets of each level.';
 revoke execute on function observability_internal.condense_all from public;
 grant execute on function observability_internal.condense_all to service_role;
 
@@ -326,7 +354,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
-set statement_timeout = '120s'
+set statement_timeout = '60s'
 set work_mem = '64MB'
 set jit = off
 as $$

@@ -92,7 +92,7 @@ language plpgsql
 volatile
 security definer
 set search_path = ''
-set statement_timeout = '120s'
+set statement_timeout = '60s'
 set work_mem = '64MB'
 set jit = off
 set timezone = 'UTC'

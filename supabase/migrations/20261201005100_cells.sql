@@ -14,6 +14,22 @@ comment on type observability_internal.range_split is
 'UTC buckets that cover a range: each at the coarsest level at which no boundary cuts it and it is condensed; partial'
 ' hours are read by minute; spans are all hours and minutes as ranges.';
 
+-- Security definer: a member's page must know which of its own buckets are not condensed; the policy shows the list, which
+-- tells when anybody called, to analysts only.
+create function observability_internal.stale_buckets(level text) returns setof timestamptz
+language sql
+stable
+security definer
+set search_path = ''
+rows 20
+as $$
+  select s.bucket from observability_internal.stale_rollups as s where s.level = stale_buckets.level;
+$$;
+
+comment on function observability_internal.stale_buckets is 'The buckets of a level that wait to be condensed.';
+revoke execute on function observability_internal.stale_buckets from public;
+grant execute on function observability_internal.stale_buckets to authenticated, service_role;
+
 create function observability_internal.split_range(
   from_time timestamptz, to_time timestamptz, cuts timestamptz[], coarsest text
 ) returns observability_internal.range_split
@@ -31,7 +47,7 @@ begin
     from generate_series(date_trunc('week', split_range.from_time), split_range.to_time, '7 days') as g (bucket)
     where coarsest = 'week' and g.bucket >= split_range.from_time and g.bucket + interval '7 days' <= split_range.to_time
     except
-    select s.bucket from observability_internal.stale_rollups as s where s.level = 'week'
+    select s.bucket from observability_internal.stale_buckets('week') as s (bucket)
     except
     select date_trunc('week', c.cut) from unnest(cuts) as c (cut) where date_trunc('week', c.cut) <> c.cut
   );
@@ -41,7 +57,7 @@ begin
     where coarsest in ('day', 'week') and g.bucket >= split_range.from_time
       and g.bucket + interval '1 day' <= split_range.to_time and date_trunc('week', g.bucket) <> all (v_split.weeks)
     except
-    select s.bucket from observability_internal.stale_rollups as s where s.level = 'day'
+    select s.bucket from observability_internal.stale_buckets('day') as s (bucket)
     except
     select date_trunc('day', c.cut) from unnest(cuts) as c (cut) where date_trunc('day', c.cut) <> c.cut
   );
@@ -52,7 +68,7 @@ begin
       and g.bucket + interval '1 hour' <= split_range.to_time and date_trunc('day', g.bucket) <> all (v_split.days)
       and date_trunc('week', g.bucket) <> all (v_split.weeks)
     except
-    select s.bucket from observability_internal.stale_rollups as s where s.level = 'hour'
+    select s.bucket from observability_internal.stale_buckets('hour') as s (bucket)
     except
     select date_trunc('hour', c.cut) from unnest(cuts) as c (cut) where date_trunc('hour', c.cut) <> c.cut
   );
@@ -179,7 +195,7 @@ declare
   v_keys constant integer[] := scope.user_keys;
   v_dims constant integer[] := scope.dims;
 begin
-  if scope.cells is not null then
+  if scope.cells is not null and not has_histograms then
     return query
     select c.* from unnest(scope.cells) as c
     where c.bucket_start >= user_cells.from_time and c.bucket_start < user_cells.to_time;
@@ -202,7 +218,8 @@ end;
 $$;
 
 comment on function observability_internal.user_cells is
-'Cells by quarter of an hour and user, or those that the scope holds; histograms where they are asked for.';
+'Cells by quarter of an hour and user, with histograms where they are asked for; without them those that the scope'
+' holds.';
 revoke execute on function observability_internal.user_cells from public;
 grant execute on function observability_internal.user_cells to authenticated, service_role;
 
@@ -219,67 +236,53 @@ declare
   v_bucket constant text := scope.bucket;
   v_timezone constant text := scope.timezone;
   v_from constant timestamptz := scope.from_time;
+  v_to constant timestamptz := scope.to_time;
   v_before constant timestamptz := scope.previous_from;
+  v_keys constant integer[] := scope.user_keys;
+  v_dims constant integer[] := scope.dims;
+  v_is_raw constant boolean := scope.metadata is not null;
 begin
   return array(
     -- Never before the range, so that the range finds its first cell.
-    with quarters as materialized (
-      select
-        case
-          when c.bucket_start < v_from then v_before
-          else greatest(v_from, coalesce(
-            date_bin(v_step, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket_start, v_timezone)
-          ))
-        end as start, c.*
-      from observability_internal.user_cells(scope, v_before, scope.to_time, true) as c
-    ),
-    sums as materialized (
-      select
-        (row_number() over ())::integer as part, q.start, q.dim_id, q.user_key, sum(q.requests)::bigint as requests,
-        sum(q.prompt_tokens)::bigint as prompt_tokens, sum(q.completion_tokens)::bigint as completion_tokens,
-        sum(q.cached_tokens)::bigint as cached_tokens, sum(q.cache_write_tokens)::bigint as cache_write_tokens,
-        sum(q.reasoning_tokens)::bigint as reasoning_tokens, sum(q.audio_input_tokens)::bigint as audio_input_tokens,
-        sum(q.audio_output_tokens)::bigint as audio_output_tokens, sum(q.cost) as cost,
-        sum(q.fallback_cost) as fallback_cost, sum(q.provider_reported_cost) as provider_reported_cost,
-        sum(q.unpriced_requests)::bigint as unpriced_requests, sum(q.fallback_requests)::bigint as fallback_requests,
-        sum(q.estimated_requests)::bigint as estimated_requests
-      from quarters as q
-      group by q.start, q.dim_id, q.user_key
-    ),
-    -- One number for cell, measure and bin: grouping by it is what takes the time.
-    entries as (
-      select t.part::bigint * 4096 + m.measure as code, unnest(m.histogram) as entry
-      from quarters as q
-      inner join sums as t on q.start = t.start and q.dim_id = t.dim_id and q.user_key = t.user_key
-      cross join lateral (values (0, q.latency), (2048, q.time_to_first_token)) as m (measure, histogram)
-    ),
-    bins as (
-      select e.code + (e.entry >> 44) as code, sum((e.entry & 17592186044415)::double precision)::bigint as weight
-      from entries as e
-      group by e.code + (e.entry >> 44)
-    ),
-    merged as (
-      select
-        (b.code / 4096)::integer as part,
-        array_agg((b.code % 2048 << 44) + b.weight) filter (where b.code % 4096 < 2048) as latency,
-        array_agg((b.code % 2048 << 44) + b.weight) filter (where b.code % 4096 >= 2048) as time_to_first_token
-      from bins as b
-      group by (b.code / 4096)::integer
-    )
     select row(
-      s.start, s.dim_id, s.user_key, s.requests, s.prompt_tokens, s.completion_tokens, s.cached_tokens,
-      s.cache_write_tokens, s.reasoning_tokens, s.audio_input_tokens, s.audio_output_tokens, s.cost, s.fallback_cost,
-      s.provider_reported_cost, s.unpriced_requests, s.fallback_requests, s.estimated_requests, m.latency,
-      m.time_to_first_token
+      case
+        when q.bucket < v_from then v_before
+        else greatest(v_from, coalesce(date_bin(v_step, q.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, q.bucket, v_timezone)))
+      end,
+      q.dim_id, q.user_key, sum(q.requests)::bigint, sum(q.prompt_tokens)::bigint, sum(q.completion_tokens)::bigint,
+      coalesce(sum(q.cached_tokens), 0)::bigint, coalesce(sum(q.cache_write_tokens), 0)::bigint,
+      coalesce(sum(q.reasoning_tokens), 0)::bigint, coalesce(sum(q.audio_input_tokens), 0)::bigint,
+      coalesce(sum(q.audio_output_tokens), 0)::bigint, sum(q.cost), coalesce(sum(q.fallback_cost), 0),
+      coalesce(sum(q.provider_reported_cost), 0), coalesce(sum(q.unpriced_requests), 0)::bigint,
+      coalesce(sum(q.fallback_requests), 0)::bigint, coalesce(sum(q.estimated_requests), 0)::bigint, null, null
     )::observability_internal.usage_cell
-    from sums as s
-    left join merged as m using (part)
+    from (
+      select
+        r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens,
+        r.cache_write_tokens, r.reasoning_tokens, r.audio_input_tokens, r.audio_output_tokens, r.cost, r.fallback_cost,
+        r.provider_reported_cost, r.unpriced_requests, r.fallback_requests, r.estimated_requests
+      from observability_internal.usage_by_user as r
+      where not v_is_raw and r.user_key = any (v_keys) and r.bucket >= v_before and r.bucket < v_to
+        and (v_dims is null or r.dim_id = any (v_dims))
+      union all
+      select
+        c.bucket_start, c.dim_id, c.user_key, c.requests, c.prompt_tokens, c.completion_tokens, c.cached_tokens,
+        c.cache_write_tokens, c.reasoning_tokens, c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost,
+        c.provider_reported_cost, c.unpriced_requests, c.fallback_requests, c.estimated_requests
+      from observability_internal.raw_cells(scope, v_before, v_to) as c
+      where v_is_raw
+    ) as q
+    group by
+      case
+        when q.bucket < v_from then v_before
+        else greatest(v_from, coalesce(date_bin(v_step, q.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, q.bucket, v_timezone)))
+      end, q.dim_id, q.user_key
   );
 end;
 $$;
 
 comment on function observability_internal.own_cells is
-'Cells of chosen users by bucket, those of the period before as one bucket, with their histograms merged.';
+'Sums of chosen users by bucket, those of the period before as one bucket.';
 revoke execute on function observability_internal.own_cells from public;
 grant execute on function observability_internal.own_cells to authenticated, service_role;
 

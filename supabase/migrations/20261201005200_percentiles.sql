@@ -148,6 +148,107 @@ comment on function observability_internal.call_histograms is 'Histograms of cal
 revoke execute on function observability_internal.call_histograms from public;
 grant execute on function observability_internal.call_histograms to authenticated, service_role;
 
+create function observability_internal.quarter_histograms(
+  scope observability_internal.read_scope, user_keys integer[], span tstzrange, key_name text, is_bucketed boolean
+) returns setof observability_internal.found_histogram
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_bucket constant text := case when is_bucketed then scope.bucket end;
+  v_timezone constant text := scope.timezone;
+  v_dims constant integer[] := scope.dims;
+begin
+  return query
+  select
+    date_trunc(v_bucket, r.bucket, v_timezone),
+    case key_name when 'model' then d.model when 'feature' then d.feature else '' end, r.latency, r.time_to_first_token,
+    null::double precision[], null::double precision[]
+  from observability_internal.usage_by_user as r
+  inner join observability_internal.dimensions as d using (dim_id)
+  where r.user_key = any (quarter_histograms.user_keys) and r.bucket >= lower(span) and r.bucket < upper(span)
+    and (v_dims is null or r.dim_id = any (v_dims));
+end;
+$$;
+
+comment on function observability_internal.quarter_histograms is 'Histograms of some users by quarter of an hour, in buckets from an hour up.';
+revoke execute on function observability_internal.quarter_histograms from public;
+grant execute on function observability_internal.quarter_histograms to authenticated, service_role;
+
+create function observability_internal.user_histograms(
+  scope observability_internal.read_scope, span tstzrange, kind text, member_values text[], key_name text,
+  is_bucketed boolean
+) returns setof observability_internal.found_histogram
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set timezone = 'UTC'
+as $$
+declare
+  v_split constant observability_internal.range_split := observability_internal.split_range(
+    lower(span), upper(span), case when is_bucketed then scope.cuts else '{}' end,
+    case when is_bucketed then 'day' else 'week' end
+  );
+  v_total constant integer := (select g.group_id from observability_internal.latency_groups as g where g.kind = 'total');
+  v_groups constant integer[] := array(
+    select g.group_id from observability_internal.latency_groups as g
+    where g.kind = user_histograms.kind and (member_values is null or g.value = any (member_values))
+  );
+  v_busy integer[] := array[]::integer[];
+  v_user integer;
+  v_weeks timestamptz[];
+  v_days timestamptz[];
+  v_rest tstzrange;
+begin
+  foreach v_user in array scope.user_keys loop
+    v_weeks := array(
+      select r.bucket from observability_internal.latency_by_user as r
+      where r.user_key = v_user and r.level = 'week' and r.group_id = v_total and r.bucket = any (v_split.weeks)
+    );
+    -- A week that is condensed has condensed days.
+    v_days := array(
+      select r.bucket from observability_internal.latency_by_user as r
+      where r.user_key = v_user and r.level = 'day' and r.group_id = v_total and (
+        r.bucket = any (v_split.days)
+        or (date_trunc('week', r.bucket) = any (v_split.weeks) and date_trunc('week', r.bucket) <> all (v_weeks))
+      )
+    );
+    continue when v_weeks = '{}' and v_days = '{}';
+    v_busy := v_busy || v_user;
+    return query
+    select
+      date_trunc(case when is_bucketed then scope.bucket end, r.bucket, scope.timezone), g.value, r.latency,
+      r.time_to_first_token, null::double precision[], null::double precision[]
+    from observability_internal.latency_by_user as r
+    inner join observability_internal.latency_groups as g using (group_id)
+    where r.user_key = v_user and r.group_id = any (v_groups)
+      and (r.level = 'week' and r.bucket = any (v_weeks) or r.level = 'day' and r.bucket = any (v_days));
+    for v_rest in
+      select unnest(tstzmultirange(span) - range_agg(k.kept))
+      from (
+        select tstzrange(w.week, w.week + interval '7 days') as kept from unnest(v_weeks) as w (week)
+        union all
+        select tstzrange(d.day, d.day + interval '1 day') from unnest(v_days) as d (day)
+      ) as k
+    loop
+      return query select * from observability_internal.quarter_histograms(scope, array[v_user], v_rest, key_name, is_bucketed);
+    end loop;
+  end loop;
+  return query select * from observability_internal.quarter_histograms(
+    scope, array(select unnest(scope.user_keys) except select unnest(v_busy)), span, key_name, is_bucketed
+  );
+end;
+$$;
+
+comment on function observability_internal.user_histograms is
+'Histograms of chosen users: merged weeks and days where a user has them, quarters of an hour elsewhere.';
+revoke execute on function observability_internal.user_histograms from public;
+grant execute on function observability_internal.user_histograms to authenticated, service_role;
+
 create function observability_internal.request_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text, is_bucketed boolean
 ) returns setof observability_internal.found_histogram
@@ -199,7 +300,9 @@ as $$
 declare
   v_kind constant text := case
     when key_name in ('requests', 'route') then case when scope.environments is null then key_name end
-    when scope.by_user then null
+    -- Users have no merged quarters of an hour, and what has some metadata is not merged at all.
+    when scope.by_user and (scope.user_keys is null or scope.metadata is not null) then null
+    when scope.by_user and is_bucketed and scope.bucket = '15 minutes' then null
     -- Minutes are not merged, and quarters of an hour only for the total.
     when is_bucketed and scope.bucket in ('minute', '5 minutes') then null
     when is_bucketed and scope.bucket = '15 minutes' and scope.group_kind is distinct from 'total' then null
@@ -219,6 +322,13 @@ begin
         scope, find_histograms.from_time, find_histograms.to_time, key_name, is_bucketed
       );
     end if;
+  elsif scope.by_user and key_name not in ('requests', 'route') then
+    return query
+    select h.bucket_start, case when key_name = 'total' then '' else h.key end, h.latency, h.time_to_first, h.latency_percentiles, h.first_percentiles
+    from observability_internal.user_histograms(
+      scope, tstzrange(find_histograms.from_time, find_histograms.to_time), v_kind,
+      case when v_kind = scope.group_kind then scope.group_values end, key_name, is_bucketed
+    ) as h;
   else
     return query
     select
@@ -237,14 +347,45 @@ comment on function observability_internal.find_histograms is
 revoke execute on function observability_internal.find_histograms from public;
 grant execute on function observability_internal.find_histograms to authenticated, service_role;
 
+create function observability_internal.interpolate_bins(low integer, high integer, rank double precision)
+returns double precision
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select v.low + (rank - floor(rank)) * (v.high - v.low)
+  from (
+    select
+      0.99 * exp((interpolate_bins.low - 400) * 0.020000666706669435) as low,
+      0.99 * exp((interpolate_bins.high - 400) * 0.020000666706669435) as high
+  ) as v;
+$$;
+
+comment on function observability_internal.interpolate_bins is 'The duration in ms at a rank between the values of two bins, as percentile_cont interpolates.';
+revoke execute on function observability_internal.interpolate_bins from public;
+grant execute on function observability_internal.interpolate_bins to authenticated, service_role;
+
+create type observability_internal.percentile_row as (
+  bucket_start timestamptz,
+  key text,
+  latency_count double precision,
+  latency_p50 double precision,
+  latency_p90 double precision,
+  latency_p99 double precision,
+  first_count double precision,
+  first_p50 double precision,
+  first_p90 double precision,
+  first_p99 double precision
+);
+
+comment on type observability_internal.percentile_row is 'Counts and percentiles (ms) of a bucket and key.';
+
 create function observability_internal.percentiles(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text,
   is_bucketed boolean, has_first boolean
-) returns table (
-  bucket_start timestamptz, key text, latency_count double precision, latency_p50 double precision,
-  latency_p90 double precision, latency_p99 double precision, first_count double precision,
-  first_p50 double precision, first_p90 double precision, first_p99 double precision
-)
+) returns setof observability_internal.percentile_row
 language sql
 stable
 security invoker
@@ -258,19 +399,19 @@ as $$
       scope, percentiles.from_time, percentiles.to_time, key_name, is_bucketed
     ) as h
   ),
+  -- Percentiles that are kept are the answer where they are of the only part.
   parts as materialized (
     select
       (row_number() over ())::integer as part, f.bucket_start, f.key,
-      count(*) = 1 and num_nulls(min(f.latency_percentiles), min(f.first_percentiles)) < 2 as is_kept,
-      min(f.latency_percentiles) as latency_percentiles, min(f.first_percentiles) as first_percentiles
-    from found as f
-    group by f.bucket_start, f.key
+      case when count(*) = 1 then min(f.latency_percentiles) end as latency_percentiles,
+      case when count(*) = 1 then min(f.first_percentiles) end as first_percentiles
+    from found as f group by f.bucket_start, f.key
   ),
   merging as materialized (
     select p.part, f.latency, f.time_to_first
     from found as f
     inner join parts as p using (bucket_start, key)
-    where not p.is_kept
+    where num_nulls(p.latency_percentiles, p.first_percentiles) = 2
   ),
   -- One number for part, measure and bin: grouping and sorting by it is what takes the time.
   entries as (
@@ -280,8 +421,7 @@ as $$
   ),
   bins as (
     select e.code + (e.entry >> 44)::integer as code, sum((e.entry & 17592186044415)::double precision) / 1024 as weight
-    from entries as e
-    group by e.code + (e.entry >> 44)::integer
+    from entries as e group by e.code + (e.entry >> 44)::integer
   ),
   seen as (
     select
@@ -294,43 +434,33 @@ as $$
     select
       s.histogram, max(s.seen) as total, greatest(0.5 * (max(s.seen) - 1), 0) as rank50,
       greatest(0.9 * (max(s.seen) - 1), 0) as rank90, greatest(0.99 * (max(s.seen) - 1), 0) as rank99
-    from seen as s
-    group by s.histogram
-  ),
-  ends as (
-    select
-      t.histogram, t.total, t.rank50, t.rank90, t.rank99, max(s.bin) as last,
-      min(s.bin) filter (where s.seen > floor(t.rank50)) as low50, min(s.bin) filter (where s.seen > ceil(t.rank50)) as high50,
-      min(s.bin) filter (where s.seen > floor(t.rank90)) as low90, min(s.bin) filter (where s.seen > ceil(t.rank90)) as high90,
-      min(s.bin) filter (where s.seen > floor(t.rank99)) as low99, min(s.bin) filter (where s.seen > ceil(t.rank99)) as high99
-    from totals as t
-    inner join seen as s using (histogram)
-    group by t.histogram, t.total, t.rank50, t.rank90, t.rank99
+    from seen as s group by s.histogram
   ),
   figures as (
     select
-      n.histogram, n.total,
-      0.99 * exp((n.low50 - 400) * 0.020000666706669435) + (n.rank50 - floor(n.rank50))
-      * 0.99 * (exp((coalesce(n.high50, n.last) - 400) * 0.020000666706669435) - exp((n.low50 - 400) * 0.020000666706669435)) as p50,
-      0.99 * exp((n.low90 - 400) * 0.020000666706669435) + (n.rank90 - floor(n.rank90))
-      * 0.99 * (exp((coalesce(n.high90, n.last) - 400) * 0.020000666706669435) - exp((n.low90 - 400) * 0.020000666706669435)) as p90,
-      0.99 * exp((n.low99 - 400) * 0.020000666706669435) + (n.rank99 - floor(n.rank99))
-      * 0.99 * (exp((coalesce(n.high99, n.last) - 400) * 0.020000666706669435) - exp((n.low99 - 400) * 0.020000666706669435)) as p99
-    from ends as n
+      t.histogram, t.total,
+      observability_internal.interpolate_bins(
+        min(s.bin) filter (where s.seen > floor(t.rank50)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank50)), max(s.bin)), t.rank50
+      ) as p50,
+      observability_internal.interpolate_bins(
+        min(s.bin) filter (where s.seen > floor(t.rank90)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank90)), max(s.bin)), t.rank90
+      ) as p90,
+      observability_internal.interpolate_bins(
+        min(s.bin) filter (where s.seen > floor(t.rank99)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank99)), max(s.bin)), t.rank99
+      ) as p99
+    from totals as t
+    inner join seen as s using (histogram)
+    group by t.histogram, t.total, t.rank50, t.rank90, t.rank99
   )
   select
-    nullif(p.bucket_start, '-infinity'), p.key, l.total, l.p50, l.p90, l.p99, t.total, t.p50, t.p90, t.p99
+    nullif(p.bucket_start, '-infinity'), p.key, coalesce(l.total, p.latency_percentiles[1]),
+    coalesce(l.p50, p.latency_percentiles[2]), coalesce(l.p90, p.latency_percentiles[3]),
+    coalesce(l.p99, p.latency_percentiles[4]), coalesce(t.total, p.first_percentiles[1]),
+    coalesce(t.p50, p.first_percentiles[2]), coalesce(t.p90, p.first_percentiles[3]),
+    coalesce(t.p99, p.first_percentiles[4])
   from parts as p
   left join figures as l on l.histogram = p.part * 2
-  left join figures as t on t.histogram = p.part * 2 + 1
-  where not p.is_kept
-  union all
-  select
-    nullif(p.bucket_start, '-infinity'), p.key, p.latency_percentiles[1], p.latency_percentiles[2],
-    p.latency_percentiles[3], p.latency_percentiles[4], p.first_percentiles[1], p.first_percentiles[2],
-    p.first_percentiles[3], p.first_percentiles[4]
-  from parts as p
-  where p.is_kept;
+  left join figures as t on t.histogram = p.part * 2 + 1;
 $$;
 
 comment on function observability_internal.percentiles is

@@ -141,8 +141,54 @@ comment on function observability_internal.read_sums is 'Sums by dimensions of t
 revoke execute on function observability_internal.read_sums from public;
 grant execute on function observability_internal.read_sums to authenticated, service_role;
 
-create function observability_internal.read_points(scope observability_internal.read_scope, group_by text)
-returns observability_internal.usage_point[]
+-- What the points of a page come from: `kind` is that of the kept sums of groups, null where there are none for it.
+create type observability_internal.point_source as (
+  kind text,
+  group_by text,
+  split observability_internal.range_split,
+  quarters timestamptz[],
+  minutes timestamptz[]
+);
+
+create function observability_internal.choose_points(scope observability_internal.read_scope, group_by text)
+returns observability_internal.point_source
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  -- Buckets below an hour are the same on every clock.
+  v_step constant interval := observability_internal.minute_step(scope.bucket);
+  v_source observability_internal.point_source;
+begin
+  v_source.group_by := choose_points.group_by;
+  -- Of all calls, and by model, feature or environment, the sums are kept beside the histograms.
+  v_source.kind := case
+    when scope.bucket in ('minute', '5 minutes') then null
+    when scope.bucket = '15 minutes' and (choose_points.group_by is not null or scope.group_kind is distinct from 'total') then null
+    when choose_points.group_by is null or choose_points.group_by = scope.group_kind then scope.group_kind
+    when scope.group_kind = 'total' and choose_points.group_by in ('model', 'feature', 'environment') then choose_points.group_by
+  end;
+  v_source.split := observability_internal.split_range(
+    scope.from_time, scope.to_time, scope.cuts,
+    case when v_step is null then 'day' when v_source.kind is null then 'minute' else 'hour' end
+  );
+  v_source.quarters := observability_internal.kept_quarters(
+    v_source.split, scope.from_time, scope.to_time, v_source.kind = 'total', v_step is not null
+  );
+  v_source.minutes := observability_internal.minutes_between((v_source.split).minutes, v_source.quarters);
+  return v_source;
+end;
+$$;
+
+comment on function observability_internal.choose_points is 'Which levels the points of a page come from.';
+revoke execute on function observability_internal.choose_points from public;
+grant execute on function observability_internal.choose_points to authenticated, service_role;
+
+create function observability_internal.dimension_points(
+  scope observability_internal.read_scope, source observability_internal.point_source
+) returns setof observability_internal.usage_point
 language plpgsql
 stable
 security invoker
@@ -150,101 +196,133 @@ set search_path = ''
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-  -- Buckets below an hour are the same on every clock.
   v_step constant interval := observability_internal.minute_step(scope.bucket);
   v_bucket constant text := scope.bucket;
   v_timezone constant text := scope.timezone;
   v_dims constant integer[] := scope.dims;
-  -- Of all calls, and by model, feature or environment, the sums are kept beside the histograms.
-  v_kind constant text := case
-    when v_bucket in ('minute', '5 minutes') then null
-    when v_bucket = '15 minutes' and (read_points.group_by is not null or scope.group_kind is distinct from 'total') then null
-    when read_points.group_by is null or read_points.group_by = scope.group_kind then scope.group_kind
-    when scope.group_kind = 'total' and read_points.group_by in ('model', 'feature', 'environment') then read_points.group_by
-  end;
+  v_group_by constant text := source.group_by;
+  v_days constant timestamptz[] := case when source.kind is null then (source.split).days else '{}' end;
+  v_hours constant timestamptz[] := case when source.kind is null then (source.split).hours else '{}' end;
+  v_minutes constant timestamptz[] := source.minutes;
+begin
+  return query
+  with cells as (
+    select
+      r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+      r.cost, r.unpriced_requests
+    from observability_internal.usage_by_day as r where r.bucket = any (v_days)
+    union all
+    select
+      r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+      r.cost, r.unpriced_requests
+    from observability_internal.usage_by_hour as r where r.bucket = any (v_hours)
+    union all
+    select
+      r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
+      r.cost, r.unpriced_requests
+    from observability_internal.usage_by_minute as r where r.bucket = any (v_minutes)
+  ),
+  -- Truncated once a bucket, not once a row.
+  starts as materialized (
+    select
+      b.bucket,
+      coalesce(date_bin(v_step, b.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, b.bucket, v_timezone)) as bucket_start
+    from unnest(v_days || v_hours || v_minutes) as b (bucket)
+    group by b.bucket
+  ),
+  named as materialized (
+    select
+      d.dim_id, d.status = 'error' as is_error,
+      case v_group_by
+        when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
+        when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
+      end as key
+    from observability_internal.dimensions as d
+    where v_dims is null or d.dim_id = any (v_dims)
+  )
+  select
+    s.bucket_start, n.key, sum(c.requests), coalesce(sum(c.requests) filter (where n.is_error), 0), sum(c.prompt_tokens),
+    sum(c.completion_tokens), coalesce(sum(c.cached_tokens), 0), coalesce(sum(c.reasoning_tokens), 0), sum(c.cost),
+    coalesce(sum(c.unpriced_requests), 0)
+  from cells as c
+  inner join starts as s using (bucket)
+  inner join named as n using (dim_id)
+  group by s.bucket_start, n.key;
+end;
+$$;
+
+comment on function observability_internal.dimension_points is
+'Points from the levels by dimensions: of minutes and, where no sums of groups are kept, of hours and days.';
+revoke execute on function observability_internal.dimension_points from public;
+grant execute on function observability_internal.dimension_points to authenticated, service_role;
+
+create function observability_internal.group_points(
+  scope observability_internal.read_scope, source observability_internal.point_source
+) returns setof observability_internal.usage_point
+language plpgsql
+stable
+security invoker
+set search_path = ''
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+  v_step constant interval := observability_internal.minute_step(scope.bucket);
+  v_bucket constant text := scope.bucket;
+  v_timezone constant text := scope.timezone;
+  v_group_by constant text := source.group_by;
+  v_days constant timestamptz[] := (source.split).days;
+  v_hours constant timestamptz[] := case when v_step is null then (source.split).hours else '{}' end;
+  v_quarters constant timestamptz[] := source.quarters;
   v_groups constant integer[] := array(
     select g.group_id from observability_internal.latency_groups as g
-    where g.kind = v_kind and (v_kind = 'total' or scope.group_kind = 'total' or g.value = any (scope.group_values))
+    where g.kind = source.kind and (source.kind = 'total' or scope.group_kind = 'total' or g.value = any (scope.group_values))
   );
-  v_split constant observability_internal.range_split := observability_internal.split_range(
-    scope.from_time, scope.to_time, scope.cuts,
-    case when v_step is null then 'day' when v_kind is null then 'minute' else 'hour' end
+begin
+  return query
+  with starts as materialized (
+    select
+      b.bucket,
+      coalesce(date_bin(v_step, b.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, b.bucket, v_timezone)) as bucket_start
+    from unnest(v_days || v_hours || v_quarters) as b (bucket)
+    group by b.bucket
+  )
+  select
+    s.bucket_start, case when v_group_by is not null then g.value end, l.requests::numeric, l.errors::numeric,
+    l.prompt_tokens::numeric, l.completion_tokens::numeric, l.cached_tokens::numeric, l.reasoning_tokens::numeric, l.cost,
+    l.unpriced_requests::numeric
+  from observability_internal.latency_by_group as l
+  inner join observability_internal.latency_groups as g using (group_id)
+  inner join starts as s using (bucket)
+  where l.requests > 0 and l.group_id = any (v_groups) and (
+    (l.level = 'day' and l.bucket = any (v_days)) or (l.level = 'hour' and l.bucket = any (v_hours))
+    or (l.level = 'quarter' and l.bucket = any (v_quarters))
   );
-  v_quarters constant timestamptz[] := observability_internal.kept_quarters(
-    v_split, scope.from_time, scope.to_time, v_kind = 'total', v_step is not null
-  );
-  v_minutes constant timestamptz[] := observability_internal.minutes_between(v_split.minutes, v_quarters);
+end;
+$$;
+
+comment on function observability_internal.group_points is 'Points from the kept sums of groups.';
+revoke execute on function observability_internal.group_points from public;
+grant execute on function observability_internal.group_points to authenticated, service_role;
+
+create function observability_internal.read_points(scope observability_internal.read_scope, group_by text)
+returns observability_internal.usage_point[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_source constant observability_internal.point_source := observability_internal.choose_points(scope, read_points.group_by);
 begin
   return array(
-    with cells as (
-      select
-        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
-        r.cost, r.unpriced_requests
-      from observability_internal.usage_by_day as r
-      where v_kind is null and r.bucket = any (v_split.days)
-      union all
-      select
-        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
-        r.cost, r.unpriced_requests
-      from observability_internal.usage_by_hour as r
-      where v_kind is null and r.bucket = any (v_split.hours)
-      union all
-      select
-        r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
-        r.cost, r.unpriced_requests
-      from observability_internal.usage_by_minute as r
-      where r.bucket = any (v_minutes)
-    ),
-    -- Truncated once a bucket, not once a row.
-    starts as materialized (
-      select
-        b.bucket,
-        coalesce(date_bin(v_step, b.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, b.bucket, v_timezone)) as bucket_start
-      from unnest(v_split.days || v_split.hours || v_quarters || v_minutes) as b (bucket)
-      group by b.bucket
-    ),
-    kept as (
-      select l.*, case when read_points.group_by is not null then g.value end as key
-      from observability_internal.latency_by_group as l
-      inner join observability_internal.latency_groups as g using (group_id)
-      where l.group_id = any (v_groups) and (
-        (l.level = 'day' and l.bucket = any (v_split.days))
-        or (l.level = 'hour' and v_step is null and l.bucket = any (v_split.hours))
-        or (l.level = 'quarter' and l.bucket = any (v_quarters))
-      )
-    ),
-    named as materialized (
-      select
-        d.dim_id, d.status = 'error' as is_error,
-        case read_points.group_by
-          when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
-          when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
-        end as key
-      from observability_internal.dimensions as d
-      where v_dims is null or d.dim_id = any (v_dims)
-    )
     select row(
       p.bucket_start, p.key, sum(p.requests), sum(p.errors), sum(p.prompt_tokens), sum(p.completion_tokens),
       sum(p.cached_tokens), sum(p.reasoning_tokens), sum(p.cost), sum(p.unpriced_requests)
     )::observability_internal.usage_point
     from (
-      select
-        s.bucket_start, n.key, sum(c.requests) as requests,
-        coalesce(sum(c.requests) filter (where n.is_error), 0) as errors, sum(c.prompt_tokens) as prompt_tokens,
-        sum(c.completion_tokens) as completion_tokens, coalesce(sum(c.cached_tokens), 0) as cached_tokens,
-        coalesce(sum(c.reasoning_tokens), 0) as reasoning_tokens, sum(c.cost) as cost,
-        coalesce(sum(c.unpriced_requests), 0) as unpriced_requests
-      from cells as c
-      inner join starts as s using (bucket)
-      inner join named as n using (dim_id)
-      group by s.bucket_start, n.key
+      select * from observability_internal.dimension_points(scope, v_source)
       union all
-      select
-        s.bucket_start, k.key, k.requests, k.errors, k.prompt_tokens, k.completion_tokens, k.cached_tokens,
-        k.reasoning_tokens, k.cost, k.unpriced_requests
-      from kept as k
-      inner join starts as s using (bucket)
-      where k.requests > 0
+      select * from observability_internal.group_points(scope, v_source)
     ) as p
     group by p.bucket_start, p.key
   );

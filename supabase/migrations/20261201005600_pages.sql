@@ -53,13 +53,17 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_scope(
+  v_scope observability_internal.read_scope := observability_internal.make_scope(
     date_trunc(unit, now(), coalesce(filters ->> 'timezone', 'UTC')), now() + interval '1 minute',
     (filters - 'metadata') || '{"bucket": "day"}'
   );
 begin
   if filters ? 'metadata' then
     return jsonb_build_object('from_time', v_scope.from_time, 'requests', null, 'total_tokens', null, 'cost', null);
+  end if;
+  if v_scope.user_keys is not null then
+    v_scope.previous_from := v_scope.from_time;
+    v_scope.cells := observability_internal.own_cells(v_scope);
   end if;
   return (
     select jsonb_build_object(

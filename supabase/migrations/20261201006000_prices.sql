@@ -55,22 +55,20 @@ comment on column observability_internal.model_prices.service_tier is 'Tier as s
 comment on column observability_internal.model_prices.per_hour is 'US dollars per hour that a request takes.';
 
 comment on column observability_internal.model_prices.long_context is
-'Bands [{above, input, …}]: rates of the whole request when its input exceeds so many tokens.';
+'Bands [{above, input, …}]: rates of the whole request when its input exceeds that number of tokens.';
 
 -- Not unique: a mistake is corrected by a row with the same start, and of two the one appended last counts.
 create index model_prices_start_idx on observability_internal.model_prices (provider, model, service_tier, valid_from);
 
 alter table observability_internal.model_prices enable row level security;
 
-grant select, insert on table observability_internal.model_prices to authenticated, service_role;
+grant select on table observability_internal.model_prices to authenticated;
+
+grant select, insert on table observability_internal.model_prices to service_role;
 
 create policy "analysts read prices" on observability_internal.model_prices
 for select to authenticated
 using ((select observability_internal.can_read_all()));
-
-create policy "ops append prices in their own name" on observability_internal.model_prices
-for insert to authenticated
-with check ((select observability_internal.is_ops()) and created_by = ((select auth.jwt()) ->> 'sub'));
 
 create table observability_internal.price_catalogues (
   catalogue_id bigint generated always as identity,
@@ -214,10 +212,11 @@ comment on function observability_internal.describe_price is 'A price as JSON, r
 revoke execute on function observability_internal.describe_price from public;
 grant execute on function observability_internal.describe_price to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.add_price(price jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 set timezone = 'UTC'
 as $$

@@ -1,13 +1,20 @@
--- Compares what providers billed with what was recorded, and explains the difference.
+-- Reads what a provider billed and what was recorded, day by day and item by item.
 -- Locks: none; it only creates.
 
 create type observability_internal.recorded_day as (
   day date,
   family text,
+  is_failed boolean,
   requests bigint,
   prompt_tokens bigint,
   completion_tokens bigint,
+  cached_tokens bigint,
+  cache_write_tokens bigint,
+  audio_input_tokens bigint,
+  audio_output_tokens bigint,
   cost numeric,
+  fees numeric,
+  credits numeric,
   fallback_cost numeric,
   unpriced_requests bigint,
   fallback_requests bigint,
@@ -15,7 +22,24 @@ create type observability_internal.recorded_day as (
 );
 
 comment on type observability_internal.recorded_day is
-'What was recorded of one model family on one UTC day. A document reads the rollups once and hands this on.';
+'What was recorded of one model family on one UTC day, failed calls apart. Fees and credits (below zero) are parts of'
+' the cost.';
+
+create type observability_internal.drift_item as (
+  day date,
+  family text,
+  item text,
+  billed_cost numeric,
+  list_price numeric,
+  billed_tokens numeric,
+  recorded_tokens numeric,
+  failed_tokens numeric,
+  rounding_bound numeric
+);
+
+comment on type observability_internal.drift_item is
+'One kind of tokens of one model family on one UTC day, billed and recorded; an empty item is all kinds together. '
+'Null is unknown.';
 
 create function observability_internal.drift_fraction(billed numeric, recorded numeric) returns numeric
 language sql
@@ -32,21 +56,6 @@ comment on function observability_internal.drift_fraction is
 'but something recorded.';
 revoke execute on function observability_internal.drift_fraction from public;
 grant execute on function observability_internal.drift_fraction to authenticated, service_role;
-
-create function observability_internal.model_family(model text) returns text
-language sql
-immutable
-parallel safe
-security invoker
-set search_path = ''
-as $$
-  select lower(regexp_replace(regexp_replace(model, '^[a-z_-]+/', ''), '-20[0-9]{2}-[0-9]{2}-[0-9]{2}$', ''));
-$$;
-
-comment on function observability_internal.model_family is
-'A model''s name without provider prefix and snapshot date: the bill and the record need not name the same snapshot.';
-revoke execute on function observability_internal.model_family from public;
-grant execute on function observability_internal.model_family to authenticated, service_role;
 
 create function observability_internal.billed_lines(provider text, from_day date, to_day date)
 returns setof observability_internal.provider_costs
@@ -72,6 +81,34 @@ comment on function observability_internal.billed_lines is 'The lines that count
 revoke execute on function observability_internal.billed_lines from public;
 grant execute on function observability_internal.billed_lines to authenticated, service_role;
 
+-- The rollups hold no fees; the few calls that have one, or are a credit, are read as they are.
+create function observability_internal.recorded_extras(
+  provider text, from_day date, to_day date, environments text[]
+) returns setof observability_internal.recorded_day
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select
+    (m.created_at at time zone 'UTC')::date, observability_internal.model_family(m.model), m.status = 'error', 0, 0, 0, 0,
+    0, 0, 0, 0::numeric,
+    coalesce(sum(least(m.request_fees, m.estimated_cost)) filter (where m.estimated_cost > 0), 0),
+    coalesce(sum(m.estimated_cost) filter (where m.estimated_cost < 0), 0), 0::numeric, 0, 0, 0
+  from observability_internal.ai_usage_metrics as m
+  where (m.request_fees is not null or m.estimated_cost < 0)
+    and m.created_at >= recorded_extras.from_day::timestamp at time zone 'UTC'
+    and m.created_at < recorded_extras.to_day::timestamp at time zone 'UTC'
+    and m.provider = recorded_extras.provider
+    and case when environments is null then m.environment <> 'demo' else m.environment = any (environments) end
+  group by 1, 2, 3;
+$$;
+
+comment on function observability_internal.recorded_extras is
+'Fees and credits inside what was recorded, by UTC day and model family; of raw rows, so only within their retention.';
+revoke execute on function observability_internal.recorded_extras from public;
+grant execute on function observability_internal.recorded_extras to authenticated, service_role;
+
 create function observability_internal.recorded_usage(
   provider text, from_day date, to_day date, environments text[]
 ) returns observability_internal.recorded_day[]
@@ -82,26 +119,31 @@ set search_path = ''
 as $$
   select array(
     with dims as materialized (
-      select d.dim_id, d.status, observability_internal.model_family(d.model) as family
+      select d.dim_id, d.status = 'error' as is_failed, observability_internal.model_family(d.model) as family
       from observability_internal.dimensions as d
       where d.provider = recorded_usage.provider
         and case when environments is null then d.environment <> 'demo' else d.environment = any (environments) end
+    ),
+    calls as (
+      select
+        (r.bucket at time zone 'UTC')::date as day, d.family, d.is_failed, sum(r.requests)::bigint,
+        sum(r.prompt_tokens)::bigint, sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint,
+        sum(r.cache_write_tokens)::bigint, sum(r.audio_input_tokens)::bigint, sum(r.audio_output_tokens)::bigint,
+        sum(r.cost), 0::numeric, 0::numeric, sum(r.fallback_cost), sum(r.unpriced_requests)::bigint,
+        sum(r.fallback_requests)::bigint, sum(r.estimated_requests)::bigint
+      from observability_internal.alert_cells(
+        array(select d.dim_id from dims as d), recorded_usage.from_day::timestamp at time zone 'UTC',
+        recorded_usage.to_day::timestamp at time zone 'UTC'
+      ) as r
+      inner join dims as d using (dim_id)
+      group by 1, 2, 3
     )
-    select
-      row(
-        (r.bucket at time zone 'UTC')::date, d.family,
-        -- A provider counts no request that failed.
-        coalesce(sum(r.requests) filter (where d.status <> 'error'), 0), sum(r.prompt_tokens),
-        sum(r.completion_tokens), sum(r.cost), sum(r.fallback_cost),
-        coalesce(sum(r.unpriced_requests) filter (where d.status <> 'error'), 0),
-        coalesce(sum(r.fallback_requests) filter (where d.status <> 'error'), 0), sum(r.estimated_requests)
-      )::observability_internal.recorded_day
-    from observability_internal.alert_cells(
-      array(select d.dim_id from dims as d), recorded_usage.from_day::timestamp at time zone 'UTC',
-      recorded_usage.to_day::timestamp at time zone 'UTC'
-    ) as r
-    inner join dims as d using (dim_id)
-    group by (r.bucket at time zone 'UTC')::date, d.family
+    select c::observability_internal.recorded_day from calls as c
+    union all
+    select e
+    from observability_internal.recorded_extras(
+      recorded_usage.provider, recorded_usage.from_day, recorded_usage.to_day, environments
+    ) as e
   );
 $$;
 
@@ -112,7 +154,7 @@ grant execute on function observability_internal.recorded_usage to authenticated
 create function observability_internal.reconcile_days(
   provider text, from_day date, to_day date, recorded observability_internal.recorded_day[]
 ) returns table (
-  day date, source text, fetched_at timestamptz, billed_cost numeric, billed_requests bigint,
+  day date, state text, source text, fetched_at timestamptz, billed_cost numeric, billed_requests bigint,
   other_currency_lines bigint, recorded_cost numeric, recorded_requests bigint, unpriced_requests bigint,
   fallback_requests bigint, estimated_requests bigint
 )
@@ -124,8 +166,11 @@ as $$
   with billed as (
     select
       b.day, max(b.source) filter (where b.kind = 'cost') as source, max(b.fetched_at) as fetched_at,
-      sum(b.amount) filter (where b.currency = 'usd') as billed_cost, sum(b.requests)::bigint as billed_requests,
-      count(*) filter (where b.kind = 'cost' and b.currency <> 'usd') as other_currency_lines
+      sum(b.amount) filter (where b.currency = 'usd') as cost, sum(b.requests)::bigint as requests,
+      count(*) filter (where b.kind = 'cost' and b.currency <> 'usd') as other_currency_lines,
+      bool_and(observability_internal.is_quiet_line(b)) filter (where b.kind = 'cost') as is_quiet,
+      coalesce(sum(coalesce(b.input_tokens, 0) + coalesce(b.output_tokens, 0)), 0) as counted_tokens,
+      sum(b.tokens) filter (where b.charge = 'usage') as billed_tokens
     from observability_internal.billed_lines(
       reconcile_days.provider, reconcile_days.from_day, reconcile_days.to_day
     ) as b
@@ -133,258 +178,152 @@ as $$
   ),
   recorded_days as (
     select
-      r.day, sum(r.cost) as cost, sum(r.requests)::bigint as requests, sum(r.unpriced_requests)::bigint as unpriced,
-      sum(r.fallback_requests)::bigint as fallback, sum(r.estimated_requests)::bigint as estimated
+      r.day, sum(r.cost) as cost, coalesce(sum(r.requests) filter (where not r.is_failed), 0)::bigint as requests,
+      coalesce(sum(r.unpriced_requests) filter (where not r.is_failed), 0)::bigint as unpriced,
+      coalesce(sum(r.fallback_requests) filter (where not r.is_failed), 0)::bigint as fallback,
+      sum(r.estimated_requests)::bigint as estimated
     from unnest(reconcile_days.recorded) as r
     group by r.day
+  ),
+  days as (
+    select
+      coalesce(b.day, r.day) as day, b.source, b.fetched_at, b.cost, b.requests, b.other_currency_lines,
+      r.cost as recorded_cost, r.requests as recorded_requests, r.unpriced,
+      r.fallback, r.estimated,
+      case
+        when b.day is null or b.is_quiet is null then 'no_bill'
+        when b.cost is null then 'other_currency'
+        -- Nothing billed of what was recorded or counted: the provider has not come to it yet.
+        when b.is_quiet and (coalesce(r.cost, 0) <> 0 or b.counted_tokens + coalesce(b.requests, 0) > 0) then 'open'
+        -- A provider goes on billing a day for some days; until then its own count is ahead of its bill.
+        when b.fetched_at < (b.day + 4)::timestamp at time zone 'UTC' and b.counted_tokens * 0.99 > b.billed_tokens
+          then 'open'
+        else 'compared'
+      end as state
+    from billed as b
+    full join recorded_days as r on b.day = r.day
   )
   select
-    coalesce(b.day, r.day), b.source, b.fetched_at, b.billed_cost, b.billed_requests,
-    coalesce(b.other_currency_lines, 0), coalesce(r.cost, 0), coalesce(r.requests, 0), coalesce(r.unpriced, 0),
-    coalesce(r.fallback, 0), coalesce(r.estimated, 0)
-  from billed as b
-  full join recorded_days as r on b.day = r.day;
+    d.day, d.state, d.source, d.fetched_at, case when d.state = 'compared' then d.cost end, d.requests,
+    coalesce(d.other_currency_lines, 0), coalesce(d.recorded_cost, 0), coalesce(d.recorded_requests, 0),
+    coalesce(d.unpriced, 0), coalesce(d.fallback, 0), coalesce(d.estimated, 0)
+  from days as d;
 $$;
 
 comment on function observability_internal.reconcile_days is
-'Bill and record of each UTC day that has either. A null billed_cost is unknown: such a day is not compared.';
+'Bill and record of each UTC day that has either. A null billed_cost is unknown, as state says (open, no_bill, '
+'other_currency): such a day is not compared.';
 revoke execute on function observability_internal.reconcile_days from public;
 grant execute on function observability_internal.reconcile_days to authenticated, service_role;
 
-create function observability_internal.reconcile_models(
-  provider text, days date[], recorded observability_internal.recorded_day[]
-)
-returns table (
-  family text, billed_cost numeric, billed_requests bigint, billed_input_tokens bigint,
-  billed_output_tokens bigint, other_tier_requests bigint, recorded_cost numeric, recorded_requests bigint,
-  recorded_input_tokens bigint, recorded_output_tokens bigint, fallback_cost numeric, unpriced_requests bigint,
-  fallback_requests bigint, estimated_requests bigint
-)
+create function observability_internal.rounding_bound(amount numeric) returns numeric
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case when amount <> 0 then 0.5 * 10::numeric ^ -greatest(scale(amount), 2) else 0 end;
+$$;
+
+comment on function observability_internal.rounding_bound is 'How far a billed amount may be from the exact one: half of its last digit, at most half a cent.';
+revoke execute on function observability_internal.rounding_bound from public;
+grant execute on function observability_internal.rounding_bound to authenticated, service_role;
+
+create function observability_internal.counted_items(lines observability_internal.provider_costs[])
+returns setof observability_internal.drift_item
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  with by_name as materialized (
-    select
-      b.model, sum(b.amount) filter (where b.currency = 'usd') as cost, sum(b.requests) as requests,
-      sum(b.input_tokens) as input_tokens, sum(b.output_tokens) as output_tokens,
-      sum(b.requests) filter (where b.is_batch or b.service_tier not in ('', 'default', 'auto')) as other_tier
-    from observability_internal.billed_lines(
-      reconcile_models.provider, (select min(d.day) from unnest(days) as d (day)),
-      (select max(d.day) + 1 from unnest(days) as d (day))
-    ) as b
-    where b.day = any (days)
-    group by b.model
-  ),
-  billed as (
-    select
-      case when n.model <> '' then observability_internal.model_family(n.model) end as family, sum(n.cost) as cost,
-      sum(n.requests)::bigint as requests, sum(n.input_tokens)::bigint as input_tokens,
-      sum(n.output_tokens)::bigint as output_tokens, sum(n.other_tier)::bigint as other_tier
-    from by_name as n
-    group by 1
-  ),
-  recorded_models as (
-    select
-      r.family, sum(r.cost) as cost, sum(r.requests)::bigint as requests, sum(r.prompt_tokens)::bigint as input_tokens,
-      sum(r.completion_tokens)::bigint as output_tokens, sum(r.fallback_cost) as fallback_cost,
-      sum(r.unpriced_requests)::bigint as unpriced, sum(r.fallback_requests)::bigint as fallback,
-      sum(r.estimated_requests)::bigint as estimated
-    from unnest(reconcile_models.recorded) as r
-    where r.day = any (days)
-    group by r.family
-  )
   select
-    coalesce(b.family, r.family), b.cost, b.requests, b.input_tokens, b.output_tokens,
-    coalesce(b.other_tier, 0), r.cost, coalesce(r.requests, 0), coalesce(r.input_tokens, 0),
-    coalesce(r.output_tokens, 0), coalesce(r.fallback_cost, 0), coalesce(r.unpriced, 0), coalesce(r.fallback, 0),
-    coalesce(r.estimated, 0)
-  from billed as b
-  full join recorded_models as r on b.family = r.family;
+    l.day, l.family, i.item, null::numeric, null::numeric, i.tokens, null::numeric,
+    null::numeric, 0::numeric
+  from unnest(lines) as l
+  cross join lateral (values
+    ('input', greatest(
+      l.input_tokens - coalesce(l.cached_tokens, 0) - coalesce(l.cache_write_tokens, 0) - coalesce(l.audio_input_tokens, 0), 0
+    )),
+    ('cached_input', l.cached_tokens), ('cache_write', l.cache_write_tokens), ('audio_input', l.audio_input_tokens),
+    ('output', greatest(l.output_tokens - coalesce(l.audio_output_tokens, 0), 0)), ('audio_output', l.audio_output_tokens)
+  ) as i (item, tokens)
+  where l.kind = 'usage' and l.model is not null and l.model <> '' and i.tokens > 0;
 $$;
 
-comment on function observability_internal.reconcile_models is
-'Bill and record of some days by model family; lines that name no model have a null family, a null side is absent.';
-revoke execute on function observability_internal.reconcile_models from public;
-grant execute on function observability_internal.reconcile_models to authenticated, service_role;
+comment on function observability_internal.counted_items is 'The tokens that a provider counted, by kind.';
+revoke execute on function observability_internal.counted_items from public;
+grant execute on function observability_internal.counted_items to authenticated, service_role;
 
-create function observability_internal.explain_drift(
-  provider text, days date[], recorded observability_internal.recorded_day[], drift numeric
-) returns jsonb
+create function observability_internal.recorded_items(recorded observability_internal.recorded_day[])
+returns setof observability_internal.drift_item
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  with models as materialized (
-    select
-      m.*,
-      -- Usage is known when the provider told of any request at all; an invoice has amounts alone.
-      coalesce(m.billed_requests, case when sum(m.billed_requests) over () is not null then 0 end) as counted_requests
-    from observability_internal.reconcile_models(explain_drift.provider, days, recorded) as m
-  ),
-  shares as (
-    select
-      m.*, greatest(m.counted_requests - m.recorded_requests, 0) as missing,
-      greatest(m.recorded_requests - m.counted_requests, 0) as extra,
-      m.billed_cost / nullif(greatest(m.recorded_requests, m.counted_requests), 0) as billed_per_request
-    from models as m
-  ),
-  items as materialized (
-    select
-      b.line_item, case when b.model <> '' then observability_internal.model_family(b.model) end as family,
-      sum(b.amount) as amount
-    from observability_internal.billed_lines(
-      explain_drift.provider, (select min(d.day) from unnest(days) as d (day)),
-      (select max(d.day) + 1 from unnest(days) as d (day))
-    ) as b
-    where b.day = any (days) and b.kind = 'cost' and b.currency = 'usd' and b.line_item <> ''
-    group by b.line_item, b.model
-  ),
-  lines as (
-    select i.line_item, sum(i.amount) as amount
-    from items as i
-    where not exists (
-      select from models as m where m.family = i.family and (m.recorded_requests > 0 or m.counted_requests > 0)
-    )
-    group by i.line_item
-  ),
-  causes (position, cause, requests, amount, details) as (
-    select 1, 'calls_not_recorded', sum(s.missing), sum(s.missing * s.billed_per_request), null::jsonb from shares as s
-    union all
-    select
-      2, 'calls_not_billed', sum(s.extra) filter (where s.family is not null),
-      -sum(s.extra * s.recorded_cost / nullif(s.recorded_requests, 0)), null
-    from shares as s
-    union all
-    select 3, 'unpriced_models', sum(s.unpriced_requests), sum(s.unpriced_requests * s.billed_per_request), null
-    from shares as s
-    union all
-    select
-      4, 'fallback_prices', sum(s.fallback_requests),
-      sum(s.fallback_requests * s.billed_per_request - s.fallback_cost) filter (where s.fallback_requests > 0), null
-    from shares as s
-    union all
-    select 5, 'other_services', null, sum(l.amount), to_jsonb((array_agg(l.line_item order by l.amount desc))[1:5])
-    from lines as l
-    union all
-    select 6, 'estimated_usage', sum(s.estimated_requests), null, null from shares as s
-    union all
-    select 7, 'service_tiers', sum(s.other_tier_requests), null, null from shares as s
-    union all
-    select 8, 'not_rolled_up', observability_internal.pending_rows(), null, null
-    union all
-    -- Half of the last digit of each amount, and no more than half a cent.
-    select 9, 'rounding', null, sum(0.5 * 10::numeric ^ -greatest(scale(b.amount), 2)), '{"is_bound": true}'
-    from observability_internal.billed_lines(
-      explain_drift.provider, (select min(d.day) from unnest(days) as d (day)),
-      (select max(d.day) + 1 from unnest(days) as d (day))
-    ) as b
-    where b.day = any (days) and b.kind = 'cost' and b.amount <> 0
-  )
-  select coalesce(jsonb_agg(
-    jsonb_build_object(
-      'cause', c.cause, 'requests', c.requests, 'amount', trim_scale(round(c.amount, 12))::text, 'details', c.details
-    ) order by c.position
-  ) filter (where coalesce(c.requests, 0) <> 0 or coalesce(c.amount, 0) <> 0), '[]')
-  || jsonb_build_array(jsonb_build_object(
-    'cause', 'unexplained', 'requests', null,
-    'amount', trim_scale(round(drift - coalesce(sum(c.amount) filter (where c.position <= 5), 0), 12))::text,
-    'details', null
-  ))
-  from causes as c;
+  select
+    r.day, r.family, i.item, null::numeric, null::numeric, null::numeric,
+    case when r.is_failed then 0 else i.tokens end, case when r.is_failed then i.tokens else 0 end, 0::numeric
+  from unnest(recorded) as r
+  cross join lateral (values
+    ('input', greatest(r.prompt_tokens - r.cached_tokens - r.cache_write_tokens - r.audio_input_tokens, 0)),
+    ('cached_input', r.cached_tokens), ('cache_write', r.cache_write_tokens), ('audio_input', r.audio_input_tokens),
+    ('output', greatest(r.completion_tokens - r.audio_output_tokens, 0)), ('audio_output', r.audio_output_tokens)
+  ) as i (item, tokens)
+  where i.tokens > 0;
 $$;
 
-comment on function observability_internal.explain_drift is
-'What could explain a drift: [{cause, requests, amount, details}]; amounts are shares of the drift in US dollars, '
-'estimated by request.';
-revoke execute on function observability_internal.explain_drift from public;
-grant execute on function observability_internal.explain_drift to authenticated, service_role;
+comment on function observability_internal.recorded_items is 'The tokens that were recorded, by kind.';
+revoke execute on function observability_internal.recorded_items from public;
+grant execute on function observability_internal.recorded_items to authenticated, service_role;
 
-create function observability.get_reconciliation(from_time timestamptz, to_time timestamptz, filters jsonb default '{}')
-returns jsonb
-language plpgsql
+create function observability_internal.drift_items(
+  lines observability_internal.provider_costs[], recorded observability_internal.recorded_day[]
+) returns setof observability_internal.drift_item
+language sql
 stable
 security invoker
 set search_path = ''
-set statement_timeout = '8s'
-set jit = off
-set timezone = 'UTC'
 as $$
-declare
-  v_access constant text := observability_internal.require_access('{analyst,ops,service}');
-  v_environments constant text[] := observability_internal.filter_values(filters, 'environment');
-  v_providers constant text[] := coalesce(observability_internal.filter_values(filters, 'provider'), '{openai}');
-  v_from_day date;
-  v_to_day date;
-  v_compared date[];
-  v_unsplit text;
-  v_usage observability_internal.recorded_day[];
-  v_days jsonb;
-  v_totals jsonb;
-  v_billed numeric;
-  v_recorded numeric;
-begin
-  perform observability_internal.check_filters(get_reconciliation.from_time, get_reconciliation.to_time, filters);
-  select n.name into v_unsplit
-  from unnest('{model,feature,operation,status,user_id}'::text[]) as n (name)
-  where observability_internal.filter_values(filters, n.name) is not null limit 1;
-  if v_unsplit is not null then
-    raise exception 'a bill cannot be filtered by %', v_unsplit using errcode = '22023';
-  end if;
-  if cardinality(v_providers) <> 1 then
-    raise exception 'a reconciliation is of one provider' using errcode = '22023';
-  end if;
-  v_from_day := date_trunc('day', get_reconciliation.from_time)::date;
-  v_to_day := (date_trunc('day', get_reconciliation.to_time - interval '1 microsecond') + interval '1 day')::date;
-  v_usage := observability_internal.recorded_usage(v_providers[1], v_from_day, v_to_day, v_environments);
+  with billed as (
+    select l.day, l.family, l.item, l.amount, l.list_price, l.tokens
+    from unnest(lines) as l
+    where l.kind = 'cost' and l.charge = 'usage' and l.model <> ''
+  ),
+  told as (
+    select
+      b.day, b.family, b.item, b.amount, b.list_price, b.tokens as billed_tokens, null::numeric as counted_tokens,
+      null::numeric as recorded_tokens, null::numeric as failed_tokens,
+      observability_internal.rounding_bound(b.amount) as bound
+    from billed as b
+    union all
+    select c.day, c.family, c.item, null, null, null, c.billed_tokens, null, null, 0
+    from observability_internal.counted_items(lines) as c
+    union all
+    select r.day, r.family, r.item, null, null, null, null, r.recorded_tokens, r.failed_tokens, 0
+    from observability_internal.recorded_items(recorded) as r
+  ),
+  -- Where the bill does not say which kind of tokens an amount is for, all kinds are one.
+  mixed as (
+    select distinct b.day, b.family from billed as b where b.item = '' and b.amount <> 0
+  ),
+  placed as (
+    select t.*, case when m.day is null then t.item else '' end as kind_of_tokens
+    from told as t
+    left join mixed as m on t.day = m.day and t.family = m.family
+  )
   select
-    coalesce(jsonb_agg(jsonb_build_object(
-      'day', d.day, 'source', d.source, 'billed_cost', d.billed_cost::text, 'recorded_cost', d.recorded_cost::text,
-      'drift', (d.billed_cost - d.recorded_cost)::text,
-      'drift_fraction', round(observability_internal.drift_fraction(d.billed_cost, d.recorded_cost), 6)::text,
-      'billed_requests', d.billed_requests, 'recorded_requests', d.recorded_requests,
-      'unpriced_requests', d.unpriced_requests, 'fallback_requests', d.fallback_requests,
-      'estimated_requests', d.estimated_requests, 'other_currency_lines', d.other_currency_lines,
-      'fetched_at', d.fetched_at
-    ) order by d.day), '[]'),
-    coalesce(array_agg(d.day) filter (where d.billed_cost is not null), '{}'), sum(d.billed_cost),
-    sum(d.recorded_cost) filter (where d.billed_cost is not null),
-    jsonb_build_object(
-      'days', count(d.billed_cost), 'days_without_bill', count(*) - count(d.billed_cost),
-      'billed_requests', sum(d.billed_requests) filter (where d.billed_cost is not null),
-      'recorded_requests', sum(d.recorded_requests) filter (where d.billed_cost is not null),
-      'other_currency_lines', coalesce(sum(d.other_currency_lines), 0), 'fetched_at', max(d.fetched_at)
-    )
-  into v_days, v_compared, v_billed, v_recorded, v_totals
-  from observability_internal.reconcile_days(v_providers[1], v_from_day, v_to_day, v_usage) as d;
-  return jsonb_build_object(
-    'access', case when v_access = 'service' then 'ops' else v_access end, 'provider', v_providers[1],
-    'currency', 'usd', 'from_day', v_from_day, 'to_day', v_to_day, 'generated_at', clock_timestamp(),
-    'totals', v_totals || jsonb_build_object(
-      'billed_cost', v_billed::text, 'recorded_cost', v_recorded::text, 'drift', (v_billed - v_recorded)::text,
-      'drift_fraction', round(observability_internal.drift_fraction(v_billed, v_recorded), 6)::text
-    ),
-    'days', v_days, 'by_model', (
-      select coalesce(jsonb_agg(jsonb_build_object(
-        'key', m.family, 'billed_cost', m.billed_cost::text, 'recorded_cost', m.recorded_cost::text,
-        'drift', (coalesce(m.billed_cost, 0) - coalesce(m.recorded_cost, 0))::text,
-        'billed_requests', m.billed_requests, 'recorded_requests', m.recorded_requests,
-        'billed_input_tokens', m.billed_input_tokens, 'recorded_input_tokens', m.recorded_input_tokens,
-        'billed_output_tokens', m.billed_output_tokens, 'recorded_output_tokens', m.recorded_output_tokens
-      ) order by abs(coalesce(m.billed_cost, 0) - coalesce(m.recorded_cost, 0)) desc, m.family), '[]')
-      from observability_internal.reconcile_models(v_providers[1], v_compared, v_usage) as m
-    ),
-    'explanations', case when cardinality(v_compared) > 0 then observability_internal.explain_drift(
-      v_providers[1], v_compared, v_usage, v_billed - v_recorded
-    ) else '[]'::jsonb end
-  );
-end;
+    p.day, p.family, p.kind_of_tokens, sum(p.amount),
+    max(p.list_price),
+    coalesce(case when count(p.billed_tokens) = count(p.amount) then sum(p.billed_tokens) end, sum(p.counted_tokens)),
+    coalesce(sum(p.recorded_tokens), 0), coalesce(sum(p.failed_tokens), 0), sum(p.bound)
+  from placed as p
+  group by p.day, p.family, p.kind_of_tokens;
 $$;
 
-comment on function observability.get_reconciliation is
-'The provider''s bill beside what was recorded: {totals, days, by_model, explanations}, whole UTC days around the '
-'range. Filters: provider, environment. Analysts and ops.';
-revoke execute on function observability.get_reconciliation from public;
-grant execute on function observability.get_reconciliation to authenticated, service_role;
+comment on function observability_internal.drift_items is
+'Bill and record by UTC day, model family and kind of tokens. The bill''s own quantities count before the provider''s'
+' usage report.';
+revoke execute on function observability_internal.drift_items from public;
+grant execute on function observability_internal.drift_items to authenticated, service_role;

@@ -92,29 +92,12 @@ comment on column observability_internal.notification_channels.target_hint is 'T
 
 alter table observability_internal.notification_channels enable row level security;
 
-grant
-select, delete,
-insert (name, kind, is_enabled, max_per_minute),
-update (name, kind, is_enabled, max_per_minute)
-on table observability_internal.notification_channels to authenticated;
+grant select on table observability_internal.notification_channels to authenticated;
 
 grant select, insert, update, delete on table observability_internal.notification_channels to service_role;
 
 create policy "ops see channels" on observability_internal.notification_channels
 for select to authenticated
-using ((select observability_internal.is_ops()));
-
-create policy "ops add channels" on observability_internal.notification_channels
-for insert to authenticated
-with check ((select observability_internal.is_ops()));
-
-create policy "ops change channels" on observability_internal.notification_channels
-for update to authenticated
-using ((select observability_internal.is_ops()))
-with check ((select observability_internal.is_ops()));
-
-create policy "ops remove channels" on observability_internal.notification_channels
-for delete to authenticated
 using ((select observability_internal.is_ops()));
 
 create table observability_internal.channel_secrets (
@@ -182,30 +165,13 @@ comment on table observability_internal.budgets is 'US dollars per calendar day,
 
 alter table observability_internal.budgets enable row level security;
 
-grant
-select, delete,
-insert (name, amount, period, timezone, scope, steps, forecast_step, is_enabled),
-update (name, amount, period, timezone, scope, steps, forecast_step, is_enabled)
-on table observability_internal.budgets to authenticated;
+grant select on table observability_internal.budgets to authenticated;
 
 grant select, insert, update, delete on table observability_internal.budgets to service_role;
 
 create policy "analysts see budgets" on observability_internal.budgets
 for select to authenticated
 using ((select observability_internal.can_read_all()));
-
-create policy "ops add budgets" on observability_internal.budgets
-for insert to authenticated
-with check ((select observability_internal.is_ops()));
-
-create policy "ops change budgets" on observability_internal.budgets
-for update to authenticated
-using ((select observability_internal.is_ops()))
-with check ((select observability_internal.is_ops()));
-
-create policy "ops remove budgets" on observability_internal.budgets
-for delete to authenticated
-using ((select observability_internal.is_ops()));
 
 create table observability_internal.alert_rules (
   rule_id bigint generated always as identity,
@@ -335,34 +301,13 @@ create index alert_rules_budget_id_idx on observability_internal.alert_rules (bu
 
 alter table observability_internal.alert_rules enable row level security;
 
-grant
-select, delete,
-insert (name, metric, window_s, threshold, for_s, minimum_sample, scope, severity, is_enabled, group_by, group_limit,
-period, timezone, comparator, critical_threshold, steps, resolve_threshold, no_data, renotify_s, budget_id,
-is_managed),
-update (name, metric, window_s, threshold, for_s, minimum_sample, scope, severity, is_enabled, group_by, group_limit,
-period, timezone, comparator, critical_threshold, steps, resolve_threshold, no_data, renotify_s, budget_id,
-is_managed)
-on table observability_internal.alert_rules to authenticated;
+grant select on table observability_internal.alert_rules to authenticated;
 
 grant select, insert, update, delete on table observability_internal.alert_rules to service_role;
 
 create policy "analysts see rules" on observability_internal.alert_rules
 for select to authenticated
 using ((select observability_internal.can_read_all()));
-
-create policy "ops add rules" on observability_internal.alert_rules
-for insert to authenticated
-with check ((select observability_internal.is_ops()));
-
-create policy "ops change rules" on observability_internal.alert_rules
-for update to authenticated
-using ((select observability_internal.is_ops()))
-with check ((select observability_internal.is_ops()));
-
-create policy "ops remove rules" on observability_internal.alert_rules
-for delete to authenticated
-using ((select observability_internal.is_ops()));
 
 create table observability_internal.alert_rule_channels (
   rule_id bigint not null,
@@ -380,21 +325,13 @@ create index alert_rule_channels_channel_id_idx on observability_internal.alert_
 
 alter table observability_internal.alert_rule_channels enable row level security;
 
-grant select, insert, delete on table observability_internal.alert_rule_channels to authenticated;
+grant select on table observability_internal.alert_rule_channels to authenticated;
 
 grant select, insert, update, delete on table observability_internal.alert_rule_channels to service_role;
 
 create policy "analysts see where rules send" on observability_internal.alert_rule_channels
 for select to authenticated
 using ((select observability_internal.can_read_all()));
-
-create policy "ops add channels to rules" on observability_internal.alert_rule_channels
-for insert to authenticated
-with check ((select observability_internal.is_ops()));
-
-create policy "ops take channels from rules" on observability_internal.alert_rule_channels
-for delete to authenticated
-using ((select observability_internal.is_ops()));
 
 create function observability_internal.stamp_change() returns trigger
 language plpgsql

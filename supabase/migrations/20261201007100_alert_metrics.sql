@@ -40,7 +40,7 @@ comment on function observability_internal.metric_quantile is 'The quantile (0 t
 revoke execute on function observability_internal.metric_quantile from public;
 grant execute on function observability_internal.metric_quantile to authenticated, service_role;
 
--- That nothing comes is what a lower limit of a sum is there to see.
+-- A lower limit on a sum exists to catch zero traffic, so it needs no minimum sample.
 create function observability_internal.needed_sample(rule observability_internal.alert_rules) returns bigint
 language sql
 immutable
@@ -137,7 +137,7 @@ begin
     from cells as c
     inner join observability_internal.dimensions as d using (dim_id)
     left join observability_internal.users as u on v_group_by = 'user_id' and c.user_key = u.user_key
-    -- What forgotten people left behind is nobody's.
+    -- Rows of forgotten people belong to no user.
     where u.user_id is distinct from observability_internal.forgotten_user()
   ),
   sums as (

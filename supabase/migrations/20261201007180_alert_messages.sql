@@ -91,7 +91,7 @@ begin
     notified_level = case when enqueue_notifications.event = 'resolved' then a.notified_level else a.level end
   where a.alert_id = enqueue_notifications.alert_id
   returning a.* into strict v_alert;
-  -- The end of an alert goes to whoever heard of its beginning, whatever the rule's channels are by now. A reminder is
+  -- A resolved message goes to the channels that got the firing message, even if the rule's channels changed. A reminder is
   -- left out where an earlier message has not got through yet.
   insert into observability_internal.notifications
   (alert_id, channel_id, channel_name, event, sequence, payload, next_attempt_at, created_at)
@@ -284,7 +284,7 @@ create trigger close_alerts_of_disabled_rule before update of is_enabled on obse
 for each row when (old.is_enabled and not new.is_enabled)
 execute function observability_internal.close_alerts_of_rule();
 
--- What fires by one metric or scope says nothing of another: such a change begins anew.
+-- A state is valid for one metric and scope only: changing either resets it.
 create trigger close_alerts_of_changed_rule
 before update of metric, scope, group_by, period, comparator, steps, budget_id on observability_internal.alert_rules
 for each row when (

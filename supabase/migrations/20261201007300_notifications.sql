@@ -25,7 +25,7 @@ as $$
   select make_interval(secs => least(5 * 2 ^ (attempts - 1), 3600) * (0.5 + random() / 2));
 $$;
 
-comment on function observability_internal.notification_delay is 'How long to wait after so many failed attempts.';
+comment on function observability_internal.notification_delay is 'How long to wait after that number of failed attempts.';
 revoke execute on function observability_internal.notification_delay from public;
 grant execute on function observability_internal.notification_delay to service_role;
 
@@ -76,7 +76,7 @@ volatile
 security invoker
 set search_path = ''
 as $$
-  -- What can never be sent must not wait for ever: its last lease ran out, or its channel is gone or switched off.
+  -- Messages that can never be sent are dead: their last lease expired, or their channel is deleted or disabled.
   with hopeless as (
     select
       n.notification_id,
@@ -237,7 +237,7 @@ begin
   if not found then
     raise exception 'there is no message %', finish_notification.notification_id using errcode = '22023';
   end if;
-  -- What was delivered stays delivered, even past the lease. A failure counts only for whoever holds the lease.
+  -- A delivered message stays delivered, even past the lease. A failure counts only for the lease holder.
   if v_message.state = 'sent' or not ok and v_message.leased_by is distinct from finish_notification.worker then
     return jsonb_build_object('state', v_message.state, 'is_stale', true);
   end if;

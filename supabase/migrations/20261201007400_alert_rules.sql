@@ -158,10 +158,11 @@ comment on function observability_internal.set_rule_channels is 'Makes these the
 revoke execute on function observability_internal.set_rule_channels from public;
 grant execute on function observability_internal.set_rule_channels to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.save_alert_rule(rule jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -213,10 +214,11 @@ comment on function observability.save_alert_rule is 'Adds a rule, or changes th
 revoke execute on function observability.save_alert_rule from public;
 grant execute on function observability.save_alert_rule to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.delete_alert_rule(rule_id bigint) returns boolean
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -328,10 +330,11 @@ comment on function observability_internal.keep_budget_rule is 'Makes a budget''
 revoke execute on function observability_internal.keep_budget_rule from public;
 grant execute on function observability_internal.keep_budget_rule to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.save_budget(budget jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -383,10 +386,11 @@ comment on function observability.save_budget is
 revoke execute on function observability.save_budget from public;
 grant execute on function observability.save_budget to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.delete_budget(budget_id bigint) returns boolean
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column

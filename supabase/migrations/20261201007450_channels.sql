@@ -88,10 +88,11 @@ comment on function observability_internal.set_channel_target is
 revoke execute on function observability_internal.set_channel_target from public;
 grant execute on function observability_internal.set_channel_target to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.save_notification_channel(channel jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
@@ -149,10 +150,11 @@ comment on function observability.save_notification_channel is
 revoke execute on function observability.save_notification_channel from public;
 grant execute on function observability.save_notification_channel to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.delete_notification_channel(channel_id bigint) returns boolean
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column

@@ -23,21 +23,13 @@ insert into observability_internal.report_schedules (kind) values ('daily'), ('w
 
 alter table observability_internal.report_schedules enable row level security;
 
-grant
-select,
-update (is_enabled, local_hour, timezone, channels, updated_at, updated_by)
-on table observability_internal.report_schedules to authenticated;
+grant select on table observability_internal.report_schedules to authenticated;
 
 grant select, insert, update, delete on table observability_internal.report_schedules to service_role;
 
 create policy "ops see when reports leave" on observability_internal.report_schedules
 for select to authenticated
 using ((select observability_internal.is_ops()));
-
-create policy "ops change when reports leave" on observability_internal.report_schedules
-for update to authenticated
-using ((select observability_internal.is_ops()))
-with check ((select observability_internal.is_ops()));
 
 create table observability_internal.reports (
   kind text not null,
@@ -77,10 +69,11 @@ comment on function observability.get_report_schedules is 'When and where report
 revoke execute on function observability.get_report_schedules from public;
 grant execute on function observability.get_report_schedules to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.save_report_schedule(schedule jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 declare

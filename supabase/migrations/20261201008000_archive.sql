@@ -79,40 +79,51 @@ comment on function observability_internal.partition_sums is
 revoke execute on function observability_internal.partition_sums from public;
 grant execute on function observability_internal.partition_sums to service_role;
 
-create function observability.summarize_partition(kind text, month date) returns jsonb
-language sql
+create function observability.summarize_partition(
+  kind text, month date, first_day integer default 1, last_day integer default 31
+) returns jsonb
+language plpgsql
 stable
 security invoker
 set search_path = ''
-set statement_timeout = '600s'
+set statement_timeout = '60s'
 set jit = off
 as $$
-  select observability_internal.partition_sums(
-    kind,
-    date_trunc('month', month::timestamp) at time zone 'UTC',
-    (date_trunc('month', month::timestamp) + interval '1 month') at time zone 'UTC'
+declare
+  v_start constant timestamp := date_trunc('month', month::timestamp);
+  v_end constant timestamp := v_start + interval '1 month';
+begin
+  if first_day is null or last_day is null or not (1 <= first_day and first_day <= last_day and last_day <= 31) then
+    raise exception 'first_day and last_day are from 1 to 31' using errcode = '22023';
+  end if;
+  return observability_internal.partition_sums(
+    kind, least(v_start + make_interval(days => first_day - 1), v_end) at time zone 'UTC',
+    least(v_start + make_interval(days => last_day), v_end) at time zone 'UTC'
   );
+end;
 $$;
 
 comment on function observability.summarize_partition is
-'Rows, newest arrival, sums of every column and a fingerprint of one month: {rows, newest_received_at, fingerprint, '
-'columns}.';
+'Rows, newest arrival, sums of every column and a fingerprint of some days (all) of one month: {rows, '
+'newest_received_at, fingerprint, columns}. What several calls find of different days adds up.';
 revoke execute on function observability.summarize_partition from public;
 grant execute on function observability.summarize_partition to service_role;
 
+-- The index by arrival says at once whether a month has late rows; where it has none, a scan would read all of it.
 create function observability.list_partitions(retention_days integer) returns jsonb
 language plpgsql
 stable
 security invoker
 set search_path = ''
-set statement_timeout = '600s'
+set statement_timeout = '60s'
+set enable_seqscan = off
 set jit = off
 set timezone = 'UTC'
 as $$
 declare
   v_found jsonb := jsonb_build_array();
   v_partition record;
-  v_newest timestamptz;
+  v_is_late boolean;
   v_limit timestamptz;
 begin
   if retention_days is null or retention_days not between 1 and 36500 then
@@ -129,19 +140,19 @@ begin
     inner join pg_catalog.pg_class as c on i.inhrelid = c.oid
     order by from_time, kinds.kind desc
   loop
-    v_newest := null;
+    v_is_late := false;
     if v_partition.to_time <= v_limit then
       execute format(
-        'select max(m.received_at) from observability_internal.%I as m where m.created_at >= $1 and m.created_at < $2',
+        'select exists (select from observability_internal.%I as m where m.created_at >= $1 and m.created_at < $2 and m.received_at > $3)',
         v_partition.parent
-      ) into v_newest using v_partition.from_time, v_partition.to_time;
+      ) into v_is_late using v_partition.from_time, v_partition.to_time, v_limit;
     end if;
     v_found := v_found || jsonb_build_object(
       'kind', v_partition.kind, 'month', v_partition.from_time::date,
       'rows_estimate', greatest(v_partition.reltuples, 0)::bigint,
       'state', case
         when v_partition.to_time > v_limit then 'recent'
-        when v_newest > v_limit then 'late rows'
+        when v_is_late then 'late rows'
         when exists (
           select from observability_internal.restored_months as r
           where r.kind = v_partition.kind and r.month = v_partition.from_time::date and not r.is_complete
@@ -194,7 +205,7 @@ volatile
 security definer
 set search_path = ''
 set lock_timeout = '200ms'
-set statement_timeout = '600s'
+set statement_timeout = '60s'
 set jit = off
 set timezone = 'UTC'
 as $$
@@ -277,7 +288,7 @@ language plpgsql
 volatile
 security invoker
 set search_path = ''
-set statement_timeout = '120s'
+set statement_timeout = '60s'
 set jit = off
 set timezone = 'UTC'
 as $$
@@ -287,8 +298,8 @@ declare
   v_rows bigint;
   v_total bigint := 0;
 begin
-  if retention_days is null or retention_days not between 1 and 36500 or max_rows is null or max_rows not between 1 and 1000000 then
-    raise exception 'retention_days is from 1 to 36,500 and max_rows from 1 to 1,000,000' using errcode = '22023';
+  if retention_days is null or retention_days not between 1 and 36500 or max_rows is null or max_rows not between 1 and 200000 then
+    raise exception 'retention_days is from 1 to 36,500 and max_rows from 1 to 200,000' using errcode = '22023';
   end if;
   if not pg_try_advisory_xact_lock(hashtextextended('treering.roll_up', 0)) then
     return jsonb_build_object('is_busy', true, 'rows', 0);
@@ -330,7 +341,7 @@ begin
     v_total := v_total + v_rows;
     exit when v_total >= max_rows;
   end loop;
-  -- What is left of that week is condensed anew, so that all levels hold the same days.
+  -- What is left of that week is condensed again, so that all levels hold the same days.
   if v_total > 0 and date_trunc('week', v_limit) < v_limit then
     insert into observability_internal.stale_rollups (level, bucket) values ('week', date_trunc('week', v_limit))
     on conflict do nothing;

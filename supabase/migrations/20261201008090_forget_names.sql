@@ -68,7 +68,7 @@ begin
   where r.scope -> 'user_id' ? v_name and observability_internal.forget_scope(r.scope, v_name) is null;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
-  -- Who changed a row last is written anew by its trigger.
+  -- Who changed a row last is rewritten by its trigger.
   update observability_internal.budgets as b
   set
     scope = case when b.scope -> 'user_id' ? v_name then observability_internal.forget_scope(b.scope, v_name) else b.scope end,

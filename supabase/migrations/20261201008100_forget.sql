@@ -384,6 +384,8 @@ begin
   select forget_user.user_id
   where exists (select from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
   on conflict do nothing;
+  delete from observability_internal.latency_by_user as r
+  where r.user_key = (select u.user_key from observability_internal.users as u where u.user_id = forget_user.user_id);
   v_usage := observability_internal.forget_usage(forget_user.user_id, v_salt, max_rows);
   if v_usage = 0 then
     v_performance := observability_internal.forget_performance(forget_user.user_id, v_salt, max_rows);

@@ -28,12 +28,12 @@ class AlertAnswers:
             self._alert(4, "Spend spike", "spend", "61.204118", "50", "critical", now - timedelta(minutes=12), None),
             self._alert(3, "Error burst", "error_rate", "0.0821", "0.05", "warning", now - timedelta(minutes=3), None),
             self._alert(
-                2, "Slow answers", "p99_latency_ms", "18400", "15000", "warning", now - timedelta(hours=20), 35
+                2, "Slow responses", "p99_latency_ms", "18400", "15000", "warning", now - timedelta(hours=20), 35
             ),
             self._alert(1, "Spend spike", "spend", "54.9", "50", "critical", now - timedelta(days=3), 48),
         ]
         firing = alerts[:2] if self.firing else []
-        silence = {"silence_id": 5, "rule_id": 3, "rule_name": "Slow answers", "group_key": "gpt-4o", "note": "known"}
+        silence = {"silence_id": 5, "rule_id": 3, "rule_name": "Slow responses", "group_key": "gpt-4o", "note": "known"}
         silence |= {"ends_at": (now + timedelta(hours=2)).isoformat(), "created_by": "local-ops"}
         failing = {"last_error": "22023: the filter model takes a text", "last_error_at": now.isoformat()}
         return {
@@ -91,7 +91,7 @@ class AlertAnswers:
         choices = [
             ("Spend spike", "spend", "50", 3600, "critical", {}, True),
             ("Error burst", "error_rate", "0.05", 300, "warning", {"environment": ["production"]}, True),
-            ("Slow answers", "p99_latency_ms", "15000", 900, "warning", {"feature": ["chat", "search"]}, False),
+            ("Slow responses", "p99_latency_ms", "15000", 900, "warning", {"feature": ["chat", "search"]}, False),
         ]
         name, metric, threshold, window, severity, scope, is_enabled = choices[rule_id - 1]
         return {

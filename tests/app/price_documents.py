@@ -50,6 +50,10 @@ _GROUPS = (
 )
 
 
+def _names(name: str, amount: str) -> list[Json]:
+    return [{"name": name, "amount": amount}]
+
+
 @dataclass
 class PriceAnswers:
     """Answers of the functions about prices, as a part of `FakeDatabase`."""
@@ -57,23 +61,41 @@ class PriceAnswers:
     has_bill: bool = True
     has_savings: bool = True
     prices: list[Json] = field(default_factory=lambda: list(PRICES))
+    terms: list[Json] = field(default_factory=list)
+    cost_sums: list[Json] = field(default_factory=list)
     rows_to_reprice: int = 300
     catalogue: Json | None = None
 
     def _get_reconciliation(self, from_time: str, to_time: str, filters: Json) -> Json:
-        totals: Json = {"days": 0, "days_without_bill": 7, "fetched_at": None}
+        totals: Json = {"days": 0, "open_days": 0, "days_without_bill": 7, "fetched_at": None}
         explanations: list[Json] = []
+        hints: list[Json] = []
+        revisions: list[Json] = []
         if self.has_bill:
-            totals |= {"days": 6, "days_without_bill": 1, "billed_cost": "412.53", "recorded_cost": "396.904512"}
+            totals |= {
+                "days": 6,
+                "open_days": 1,
+                "days_without_bill": 1,
+                "billed_cost": "412.53",
+                "recorded_cost": "396.904512",
+            }
             totals |= {"drift": "15.625488", "drift_fraction": "0.037877"}
             explanations = [
-                {"cause": "calls_not_recorded", "requests": 3_104, "amount": "9.81", "details": None},
-                {"cause": "unpriced_models", "requests": 547, "amount": "1.74", "details": None},
-                {"cause": "other_services", "requests": None, "amount": "3.2", "details": ["web search"]},
-                {"cause": "estimated_usage", "requests": 2_870, "amount": None, "details": None},
-                {"cause": "rounding", "requests": None, "amount": "0.12", "details": {"is_bound": True}},
+                {
+                    "cause": "calls_not_recorded",
+                    "requests": 3_104,
+                    "amount": "9.81",
+                    "details": _names("gpt-4o", "9.81"),
+                },
+                {"cause": "credits", "requests": None, "amount": "-6", "details": _names("Refund", "-6")},
+                {"cause": "price", "requests": None, "amount": "5.2", "details": _names("o4-mini", "5.2")},
+                {"cause": "fees", "requests": None, "amount": "3.2", "details": _names("web search", "3.2")},
+                {"cause": "unrecorded_projects", "requests": 96, "amount": "2.54", "details": _names("proj_b", "2.54")},
                 {"cause": "unexplained", "requests": None, "amount": "0.875488", "details": None},
             ]
+            hints = [{"hint": "estimated_usage", "requests": 2_870}]
+            revised = {"day": "2026-03-02", "source": "api", "old_cost": "71.5", "new_cost": "70", "amount": "-1.5"}
+            revisions = [revised | {"revised_at": "2026-03-05T06:00:00+00:00"}]
         return {
             "access": "ops",
             "provider": filters["provider"][0],
@@ -84,7 +106,10 @@ class PriceAnswers:
             "totals": totals,
             "days": [],
             "by_model": [],
+            "items": [],
             "explanations": explanations,
+            "hints": hints,
+            "revisions": revisions,
         }
 
     def _get_savings_evidence(self, from_time: str, to_time: str, filters: Json) -> Json:
@@ -156,3 +181,9 @@ class PriceAnswers:
         is_last = first + max_rows >= self.rows_to_reprice
         last = rows[-1] if rows and not is_last else None
         return {"rows": rows, "next": last and {"created_at": last["created_at"], "event_id": last["event_id"]}}
+
+    def _get_terms(self) -> Json:
+        return {"terms": self.terms}
+
+    def _get_cost_sums(self, **days: Any) -> Json:
+        return {"sums": [one for one in self.cost_sums if days["from_day"] <= one["day"] < days["to_day"]]}

@@ -18,6 +18,8 @@ from tests.support.events import NOON, performance_event, store, usage_event
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pydantic import JsonValue
+
     from ingest.database import Argument, Database
 
 FOLDER: Final = Path(__file__).with_name("documents")
@@ -33,6 +35,7 @@ _RULE: Final[dict[str, Argument]] = {"name": "Draft", "metric": "spend", "thresh
 READS: Final[dict[str, dict[str, Argument]]] = {
     "backtest_rule": {"rule": _RULE, "days": 1},
     "get_alerts": {**DAY, "filters": {}},
+    "get_cost_sums": {"from_day": "2026-05-04", "to_day": "2026-05-05"},
     "get_costs": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
     "get_events": {**_WINDOW, "filters": {"limit": 2}},
     "get_overview": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
@@ -45,6 +48,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_savings_evidence": {**_WINDOW, "filters": {}},
     "get_series": {**_WINDOW, "filters": {"bucket": "day", "timezone": "Europe/Berlin"}},
     "get_settings": {},
+    "get_terms": {},
     "get_usage": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
 }
 """What the app reads, and with which arguments it is recorded."""
@@ -81,9 +85,28 @@ def seed(service: Database, ops: Database) -> None:
         "source": "contract",
     }
     ops.call("add_price", price=price)
+    terms: dict[str, dict[str, Argument]] = {
+        "discount": {"percent": "10", "provider": "openai", "model": "gpt-4o", "valid_to": "2027-01-01"},
+        "credit": {"amount": "100"},
+        "currency": {"currency": "EUR", "rate": "0.9"},
+    }
+    for kind, term in terms.items():
+        ops.call("add_term", term={"kind": kind, "valid_from": "2026-05-01", "source": "contract", **term})
+    ops.call("end_term", term_id=1, valid_to="2026-12-01", reason="new contract")
     service.call("save_price_catalogue", source_url="https://example.com/data.json", reader_version="0.1", content="[]")
-    line = {"day": "2026-05-04", "source": "api", "kind": "cost", "amount": "1", "currency": "usd"}
-    service.call("record_provider_costs", rows=[line])
+    for amount in ("3", "2.5"):  # a bill that was revised
+        service.call("record_provider_costs", rows=_bill(amount))
+
+
+def _bill(amount: str) -> list[dict[str, JsonValue]]:
+    of_day: dict[str, JsonValue] = {"day": "2026-05-04", "source": "api"}
+    cost: dict[str, JsonValue] = {**of_day, "kind": "cost", "currency": "usd"}
+    usage: dict[str, JsonValue] = {**of_day, "kind": "usage", "model": "gpt-4o", "service_tier": "flex"}
+    return [
+        {**cost, "line_item": "gpt-4o, input", "item": "input", "model": "gpt-4o", "amount": amount, "tokens": "4000"},
+        {**cost, "line_item": "web search", "item": "search", "charge": "fee", "amount": "1"},
+        {**usage, "requests": 2, "input_tokens": 4000, "output_tokens": 0},
+    ]
 
 
 def record(ops: Database) -> Iterator[tuple[str, Any]]:

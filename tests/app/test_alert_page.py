@@ -81,7 +81,7 @@ def test_a_rule_that_fails_is_in_sight_and_so_are_groups_over_the_limit(open_app
 
     assert "**Error burst** could not be evaluated" in app.error[0].value
     assert "the filter model takes a text" in app.error[0].value
-    assert "3 more groups are in breach than its limit of 50" in app.warning[0].value
+    assert "3 more groups are in breach, beyond its limit of 50" in app.warning[0].value
 
 
 def test_times_to_acknowledge_and_resolve_are_shown(open_app: OpenApp) -> None:
@@ -121,7 +121,7 @@ def test_a_rule_says_everything_in_one_sentence() -> None:
 
 def test_a_budget_says_its_steps() -> None:
     budget = Budget(budget_id=1, name="x", amount=Decimal(1000), steps=(Decimal("0.5"), Decimal(1)))
-    assert alert_words.describe_budget(budget) == "$1,000.00 a month, notifies at 50%, 100%"
+    assert alert_words.describe_budget(budget) == "$1,000.00 per month, notifies at 50%, 100%"
 
 
 def test_a_threshold_is_typed_as_it_reads() -> None:

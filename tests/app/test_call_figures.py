@@ -38,7 +38,7 @@ def test_details_say_all_that_is_known_in_the_viewers_time() -> None:
     lines = dict(line for group in facts.values() for line in group)
     assert lines["Time"] == "2026-11-20 13:00:00.123 +0100"
     assert lines["Received"] == "2026-11-20 13:00:01.000 +0100"
-    assert lines["Most allowed"] == "4,096"
+    assert lines["Maximum allowed"] == "4,096"
     assert lines["Session"] == "—"
     assert dict(facts_of(call(), BERLIN)["Traces"])["Received"] == "—"
 
@@ -56,7 +56,7 @@ def test_the_parts_of_a_cost_add_up() -> None:
         ("Input, 50 tokens", "$0.000125"),
         ("Cached input, 100 tokens", "$0.000125"),
         ("Output, 50 tokens", "$0.0005"),
-        ("Fees of the request", "$0.01"),
+        ("Request fees", "$0.01"),
     ]
     assert steps
 
@@ -64,8 +64,8 @@ def test_the_parts_of_a_cost_add_up() -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"cost_source": "provider"}, "The provider itself said what it charged."),
-        ({"price_id": "customer:9"}, "It was charged with customer:9. Today's price book makes it $0.000875;"),
+        ({"cost_source": "provider"}, "The provider reported this cost."),
+        ({"price_id": "customer:9"}, "It was charged with customer:9. Today's price book gives $0.000875;"),
         ({"cost_source": "unpriced", "price_id": None}, "It had no price when it was recorded."),
         ({"cost_source": "fallback", "price_id": "p"}, "It was priced as TREERING_FALLBACK_MODEL, with p."),
         (
@@ -74,7 +74,7 @@ def test_the_parts_of_a_cost_add_up() -> None:
         ),
         ({"model": "our-own-7b", "cost_source": "unpriced"}, "No price is known for openai/our-own-7b"),
         ({"model": "our-own-7b", "price_id": "customer:1"}, "It was charged with customer:1; this app's price book"),
-        ({"cached_tokens": 151}, "It cannot be explained: "),
+        ({"cached_tokens": 151}, "The price cannot be explained: "),
     ],
 )
 def test_a_cost_that_the_book_does_not_explain_is_told_as_it_is(fields: dict[str, Any], text: str) -> None:
@@ -97,4 +97,4 @@ def test_a_price_that_is_no_longer_in_force_is_told() -> None:
 
     _, steps = explain_call(PriceBook.default().with_rows(rows), call(model="ours", price_id="customer:1"))
 
-    assert steps[0] == "It was charged with customer:1; no price is in force for its time now."
+    assert steps[0] == "It was charged with customer:1; no price is now in force for that time."

@@ -27,12 +27,12 @@ def test_metadata_over_a_long_period_is_refused_with_a_way_out(
 ) -> None:
     app = open_app(page, period="quarter", metadata="plan=pro")
     assert not app.exception
-    assert "Too much to search for metadata" in texts(app)
+    assert "Too many calls to filter by metadata" in texts(app)
 
     app.button(key=f"{page}_shorter").click().run()
 
     assert address(app) == {"metadata": ["plan=pro"]}
-    assert "Too much to search for metadata" not in texts(app)
+    assert "Too many calls to filter by metadata" not in texts(app)
     assert last_call(fake, {"calls": "get_events"}.get(page, f"get_{page}"))["filters"]["metadata"] == {"plan": "pro"}
 
 
@@ -57,7 +57,7 @@ def test_a_question_that_takes_too_long_offers_a_shorter_period(open_app: OpenAp
     fake.error = DatabaseUnavailableError("canceling statement due to statement timeout", sqlstate="57014")
     app.query_params["session_id"] = "s1"
     app.run()
-    assert "This takes too long" in texts(app)
+    assert "The query took too long" in texts(app)
     assert "The database cannot be reached" not in texts(app)
     fake.error = None
 
@@ -71,7 +71,7 @@ def test_a_member_with_a_link_to_somebody_elses_calls_gets_a_way_to_their_own(
 ) -> None:
     fake.access = "member"
     app = open_app("costs", user_id="user_b")
-    assert "You see your own calls only" in texts(app)
+    assert "You can see only your own calls" in texts(app)
 
     app.button(key="costs_own").click().run()
 
@@ -134,14 +134,14 @@ def test_under_metadata_the_day_and_the_month_are_unknown(open_app: OpenApp) -> 
 
     assert not app.exception
     assert {metric.label: metric.value for metric in app.metric}["Spend today"] == "—"
-    assert "not known for metadata" in texts(app)
+    assert "not available with a metadata filter" in texts(app)
 
 
 def test_bill_and_savings_say_that_they_know_no_users(open_app: OpenApp) -> None:
     captions = [caption.value for caption in open_app("costs", user_id="user_b", metadata="plan=pro").caption]
 
-    assert any("A bill cannot be compared for user or kind of metadata" in text for text in captions)
-    assert any("Savings are not concluded for one user or kind of metadata" in text for text in captions)
+    assert any("Provider bills are not broken down by user or kind of metadata" in text for text in captions)
+    assert any("Savings are not broken down by user or kind of metadata" in text for text in captions)
 
 
 def test_filters_of_single_calls_do_not_follow_to_pages_of_sums(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -179,7 +179,7 @@ def test_a_name_in_an_address_is_quoted() -> None:
 def test_a_chosen_row_of_a_table_leads_to_its_calls(
     open_app: OpenApp, monkeypatch: pytest.MonkeyPatch, page: str
 ) -> None:
-    assert "Choose a row to see its calls." in [caption.value for caption in open_app(page).caption]
+    assert "Select a row to see its calls." in [caption.value for caption in open_app(page).caption]
     monkeypatch.setattr(tables, "_draw", lambda *_, **__: 1)
 
     app = open_app(page)
@@ -195,4 +195,4 @@ def test_the_row_of_all_others_leads_nowhere(open_app: OpenApp, monkeypatch: pyt
 
     app.segmented_control(key="costs_by").set_value("User").run()
 
-    assert "Choose a row to see its calls." in [caption.value for caption in app.caption]
+    assert "Select a row to see its calls." in [caption.value for caption in app.caption]

@@ -117,7 +117,7 @@ def test_an_empty_database_says_how_to_record_the_first_call(open_app: OpenApp, 
 def test_an_empty_period_leads_to_the_newest_calls(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.is_empty, fake.newest_event_at = True, datetime(2023, 11, 16, 12, 0, tzinfo=UTC)
     app = open_app("calls", model="gpt-4o")
-    assert "The newest call is of 16 November 2023, 13:00." in texts(app)
+    assert "The most recent call was on 16 November 2023 at 13:00." in texts(app)
 
     app.button(key="calls_empty_clear").click().run()
     app.button(key="calls_empty_newest").click().run()
@@ -216,7 +216,7 @@ def test_a_call_without_ways_or_metadata_draws(open_app: OpenApp, fake: FakeData
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (PermissionDeniedError("denied", sqlstate="42501"), "Prices are shown to analysts and ops."),
+        (PermissionDeniedError("denied", sqlstate="42501"), "Only analysts and ops can see prices."),
         (DatabaseUnavailableError("gone"), "The prices could not be read: gone"),
     ],
     ids=["denied", "gone"],

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashboard.panels.cards import priced_card
-from dashboard.panels.checks import certainty_bars, top_causes
+from dashboard.panels.checks import MAX_CAUSES, certainty_bars, top_causes
 from ingest.documents.billing import DriftCause
 from ingest.documents.pages import Totals
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, TreeringError
@@ -52,11 +52,17 @@ def test_the_costs_page_shows_the_bill_the_uncertain_part_and_savings(open_app: 
     assert "+$15.63" in shown
     assert "+3.8% of the bill" in shown
     assert "6 days (UTC) compared" in shown
-    assert "Calls that were not recorded" in shown
-    assert "$9.81 · 3,104 requests" in shown
+    assert "Billed, but not recorded" in shown
+    assert "+$9.81 · 3,104 calls · gpt-4o" in shown
+    assert "-$6.00 · Refund" in shown
+    assert "+$2.54 · 96 calls · proj_b" in shown
+    said = captions(app)
+    assert "1 day is open: the provider has not settled the bill." in said
+    assert r"The bill of 02 March 2026 was revised from \$71.50 to \$70.00." in said
+    assert "2,870 recorded calls have estimated tokens." in said
     assert "Use gpt-4o instead of gpt-4o-2024-05-13" in shown
     assert "a month" in shown
-    assert "Assumes: gpt-4o answers as well" in shown
+    assert "Assumptions: gpt-4o answers as well" in shown
     assert "21,000 requests" in shown
 
 
@@ -67,7 +73,7 @@ def test_ops_are_led_to_the_prices_and_analysts_told_whom_to_ask(open_app: OpenA
     app = open_app("costs", period="day")
 
     assert not app.get("page_link")
-    assert "Somebody with the role ops" in captions(app)
+    assert "Someone with the role ops" in captions(app)
 
 
 def test_a_member_sees_neither_bill_nor_savings(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -85,13 +91,13 @@ def test_without_a_bill_one_line_says_how_to_get_one(open_app: OpenApp, fake: Fa
 
     app = open_app("costs")
 
-    assert "`treering reconcile` reads OpenAI's" in captions(app)
+    assert "`treering reconcile` reads OpenAI's and Anthropic's" in captions(app)
     assert "of the bill" not in texts(app)
 
 
 def test_without_savings_the_page_says_what_was_looked_for(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.has_savings = False
-    assert "Nothing found that is certain enough" in captions(open_app("costs"))
+    assert "No savings found." in captions(open_app("costs"))
 
 
 def test_a_short_period_is_compared_over_a_week_with_the_filters_that_a_bill_knows(
@@ -110,12 +116,15 @@ def test_a_short_period_is_compared_over_a_week_with_the_filters_that_a_bill_kno
 
 @pytest.mark.parametrize(
     ("query", "said"),
-    [({"model": "gpt-4o"}, "for model"), ({"provider": ["openai", "google"]}, "for several providers")],
+    [
+        ({"model": "gpt-4o"}, "not broken down by model"),
+        ({"provider": ["openai", "google"]}, "not combined across providers"),
+    ],
 )
 def test_a_filter_that_splits_the_bill_is_named(
     open_app: OpenApp, fake: FakeDatabase, query: dict[str, Any], said: str
 ) -> None:
-    assert f"A bill cannot be compared {said}" in captions(open_app("costs", **query))
+    assert f"Provider bills are {said}" in captions(open_app("costs", **query))
     assert "get_reconciliation" not in {name for name, _ in fake.calls}
 
 
@@ -157,7 +166,7 @@ def test_nothing_uncertain_is_said_in_one_line(open_app: OpenApp, fake: FakeData
 
     app = open_app("costs")
 
-    assert "Every request has a price of its own" in captions(app)
+    assert "Every request has its own price" in captions(app)
     assert certainty_bars(Totals(requests=5)) == []
 
 
@@ -183,8 +192,8 @@ def test_at_most_five_savings_are_shown(open_app: OpenApp, monkeypatch: pytest.M
 
     app = open_app("costs")
 
-    assert texts(app).count("Let prompts to gpt-") == 5
-    assert "2 smaller ones are not shown, together $9.00 a month." in captions(app)
+    assert texts(app).count("Enable prompt caching for gpt-") == 5
+    assert "2 smaller ones, worth $9.00 a month in total, are not shown." in captions(app)
 
 
 def test_names_from_outside_are_escaped(open_app: OpenApp, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +202,7 @@ def test_names_from_outside_are_escaped(open_app: OpenApp, monkeypatch: pytest.M
 
     shown = texts(open_app("costs"))
 
-    assert headline(found) == "Let prompts to <b>x in <i> be cached"
+    assert headline(found) == "Enable prompt caching for <b>x in <i>"
     assert "&lt;b&gt;x in &lt;i&gt;" in shown
     assert "1 other name" in shown
 
@@ -201,17 +210,23 @@ def test_names_from_outside_are_escaped(open_app: OpenApp, monkeypatch: pytest.M
 def test_the_weightiest_causes_come_first_and_empty_ones_not_at_all() -> None:
     causes = [
         DriftCause(cause="rounding", amount=Decimal("0.1")),
-        DriftCause(cause="estimated_usage", requests=5),
         DriftCause(cause="calls_not_billed", amount=Decimal(-7), requests=2),
         DriftCause(cause="unexplained", amount=Decimal(0)),
     ]
-    assert [cause.cause for cause in top_causes(causes)] == ["calls_not_billed", "rounding", "estimated_usage"]
+    assert [cause.cause for cause in top_causes(causes)] == ["calls_not_billed", "rounding"]
+
+
+def test_causes_that_are_not_shown_are_one_so_that_the_sum_stays_right() -> None:
+    causes = [DriftCause(cause=f"cause {n}", amount=Decimal(n)) for n in range(1, 12)]
+    shown = top_causes(causes)
+    assert (len(shown), shown[-1].cause) == (MAX_CAUSES, "Other causes")
+    assert sum(cause.amount or 0 for cause in shown) == sum(range(1, 12))
 
 
 def test_a_bill_that_agrees_shows_no_drift(open_app: OpenApp, fake: FakeDatabase) -> None:
     whole = fake._get_reconciliation
     same = {"days": 1, "billed_cost": "5", "recorded_cost": "5", "drift": "0", "drift_fraction": "0"}
-    fake._get_reconciliation = lambda **window: whole(**window) | {"totals": same, "explanations": []}  # type: ignore[method-assign]
+    fake._get_reconciliation = lambda **window: whole(**window) | {"totals": same, "explanations": [], "hints": []}  # type: ignore[method-assign]
 
     shown = texts(open_app("costs"))
 

@@ -28,7 +28,10 @@ NOW = datetime(2026, 11, 23, 20, 14, 7, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
 KATHMANDU = ZoneInfo("Asia/Kathmandu")
 
-NAMES = st.lists(st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1), max_size=4, unique=True)
+NAME = st.text(
+    st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=200
+)  # as long as an address holds
+NAMES = st.lists(NAME, max_size=4, unique=True)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)
 VALUES = TEXTS | st.integers(-(10**20), 10**20) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
 DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))

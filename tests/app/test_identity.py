@@ -1,4 +1,4 @@
-"""Who may look: the local viewer, people who signed in, nobody else."""
+"""Access to the app: the local viewer and people who signed in, no one else."""
 
 from __future__ import annotations
 

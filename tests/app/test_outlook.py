@@ -31,19 +31,19 @@ def test_costs_shows_what_the_month_is_expected_to_cost(open_app: OpenApp) -> No
     app = open_app("costs")
     assert not app.exception
     shown = texts(app)
-    assert "Forecast of" in shown
+    assert "Forecast for" in shown
     assert "spent so far" in shown
-    assert "80% of months end in the interval" in shown
+    assert "80% of months end within the interval" in shown
 
 
 @pytest.mark.dated
 def test_overview_says_where_the_month_will_end(open_app: OpenApp) -> None:
-    assert "expected by its end" in texts(open_app())
+    assert "expected by month end" in texts(open_app())
 
 
 def test_without_spend_there_is_no_forecast(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.has_history = False
-    assert "Forecast of" not in texts(open_app("costs"))
+    assert "Forecast for" not in texts(open_app("costs"))
     assert "requests" in texts(open_app())
 
 
@@ -54,7 +54,7 @@ def test_a_forecast_that_cannot_be_read_leaves_the_page_standing(
     fake.errors["get_series"] = error
     app = open_app("costs")
     assert not app.exception
-    assert "Forecast of" not in texts(app)
+    assert "Forecast for" not in texts(app)
     assert "Spend over time" in texts(app)
 
 
@@ -72,10 +72,10 @@ def test_the_forecast_is_of_what_is_selected_whatever_the_period(fake: FakeDatab
 
 
 def test_words_of_a_forecast() -> None:
-    assert month_note(OUTLOOK, "12 requests") == "$110.00 expected by its end"
+    assert month_note(OUTLOOK, "12 requests") == "$110.00 expected by month end"
     assert month_note(None, "12 requests") == "12 requests"
     assert interval(OUTLOOK) == "$100.00 to $125.50"
-    assert "The straight line says $109.10." in basis(OUTLOOK)
+    assert "Linear extrapolation gives $109.10." in basis(OUTLOOK)
     assert "straight" not in basis(MonthForecast(date(2026, 11, 1), 0.0, 0.5, 0.4, 0.6, None, "seasonal"))
     assert "history is too short" in basis(MonthForecast(date(2026, 11, 1), 8.0, 30.0, 19.0, 41.0, 30.0, "run_rate"))
 

@@ -53,7 +53,7 @@ def test_the_prices_in_force_can_be_searched(open_app: OpenApp) -> None:
     assert (found.loc["gpt-4o-mini", "input"], found.loc["gpt-4o-mini", "output"]) == (0.15, 0.6)
     assert found.loc["gpt-4o-mini", "layer"] == "Catalogue"
     app.text_input(key="settings_prices_search").set_value("no such model").run()
-    assert "No model of this name has a price" in texts(app)
+    assert "No matching model has a price" in texts(app)
 
 
 def test_the_customers_own_price_is_the_one_in_force(open_app: OpenApp) -> None:
@@ -61,7 +61,7 @@ def test_the_customers_own_price_is_the_one_in_force(open_app: OpenApp) -> None:
     row = table(app, "layer").set_index("model").loc["gpt-4o"]
     assert (row["input"], row["cached_input"], row["output"]) == (2.0, 1.0, 8.0)
     assert (row["layer"], row["from"], row["to"]) == ("Yours", "2026-11-01", "—")
-    assert list(table(app, "state")["state"]) == ["Later", "Ended", "Begun", "Begun", "Corrected"]
+    assert list(table(app, "state")["state"]) == ["Scheduled", "Ended", "Started", "Started", "Corrected"]
 
     app.selectbox(key="settings_prices_provider").set_value("self-hosted").run()
 
@@ -71,7 +71,7 @@ def test_the_customers_own_price_is_the_one_in_force(open_app: OpenApp) -> None:
 def test_without_prices_of_their_own_list_prices_count(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.prices = []
     app = open_app("settings")
-    assert "None: list prices count." in texts(app)
+    assert "None. List prices apply." in texts(app)
 
 
 def test_a_catalogue_that_the_worker_fetched_is_the_one_in_force(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -94,18 +94,18 @@ def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
     shown = texts(app)
     assert "input 2.00 · cached input 1.00 · output 8.00" in shown
     assert "Provider prefix &#x27;openai&#x27; taken off." in shown
-    assert "The row in force is of the layer Yours." in shown
-    assert "from 01 Nov 2026 00:00 UTC with no end: customer:2." in shown
-    assert "Its figures stand in: contract 2026-11, annex 2." in shown
-    assert "Passed over: genai:" in shown
+    assert "The row in force is from the layer Yours." in shown
+    assert "from 01 Nov 2026 00:00 UTC with no end date: customer:2." in shown
+    assert "Source: contract 2026-11, annex 2." in shown
+    assert "Rows not used: genai:" in shown
     app.date_input(key="settings_explain_day").set_value(date(2026, 10, 31)).run()
-    assert "The row in force is of the layer Catalogue." in texts(app)
+    assert "The row in force is from the layer Catalogue." in texts(app)
 
 
 def test_a_model_that_nobody_knows_is_said(open_app: OpenApp) -> None:
     app = open_app("settings")
     app.text_input(key="settings_explain_model").set_value("my-model").run()
-    assert "No layer knows this model" in texts(app)
+    assert "No layer has this model" in texts(app)
 
 
 def test_a_tier_without_a_row_leaves_the_cost_unknown(open_app: OpenApp) -> None:
@@ -114,7 +114,7 @@ def test_a_tier_without_a_row_leaves_the_cost_unknown(open_app: OpenApp) -> None
     app.text_input(key="settings_explain_model").set_value("text-embedding-3-small")
     app.selectbox(key="settings_explain_tier").set_value("flex").run()
 
-    assert "So the cost of such a call stays unknown." in texts(app)
+    assert "The cost of such a call is unknown." in texts(app)
 
 
 def test_a_price_is_added_as_typed(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -136,14 +136,14 @@ def test_a_price_is_added_as_typed(open_app: OpenApp, fake: FakeDatabase) -> Non
     }
     assert changes(fake) == [("add_price", {"price": price})]
     assert app.text_input(key="settings_price_model").value == ""
-    assert app.toast[0].value.startswith("gpt-4o has a new price.")
+    assert app.toast[0].value.startswith("Price added for gpt-4o.")
 
 
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
         ({"model": " "}, "Enter the provider and the model as recorded."),
-        ({"source": ""}, "Enter where the figures stand: a contract, a page, a mail."),
+        ({"source": ""}, "Enter the source of the figures: a contract, a page or an e-mail."),
         ({}, "Rates are missing."),
         ({"input": "cheap"}, "Input is not a number: 'cheap'."),
         ({"input": "-1"}, "Input must be zero or more: '-1'."),
@@ -229,7 +229,7 @@ def test_nothing_to_reprice_is_said(open_app: OpenApp, fake: FakeDatabase) -> No
     fake.rows_to_reprice = 0
     app = open_app("settings")
     app.button(key="settings_reprice_run").click().run()
-    assert "No call of these days can be repriced." in texts(app)
+    assert "No calls in this range can be repriced." in texts(app)
 
 
 def test_a_preview_needs_days_in_order_and_says_what_the_database_refuses(
@@ -241,7 +241,7 @@ def test_a_preview_needs_days_in_order_and_says_what_the_database_refuses(
     fake._get_rows_to_reprice = fail  # type: ignore[method-assign,assignment]
     app = open_app("settings")
     app.button(key="settings_reprice_run").click().run()
-    assert app.error[0].value == "No preview: too long"
+    assert app.error[0].value == "The preview failed: too long"
 
     app.date_input(key="settings_reprice_last").set_value(date(2020, 1, 1))
     app.button(key="settings_reprice_run").click().run()
@@ -251,4 +251,4 @@ def test_a_preview_needs_days_in_order_and_says_what_the_database_refuses(
 
 def test_rows_in_an_unknown_form_are_shown_as_dashes() -> None:
     frame = price_table.own_prices([{"model": "x", "rates": None, "valid_from": None}], NOW)
-    assert list(frame.iloc[0][["rates", "from", "by", "state"]]) == ["—", "—", "—", "Begun"]
+    assert list(frame.iloc[0][["rates", "from", "by", "state"]]) == ["—", "—", "—", "Started"]

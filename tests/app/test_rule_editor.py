@@ -69,7 +69,7 @@ def test_a_rule_without_name_or_threshold_is_not_sent(
     app.text_input(key=f"{NEW_RULE}_threshold_spend").set_value(threshold)
     app.button(key=f"{NEW_RULE}_save").click().run()
 
-    assert app.error[0].value in ("Enter a name.", "The threshold is a number from 0 up.")
+    assert app.error[0].value in ("Enter a name.", "The threshold must be a number of 0 or more.")
     assert changes(fake) == []
 
 
@@ -102,7 +102,7 @@ def test_a_rule_can_be_deleted(open_app: OpenApp, fake: FakeDatabase) -> None:
     app.button(key="settings_rule_3_delete").click().run()
 
     assert changes(fake) == [("delete_alert_rule", {"rule_id": 3})]
-    assert app.toast[0].value == "Slow answers deleted"
+    assert app.toast[0].value == "Slow responses deleted"
 
 
 def test_without_rules_the_editor_is_open(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -123,7 +123,7 @@ def test_the_database_s_answer_to_a_back_test_is_drawn_and_nothing_saved(open_ap
     assert not app.exception
     assert [name for name, _ in changes(fake)] == ["backtest_rule"]
     assert changes(fake)[0][1]["days"] == 30
-    assert app.warning[0].value == "In the last 30 days it would have fired once, 50 minutes in all."
+    assert app.warning[0].value == "The rule would have fired once in the last 30 days, 50 minutes in total."
 
 
 def test_a_back_test_of_a_quiet_rule_says_so(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -133,7 +133,7 @@ def test_a_back_test_of_a_quiet_rule_says_so(open_app: OpenApp, fake: FakeDataba
 
     app.button(key=f"{NEW_RULE}_backtest").click().run()
 
-    assert app.success[0].value == "In the last 30 days it would not have fired."
+    assert app.success[0].value == "The rule would not have fired in the last 30 days."
 
 
 def test_a_back_test_that_is_refused_says_why(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -146,7 +146,7 @@ def test_a_back_test_that_is_refused_says_why(open_app: OpenApp, fake: FakeDatab
 
     app.button(key=f"{NEW_RULE}_backtest").click().run()
 
-    assert app.error[0].value == "No back-test: the metric keeps no history"
+    assert app.error[0].value == "The back-test failed: the metric keeps no history"
 
 
 def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -175,7 +175,7 @@ def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase
     [
         ("critical_spend", "1", "A critical threshold lies beyond the threshold."),
         ("resolve_spend", "99", "A resolve threshold lies on the safe side of the threshold."),
-        ("critical_spend", "much", "The critical threshold is a number from 0 up."),
+        ("critical_spend", "much", "The critical threshold must be a number of 0 or more."),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_explained_and_not_sent(

@@ -28,7 +28,7 @@ def test_everybody_but_ops_is_told_why_there_is_no_editor(open_app: OpenApp, fak
 
     app = open_app("settings")
 
-    assert "Settings are for ops" in "".join(element.proto.body for element in app.main.get("html"))
+    assert "Settings require the role ops" in "".join(element.proto.body for element in app.main.get("html"))
     assert not app.text_input
     assert not app.main.button
 

@@ -1,7 +1,7 @@
 """Ways to keep an event on disk before `record_usage` returns, each at rest and beside a thread that drains.
 
 The draining thread decodes records and lets others run after every five, or never. This is the measurement behind
-docs/adr/0020-journal.md.
+docs/adr/0005-journal.md.
 """
 
 from __future__ import annotations

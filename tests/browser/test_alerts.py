@@ -79,6 +79,6 @@ def test_a_rule_is_made_fires_is_told_and_is_acknowledged(product: str, receiver
     expect(page.get_by_text("1 alert is firing")).to_be_visible()
     page.get_by_role("button", name="Acknowledge").click()
     page.get_by_label("Note").fill("a batch that is known")
-    page.get_by_role("button", name="I look after it").click()
+    page.get_by_test_id("stPopoverBody").get_by_role("button", name="Acknowledge").click()
     expect(page.get_by_text("Acknowledged by local-ops")).to_be_visible()
     expect(page.get_by_text("a batch that is known").first).to_be_visible()

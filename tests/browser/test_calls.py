@@ -91,7 +91,7 @@ def test_a_call_is_found_by_user_and_metadata_and_tells_why_it_cost_that(home: P
     expect(details.get_by_text("Why this price")).to_be_visible()
     expect(details.get_by_text("$0.000875").first).to_be_visible()
     expect(details.get_by_text("user_1", exact=True)).to_be_visible()
-    details.get_by_role("button", name="The whole session").click()
+    details.get_by_role("button", name="Whole session").click()
     expect(details).to_be_hidden()
     expect(page).to_have_url(re.compile("session_id=session_"))
 
@@ -107,5 +107,5 @@ def test_a_refused_question_and_an_empty_period_are_left_with_one_click(home: Pa
     assert page.url == f"{address}/costs?metadata=plan%3Dpro"
 
     page.goto(f"{address}/calls?period=custom&from=2023-11-16&to=2023-11-17")
-    page.get_by_role("button", name="Show the newest days").click()
+    page.get_by_role("button", name="Show the most recent days").click()
     expect_rows(page, 50)

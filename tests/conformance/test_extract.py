@@ -238,7 +238,7 @@ def test_a_host_that_the_customer_trusts_is_believed() -> None:
     ("usage", "tier"),
     [
         ({"service_tier": "batch"}, "batch"),
-        ({"service_tier": "standard", "inference_geo": "us"}, "standard+us-inference"),
+        ({"service_tier": "standard", "inference_geo": "us"}, "standard+us"),
         ({"service_tier": "standard", "speed": "fast"}, "fast"),
         ({"inference_geo": "global"}, None),
         ({"traffic_type": "ON_DEMAND_FLEX"}, "flex"),

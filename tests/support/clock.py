@@ -66,8 +66,8 @@ def environment(clocks: Sequence[str]) -> Iterator[dict[str, str]]:
 
 
 def wanted() -> list[str]:
-    """The clocks of this run; none for the real one."""
-    return [when for when in os.environ.get(_CLOCKS, "").split(_SEPARATOR) if when]
+    """The clocks of this run, the earliest first; none for the real one."""
+    return sorted((when for when in os.environ.get(_CLOCKS, "").split(_SEPARATOR) if when), key=_shift_ns)
 
 
 def start() -> None:

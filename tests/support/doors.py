@@ -1,4 +1,4 @@
-"""The two doors to a test's database, opened as whoever the test needs."""
+"""The two doors to a test's database, opened as any role the test needs."""
 
 from __future__ import annotations
 

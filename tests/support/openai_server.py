@@ -115,7 +115,7 @@ def stream_as_openai(body: dict[str, Any]) -> Reply:
 
 
 def answer_as_openai(path: str, body: dict[str, Any]) -> Reply:
-    """Answer what nobody scripted."""
+    """Answer requests that no test scripted."""
     if path.endswith("/embeddings"):
         data = [{"object": "embedding", "index": 0, "embedding": [0.25, -0.5]}]
         usage = {"prompt_tokens": 7, "total_tokens": 7}

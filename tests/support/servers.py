@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _TEMPLATE = "migrated"
 _PASSWORD = "only-for-tests"
 
-# Data that nobody needs after a crash.
+# The data need not survive a crash.
 _SETTINGS: dict[str, str | int] = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -116,7 +116,7 @@ class TestDatabase:
 
 
 def free_port() -> int:
-    """Find a TCP port on loopback that nobody listens on."""
+    """Find a free TCP port on loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

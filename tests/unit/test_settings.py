@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
-        if name.startswith(("SUPABASE_", "TREERING_", "METRICS_", "ENABLE_OBSERVABILITY", "OPENAI_ADMIN_KEY")):
+        if name.startswith(
+            ("SUPABASE_", "TREERING_", "METRICS_", "ENABLE_OBSERVABILITY", "OPENAI_ADMIN_KEY", "ANTHROPIC_")
+        ):
             monkeypatch.delenv(name)
 
 
@@ -47,6 +49,8 @@ def test_without_anything_the_defaults_hold() -> None:
         "openai_admin_key": None,
         "openai_admin_url": "https://api.openai.com/v1",
         "openai_projects": None,
+        "anthropic_admin_key": None,
+        "anthropic_admin_url": "https://api.anthropic.com/v1",
         "drift_threshold": Decimal("0.05"),
     }
     assert settings.home.name == "treering"
@@ -164,6 +168,7 @@ def test_a_trailing_slash_of_the_address_goes() -> None:
     ("variable", "value"),
     [
         ("TREERING_OPENAI_ADMIN_URL", "api.openai.com"),
+        ("TREERING_ANTHROPIC_ADMIN_URL", "api.anthropic.com"),
         ("TREERING_DRIFT_THRESHOLD", "-0.1"),
         ("TREERING_DRIFT_THRESHOLD", "5%"),
     ],
@@ -185,7 +190,7 @@ def test_deployments_are_a_list_of_names_and_models(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("value", ["gpt-4o", "=gpt-4o", "name="])
 def test_a_deployment_without_name_or_model_is_refused(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("TREERING_DEPLOYMENTS", value)
-    with pytest.raises(ConfigurationError, match="TREERING_DEPLOYMENTS: it must be a list like"):
+    with pytest.raises(ConfigurationError, match="TREERING_DEPLOYMENTS: must be a list like"):
         load_settings()
 
 
@@ -209,5 +214,5 @@ def test_a_region_is_one_that_has_an_uplift(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TREERING_REGION", "eu")
     assert load_settings().region == "eu"
     monkeypatch.setenv("TREERING_REGION", "moon")
-    with pytest.raises(ConfigurationError, match="TREERING_REGION: it must be one of eu, us"):
+    with pytest.raises(ConfigurationError, match="TREERING_REGION: must be one of eu, us"):
         load_settings()

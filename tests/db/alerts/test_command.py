@@ -40,7 +40,7 @@ def test_a_marked_test_goes_to_every_channel_of_the_rule(door: Door, tmp_path: P
 def test_a_rule_that_is_unknown_or_has_no_channel_is_named(direct: Door, tmp_path: Path) -> None:
     Clockwork(direct.service()).rule("spend", "5")
     said = run_cli("alerts", "test", "nothing", env=environment(direct, tmp_path))
-    assert (said.exit_code, said.stderr) == (1, "there is no rule nothing\n")
+    assert (said.exit_code, said.stderr) == (1, "no such rule: nothing\n")
     said = run_cli("alerts", "test", "spend above 5", env=environment(direct, tmp_path))
     assert (said.exit_code, said.stderr) == (1, "spend above 5 has no channel: choose one in Settings\n")
 

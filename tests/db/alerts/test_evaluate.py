@@ -116,7 +116,7 @@ def test_a_breach_that_ends_before_its_duration_tells_nobody(clockwork: Clockwor
     assert clockwork.evaluate(10) == {"pending": 1}
     assert clockwork.evaluate(130) == {"ok": 1}
     clockwork.record(call(200))
-    assert clockwork.evaluate(200) == {"pending": 1}  # counted anew
+    assert clockwork.evaluate(200) == {"pending": 1}  # counted from the start
     assert clockwork.outbox() == []
 
 

@@ -210,7 +210,7 @@ def test_an_e_mail_that_is_refused_again_and_again_is_dead_until_somebody_sends_
         deliver_at_once(direct, 16)
         (row,) = service.alerts()["outbox"]
         assert (row["state"], row["attempts"], row["can_resend"], server.messages) == ("dead", 15, True, [])
-        assert "did not take it" in row["last_error"]
+        assert "did not accept it" in row["last_error"]
         assert service.database.call("resend_notification", notification_id=row["notification_id"]) is True
         deliver_at_once(direct, 1)
     assert service.outbox() == [("firing", "sent")]

@@ -138,7 +138,7 @@ def test_the_worst_groups_fire_and_the_rest_is_counted(clockwork: Clockwork) -> 
     alerts = clockwork.alerts()
     assert sorted(a["group_key"] for a in alerts["firing"]) == ["m4", "m5"]
     assert alerts["rules"][0]["groups_over_limit"] == 3
-    assert clockwork.evaluate(20) == {"firing": 2}  # whoever fires keeps its place
+    assert clockwork.evaluate(20) == {"firing": 2}  # a firing group keeps its place
 
 
 def test_a_value_past_the_critical_threshold_escalates_once(service: Clockwork) -> None:

@@ -220,7 +220,7 @@ def test_a_damaged_file_keeps_the_rows_in_the_database(direct: Door, storage: St
     release(direct.database)
     problem = archive(service, storage)[0].problem
     assert problem is not None
-    assert "sha256 is another" in problem
+    assert "SHA-256 does not match" in problem
     assert count(direct.database)[0] == 5
     path.unlink()
     assert "is missing" in verify_month(storage, usage)[0]
@@ -243,14 +243,14 @@ def test_a_column_that_this_version_does_not_know_keeps_the_rows(direct: Door, s
     fill(service)
     direct.database.execute("alter table observability_internal.ai_usage_metrics add column mood text")
     problem = archive(service, storage)[0].problem
-    assert problem == "this version does not know the columns mood: upgrade it"
+    assert problem == "this version does not know the columns mood: upgrade Treering"
 
 
 def test_a_manifest_of_another_version_is_refused(storage: Storage) -> None:
     folder = Path(storage.url) / "usage" / "month=2026-05"
     folder.mkdir(parents=True)
     (folder / "manifest.json").write_text(json.dumps({"schema_version": "treering.archive/9"}))
-    with pytest.raises(ArchiveError, match="not a manifest of this version"):
+    with pytest.raises(ArchiveError, match="not a valid manifest"):
         list(storage.read_manifests())
 
 

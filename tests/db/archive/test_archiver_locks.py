@@ -29,7 +29,7 @@ def test_two_runs_at_once_are_refused(direct: Door, storage: Storage, fill: Fill
     service = direct.service()
     fill(service)
     assert service.call("acquire_lease", name="archive", holder="another", ttl_s=60)
-    with pytest.raises(ArchiveError, match="another run"):
+    with pytest.raises(ArchiveError, match="another archive run"):
         archive(service, storage)
 
 

@@ -43,7 +43,7 @@ def test_months_are_archived_listed_verified_queried_restored_and_forgotten(
     assert "123456789.00175000000000000000000100012345" in run_cli("archive", "list", env=env).stdout
     listed = json.loads(run_cli("archive", "list", "--json", env=env).stdout)
     assert [(one["kind"], one["rows"]) for one in listed] == [("usage", 5), ("performance", 2)]
-    assert "5 rows, all right" in run_cli("archive", "verify", env=env).stdout
+    assert "5 rows, OK" in run_cli("archive", "verify", env=env).stdout
     span = ("--from", "2026-05-01", "--to", "2026-06-01")
     assert "gpt-4o-mini" in run_cli("archive", "query", *span, "--by", "model", env=env).stdout
     total = json.loads(run_cli("archive", "query", *span, "--json", env=env).stdout)
@@ -53,8 +53,8 @@ def test_months_are_archived_listed_verified_queried_restored_and_forgotten(
     )
     assert "5 of 5 rows" in run_cli("archive", "restore", "2026-05", "--rows", "usage", env=env).stdout
     forgotten = run_cli("forget", "user_a", "--yes", env=env).stdout
-    assert "calls made nobody's: 2" in forgotten
-    assert "archived rows made nobody's: 3 in 2 files" in forgotten
+    assert "calls anonymised: 2" in forgotten
+    assert "archived rows anonymised: 3 in 2 files" in forgotten
     assert run_cli("forget", "user_b", env=env).exit_code == 1
     part = next((tmp_path / "archive/usage/month=2026-05").glob("*.parquet"))
     part.write_bytes(b"")
@@ -66,9 +66,9 @@ def test_mistakes_are_explained(direct: Door, fill: Fill, tmp_path: Path, monkey
     fill(service)
     env = door_environment(direct, tmp_path)
     assert "TREERING_ARCHIVE_URL" in run_cli("archive", "list", env=env).stderr
-    assert "none was looked at" in run_cli("forget", "user_x", "--yes", env=env).stdout
+    assert "no archive was searched" in run_cli("forget", "user_x", "--yes", env=env).stdout
     env["TREERING_ARCHIVE_URL"] = str(tmp_path / "archive")
-    assert "nothing is archived of 2026-05" in run_cli("archive", "restore", "2026-05", env=env).stderr
+    assert "2026-05 is not archived" in run_cli("archive", "restore", "2026-05", env=env).stderr
     assert "not a month" in run_cli("archive", "restore", "May", env=env).stderr
     backwards = ("--from", "2026-05-02", "--to", "2026-05-01")
     assert "--from must be before" in run_cli("archive", "query", *backwards, env=env).stderr
@@ -92,7 +92,7 @@ def test_rollups_have_a_retention_of_their_own(direct: Door, fill: Fill, tmp_pat
 
 
 def test_rollups_cannot_go_before_raw_rows() -> None:
-    with pytest.raises(ConfigurationError, match="TREERING_ROLLUP_RETENTION_DAYS: it must not be below"):
+    with pytest.raises(ConfigurationError, match="TREERING_ROLLUP_RETENTION_DAYS: must not be below"):
         load_settings(metrics_retention_days=90, rollup_retention_days=89)
 
 

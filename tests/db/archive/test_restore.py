@@ -141,7 +141,7 @@ def test_a_busy_roll_up_is_waited_for(direct: Door, storage: Storage, fill: Fill
 
 def test_a_month_without_an_archive_cannot_come_back(direct: Door, storage: Storage) -> None:
     manifest = storage.read_manifest("usage", NOON.date().replace(day=1))
-    with pytest.raises(ArchiveError, match="nothing is archived"):
+    with pytest.raises(ArchiveError, match="there is no archived"):
         restore_month(direct.service(), storage, manifest)
 
 

@@ -42,7 +42,7 @@ def lead(door: Door, worker: str = "w") -> None:
 
 def test_members_come_and_go(door: Door, tmp_path: Path) -> None:
     env = door_environment(door, tmp_path)
-    assert "nobody yet" in run_cli("members", "list", env=env).stdout
+    assert "no members yet" in run_cli("members", "list", env=env).stdout
     assert run_cli("members", "add", "anna", "--role", "analyst", env=env).exit_code == 0
     assert run_cli("members", "add", "anna", "--role", "ops", env=env).exit_code == 0
     assert run_cli("members", "add", "otto", "--role", "ops", env=env).exit_code == 0
@@ -100,7 +100,7 @@ def test_doctor_finds_nothing_wrong_with_a_healthy_deployment(door: Door, tmp_pa
     service.call("roll_up")
     result = run_cli("doctor", env=door_environment(door, tmp_path))
     assert result.exit_code == 0, result.stdout
-    assert "anonymous: is refused, as it must be" in result.stdout
+    assert "anonymous: is refused, as it should be" in result.stdout
     assert "fail" not in result.stdout
     assert f"all {len(read_migrations())} applied" in result.stdout
 

@@ -83,7 +83,9 @@ def test_one_command_brings_a_page_with_data_and_stops_everything_in_order(home:
 
         code, message = second_try(home, free_port())
         assert code == 1
-        assert message == f"treering: treering up runs already in {home} (process {process.pid}): open {address}\n"
+        assert (
+            message == f"treering: treering up is already running in {home} (process {process.pid}): open {address}\n"
+        )
 
         code, message = second_try(home.with_name("other"), port)
         assert code == 1
@@ -104,7 +106,7 @@ def test_a_child_that_dies_is_reported_and_ends_the_rest(home: Path) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         (worker,) = (child for child in children if "worker" in child.cmdline())
         worker.kill()
-        assert "the worker ended by itself (signal 9)" in read_until(process, "ended by itself")
+        assert "the worker stopped unexpectedly (signal 9)" in read_until(process, "stopped unexpectedly")
         assert process.wait(60) == 1
         assert not any(child.is_running() for child in children)
 
@@ -115,7 +117,7 @@ def test_a_database_that_dies_is_reported_and_ends_the_rest(home: Path) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         server = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
         server.send_signal(signal.SIGINT)  # its own "fast" stop
-        assert "the database ended by itself" in read_until(process, "ended by itself")
+        assert "the database stopped unexpectedly" in read_until(process, "stopped unexpectedly")
         assert process.wait(60) == 1
         assert not any(child.is_running() for child in children)
 

@@ -99,7 +99,7 @@ def test_beyond_a_hundred_bad_lines_are_counted_and_no_longer_named(direct: Door
     assert result.exit_code == 1
     assert "line 100: " in result.stderr
     assert "line 101: " not in result.stderr
-    assert result.stderr.count("counted, not named") == 1
+    assert result.stderr.count("counted but not listed") == 1
     assert "bad lines                      102" in result.stdout
 
 

@@ -224,7 +224,7 @@ def test_wrong_changes_are_refused(direct: Door, arguments: dict[str, Argument],
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("--from", "2026-05-04", "--to", "2026-05-05"), "say --dry-run"),
+        (("--from", "2026-05-04", "--to", "2026-05-05"), "use --dry-run"),
         (("--from", "2026-05-05", "--to", "2026-05-04", "--dry-run"), "--from must be before --to"),
     ],
 )

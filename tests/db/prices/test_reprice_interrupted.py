@@ -53,7 +53,7 @@ def test_rows_that_cannot_be_counted_are_left_and_named(direct: Door) -> None:
         def call(self, function: str, /, **arguments: Argument) -> JsonValue:
             return super().call(function, **arguments) or {}
 
-    with pytest.raises(RepriceError, match="1 calls are still not counted"):
+    with pytest.raises(RepriceError, match="1 calls are still not rolled up"):
         apply(Answering())
     assert costs(direct) == [LIST_COST]
 
@@ -278,7 +278,7 @@ def test_the_command_says_that_rows_changed_meanwhile(
     )
     assert result.exit_code == 1
     assert "1 calls get a cost, 0 lose theirs" in result.stdout
-    assert "1 calls changed meanwhile" in result.stderr
+    assert "1 calls changed in the meantime" in result.stderr
     assert "2 calls read, 1 corrected" in result.stderr
     runs = service.call("get_reprice_runs")
     assert isinstance(runs, list)

@@ -35,7 +35,7 @@ def test_a_report_can_be_seen_before_anybody_gets_it(door: Door, tmp_path: Path)
     page = tmp_path / "report.html"
     result = run_cli("report", "--html", page, env=env)
     assert result.exit_code == 0
-    assert result.stdout.startswith("Yesterday cost $2.00, as much as before\n")
+    assert result.stdout.startswith("Yesterday cost $2.00, unchanged\n")
     assert "https://chat.example.com/dashboard/observability" in result.stdout
     assert 'src="data:image/png;base64,' in page.read_text(encoding="utf-8")
     assert Clockwork(door.service()).outbox() == []
@@ -50,7 +50,7 @@ def test_a_report_is_sent_now_where_somebody_asks(door: Door, tmp_path: Path) ->
         service.ask("save_report_schedule", schedule=schedule)
         result = run_cli("report", "weekly", "--send", env=env)
     assert result.exit_code == 0
-    assert "messages put into the outbox: 1;" in result.stdout
+    assert "messages queued: 1;" in result.stdout
     (mail,) = server.messages
     assert str(mail["Subject"]).startswith("Last week cost ")
     assert "image/png" in [part.get_content_type() for part in mail.walk()]

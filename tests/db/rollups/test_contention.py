@@ -1,4 +1,4 @@
-"""Writers, readers, the worker, maintenance and retention at once: nobody deadlocks, nobody waits a second for a lock.
+"""Writers, readers, the worker, maintenance and retention at once: no deadlock, and no wait of a second for a lock.
 
 The database refuses any wait over a second (`lock_timeout`), so that a wait shows as an error. The benchmark
 `contention` runs the same at full size.

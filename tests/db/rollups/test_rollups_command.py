@@ -1,4 +1,4 @@
-"""`treering rollups` tells where rollups and raw calls differ, and computes days anew."""
+"""`treering rollups` shows where rollups and raw calls differ, and rebuilds days."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def test_a_difference_is_named_and_goes_with_a_rebuild(door: Door, tmp_path: Pat
     assert json.loads(as_json.stdout)["difference_count"] == 1
     rebuilt = run_cli("rollups", "rebuild", "--from", "2026-05-03", "--to", "2026-05-05", env=env)
     assert rebuilt.exit_code == 0, rebuilt.stderr
-    assert "2 days computed anew from 3 rows" in rebuilt.stdout
+    assert "2 days rebuilt from 3 rows" in rebuilt.stdout
     assert run_cli("rollups", "verify", *MAY_4, env=env).exit_code == 0
 
 
 def test_days_without_raw_rows_are_left_and_counted(direct: Door, tmp_path: Path) -> None:
     env = door_environment(direct, tmp_path)
     result = run_cli("rollups", "rebuild", "--from", "2025-05-03", "--to", "2025-05-05", env=env)
-    assert "2 days have no raw rows here and stay as they are" in result.stdout
+    assert "2 days have no raw rows here and were left as they are" in result.stdout
     assert run_cli("rollups", "verify", env=env).exit_code == 0
 
 

@@ -16,13 +16,19 @@ def target(url: str, **fields: object) -> ChannelTarget:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"url": "ftp://example.com/hidden"}, "an address is http:// or https://"),
+        ({"url": "ftp://example.com/hidden"}, "an address must be http:// or https://"),
         ({"url": "https://me:hidden@example.com/"}, "without user and password"),
-        ({"url": "https://exam ple.com/hidden"}, "an address is http:// or https://"),
+        ({"url": "https://exam ple.com/hidden"}, "an address must be http:// or https://"),
         ({"url": f"https://example.com/{'x' * 2048}"}, "at most 2048 characters"),
-        ({"url": "https://example.com/", "signing_secret": "hidden"}, "a signing secret has 16 to 200 characters"),
-        ({"url": "https://x.example/", "signing_secret": "whsec_hidden-is-not-base64"}, "after whsec_ in base64"),
-        ({"url": "hidden", "kind": "apprise"}, "an address of apprise begins like slack://"),
+        (
+            {"url": "https://example.com/", "signing_secret": "hidden"},
+            "a signing secret must have 16 to 200 characters",
+        ),
+        (
+            {"url": "https://x.example/", "signing_secret": "whsec_hidden-is-not-base64"},
+            "what follows whsec_ must be base64",
+        ),
+        ({"url": "hidden", "kind": "apprise"}, "an apprise address must start with a service such as slack://"),
         ({"url": "json://example.com/hidden", "kind": "apprise"}, "use a webhook for JSON"),
         ({"url": "slack://hidden", "kind": "apprise"}, "apprise does not understand this slack:// address"),
     ],

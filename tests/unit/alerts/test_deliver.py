@@ -117,14 +117,14 @@ def test_a_failure_is_logged_without_address_and_secret(caplog: pytest.LogCaptur
 def test_a_webhook_to_a_private_address_is_refused_by_default() -> None:
     outbox = Outbox(1, target_url="http://127.0.0.1:9/", payload=TEST)
     deliver_notifications(outbox, "worker-1", notifier=ChannelNotifier())
-    assert outbox.finished[1]["error"] == "the name leads to a private, loopback or link-local address"
+    assert outbox.finished[1]["error"] == "the name resolves to a private, loopback or link-local address"
 
 
 @pytest.mark.parametrize(
     ("box", "reason"),
     [
-        (None, "TREERING_SECRET_KEY is not set for the worker, so the address cannot be opened"),
-        (SecretBox(SecretStr(make_key())), "TREERING_SECRET_KEY is another one than the address was sealed with"),
+        (None, "TREERING_SECRET_KEY is not set for the worker, so the address cannot be decrypted"),
+        (SecretBox(SecretStr(make_key())), "TREERING_SECRET_KEY is not the key that the address was sealed with"),
     ],
 )
 def test_an_address_that_cannot_be_opened_is_tried_again_and_says_which_setting_is_missing(

@@ -88,14 +88,14 @@ def test_the_title_says_what_happened(event: str, severity: str, title: str) -> 
 
 @pytest.mark.parametrize(
     ("resolution", "text"),
-    [("recovered", "Spend: $12.00"), ("no_data", "nothing left to measure"), ("rule_deleted", "Spend: rule deleted")],
+    [("recovered", "Spend: $12.00"), ("no_data", "no data left to measure"), ("rule_deleted", "Spend: rule deleted")],
 )
 def test_an_end_says_why_and_what_it_was(resolution: str, text: str) -> None:
     end = {"resolution": resolution, "resolved_value": "12", "resolved_at": "2026-11-23T12:00:00+00:00"}
     message = render("resolved", **end)
     assert message.title == "✓ Resolved: Spend spike"
     assert text in message.text
-    assert "At its start: $61.20, above $50.00" in message.text
+    assert "When it fired: $61.20, above $50.00" in message.text
     assert "Until: 2026-11-23 13:00" in message.text
 
 

@@ -51,7 +51,7 @@ def test_a_mail_server_that_refuses_is_tried_again() -> None:
         outcome = send(server.url)
     assert (outcome.is_final, server.messages) == (False, [])
     assert outcome.error is not None
-    assert "did not take it" in outcome.error
+    assert "did not accept it" in outcome.error
 
 
 def test_a_mail_server_that_is_down_is_tried_again() -> None:
@@ -72,7 +72,7 @@ def test_a_mail_server_that_never_answers_costs_the_time_limit_only() -> None:
 def test_a_private_address_is_refused_unless_allowed() -> None:
     with MailServer() as server:
         outcome = send(server.url, allow_private=False)
-    assert outcome == Outcome("the name leads to a private, loopback or link-local address", is_final=True)
+    assert outcome == Outcome("the name resolves to a private, loopback or link-local address", is_final=True)
     assert server.messages == []
 
 

@@ -111,24 +111,24 @@ def test_a_closed_port_is_tried_again() -> None:
 
 def test_a_receiver_that_hangs_up_is_tried_again() -> None:
     with WebhookServer("close") as receiver:
-        assert send(receiver.url) == Outcome("the connection broke before the answer (RemoteProtocolError)")
+        assert send(receiver.url) == Outcome("the connection was lost before a response (RemoteProtocolError)")
 
 
 def test_a_receiver_that_stalls_costs_no_more_than_the_timeout() -> None:
     with WebhookServer("stall") as receiver:
-        assert send(receiver.url, timeout_s=0.3) == Outcome("no answer within 0.3 s")
+        assert send(receiver.url, timeout_s=0.3) == Outcome("no response within 0.3 s")
 
 
 def test_an_answer_that_drips_costs_no_more_than_the_timeout() -> None:
     with WebhookServer("drip") as receiver:
-        assert send(receiver.url, timeout_s=0.3) == Outcome("no answer within 0.3 s")
+        assert send(receiver.url, timeout_s=0.3) == Outcome("no response within 0.3 s")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "169.254.169.254", "0x7f.1"])
 def test_a_private_address_is_refused_under_every_spelling(host: str) -> None:
     with WebhookServer() as receiver:
         outcome = send(f"http://{host}:{receiver.port}/", allow_private=False)
-    assert outcome == Outcome("the name leads to a private, loopback or link-local address", is_final=True)
+    assert outcome == Outcome("the name resolves to a private, loopback or link-local address", is_final=True)
     assert receiver.deliveries == []
 
 

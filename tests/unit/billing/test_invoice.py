@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingest.billing.invoice import BadLine, read_invoice
-from ingest.billing.provider_lines import Line, cost_line, model_of_line_item, store_lines
+from ingest.billing.provider_lines import Line, cost_line, store_lines
 from ingest.errors import ConfigurationError
 from tests.support.scripted_database import ScriptedDatabase
 
@@ -36,18 +36,31 @@ def test_an_export_of_openais_dashboard_is_read(tmp_path: Path) -> None:
     )
     assert lines == [
         {
+            "provider": "openai",
             "day": "2025-10-05",
             "source": "import",
             "kind": "cost",
             "line_item": "gpt-5-mini-2025-08-07, input",
+            "item": "input",
+            "charge": "usage",
             "model": "gpt-5-mini-2025-08-07",
             "project_id": "proj_a",
+            "service_tier": "",
             "currency": "usd",
             "amount": "0.8958740000000000",
             "quantity": None,
             "quantity_unit": None,
+            "tokens": None,
+            "list_price": None,
         },
-        {"day": "2025-10-09", "source": "import", "kind": "cost", "amount": "0", "currency": "usd"},
+        {
+            "provider": "openai",
+            "day": "2025-10-09",
+            "source": "import",
+            "kind": "cost",
+            "amount": "0",
+            "currency": "usd",
+        },
     ]
 
 
@@ -122,23 +135,6 @@ def test_a_file_that_is_no_invoice_is_refused(tmp_path: Path, text: str, problem
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"none\.csv cannot be read"):
         list(read_invoice(tmp_path / "none.csv", today=TODAY))
-
-
-@pytest.mark.parametrize(
-    ("line_item", "model"),
-    [
-        ("gpt-4o-2024-08-06, cached input", "gpt-4o-2024-08-06"),
-        ("GPT-5.4", "gpt-5.4"),
-        ("ft:gpt-4o-mini-2024-07-18:org::id, output", "ft:gpt-4o-mini-2024-07-18:org::id"),
-        ("o3, output", "o3"),
-        ("web search tool calls", ""),
-        ("Completions", ""),
-        ("assistants api | file search", ""),
-        ("", ""),
-    ],
-)
-def test_a_line_item_names_its_model_or_none(line_item: str, model: str) -> None:
-    assert model_of_line_item(line_item) == model
 
 
 def test_a_day_is_never_split_between_two_calls(monkeypatch: pytest.MonkeyPatch) -> None:

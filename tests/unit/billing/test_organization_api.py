@@ -101,16 +101,22 @@ def test_a_line_names_its_model_project_and_quantity(server: OrganizationServer,
     )
     (line,) = api.read_costs(day(1), day(2))
     assert line == {
+        "provider": "openai",
         "day": "2026-11-01",
         "source": "api",
         "kind": "cost",
         "line_item": "GPT-5.6-terra, output",
+        "item": "output",
+        "charge": "usage",
         "model": "gpt-5.6-terra",
         "project_id": "proj_a",
+        "service_tier": "",
         "currency": "usd",
         "amount": "7.342488",
         "quantity": "611874",
         "quantity_unit": "tokens",
+        "tokens": "611874",
+        "list_price": None,
     }
     assert server.asked[0][1]["group_by"] == ["line_item", "project_id"]
 
@@ -208,7 +214,7 @@ def test_a_key_that_is_refused_is_named_and_not_shown(server: OrganizationServer
     [
         ("<html>", "not JSON"),
         ('{"data": [], "has_more": NaN}', "not JSON"),
-        ("[]", "not known"),
+        ("[]", "unexpected response"),
         ('{"data": [{"start_time": 1793491200}], "has_more": false, "next_page": null}', r"data\.0\.results"),
         (
             '{"data": [{"start_time": 1793491200, "results": [{"amount": {}}]}], "has_more": false, "next_page": null}',
@@ -216,7 +222,7 @@ def test_a_key_that_is_refused_is_named_and_not_shown(server: OrganizationServer
         ),
         (
             '{"data": [{"start_time": 1793491200, "results": [5]}], "has_more": false, "next_page": null}',
-            "not known",
+            "unexpected response",
         ),
         ('{"data": [{"start_time": 1793491201, "results": []}], "has_more": false, "next_page": null}', "midnight"),
         ('{"data": [], "has_more": true, "next_page": null}', "more pages"),

@@ -17,7 +17,7 @@ from ingest.ops.replay import ReplayTotals
 from ingest.record.recorder import Stats
 from tests.support.cli import run_cli
 
-DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+DOCUMENTATION = (Path(__file__).parents[3] / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 
 
 def commands() -> dict[str, list[str]]:
@@ -43,7 +43,7 @@ def commands() -> dict[str, list[str]]:
 
 def section(command: str) -> str:
     match = re.search(rf"^## `{re.escape(command)}[^`]*`$(.*?)(?=^## |\Z)", DOCUMENTATION, re.MULTILINE | re.DOTALL)
-    assert match is not None, f"docs/cli.md has no section ## `{command} …`"
+    assert match is not None, f"docs/reference/cli.md has no section ## `{command} …`"
     return match[1]
 
 

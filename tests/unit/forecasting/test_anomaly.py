@@ -162,7 +162,7 @@ def test_less_than_usual_is_unusual_too() -> None:
 def test_a_young_series_gets_no_verdict() -> None:
     found = verdicts(hourly([1.0] * 47 + [100.0]))
     assert {verdict.state for verdict in found} == {"learning"}
-    assert found[-1].explain() == "too early to say what is usual"
+    assert found[-1].explain() == "not enough history to say what is usual"
 
 
 def test_after_nothing_but_zeros_there_is_no_usual() -> None:
@@ -174,7 +174,7 @@ def test_spend_where_mostly_nothing_is_spent_is_judged_from_above() -> None:
     values = [rng.choice([0.0, 0.0, 0.0, 1.0, 2.0]) for _ in range(28 * 24)] + [0.0, 40.0]
     found = verdicts(hourly(values))
     assert (found[-2].state, found[-1].state) == ("usual", "above")
-    assert found[-1].explain("$").startswith("$40.00 where $0.00 is the recent level")
+    assert found[-1].explain("$").startswith("$40.00 instead of $0.00, the recent level")
     assert not any(verdict.state == "below" for verdict in found)
 
 
@@ -208,7 +208,7 @@ def test_a_metric_that_goes_below_zero_is_told_by_its_amounts() -> None:
     assert last.low is not None
     assert last.low < 0
     last_text = Verdict(START, -5.0, "below", 2.0, -1.0, -2.0, 0.0).explain("$")
-    assert last_text == "-$5.00 where -$1.00 is the recent level, expected -$2.00 to $0.00"
+    assert last_text == "-$5.00 instead of -$1.00, the recent level, expected -$2.00 to $0.00"
 
 
 def test_absent_steps_are_filled_in() -> None:

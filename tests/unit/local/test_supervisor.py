@@ -18,7 +18,7 @@ from ingest.local.supervisor import Supervisor
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Tells through a named pipe that it runs, so that nobody has to guess how long that takes.
+# Reports through a named pipe that it runs, so that the test need not guess how long that takes.
 READY = "f = open(sys.argv[1], 'w'); f.write('ready'); f.close(); "
 
 
@@ -56,7 +56,7 @@ def test_a_child_that_ends_by_itself_is_named_with_the_end_of_its_log(tmp_path: 
     one = Supervisor(tmp_path / "logs")
     start(one, pipe, "print('no more ink'); sys.exit(3)")
     error = wait_until_ended(one)
-    assert "the part ended by itself (exit code 3)" in str(error)
+    assert "the part stopped unexpectedly (exit code 3)" in str(error)
     assert "no more ink" in str(error)
 
 

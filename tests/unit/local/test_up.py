@@ -37,7 +37,7 @@ def test_it_says_each_step_and_ends_when_told(tmp_path: Path, monkeypatch: pytes
             stop.set()
 
     run_up(UpOptions(load_settings(home=tmp_path), port=free_port(), demo=True), stop, say)
-    assert said[0] == "making the database (first start) …"
+    assert said[0] == "creating the database (first start) …"
     assert f"configure(home='{tmp_path}')" in said[1]
     assert said[-1] == "stopping …"
 
@@ -47,7 +47,7 @@ def test_stopping_while_it_starts_says_nothing_of_a_dashboard(tmp_path: Path) ->
     stop = threading.Event()
     stop.set()
     run_up(UpOptions(load_settings(home=tmp_path), port=free_port()), stop, said.append)
-    assert said == ["making the database (first start) …", "stopping …"]
+    assert said == ["creating the database (first start) …", "stopping …"]
 
 
 def test_a_dashboard_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_a_port_that_is_taken_is_named_with_another_to_choose(tmp_path: Path) ->
 def test_a_holder_that_is_just_starting_is_still_told(tmp_path: Path) -> None:
     lock = tmp_path / "up.lock"
     lock.write_text("")
-    assert up._already_running(str(lock), tmp_path) == f"treering up runs already in {tmp_path}"
+    assert up._already_running(str(lock), tmp_path) == f"treering up is already running in {tmp_path}"
 
 
 def test_a_port_that_needs_more_rights_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_a_database_that_is_gone_is_noticed(tmp_path: Path, content: str | None)
     (tmp_path / "postgres").mkdir()
     if content is not None:
         (tmp_path / "postgres" / "postmaster.pid").write_text(content)
-    with pytest.raises(UpError, match="the database ended by itself"):
+    with pytest.raises(UpError, match="the database stopped unexpectedly"):
         up._check_database(tmp_path)
 
 

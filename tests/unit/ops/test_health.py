@@ -79,7 +79,7 @@ def test_without_a_worker_the_state_is_critical() -> None:
 def test_workers_without_a_leader_are_a_warning() -> None:
     level, message = judged("worker", workers=[{"worker": "w", "seen_at": ago(seconds=1), "is_leader": False}])
     assert level is Level.WARNING
-    assert "nobody leads" in message
+    assert "none leads" in message
 
 
 def test_failed_jobs_are_named() -> None:
@@ -141,7 +141,7 @@ def test_rollups_that_differ_from_the_raw_rows_are_critical() -> None:
     last = {"checked_at": ago(hours=1), "is_exact": False, "requests": 10, "difference_count": 2}
     level, message = judged("rollups", verification=last, stale_hours=4)
     assert level is Level.CRITICAL
-    assert message.startswith("2 differences from the raw rows, found 60 min ago, 4 hours wait to be condensed")
+    assert message.startswith("2 differences from the raw rows, found 60 min ago, 4 hours are waiting to be condensed")
 
 
 def test_rollups_that_were_never_compared_say_so() -> None:

@@ -76,9 +76,9 @@ def test_bad_azure_lines_are_named_with_their_number_and_reason(tmp_path: Path) 
     assert reasons(path, "azure") == [
         (4, "TIMESTAMP is not a time: 'yesterday'"),
         (5, "ContextTokens is not a count: '-1'"),
-        (6, "it has 2 columns instead of 3"),
+        (6, "has 2 columns instead of 3"),
         (7, "GeneratedTokens is not a count: '2.5'"),
-        (8, "it is not UTF-8"),
+        (8, "not UTF-8"),
         (10, "GeneratedTokens is not a count: ''"),
     ]
     assert len(good(read(path, "azure"))) == 2

@@ -73,7 +73,7 @@ def test_without_a_fallback_the_cost_is_unknown(caplog: pytest.LogCaptureFixture
     event = charge(fallback=None, model="gpt-99")
     assert event["cost_source"] == "unpriced"
     assert "estimated_cost" not in event
-    assert "stays unknown" in caplog.text
+    assert "cost is unknown" in caplog.text
 
 
 def test_a_fallback_without_a_price_leaves_the_cost_unknown(caplog: pytest.LogCaptureFixture) -> None:

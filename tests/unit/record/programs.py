@@ -53,7 +53,7 @@ def say(line: str) -> None:
 
 
 def endless(home: Path) -> None:
-    """Record from two threads for ever, with a database."""
+    """Record from two threads forever, with a database."""
 
     ingest.configure(database=lambda: FileDatabase(home / "events.db"), home=home, flush_interval_s=0.0)
     threading.Thread(target=_record_and_say, daemon=True).start()
@@ -73,7 +73,7 @@ def _record_and_say() -> None:
 
 
 def endless_outage(home: Path) -> None:
-    """Record for ever, without a database, in a journal of many segments."""
+    """Record forever, without a database, in a journal of many segments."""
     ingest.configure(database=unavailable, home=home, journal_max_bytes=64 * 1024 * 1024)
     while True:
         say(record())

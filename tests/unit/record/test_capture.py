@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A process that nobody has configured, and nothing left running afterwards."""
+    """A process without configuration; nothing is left running afterwards."""
     for name in list(os.environ):
         if name.startswith(("SUPABASE_", "TREERING_", "ENABLE_OBSERVABILITY")):
             monkeypatch.delenv(name)
@@ -103,13 +103,13 @@ def test_an_id_whose_repeat_cannot_be_recognised_is_warned_of_once(caplog: pytes
     record(event_id=uuid.uuid4())
     record(event_id=uuid.uuid4())
     record(event_id=uuid.uuid4(), created_at=datetime.now(UTC))
-    assert [message for message in caplog.messages if "counts twice" in message] == [caplog.messages[0]]
+    assert [message for message in caplog.messages if "count it twice" in message] == [caplog.messages[0]]
 
 
 def test_a_time_without_a_zone_is_warned_of(database: FakeDatabase, caplog: pytest.LogCaptureFixture) -> None:
     record(created_at=datetime(2026, 11, 1, 12, 0))  # noqa: DTZ001 -- the case itself
     ingest.flush(30)
-    assert "taken as UTC" in caplog.text
+    assert "read as UTC" in caplog.text
     assert [event["created_at"] for event in database.usage.values()] == ["2026-11-01T12:00:00+00:00"]
 
 

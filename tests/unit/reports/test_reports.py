@@ -35,16 +35,16 @@ def test_a_report_says_all_in_plain_text() -> None:
         "  $5.00, the day before $4.00\n"
         "  1,200 calls, the day before 1,100\n"
         "  12 calls failed (1.0%)\n"
-        "  3 calls have no price: their cost is not in these sums\n"
+        "  3 calls have no price: these sums leave out their cost\n"
         "\n"
-        "What changed most\n"
+        "Biggest changes\n"
         "  model gpt-4o: +$2.25, now $3.50\n"
         "\n"
         "This month\n"
         "  $80.00 spent so far in November\n"
-        "  $110.00 expected by its end, $100.00 to $125.50 with 80% confidence\n"
+        "  $110.00 expected by month end, $100.00 to $125.50 with 80% confidence\n"
         "\n"
-        "What could be saved\n"
+        "Possible savings\n"
         "  Use gpt-4.1-mini for search (about $12.00 a month)\n"
         "\n"
         "Open alerts\n"
@@ -84,14 +84,14 @@ def test_what_is_unknown_is_not_told_as_zero() -> None:
 def test_a_week_is_compared_with_the_week_before() -> None:
     week = figures(kind="weekly", period_start=END - timedelta(days=7), previous_cost=Decimal("5.01"))
     report = write_report(week)
-    assert report.title == "Last week cost $5.00, as much as before"
+    assert report.title == "Last week cost $5.00, unchanged"
     assert "2026-11-16 to 2026-11-22" in report.text
     assert "the week before $5.01" in report.text
 
 
 def test_a_forecast_of_a_short_history_says_so() -> None:
     report = write_report(figures(forecast=replace(FORECAST, basis="run_rate")))
-    assert "$110.00 by its end at this pace; the history is too short for a forecast" in report.text
+    assert "$110.00 by month end at this pace; the history is too short for a forecast" in report.text
 
 
 def test_many_alerts_are_counted() -> None:
@@ -185,7 +185,7 @@ def test_the_job_writes_what_is_due_from_the_databases_figures() -> None:
     assert "model gpt-4o: +$3.50" in message["text"]
     assert "Errors [chat]: 20.0% (warning, since 2026-11-22 21:00)" in message["text"]
     assert "Cache it" in message["text"]
-    assert "expected by its end" in message["text"]
+    assert "expected by month end" in message["text"]
     (costs,) = database.arguments_of("get_costs")
     assert costs["filters"] == {"timezone": "Europe/Berlin"}
 

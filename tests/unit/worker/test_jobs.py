@@ -147,8 +147,8 @@ def test_rows_that_stay_for_want_of_an_archive_are_warned_of_once(
     monkeypatch.setattr(jobs, "find_spec", lambda _: None)
     plan_lanes(tools(archive_url="/archive"))
     assert [record.message for record in caplog.records] == [
-        "nothing is archived and raw rows stay: TREERING_ARCHIVE_URL is not set",
-        "nothing is archived and raw rows stay: pip install 'treering[archive]'",
+        "nothing is archived and raw rows are kept: TREERING_ARCHIVE_URL is not set",
+        "nothing is archived and raw rows are kept: pip install 'treering[archive]'",
     ]
 
 

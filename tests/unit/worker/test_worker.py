@@ -48,7 +48,7 @@ def test_losing_the_lease_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     worker = Worker(ScriptedDatabase(acquire_lease=[True, False]), [], name="w")
     worker.beat()
     worker.beat()
-    assert [record.message for record in caplog.records] == ["w: leading", "w: following another worker"]
+    assert [record.message for record in caplog.records] == ["w: leading", "w: standing by while another worker leads"]
 
 
 def test_stopping_finishes_the_job_at_work_then_gives_the_lease_back(monkeypatch: pytest.MonkeyPatch) -> None:
