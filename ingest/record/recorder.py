@@ -88,11 +88,20 @@ class Limits:
         batch_size: Most events of one call to the database.
         flush_interval_s: Longest time an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
+
+    Raises:
+        ValueError: A size or time is out of range.
     """
 
     batch_size: int = 500
     flush_interval_s: float = 1.0
     journal_max_bytes: int = 256 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= 10_000:
+            raise ValueError("batch_size must be 1 to 10,000")
+        if not 0 <= self.flush_interval_s <= 3600:
+            raise ValueError("flush_interval_s must be 0 to 3600")
 
 
 class Recorder:
