@@ -61,8 +61,7 @@ def calculate_cost(
         book: Price book; None is `PriceBook.default()`.
 
     Returns:
-        The cost, its parts and the row used. `total` is None where the model is known but its price for this tier, time
-        or kind of token is not: unknown is not zero.
+        The cost, its parts and the row used; `total` is None where the price for this tier, time or kind is unknown.
 
     Raises:
         UnknownModelError: No layer of the book knows the model.
@@ -74,6 +73,5 @@ def calculate_cost(
         audio_input_tokens, audio_output_tokens, cached_audio_tokens, image_input_tokens, cached_image_tokens,
         image_output_tokens, NO_UNITS if units is None else units,
     )  # fmt: skip
-    return (book or PriceBook.default()).price(
-        model, usage, provider=provider, service_tier=service_tier, duration_ms=duration_ms, at=at
-    )
+    book = book or PriceBook.default()
+    return book.price(model, usage, provider=provider, service_tier=service_tier, duration_ms=duration_ms, at=at)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard.figures import charts, frames
-from dashboard.panels import cards, checks, outlook, tables
+from dashboard.panels import cards, checks, contract, outlook, tables
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
@@ -84,6 +85,8 @@ def body() -> None:
         draw_figures(view, document)
         draw_trend(view, document)
         outlook.draw_month(view.outlook())
+        if document.access != "member":
+            contract.draw_contract(view.viewer, datetime.now(UTC))
         checks.draw_checks(view.viewer, view.selection, document)
         draw_table(view, document)
 

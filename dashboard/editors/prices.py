@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
+from dashboard.editors.terms import draw_terms
 from dashboard.figures import price_table
 from dashboard.panels.cards import draw_title
 from dashboard.reads.prices import MAX_ROWS, add_price, get_prices, preview_reprice
@@ -52,6 +53,7 @@ def draw_prices(viewer: Viewer) -> None:
     _draw_own(own)
     _draw_explanation(book, providers)
     _draw_form(viewer)
+    draw_terms(viewer)
     _draw_preview(viewer, book)
 
 

@@ -67,7 +67,6 @@ def reconcile(
     The exit code is 0 when they agree, 1 when something could not be read or compared, and 2 when they differ by more
     than TREERING_DRIFT_THRESHOLD.
     """
-    from ingest.billing.imported import import_focus, import_invoice
     from ingest.billing.reconcile import read_reconciliation
     from ingest.database import open_database
     from ingest.settings import load_settings
@@ -76,12 +75,8 @@ def reconcile(
         raise ConfigurationError("--import, --import-focus: give one of them")
     settings = load_settings()
     today = datetime.now(UTC).date()
-    imported: Imported | None = None
     with contextlib.closing(open_database(settings)) as database:
-        if file is not None:
-            imported = import_invoice(database, file, today=today)
-        elif focus:
-            imported = import_focus(database, focus, today=today, cost=focus_cost.value)
+        imported = _import(database, file, focus, focus_cost, today)
         if imported is None:
             start, end = _range(from_day, to_day, today)
             providers = _fetch(database, settings, provider, start, end)
@@ -98,6 +93,16 @@ def reconcile(
     if any(result.is_over(settings.drift_threshold) for result, _ in results):
         raise typer.Exit(2)
     raise typer.Exit(1 if bad_lines or not all(result.totals.days for result, _ in results) else 0)
+
+
+def _import(
+    database: Database, invoice: Path | None, focus: list[Path] | None, cost: FocusCost, today: date
+) -> Imported | None:
+    from ingest.billing.imported import import_focus, import_invoice
+
+    if invoice is not None:
+        return import_invoice(database, invoice, today=today)
+    return import_focus(database, focus, today=today, cost=cost.value) if focus else None
 
 
 def _fetch(database: Database, settings: Settings, provider: str | None, start: date, end: date) -> list[str]:

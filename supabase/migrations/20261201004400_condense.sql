@@ -321,7 +321,7 @@ set timezone = 'UTC'
 as $$
 declare
   v_levels constant text[] := array['hour', 'day', 'week', 'month'];
-  v_done integer[] := '{0,0,0,0}';
+  v_done integer[] := array[0, 0, 0, 0];
   v_before integer;
   v_hours integer;
   v_buckets timestamptz[];

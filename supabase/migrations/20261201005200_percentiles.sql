@@ -198,7 +198,7 @@ declare
     select g.group_id from observability_internal.latency_groups as g
     where g.kind = user_histograms.kind and (member_values is null or g.value = any (member_values))
   );
-  v_busy integer[] := '{}';
+  v_busy integer[] := array[]::integer[];
   v_user integer;
   v_weeks timestamptz[];
   v_days timestamptz[];

@@ -69,25 +69,21 @@ alter table observability_internal.commercial_terms enable row level security;
 
 alter table observability_internal.commercial_term_ends enable row level security;
 
-grant select, insert on table observability_internal.commercial_terms to authenticated, service_role;
+grant select on table observability_internal.commercial_terms to authenticated;
 
-grant select, insert on table observability_internal.commercial_term_ends to authenticated, service_role;
+grant select, insert on table observability_internal.commercial_terms to service_role;
+
+grant select on table observability_internal.commercial_term_ends to authenticated;
+
+grant select, insert on table observability_internal.commercial_term_ends to service_role;
 
 create policy "analysts read terms" on observability_internal.commercial_terms
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create policy "ops append terms in their own name" on observability_internal.commercial_terms
-for insert to authenticated
-with check ((select observability_internal.is_ops()) and created_by = ((select auth.jwt()) ->> 'sub'));
-
 create policy "analysts read ends of terms" on observability_internal.commercial_term_ends
 for select to authenticated
 using ((select observability_internal.can_read_all()));
-
-create policy "ops end terms in their own name" on observability_internal.commercial_term_ends
-for insert to authenticated
-with check ((select observability_internal.is_ops()) and ended_by = ((select auth.jwt()) ->> 'sub'));
 
 create function observability_internal.describe_term(term observability_internal.commercial_terms) returns jsonb
 language sql
@@ -116,10 +112,11 @@ comment on function observability_internal.describe_term is 'A term as JSON with
 revoke execute on function observability_internal.describe_term from public;
 grant execute on function observability_internal.describe_term to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.add_term(term jsonb) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 set timezone = 'UTC'
 as $$
@@ -167,10 +164,11 @@ comment on function observability.add_term is
 revoke execute on function observability.add_term from public;
 grant execute on function observability.add_term to authenticated, service_role;
 
+-- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.end_term(term_id bigint, valid_to date, reason text default null) returns jsonb
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 #variable_conflict use_column

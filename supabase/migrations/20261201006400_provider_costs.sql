@@ -1,6 +1,31 @@
 -- What providers say they billed.
 -- Locks: none; it only creates.
 
+create function observability_internal.model_family(model text) returns text
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select regexp_replace(
+    regexp_replace(
+      regexp_replace(
+        regexp_replace(lower(model), '^([^:]*/)?(([a-z-]{2,8}\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai|qwen)\.)?', ''),
+        ':free$|-latest$', ''
+      ),
+      '([-@]20[0-9]{2}-?[0-9]{2}-?[0-9]{2})?(-v[0-9]+:[0-9]+)?$', ''
+    ),
+    '^(claude-.*)-v[0-9]$', '\1'
+  );
+$$;
+
+comment on function observability_internal.model_family is
+'A model''s name without the prefixes of gateways, clouds and makers and without its snapshot: the bill and the '
+'record need not name the same one.';
+revoke execute on function observability_internal.model_family from public;
+grant execute on function observability_internal.model_family to authenticated, service_role;
+
 create table observability_internal.provider_costs (
   provider text not null default 'openai',
   day date not null,
@@ -10,6 +35,7 @@ create table observability_internal.provider_costs (
   item text not null default '',
   charge text not null default 'usage',
   model text not null default '',
+  family text not null generated always as (observability_internal.model_family(model)) stored,
   project_id text not null default '',
   service_tier text not null default '',
   is_batch boolean not null default false,

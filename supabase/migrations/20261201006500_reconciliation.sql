@@ -57,31 +57,6 @@ comment on function observability_internal.drift_fraction is
 revoke execute on function observability_internal.drift_fraction from public;
 grant execute on function observability_internal.drift_fraction to authenticated, service_role;
 
-create function observability_internal.model_family(model text) returns text
-language sql
-immutable
-parallel safe
-security invoker
-set search_path = ''
-as $$
-  select regexp_replace(
-    regexp_replace(
-      regexp_replace(
-        regexp_replace(lower(model), '^([^:]*/)?(([a-z-]{2,8}\.)?(anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai|qwen)\.)?', ''),
-        ':free$|-latest$', ''
-      ),
-      '([-@]20[0-9]{2}-?[0-9]{2}-?[0-9]{2})?(-v[0-9]+:[0-9]+)?$', ''
-    ),
-    '^(claude-.*)-v[0-9]$', '\1'
-  );
-$$;
-
-comment on function observability_internal.model_family is
-'A model''s name without the prefixes of gateways, clouds and makers and without its snapshot: the bill and the '
-'record need not name the same one.';
-revoke execute on function observability_internal.model_family from public;
-grant execute on function observability_internal.model_family to authenticated, service_role;
-
 create function observability_internal.billed_lines(provider text, from_day date, to_day date)
 returns setof observability_internal.provider_costs
 language sql
@@ -212,7 +187,8 @@ as $$
   ),
   days as (
     select
-      coalesce(b.day, r.day) as day, b.source, b.fetched_at, b.cost, b.requests, b.other_currency_lines, r.cost as recorded_cost, r.requests as recorded_requests, r.unpriced,
+      coalesce(b.day, r.day) as day, b.source, b.fetched_at, b.cost, b.requests, b.other_currency_lines,
+      r.cost as recorded_cost, r.requests as recorded_requests, r.unpriced,
       r.fallback, r.estimated,
       case
         when b.day is null or b.is_quiet is null then 'no_bill'
@@ -262,7 +238,7 @@ security invoker
 set search_path = ''
 as $$
   select
-    l.day, observability_internal.model_family(l.model), i.item, null::numeric, null::numeric, i.tokens, null::numeric,
+    l.day, l.family, i.item, null::numeric, null::numeric, i.tokens, null::numeric,
     null::numeric, 0::numeric
   from unnest(lines) as l
   cross join lateral (values
@@ -311,7 +287,7 @@ security invoker
 set search_path = ''
 as $$
   with billed as (
-    select l.day, observability_internal.model_family(l.model) as family, l.item, l.amount, l.list_price, l.tokens
+    select l.day, l.family, l.item, l.amount, l.list_price, l.tokens
     from unnest(lines) as l
     where l.kind = 'cost' and l.charge = 'usage' and l.model <> ''
   ),

@@ -48,7 +48,7 @@ set search_path = ''
 as $$
   with used as (
     select
-      l.day, observability_internal.model_family(l.model) as family, l.project_id,
+      l.day, l.family, l.project_id,
       sum(l.requests) filter (where l.kind = 'usage') as requests,
       coalesce(
         sum(l.tokens) filter (where l.kind = 'cost' and l.charge = 'usage'),
@@ -128,7 +128,7 @@ as $$
     group by p.day, p.family
   ),
   counted as (
-    select l.day, observability_internal.model_family(l.model) as family, sum(l.requests)::bigint as requests
+    select l.day, l.family, sum(l.requests)::bigint as requests
     from unnest(lines) as l
     where l.kind = 'usage' and l.model <> ''
     group by 1, 2
@@ -309,7 +309,7 @@ security invoker
 set search_path = ''
 as $$
   select
-    l.day, observability_internal.model_family(l.model), l.item,
+    l.day, l.family, l.item,
     case l.charge
       when 'fee' then 'fees' when 'credit' then 'credits' when 'tax' then 'taxes' when 'purchase' then 'purchases'
       else 'adjustments'

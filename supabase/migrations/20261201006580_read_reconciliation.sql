@@ -172,7 +172,7 @@ set search_path = ''
 as $$
   with billed as (
     select
-      case when l.model <> '' then observability_internal.model_family(l.model) end as family, sum(l.amount) as cost,
+      case when l.model <> '' then l.family end as family, sum(l.amount) as cost,
       sum(l.requests)::bigint as requests, sum(l.input_tokens)::bigint as input_tokens,
       sum(l.output_tokens)::bigint as output_tokens
     from unnest(lines) as l
@@ -329,6 +329,8 @@ security invoker
 set search_path = ''
 set statement_timeout = '8s'
 set jit = off
+-- The arrays' sizes are unknown to the planner: it would take them for small and compare each row with each.
+set enable_nestloop = off
 set timezone = 'UTC'
 as $$
 declare

@@ -4,7 +4,7 @@
 create function observability_internal.backtest_rows(
   rule observability_internal.alert_rules, from_time timestamptz, to_time timestamptz, step interval
 ) returns table (
-  bucket timestamptz, requests numeric, tokens numeric, cost numeric, unpriced_requests numeric, estimated_requests numeric,
+  bucket timestamptz, requests numeric, tokens bigint, cost numeric, unpriced_requests bigint, estimated_requests bigint,
   is_error boolean, histogram bigint[], key text
 )
 language plpgsql

@@ -61,6 +61,8 @@ class PriceAnswers:
     has_bill: bool = True
     has_savings: bool = True
     prices: list[Json] = field(default_factory=lambda: list(PRICES))
+    terms: list[Json] = field(default_factory=list)
+    cost_sums: list[Json] = field(default_factory=list)
     rows_to_reprice: int = 300
     catalogue: Json | None = None
 
@@ -179,3 +181,9 @@ class PriceAnswers:
         is_last = first + max_rows >= self.rows_to_reprice
         last = rows[-1] if rows and not is_last else None
         return {"rows": rows, "next": last and {"created_at": last["created_at"], "event_id": last["event_id"]}}
+
+    def _get_terms(self) -> Json:
+        return {"terms": self.terms}
+
+    def _get_cost_sums(self, **days: Any) -> Json:
+        return {"sums": [one for one in self.cost_sums if days["from_day"] <= one["day"] < days["to_day"]]}

@@ -35,6 +35,7 @@ _RULE: Final[dict[str, Argument]] = {"name": "Draft", "metric": "spend", "thresh
 READS: Final[dict[str, dict[str, Argument]]] = {
     "backtest_rule": {"rule": _RULE, "days": 1},
     "get_alerts": {**DAY, "filters": {}},
+    "get_cost_sums": {"from_day": "2026-05-04", "to_day": "2026-05-05"},
     "get_costs": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
     "get_events": {**_WINDOW, "filters": {"limit": 2}},
     "get_overview": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
@@ -47,6 +48,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_savings_evidence": {**_WINDOW, "filters": {}},
     "get_series": {**_WINDOW, "filters": {"bucket": "day", "timezone": "Europe/Berlin"}},
     "get_settings": {},
+    "get_terms": {},
     "get_usage": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
 }
 """What the app reads, and with which arguments it is recorded."""
@@ -83,6 +85,14 @@ def seed(service: Database, ops: Database) -> None:
         "source": "contract",
     }
     ops.call("add_price", price=price)
+    terms: dict[str, dict[str, Argument]] = {
+        "discount": {"percent": "10", "provider": "openai", "model": "gpt-4o", "valid_to": "2027-01-01"},
+        "credit": {"amount": "100"},
+        "currency": {"currency": "EUR", "rate": "0.9"},
+    }
+    for kind, term in terms.items():
+        ops.call("add_term", term={"kind": kind, "valid_from": "2026-05-01", "source": "contract", **term})
+    ops.call("end_term", term_id=1, valid_to="2026-12-01", reason="new contract")
     service.call("save_price_catalogue", source_url="https://example.com/data.json", reader_version="0.1", content="[]")
     for amount in ("3", "2.5"):  # a bill that was revised
         service.call("record_provider_costs", rows=_bill(amount))

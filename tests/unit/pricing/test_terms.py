@@ -46,15 +46,15 @@ def test_a_credit_runs_down_and_the_rest_is_due() -> None:
     credit = Term(1, "credit", D1, amount=usd("25"))
     found = make_statement([day_sum(day, "10") for day in (D1, D2, D3)], [credit], D1, END)
     assert [line.drawn for line in found.lines] == [10, 10, 5]
-    assert (found.net, found.drawn, found.due) == (30, 25, 5)
-    assert (found.balances[0].left, found.balances[0].runs_out_on) == (0, None)
+    assert (found.net, found.drawn, found.due) == (usd("30"), usd("25"), usd("5"))
+    assert (found.balances[0].left, found.balances[0].runs_out_on) == (usd("0"), None)
 
 
 def test_a_balance_says_when_it_is_used_up_at_its_pace() -> None:
     credit = Term(1, "commitment", D1, amount=usd("100"))
     (balance,) = make_statement([day_sum(day, "10") for day in (D1, D2, D3)], [credit], D1, END).balances
     # 70 left at 10 a day: seven more days, the 4th to the 10th.
-    assert (balance.drawn, balance.left, balance.runs_out_on) == (30, 70, date(2026, 11, 10))
+    assert (balance.drawn, balance.left, balance.runs_out_on) == (usd("30"), usd("70"), date(2026, 11, 10))
     ends = Term(1, "commitment", D1, date(2026, 11, 9), amount=usd("100"))
     (balance,) = make_statement([day_sum(day, "10") for day in (D1, D2, D3)], [ends], D1, END).balances
     assert balance.runs_out_on is None
@@ -64,13 +64,13 @@ def test_days_before_the_statement_have_drawn_from_a_balance_too() -> None:
     credit = Term(1, "credit", D1, amount=usd("25"))
     found = make_statement([day_sum(day, "10") for day in (D1, D2, D3)], [credit], D3, END)
     assert history_from([credit], D3) == D1
-    assert ([line.day for line in found.lines], found.drawn, found.due) == ([D3], 5, 5)
+    assert ([line.day for line in found.lines], found.drawn, found.due) == ([D3], usd("5"), usd("5"))
 
 
 def test_what_ends_first_is_drawn_first_and_a_refund_goes_back() -> None:
     later, sooner = Term(1, "credit", D1, amount=usd("10")), Term(2, "credit", D1, D3, amount=usd("4"))
     found = make_statement([day_sum(D1, "6"), day_sum(D2, "-1"), day_sum(D3, "3")], [later, sooner], D1, END)
-    assert [(one.term.term_id, one.drawn) for one in found.balances] == [(2, 3), (1, 5)]
+    assert [(one.term.term_id, one.drawn) for one in found.balances] == [(2, usd("3")), (1, usd("5"))]
     assert found.due == 0
 
 
@@ -83,17 +83,22 @@ def test_provisioned_hours_are_spread_over_their_calls_and_idle_days_cost_too() 
     ]
     found = make_statement(sums, [hours, Term(2, "discount", D1, percent=usd("10"))], D1, END)
     assert [(line.day, line.model, line.net) for line in found.lines] == [
-        (D1, "gpt-4o", 36), (D1, "o3", 12), (D1, "gpt-4o", usd("6.3")), (D2, "", 48),
+        (D1, "gpt-4o", usd("36")), (D1, "o3", usd("12")), (D1, "gpt-4o", usd("6.3")), (D2, "", usd("48")),
     ]  # fmt: skip
     # 18 at list, less 0.7, and 96 for two days of hours in place of 11 at list.
-    assert (found.list_cost, found.discount, found.provisioned, found.net) == (18, usd("0.7"), 85, usd("102.3"))
+    assert (found.list_cost, found.discount, found.provisioned, found.net) == (
+        usd("18"),
+        usd("0.7"),
+        usd("85"),
+        usd("102.3"),
+    )
 
 
 def test_shares_of_a_sum_without_a_last_digit_add_up_to_it() -> None:
     hours = Term(1, "provisioned", D1, D2, amount=usd("1"))
     sums = [day_sum(D1, "1", name, tokens=1) for name in ("a", "b", "c", "d", "e", "f", "g")]
     found = make_statement(sums, [hours], D1, END)
-    assert (found.net, len(found.lines)) == (24, 7)
+    assert (found.net, len(found.lines)) == (usd("24"), 7)
 
 
 def test_what_is_due_is_converted_at_the_rate_of_each_day() -> None:
@@ -102,7 +107,7 @@ def test_what_is_due_is_converted_at_the_rate_of_each_day() -> None:
         Term(2, "currency", D2, currency="EUR", rate=usd("0.8")),
     ]
     found = make_statement([day_sum(D1, "10"), day_sum(D2, "10"), day_sum(D3, "1")], rates, D1, END)
-    assert (found.currency, found.due_in_currency, found.due) == ("EUR", usd("17.8"), 21)
+    assert (found.currency, found.due_in_currency, found.due) == ("EUR", usd("17.8"), usd("21"))
     unknown = make_statement([day_sum(D1, "10")], rates[1:], D1, END)
     assert (unknown.currency, unknown.due_in_currency) == ("EUR", None)
 

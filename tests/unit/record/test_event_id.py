@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from uuid_utils.compat import uuid7
 
+from ingest.record import event_id as event_ids
 from ingest.record.event import time_of_uuid7
-from ingest.record.event_id import resolve_identity
+from ingest.record.event_id import new_id, resolve_identity
 
 AT = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
 
@@ -94,3 +95,16 @@ def test_a_number_that_is_no_time_of_these_days_is_flagged_and_replaced_by_now(n
     assert settled is not None
     assert settled[1][:4] >= "2026"
     assert settled[2] == ["created_at:not_a_time"]
+
+
+def test_new_ids_follow_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    month_ahead_ms = int((datetime.now(UTC) + timedelta(days=31)).timestamp() * 1000)
+    stuck = uuid.UUID(int=month_ahead_ms << 80 | 0x7 << 76 | 0x2 << 62)
+    monkeypatch.setattr(event_ids, "uuid7", lambda: stuck)
+    made = [new_id() for _ in range(100)]
+    assert len(set(made)) == 100
+    for one in made:
+        moment = time_of_uuid7(one.int)
+        assert moment is not None
+        assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
+        assert (one.version, one.variant) == (7, uuid.RFC_4122)
