@@ -128,7 +128,9 @@ class Settings(BaseSettings):
             `SUPABASE_SERVICE_ROLE_KEY`).
         supabase_publishable_key: Public key of the project, for viewers (`SUPABASE_PUBLISHABLE_KEY`, older name
             `SUPABASE_ANON_KEY`).
-        supabase_jwt_secret: Secret that signs viewers' tokens, HS256 (`SUPABASE_JWT_SECRET`).
+        supabase_jwt_secret: Secret that signs viewers' tokens and insert-only keys, HS256 (`SUPABASE_JWT_SECRET`).
+        supabase_jwt_signing_key: Private key that signs insert-only keys instead, ES256, as a JWK
+            (`SUPABASE_JWT_SIGNING_KEY`).
         supabase_db_url: Direct address of the database, preferred over the API (`SUPABASE_DB_URL`).
         home: Folder of the embedded database and of the journal (`TREERING_HOME`).
         enable_observability: False turns recording off altogether (`ENABLE_OBSERVABILITY`).
@@ -178,6 +180,7 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
     )
     supabase_jwt_secret: OptionalSecret = Field(default=None, validation_alias="SUPABASE_JWT_SECRET")
+    supabase_jwt_signing_key: OptionalSecret = Field(default=None, validation_alias="SUPABASE_JWT_SIGNING_KEY")
     supabase_db_url: Annotated[OptionalSecret, AfterValidator(_check_database_url)] = Field(
         default=None, validation_alias="SUPABASE_DB_URL"
     )

@@ -7,8 +7,10 @@ import typer
 from ingest.cli import (
     alerts,
     archive,
+    dead_letters,
     doctor,
     export,
+    keys,
     members,
     migrate,
     migrations,
@@ -45,8 +47,10 @@ app.command("report", short_help="Show or send the daily or weekly report.")(rep
 app.command("secret-key", short_help="Generate a key that encrypts channel addresses.")(alerts.secret_key)
 app.add_typer(alerts.app, name="alerts", short_help="Test alert rules.")
 app.command("forget", short_help="Erase a person's data.")(archive.forget)
+app.add_typer(dead_letters.app, name="dead-letters", short_help="List, resend or delete refused events.")
 app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")
 app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
 app.add_typer(rollups.app, name="rollups", short_help="Verify and rebuild the rollups.")
+app.add_typer(keys.app, name="keys", short_help="Create insert-only keys.")
 app.add_typer(terms.app, name="terms", short_help="Manage discounts, balances and currencies.")
 app.add_typer(members.app, name="members", short_help="Manage who may see and change what.")

@@ -13,6 +13,7 @@ from ingest.database.migrate import read_migrations
 from ingest.documents.pipeline import Status
 from ingest.errors import DatabaseError, FunctionNotFoundError, PermissionDeniedError, TreeringError
 from ingest.ops.health import Finding, Level, judge_status
+from ingest.ops.undelivered import judge_undelivered
 from pricing import UnknownModelError, calculate_cost
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetim
     """
     yield _examine_settings(settings)
     yield _examine_journal(settings)
+    yield from judge_undelivered(settings.home, now())
     yield _examine_fallback(settings)
     doors = list(_open_doors(settings))
     if not doors:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +12,11 @@ from uuid_utils.compat import uuid7
 
 from ingest.record.event import time_of_uuid7
 
+_LARGEST_SECONDS = 1e11  # the year 5138; in milliseconds it is 1973
+_FIRST_YEAR = 2000
 _NAMESPACE = uuid.UUID("5f1a9a52-2f0c-5a61-9a7e-6d0f3c7b1c44")  # any constant: the same text gives the same id
+
+_MOST_AHEAD_MS = 1000  # ids made within one millisecond may run ahead of the clock a little
 
 
 def identify(fields: dict[str, object], event_id: object, created_at: object) -> tuple[uuid.UUID, dict[str, object]]:
@@ -25,7 +31,7 @@ def identify(fields: dict[str, object], event_id: object, created_at: object) ->
         The id, and the fields that have a value with `event_id`, with `created_at` unless the id tells it, and with
         `flags` where something was wrong.
     """
-    made, identity = uuid7(), None
+    made, identity = new_id(), None
     if event_id is not None or created_at is not None:
         identity = resolve_identity(event_id, created_at)
     kept = {name: value for name, value in fields.items() if value is not None}
@@ -35,6 +41,20 @@ def identify(fields: dict[str, object], event_id: object, created_at: object) ->
             kept["flags"] = flags
     kept["event_id"] = made.hex
     return made, kept
+
+
+def new_id() -> uuid.UUID:
+    """Make a UUIDv7 of the present.
+
+    The library's ids never go back within a process. After a host's clock was set back they would stay ahead, and with
+    them the times of all later calls, until the clock has caught up.
+    """
+    made = uuid7()
+    now_ms = time.time_ns() // 1_000_000
+    if (made.int >> 80) - now_ms <= _MOST_AHEAD_MS:
+        return made
+    random_bits = int.from_bytes(os.urandom(10), "big")
+    return uuid.UUID(int=now_ms << 80 | 0x7 << 76 | (random_bits >> 68) << 64 | 0x2 << 62 | random_bits & (1 << 62) - 1)
 
 
 def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, str, list[str]] | None:
@@ -84,11 +104,23 @@ def _read_time(value: object, flags: list[str]) -> datetime | None:
     if value is None:
         return None
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _read_epoch(value, flags)
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if moment.tzinfo is None:
             flags.append("created_at:without_zone")
             moment = moment.replace(tzinfo=UTC)
         return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         flags.append("created_at:not_a_time")
         return None
+
+
+def _read_epoch(value: float, flags: list[str]) -> datetime | None:
+    """Take a number as seconds since 1970, or as milliseconds where it is too large for those."""
+    moment = datetime.fromtimestamp(value / 1000 if value > _LARGEST_SECONDS else value, UTC)
+    if moment.year < _FIRST_YEAR:
+        flags.append("created_at:not_a_time")
+        return None
+    flags.append("created_at:epoch")
+    return moment

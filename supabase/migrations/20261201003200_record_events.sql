@@ -229,37 +229,66 @@ comment on function observability_internal.record_one is 'Stores one event or ke
 revoke execute on function observability_internal.record_one from public;
 grant execute on function observability_internal.record_one to service_role;
 
+create function observability_internal.with_key_environment(events jsonb) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select case
+    when auth.jwt() ->> 'treering_environment' is null or jsonb_typeof(events) is distinct from 'array' then events
+    else (
+      select coalesce(jsonb_agg(
+        case
+          when jsonb_typeof(e.value) = 'object'
+            then e.value || jsonb_build_object('environment', auth.jwt() ->> 'treering_environment')
+          else e.value
+        end
+        order by e.position
+      ), '[]')
+      from jsonb_array_elements(events) with ordinality as e (value, position)
+    )
+  end;
+$$;
+
+comment on function observability_internal.with_key_environment is
+'The events in the environment that the caller''s key is fixed to; unchanged where the key is fixed to none.';
+revoke execute on function observability_internal.with_key_environment from public;
+grant execute on function observability_internal.with_key_environment to service_role;
+
+-- Security definer, as record_performance: treering_writer may insert through these two functions, and has no right of
+-- its own on anything behind them.
 create function observability.record_usage(events jsonb) returns integer
 language sql
 volatile
-security invoker
+security definer
 set search_path = ''
 set statement_timeout = '60s'
 set jit = off
 as $$
-  select observability_internal.record_events('usage', events);
+  select observability_internal.record_events('usage', observability_internal.with_key_environment(events));
 $$;
 
 comment on function observability.record_usage is
 'Stores LLM calls (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
 revoke execute on function observability.record_usage from public;
-grant execute on function observability.record_usage to service_role;
+grant execute on function observability.record_usage to service_role, treering_writer;
 
 create function observability.record_performance(events jsonb) returns integer
 language sql
 volatile
-security invoker
+security definer
 set search_path = ''
 set statement_timeout = '60s'
 set jit = off
 as $$
-  select observability_internal.record_events('performance', events);
+  select observability_internal.record_events('performance', observability_internal.with_key_environment(events));
 $$;
 
 comment on function observability.record_performance is
 'Stores HTTP requests (a JSON array of at most 10,000); returns how many are new. A repeated event_id stores nothing.';
 revoke execute on function observability.record_performance from public;
-grant execute on function observability.record_performance to service_role;
+grant execute on function observability.record_performance to service_role, treering_writer;
 
 -- Security definer: no caller may read the queue. Its length is shown to callers who may see all rows.
 create function observability_internal.pending_rows() returns bigint

@@ -29,6 +29,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "supabase_secret_key": None,
         "supabase_publishable_key": None,
         "supabase_jwt_secret": None,
+        "supabase_jwt_signing_key": None,
         "supabase_db_url": None,
         "enable_observability": True,
         "metrics_retention_days": 90,

@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from uuid_utils.compat import uuid7
 
+from ingest.record import event_id as event_ids
 from ingest.record.event import time_of_uuid7
-from ingest.record.event_id import resolve_identity
+from ingest.record.event_id import new_id, resolve_identity
 
 AT = datetime(2026, 11, 23, 20, 0, tzinfo=UTC)
 
@@ -79,3 +80,31 @@ def test_text_that_is_no_uuid_gives_the_same_id_each_time() -> None:
 
 def test_with_neither_both_are_made_by_the_caller() -> None:
     assert resolve_identity(None, None) is None
+
+
+def test_new_ids_follow_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    month_ahead_ms = int((datetime.now(UTC) + timedelta(days=31)).timestamp() * 1000)
+    stuck = uuid.UUID(int=month_ahead_ms << 80 | 0x7 << 76 | 0x2 << 62)
+    monkeypatch.setattr(event_ids, "uuid7", lambda: stuck)
+    made = [new_id() for _ in range(100)]
+    assert len(set(made)) == 100
+    for one in made:
+        moment = time_of_uuid7(one.int)
+        assert moment is not None
+        assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
+        assert (one.version, one.variant) == (7, uuid.RFC_4122)
+
+
+@pytest.mark.parametrize("number", [1_795_435_200, 1_795_435_200.0, 1_795_435_200_000])
+def test_a_number_is_taken_as_seconds_or_milliseconds_since_1970_and_flagged(number: float) -> None:
+    settled = resolve_identity(None, number)
+    assert settled is not None
+    assert settled[1:] == ("2026-11-23T12:00:00+00:00", ["created_at:epoch"])
+
+
+@pytest.mark.parametrize("number", [0, -5, 3.5, 1e300, float("nan"), float("inf"), True])
+def test_a_number_that_is_no_time_of_these_days_is_flagged_and_replaced_by_now(number: float) -> None:
+    settled = resolve_identity(None, number)
+    assert settled is not None
+    assert settled[1][:4] >= "2026"
+    assert settled[2] == ["created_at:not_a_time"]
