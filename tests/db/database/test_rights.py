@@ -308,5 +308,7 @@ def test_ops_manage_members_but_cannot_lock_everybody_out(
     assert ops.call("remove_member", user_id="user_nobody") is False
     with pytest.raises(DatabaseError, match="the last ops member cannot be removed"):
         ops.call("remove_member", user_id="user_ops")
+    with pytest.raises(DatabaseError, match="the last ops member cannot be removed"):
+        ops.call("add_member", user_id="user_ops", role="member")
     ops.call("add_member", user_id="user_two", role="ops")
     assert ops.call("remove_member", user_id="user_two") is True
