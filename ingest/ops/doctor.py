@@ -177,5 +177,7 @@ def _examine_schema(status: Status) -> Finding:
 def _examine_partitions(status: Status) -> Finding:
     count = status.partitions
     if count < _EXPECTED_PARTITIONS:
-        return Finding("partitions", Level.WARNING, f"{count} are too few for the months ahead: start `treering worker`")
+        return Finding(
+            "partitions", Level.WARNING, f"{count} are too few for the months ahead: start `treering worker`"
+        )
     return Finding("partitions", Level.OK, str(count))
