@@ -80,7 +80,7 @@ begin
       sum(r.prompt_tokens)::bigint as prompt_tokens, sum(r.completion_tokens)::bigint as completion_tokens,
       coalesce(sum(r.cached_tokens), 0)::bigint as cached_tokens,
       coalesce(sum(r.reasoning_tokens), 0)::bigint as reasoning_tokens,
-      coalesce(sum(r.unpriced_requests), 0)::bigint as unpriced_requests, sum(r.cost) as cost
+      sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0))::bigint as unpriced_requests, sum(r.cost) as cost
     from observability_internal.usage_by_hour as r
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.latency_groups as g
@@ -93,7 +93,7 @@ begin
       'quarter', date_bin('15 minutes', r.bucket, '2000-01-01 00:00:00+00'), g.group_id, sum(r.requests)::bigint,
       coalesce(sum(r.requests) filter (where d.status = 'error'), 0)::bigint, sum(r.prompt_tokens)::bigint,
       sum(r.completion_tokens)::bigint, coalesce(sum(r.cached_tokens), 0)::bigint,
-      coalesce(sum(r.reasoning_tokens), 0)::bigint, coalesce(sum(r.unpriced_requests), 0)::bigint, sum(r.cost)
+      coalesce(sum(r.reasoning_tokens), 0)::bigint, sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0))::bigint, sum(r.cost)
     from observability_internal.usage_by_minute as r
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.latency_groups as g on g.kind = 'total'

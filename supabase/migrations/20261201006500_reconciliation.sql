@@ -92,7 +92,7 @@ as $$
         (r.bucket at time zone 'UTC')::date, d.family,
         -- A provider counts no request that failed.
         coalesce(sum(r.requests) filter (where d.status <> 'error'), 0), sum(r.prompt_tokens),
-        sum(r.completion_tokens), sum(r.cost), sum(r.fallback_cost),
+        sum(r.completion_tokens), sum(r.cost + r.fallback_cost), sum(r.fallback_cost),
         coalesce(sum(r.unpriced_requests) filter (where d.status <> 'error'), 0),
         coalesce(sum(r.fallback_requests) filter (where d.status <> 'error'), 0), sum(r.estimated_requests)
       )::observability_internal.recorded_day

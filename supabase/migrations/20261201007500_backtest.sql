@@ -36,21 +36,21 @@ declare
 begin
   return query
   with cells as (
-    select r.bucket, r.dim_id, null::integer as user_key, r.requests::numeric as requests, r.prompt_tokens + r.completion_tokens as tokens,
-      r.cost, coalesce(r.unpriced_requests, 0) as unpriced_requests, coalesce(r.estimated_requests, 0) as estimated_requests,
-      case when v_is_first then r.time_to_first_token else r.latency end as histogram
+    select r.bucket, r.dim_id, null::integer as user_key, r.requests::numeric as requests,
+      r.prompt_tokens + r.completion_tokens as tokens, r.cost + coalesce(r.fallback_cost, 0) as cost, coalesce(r.unpriced_requests, 0) as unpriced_requests,
+      coalesce(r.estimated_requests, 0) as estimated_requests, case when v_is_first then r.time_to_first_token else r.latency end as histogram
     from observability_internal.usage_by_minute as r
     where not v_is_route and not v_by_user and r.bucket >= backtest_cells.from_time and r.bucket < backtest_cells.to_time
       and (v_dims is null or r.dim_id = any (v_dims)) and date_trunc('hour', r.bucket) <> all (v_hours)
     union all
     select r.bucket, r.dim_id, null, r.requests, r.prompt_tokens + r.completion_tokens,
-      r.cost, coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
+      r.cost + coalesce(r.fallback_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
       case when v_is_first then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_hour as r
     where not v_is_route and not v_by_user and r.bucket = any (v_hours) and (v_dims is null or r.dim_id = any (v_dims))
     union all
     select r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens + r.completion_tokens,
-      r.cost, coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
+      r.cost + coalesce(r.fallback_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
       case when v_is_first then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_user as r
     inner join observability_internal.users as u on r.user_key = u.user_key
