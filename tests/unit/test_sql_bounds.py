@@ -24,11 +24,6 @@ def test_files_and_lines_are_short(path: Path) -> None:
     assert [number for number, line in enumerate(lines, 1) if len(line) > 160] == []
 
 
-def test_no_two_files_have_one_version() -> None:
-    versions = [path.name.partition("_")[0] for path in MIGRATIONS]
-    assert [version for version, count in Counter(versions).items() if count > 1] == []
-
-
 def test_functions_are_short() -> None:
     lengths = {
         match[1]: match[0].count("\n") + 1 for path in MIGRATIONS for match in FUNCTION.finditer(path.read_text())
