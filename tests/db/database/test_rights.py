@@ -229,9 +229,9 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "delete_notification_channel", "drop_archived_partition", "end_silence", "end_term", "ensure_partition",
         "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_status",
         "pending_batch_ids", "pending_rows", "read_channel_vault", "record_performance", "record_usage",
-        "refresh_aggregates", "remove_member", "resend_notification", "save_alert_rule", "save_budget", "save_notification_channel",
-        "save_report_schedule", "send_test_notification", "set_channel_target", "silence_alerts",
-        "stale_buckets", "stored_catalogue",
+        "refresh_aggregates", "remove_member", "resend_notification", "save_alert_rule", "save_budget",
+        "save_notification_channel", "save_report_schedule", "send_test_notification", "set_channel_target",
+        "silence_alerts", "stale_buckets", "stored_catalogue",
     }  # fmt: skip
 
 
