@@ -5,7 +5,8 @@
 
 from ingest.errors import ConfigurationError, DatabaseError, TreeringError
 from ingest.record.capture import aflush, configure, flush, record_performance, record_usage, shutdown, stats
-from ingest.record.context import usage_context
+from ingest.record.context import set_usage, usage_context
+from ingest.record.last_call import RecordedCall, last_call
 from ingest.tracking import stream_sse, track, track_stream
 from ingest.tracking.asgi import PerformanceMiddleware
 
@@ -13,12 +14,15 @@ __all__ = [
     "ConfigurationError",
     "DatabaseError",
     "PerformanceMiddleware",
+    "RecordedCall",
     "TreeringError",
     "aflush",
     "configure",
     "flush",
+    "last_call",
     "record_performance",
     "record_usage",
+    "set_usage",
     "shutdown",
     "stats",
     "stream_sse",

@@ -16,6 +16,7 @@
         · InvalidArgumentError
         · FunctionNotFoundError
         · DatabaseUnavailableError
+        · RequestTooLargeError
         · UnexpectedResponseError
         · MigrationError
         · EmbeddedServerError
@@ -45,6 +46,7 @@ __all__ = [
     "ProviderError",
     "ReplayError",
     "RepriceError",
+    "RequestTooLargeError",
     "TraceError",
     "TreeringError",
     "UnexpectedResponseError",
@@ -133,6 +135,10 @@ class DatabaseUnavailableError(DatabaseError):
 
     def __init__(self, message: str, *, sqlstate: str | None = None, retryable: bool = True) -> None:
         super().__init__(message, sqlstate=sqlstate, retryable=retryable)
+
+
+class RequestTooLargeError(DatabaseError):
+    """The request is longer than the API or a proxy before it takes; fewer rows may go."""
 
 
 class UnexpectedResponseError(DatabaseError):

@@ -153,6 +153,8 @@ class Settings(BaseSettings):
             beside OpenRouter, Perplexity and xAI (`TREERING_TRUSTED_COSTS`, separated by commas).
         region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
         update_prices: Whether the worker fetches the published price catalogue (`TREERING_UPDATE_PRICES`).
+        auto_reprice: Whether the worker prices calls of the last 30 days again when a price becomes known or is
+            corrected (`TREERING_AUTO_REPRICE`).
         hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
@@ -214,7 +216,8 @@ class Settings(BaseSettings):
     region: Annotated[OptionalText, AfterValidator(_check_region)] = Field(
         default=None, validation_alias="TREERING_REGION"
     )
-    update_prices: bool = Field(default=False, validation_alias="TREERING_UPDATE_PRICES")
+    update_prices: bool = Field(default=True, validation_alias="TREERING_UPDATE_PRICES")
+    auto_reprice: bool = Field(default=True, validation_alias="TREERING_AUTO_REPRICE")
     hash_salt: OptionalSecret = Field(default=None, validation_alias="TREERING_HASH_SALT")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
     openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")

@@ -101,12 +101,17 @@ class _Block:
         self._price = price
         self._lock = threading.Lock()
 
+    def price(self, event: Event) -> None:
+        """Add the cost to a usage event where that was asked for."""
+        if self._price is not None:
+            self._price(event)
+
     def take(self, kind: bytes, fields: dict[str, object]) -> None:
         """Keep one event as the database would get it."""
         _, event = decode(encode(kind, fields))
         with self._lock:
-            if kind == USAGE and self._price is not None:
-                self._price(event)
+            if kind == USAGE:
+                self.price(event)
             self.events.append(event)
 
 
@@ -124,6 +129,15 @@ class _Memory:
         if block is not None:
             block.take(kind, kept)
         return made
+
+    def price(self, event: Event) -> None:
+        """Price as the block does."""
+        block = _MODE.block()
+        if block is not None:
+            block.price(event)
+
+    def open_call(self, _fields: dict[str, object], _event_id: object, _created_at: object) -> None:
+        """Keep nothing beyond the process."""
 
     def flush(self, _timeout_s: float) -> bool:
         """Nothing waits."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, computed_field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints, computed_field
 
 from ingest.archive.schema import Kind  # noqa: TC001 -- pydantic reads the annotations at run time
 from ingest.archive.sums import add_sums
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 
 SCHEMA_VERSION: Literal["treering.archive/1"] = "treering.archive/1"
+
+
+# A name and nothing else: a path would lead out of the month's folder, on the disk of whoever reads the archive.
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_-]*(\.[A-Za-z0-9][A-Za-z0-9_-]*)*\.parquet$"
+FileName = Annotated[str, StringConstraints(max_length=128, pattern=_NAME)]
 
 
 class _Record(BaseModel):
@@ -37,7 +42,7 @@ class Part(_Record):
         columns: Exact sums of its columns; see `ingest.archive.sums`.
     """
 
-    file: str
+    file: FileName
     rows: int
     size_bytes: int
     sha256: str

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from ingest.archive.schema import Kind
     from ingest.archive.storage import Storage
 
+# Far above what is written here: ROWS_PER_GROUP rows, of at most 9 KiB each with the longest metadata.
+_MAX_GROUP_ROWS = 1_000_000
+_MAX_GROUP_BYTES = 1024 * 1024 * 1024
+
 # Values that hardly repeat: a dictionary of them would only cost time.
 _UNIQUE = frozenset({"event_id", "created_at", "received_at", "latency_ms", "time_to_first_token_ms", "response_id"})
 
@@ -77,9 +81,16 @@ def verify_part(storage: Storage, kind: Kind, month: dt.date, part: Part) -> Non
 
 
 def read_groups(path: Path) -> Iterator[pa.Table]:
-    """Read a part, one row group at a time."""
+    """Read a part, one row group at a time.
+
+    Raises:
+        ArchiveError: A row group is larger than any that is written here.
+    """
     with contextlib.closing(pq.ParquetFile(path)) as file:
         for index in range(file.num_row_groups):
+            group = file.metadata.row_group(index)
+            if group.num_rows > _MAX_GROUP_ROWS or group.total_byte_size > _MAX_GROUP_BYTES:
+                raise ArchiveError(f"{path.name} unpacks to more than a row group may hold")
             yield file.read_row_group(index, use_threads=False)
             pa.default_memory_pool().release_unused()
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ingest.archive.schema import Kind
 
 _MANIFEST = "manifest.json"
+_MAX_MANIFEST_BYTES = 64 * 1024 * 1024  # a part takes 2 KiB of it and holds a million rows
 
 
 class Storage:
@@ -71,9 +72,12 @@ class Storage:
             ArchiveError: It cannot be understood.
         """
         try:
-            text = self.filesystem.cat_file(self.path_of(kind, month, _MANIFEST))
+            with self.filesystem.open(self.path_of(kind, month, _MANIFEST), "rb") as file:
+                text = file.read(_MAX_MANIFEST_BYTES + 1)
         except FileNotFoundError:
             return Manifest(kind=kind, month=month)
+        if len(text) > _MAX_MANIFEST_BYTES:
+            raise ArchiveError(f"{self.url_of(kind, month, _MANIFEST)} is longer than {_MAX_MANIFEST_BYTES:,} bytes")
         try:
             return Manifest.model_validate_json(text)
         except ValidationError as error:

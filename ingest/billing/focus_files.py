@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import gzip
 import hashlib
+import zlib
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
 from ingest.errors import ConfigurationError
+from ingest.packed import TooLargeError, read_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +45,6 @@ USEFUL: Final = (
     "x_CurrencyConversionRate",
 )
 
-_GZIP: Final = b"\x1f\x8b"
 _PARQUET: Final = b"PAR1"
 
 
@@ -119,21 +120,21 @@ def read_rows(paths: Sequence[Path]) -> Iterator[Row]:
         if digest in seen:
             raise ConfigurationError(f"{path} has the same rows as {seen[digest]}: they would count twice")
         seen[digest] = path
-        yield from _read_parquet(path) if start == _PARQUET else _read_csv(path, is_packed=start[:2] == _GZIP)
+        yield from _read_parquet(path) if start == _PARQUET else _read_csv(path)
 
 
-def _read_csv(path: Path, *, is_packed: bool) -> Iterator[Row]:
+def _read_csv(path: Path) -> Iterator[Row]:
     try:
-        with (gzip.open if is_packed else open)(path, "rt", encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
-            columns = _check(path, next(reader, []))
-            for cells in reader:
-                if len(cells) != len(columns):
-                    raise ConfigurationError(
-                        f"{path}, line {reader.line_num}: {len(cells)} values for {len(columns)} columns"
-                    )
-                yield Row(f"{path}, line {reader.line_num}", dict(zip(columns, cells, strict=True)))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        lines = codecs.iterdecode(read_lines(path), "utf-8-sig")
+        reader = csv.reader(lines, strict=True)
+        columns = _check(path, next(reader, []))
+        for cells in reader:
+            if len(cells) != len(columns):
+                raise ConfigurationError(
+                    f"{path}, line {reader.line_num}: {len(cells)} values for {len(columns)} columns"
+                )
+            yield Row(f"{path}, line {reader.line_num}", dict(zip(columns, cells, strict=True)))
+    except (OSError, EOFError, zlib.error, TooLargeError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 

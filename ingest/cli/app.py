@@ -7,6 +7,7 @@ import typer
 from ingest.cli import (
     alerts,
     archive,
+    dead_letters,
     doctor,
     export,
     keys,
@@ -46,6 +47,7 @@ app.command("report", short_help="Show or send the daily or weekly report.")(rep
 app.command("secret-key", short_help="Generate a key that encrypts channel addresses.")(alerts.secret_key)
 app.add_typer(alerts.app, name="alerts", short_help="Test alert rules.")
 app.command("forget", short_help="Erase a person's data.")(archive.forget)
+app.add_typer(dead_letters.app, name="dead-letters", short_help="List, resend or delete refused events.")
 app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")
 app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
 app.add_typer(rollups.app, name="rollups", short_help="Verify and rebuild the rollups.")

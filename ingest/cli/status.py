@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
@@ -24,15 +25,18 @@ def status(*, as_json: JsonOption = False) -> None:
     from ingest.documents.pipeline import Status
     from ingest.errors import DatabaseError
     from ingest.ops.health import Finding, Level, judge_status
+    from ingest.ops.undelivered import judge_undelivered
     from ingest.settings import load_settings
 
     document: JsonValue = None
+    settings = load_settings()
     try:
-        with contextlib.closing(open_database(load_settings())) as database:
+        with contextlib.closing(open_database(settings)) as database:
             document = database.call("get_status")
         findings = judge_status(parse(Status, document, "get_status"))
     except DatabaseError as error:
         findings = [Finding("database", Level.CRITICAL, str(error))]
+    findings += judge_undelivered(settings.home, datetime.now(UTC))
     worst = max(finding.level for finding in findings)
     if as_json:
         typer.echo(_as_json(findings, worst, document))

@@ -26,6 +26,9 @@ def database_error(message: str, sqlstate: str | None) -> DatabaseError:
         message: What Postgres said in its primary message.
         sqlstate: Postgres's code, https://www.postgresql.org/docs/current/errcodes-appendix.html.
     """
+    if sqlstate == "22023" and message.startswith('role "'):
+        # An invalid value to Postgres, but of the connection's own set-up: no argument is to blame.
+        return PermissionDeniedError(f"{message}: run `treering migrate`", sqlstate=sqlstate)
     match (sqlstate or "")[:2]:
         case "22" | "23" | "P0":
             return InvalidArgumentError(message, sqlstate=sqlstate)

@@ -9,7 +9,14 @@ import time
 from typing import TYPE_CHECKING, cast
 
 from ingest.database.sqlstate import database_error, function_not_found
-from ingest.errors import DatabaseError, DatabaseUnavailableError, InvalidArgumentError, PermissionDeniedError
+from ingest.errors import (
+    DatabaseError,
+    DatabaseUnavailableError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    RequestTooLargeError,
+    UnexpectedResponseError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -32,6 +39,21 @@ _TOKEN_RENEWAL_S = 1800
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 
 _RETRYABLE_STATUS = (408, 425, 429)  # and every 5xx
+_TOO_LARGE = 413
+_MAX_MESSAGE_CHARACTERS = 300  # a proxy's words, not a page of it
+
+_CHECK_KEY = "check SUPABASE_SECRET_KEY: it must be a secret key of this project"
+_CHECK_URL = "check SUPABASE_URL: something other than Supabase's API answers there"
+_EXPOSE = f"add {_SCHEMA} to the exposed schemas in the project's API settings"
+_ADVICE = {
+    401: _CHECK_KEY,
+    402: "the project is over its quota or has an unpaid invoice: see its billing page at Supabase",
+    403: _CHECK_KEY,
+    404: _CHECK_URL,
+    405: _CHECK_URL,
+    406: _EXPOSE,
+    540: "the project is paused: resume it at Supabase",
+}
 
 
 class SupabaseDatabase:
@@ -71,7 +93,7 @@ class SupabaseDatabase:
             return connection.call(self._token(), function, arguments)
         except APIError as error:
             # Without its cause, whose text holds the details: parts of the row that was refused.
-            raise _translate(error, connection.last_status(), function, arguments) from None
+            raise _translate(error, connection.last_answer(), function, arguments) from None
         except httpx.TimeoutException as error:
             raise DatabaseUnavailableError(f"the API did not respond in time ({type(error).__name__})") from error
         except httpx.HTTPError as error:
@@ -79,6 +101,8 @@ class SupabaseDatabase:
         except UnicodeEncodeError as error:
             raise InvalidArgumentError(f"an argument is not valid Unicode: {error.reason}", sqlstate="22P05") from error
         except (TypeError, ValueError) as error:
+            if connection.last_answer()[0]:
+                raise UnexpectedResponseError(f"the API's answer cannot be read; {_CHECK_URL}") from error
             raise InvalidArgumentError(f"an argument is not JSON: {error}", sqlstate="22P02") from error
 
     def close(self) -> None:
@@ -111,7 +135,7 @@ class _Connection:
         self.http = httpx.Client(
             timeout=httpx.Timeout(_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
             http2=True,
-            event_hooks={"response": [self._remember_status]},
+            event_hooks={"response": [self._remember_answer]},
         )
         options = ClientOptions(
             httpx_client=self.http, auto_refresh_token=False, persist_session=False, postgrest_client_retry=False
@@ -123,17 +147,18 @@ class _Connection:
         api = self._api.schema(_SCHEMA)
         if token is not None:
             api.auth(token)
-        self._local.status = 0
+        self._local.answer = (0, "")
         # supabase-py declares text values only and sends any JSON.
         result = api.rpc(function, cast("dict[str, str]", arguments)).execute()
-        return None if self.last_status() == 204 else cast("JsonValue", result.data)
+        return None if self.last_answer()[0] == 204 else cast("JsonValue", result.data)
 
-    def last_status(self) -> int:
-        """HTTP status of this thread's last answer, which supabase-py's errors do not always carry; 0 for none."""
-        return getattr(self._local, "status", 0)
+    def last_answer(self) -> tuple[int, str]:
+        """Status of this thread's last answer (0 for none), which errors do not always tell, and its new address."""
+        answer: tuple[int, str] = getattr(self._local, "answer", (0, ""))
+        return answer
 
-    def _remember_status(self, response: httpx.Response) -> None:
-        self._local.status = response.status_code
+    def _remember_answer(self, response: httpx.Response) -> None:
+        self._local.answer = (response.status_code, response.headers.get("location", "").partition("?")[0])
 
 
 class _TokenMint:
@@ -162,16 +187,22 @@ class _TokenMint:
         return self._token
 
 
-def _translate(error: APIError, status: int, function: str, arguments: Iterable[str]) -> DatabaseError:
-    code, message = error.code or "", error.message or "the API gave no reason"
+def _translate(error: APIError, answer: tuple[int, str], function: str, arguments: Iterable[str]) -> DatabaseError:
+    code, message = error.code or "", (error.message or "the API gave no reason")[:_MAX_MESSAGE_CHARACTERS]
+    status, location = answer
     if code == "PGRST202":
         return function_not_found(function, arguments)
     if _SQLSTATE.fullmatch(code):
         return database_error(message, code)
-    if status in (401, 403):
-        return PermissionDeniedError(message)
-    if status >= 500 or status in _RETRYABLE_STATUS:
-        return DatabaseUnavailableError(f"the API answered {status}: {message}")
     if code == "PGRST106":
-        message = f"{message}; add {_SCHEMA} to the exposed schemas in the project's API settings"
-    return DatabaseError(message)
+        return DatabaseError(f"{message}; {_EXPOSE}")
+    if 300 <= status < 400:
+        return DatabaseError(f"the API answered {status}: set SUPABASE_URL to the address it redirects to, {location}")
+    advice = f"; {_ADVICE[status]}" if status in _ADVICE else ""
+    if status in (401, 403):
+        return PermissionDeniedError(f"{message}{advice}")
+    if status >= 500 or status in _RETRYABLE_STATUS:
+        return DatabaseUnavailableError(f"the API answered {status}: {message}{advice}")
+    if status == _TOO_LARGE:
+        return RequestTooLargeError(f"the API answered {status}: {message}")
+    return DatabaseError(f"the API answered {status}: {message}{advice}")

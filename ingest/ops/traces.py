@@ -6,9 +6,7 @@ lines with the arguments of `record_usage`). A line that cannot be read becomes 
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import gzip
 import hashlib
 import zlib
 from dataclasses import dataclass, field
@@ -20,10 +18,11 @@ from uuid import UUID  # noqa: TC003 -- pydantic reads the annotations at run ti
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ingest.errors import TraceError
+from ingest.packed import TooLargeError, read_lines
 from ingest.record.event_id import derive_event_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 FORMATS = ("azure", "mooncake", "jsonl")
@@ -225,23 +224,10 @@ def open_trace(path: Path, trace_format: str) -> Trace:
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
-        with _open_plain(path) as file:
-            yield from enumerate(file, start=1)
-    except (OSError, EOFError, zlib.error) as error:
+        yield from enumerate(read_lines(path), start=1)
+    except (OSError, EOFError, zlib.error, TooLargeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise TraceError(f"{path} cannot be read: {reason}") from error
-
-
-@contextlib.contextmanager
-def _open_plain(path: Path) -> Generator[Iterable[bytes]]:
-    with path.open("rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        if not is_gzip:
-            yield file
-            return
-        with gzip.open(file, "rb") as unpacked:
-            yield unpacked
 
 
 def _azure_parser(header: str, path: Path) -> Callable[[str], dict[str, Any] | None]:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from uuid_utils.compat import uuid7
 
+from ingest.notices import Notices
 from ingest.record.fields import ARGUMENTS, DEFAULTS, DETAILS, ZERO_SAYS_NOTHING
+from ingest.record.last_call import RecordedCall, remember
 from ingest.record.process import Process, make_recorder
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
     from ingest.database import Database
     from ingest.record.fields import UsageFields
+    from ingest.record.open_calls import OpenCall
     from ingest.record.process import Scope
     from ingest.record.recorder import Stats
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 _USAGE = b"u"
 _PERFORMANCE = b"p"
 
+_NOTICES = Notices()
 _process = Process()
 
 
@@ -143,6 +147,8 @@ def configure(
     batch_size: int = 500,
     flush_interval_s: float = 1.0,
     journal_max_bytes: int = 256 * 1024 * 1024,
+    user_from_request: bool = False,
+    on_record: Callable[[RecordedCall], object] | None = None,
 ) -> None:
     """Set recording up and start it; without this it starts at the first event, from the environment.
 
@@ -163,6 +169,9 @@ def configure(
         batch_size: Most events of one call to the database, 1 to 10,000.
         flush_interval_s: Longest time in seconds that an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
+        user_from_request: Take a model request's own `safety_identifier` or `user` for the user where none is set.
+        on_record: Called with each call of a model once it is in the journal, in the thread that recorded it, which
+            waits; what it raises is logged.
 
     Raises:
         ConfigurationError: A setting is wrong; the message names its environment variable.
@@ -181,11 +190,8 @@ def configure(
         providers=providers,
         trusted_costs=trusted_costs,
     )
-    if not 1 <= batch_size <= 10_000:
-        raise ValueError("batch_size must be 1 to 10,000")
-    if not 0 <= flush_interval_s <= 3600:
-        raise ValueError("flush_interval_s must be 0 to 3600")
     limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
+    _process.user_from_request, _process.on_record = user_from_request, on_record
     _process.configure(lambda: make_recorder(settings, database, limits))
 
 
@@ -193,10 +199,12 @@ def flush(timeout_s: float = 5.0) -> bool:
     """Wait until everything recorded so far is in the database, or refused by it for good.
 
     Args:
-        timeout_s: Longest time to wait, in seconds.
+        timeout_s: Longest time to wait, in seconds. A try that fails until somebody repairs the set-up (a wrong key or
+            address, missing migrations) ends the wait at once.
 
     Returns:
-        False where that took longer; the events are then still in the journal.
+        False where that took longer or failed; the events are then still in the journal, and `stats().last_error`
+        says what to do.
     """
     deadline = time.monotonic() + timeout_s
     _process.settle(timeout_s)
@@ -238,10 +246,21 @@ def is_on() -> bool:
     return not _process.is_off and (_process.recorder or _process.start()) is not None
 
 
+def takes_user_of_request() -> bool:
+    """Say whether the user that a model request names is taken where none is set."""
+    return _process.user_from_request
+
+
 def hash_salt() -> bytes | None:
     """Return the key of all hashes; None where recording is off."""
     recorder = _process.recorder or _process.start()
     return recorder.salt if recorder is not None else None
+
+
+def open_call(fields: dict[str, object], event_id: uuid.UUID, created_at: datetime) -> OpenCall | None:
+    """Keep a call whose answer is still coming, so that it survives the process; None where that cannot be done."""
+    recorder = _process.recorder
+    return recorder.open_call(fields, event_id, created_at) if recorder is not None else None
 
 
 def named_hosts() -> tuple[Mapping[str, str], Collection[str]]:
@@ -276,4 +295,15 @@ def _record(
         if recorder is None:
             return uuid7()
         made = recorder.record(kind, fields, event_id, created_at)
+    if kind == _USAGE:
+        call = remember(RecordedCall(made, fields, created_at, recorder.price if recorder is not None else None))
+        if _process.on_record is not None:
+            _tell(_process.on_record, call)
     return made
+
+
+def _tell(listener: Callable[[RecordedCall], object], call: RecordedCall) -> None:
+    try:
+        listener(call)
+    except Exception as error:  # noqa: BLE001 -- the listener's fault must not be the call's
+        _NOTICES.warn("on_record", f"on_record failed: {type(error).__name__}")

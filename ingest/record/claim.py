@@ -62,6 +62,18 @@ class Claim:
                 if claim:
                     yield claim
 
+    @classmethod
+    def is_abandoned(cls, folder: Path) -> bool:
+        """Whether the folder's owner is gone.
+
+        Raises:
+            OSError: The folder is another user's.
+        """
+        claim = cls._lock(folder)
+        if claim is not None:
+            claim.forget()
+        return claim is not None
+
     def release(self) -> None:
         """Release the folder and remove it if it is empty; safe to repeat."""
         if self._descriptor is None:

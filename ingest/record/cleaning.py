@@ -137,20 +137,21 @@ def clean_usage_details(value: object, _name: str, flags: list[str]) -> dict[str
 
 
 def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, JsonValue] | None:
-    """Keep as many entries of an object as fit in 4 KiB."""
+    """Keep an object of at most 4 KiB: where it is larger, without its largest entries."""
     if not isinstance(value, Mapping):
         flags.append(f"{name}:not_an_object")
         return None
-    kept: dict[str, JsonValue] = {}
-    size_bytes = 0
-    for key, item in value.items():
-        text = str(key).replace("\0", "")
-        cleaned = clean_json(item)
-        size_bytes += len(to_json({text: cleaned}))
-        if size_bytes > MAX_METADATA_BYTES:
-            flags.append(f"{name}:shortened")
-            break
-        kept[text] = cleaned
+    kept = {str(key).replace("\0", ""): clean_json(item) for key, item in value.items()}
+    sizes = {key: len(to_json({key: item})) for key, item in kept.items()}
+    size_bytes = sum(sizes.values())
+    if size_bytes > MAX_METADATA_BYTES:
+        flags.append(f"{name}:shortened")
+        # The largest go first: small entries are what people filter by.
+        for key in sorted(sizes, key=lambda key: -sizes[key]):
+            if size_bytes <= MAX_METADATA_BYTES:
+                break
+            size_bytes -= sizes[key]
+            del kept[key]
     return kept
 
 

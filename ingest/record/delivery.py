@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from base64 import b64encode
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ingest.errors import DatabaseError, FunctionNotFoundError, PermissionDeniedError
+from ingest.errors import DatabaseError, RequestTooLargeError, UnexpectedResponseError
 from ingest.record.encoding import PERFORMANCE, USAGE, decode
 from ingest.record.segment import EVENTS_PER_TURN
 
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
     from ingest.record.event import Event
 
 FUNCTIONS = {USAGE: "record_usage", PERFORMANCE: "record_performance"}
-MAX_UNEXPECTED_FAILURES = 5
+MAX_ENCODING_FAILURES = 5
+# Only these blame the row, https://www.postgresql.org/docs/current/errcodes-appendix.html: data exceptions and
+# violated constraints. Everything else is a state of the set-up that somebody can repair.
+_FINAL_SQLSTATE_CLASSES = ("22", "23")
+# What making JSON of an event raises by a fault of ours; any other surprise (a socket's, say) may pass.
+_ENCODING_FAULTS = (TypeError, ValueError, RecursionError)
 # Turning an event into JSON takes a third of the time that preparing it takes, so others get their turn as often.
 EVENTS_PER_PAUSE = 3 * EVENTS_PER_TURN
 
@@ -48,13 +54,13 @@ class Batch:
         offset: Where the batch ends in its journal segment.
         count: Records taken from the journal.
         parts: Function and events of each call still to be made.
-        unexpected: Calls of this batch that failed with something other than a `DatabaseError`.
+        encoding_failures: Calls of this batch that failed by a fault of ours with an event.
     """
 
     offset: int
     count: int
     parts: deque[tuple[str, list[Event]]] = field(default_factory=deque)
-    unexpected: int = 0
+    encoding_failures: int = 0
 
 
 class Delivery:
@@ -96,7 +102,7 @@ class Delivery:
                 if kind == USAGE:
                     self._price(event)
             except Exception as error:  # noqa: BLE001 -- a record of a newer version, or a fault of ours
-                self._refuse("unreadable", {"record": record.decode("utf-8", "replace")}, f"unreadable: {error}")
+                self._refuse("unreadable", {"record": b64encode(record).decode()}, f"unreadable: {error}")
             else:
                 self._count(event)
                 events[kind].append(_Courteous(event) if count % EVENTS_PER_PAUSE == 0 else event)
@@ -122,16 +128,21 @@ class Delivery:
                 batch.parts.popleft()
                 self._split(batch, function, events, error)
                 continue
+            stored = _count_of(result, function, len(events))
             batch.parts.popleft()
             self.tally.delivered += len(events)
-            self.tally.stored += result if isinstance(result, int) else 0
+            self.tally.stored += stored
 
     def _is_final(self, error: Exception, batch: Batch) -> bool:
-        """Whether the events are to blame: a missing right or function is fixed by people, and then all pass."""
+        """Whether the events are to blame: what people can repair waits for them, and then all events go."""
+        if isinstance(error, RequestTooLargeError):
+            return True  # the batch is halved; a single event goes to the dead letters
         if isinstance(error, DatabaseError):
-            return not error.retryable and not isinstance(error, PermissionDeniedError | FunctionNotFoundError)
-        batch.unexpected += 1
-        return batch.unexpected > MAX_UNEXPECTED_FAILURES
+            return (error.sqlstate or "").startswith(_FINAL_SQLSTATE_CLASSES)
+        if not isinstance(error, _ENCODING_FAULTS):
+            return False
+        batch.encoding_failures += 1
+        return batch.encoding_failures > MAX_ENCODING_FAILURES
 
     def _split(self, batch: Batch, function: str, events: list[Event], error: Exception) -> None:
         if len(events) == 1:
@@ -144,8 +155,9 @@ class Delivery:
         try:
             with self._refusing:
                 self.tally.refused += 1
-                self._dead_letters.write(kind, dict(event), reason)
-            where = f"kept in {self._dead_letters.path}"
+                if self._dead_letters.write(kind, dict(event), reason):
+                    self._notices.warn("dead letters", "the oldest dead letters were deleted: there are too many")
+            where = f"kept in {self._dead_letters.path}: see `treering dead-letters list`"
         except OSError as error:
             where = f"lost, since {self._dead_letters.path} cannot be written: {error.strerror}"
         self._notices.warn("refused", f"an event was refused and is {where}")
@@ -159,6 +171,20 @@ class Delivery:
             self.tally.fallback_priced += 1
         elif source == "unpriced":
             self.tally.unpriced += 1
+
+
+def _count_of(result: JsonValue, function: str, most: int) -> int:
+    """Check that it was really the function that answered: a proxy's page of HTML comes with status 200 too.
+
+    Raises:
+        UnexpectedResponseError: It is not the number of rows that were stored.
+    """
+    if type(result) is int and 0 <= result <= most:
+        return result
+    raise UnexpectedResponseError(
+        f"{function} answered with {type(result).__name__} instead of the number of rows it stored: check SUPABASE_URL "
+        "and any proxy before it, and run `treering migrate`"
+    )
 
 
 class _Courteous(dict[str, "JsonValue"]):

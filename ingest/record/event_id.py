@@ -12,6 +12,8 @@ from uuid_utils.compat import uuid7
 
 from ingest.record.event import time_of_uuid7
 
+_LARGEST_SECONDS = 1e11  # the year 5138; in milliseconds it is 1973
+_FIRST_YEAR = 2000
 _NAMESPACE = uuid.UUID("5f1a9a52-2f0c-5a61-9a7e-6d0f3c7b1c44")  # any constant: the same text gives the same id
 
 _MOST_AHEAD_MS = 1000  # ids made within one millisecond may run ahead of the clock a little
@@ -102,11 +104,23 @@ def _read_time(value: object, flags: list[str]) -> datetime | None:
     if value is None:
         return None
     try:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return _read_epoch(value, flags)
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
         if moment.tzinfo is None:
             flags.append("created_at:without_zone")
             moment = moment.replace(tzinfo=UTC)
         return moment.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, OSError):
         flags.append("created_at:not_a_time")
         return None
+
+
+def _read_epoch(value: float, flags: list[str]) -> datetime | None:
+    """Take a number as seconds since 1970, or as milliseconds where it is too large for those."""
+    moment = datetime.fromtimestamp(value / 1000 if value > _LARGEST_SECONDS else value, UTC)
+    if moment.year < _FIRST_YEAR:
+        flags.append("created_at:not_a_time")
+        return None
+    flags.append("created_at:epoch")
+    return moment

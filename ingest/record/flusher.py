@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ingest.errors import DatabaseUnavailableError
+from ingest.errors import DatabaseUnavailableError, TreeringError
 from ingest.record.side_thread import SideThread
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Flusher:
         self.is_idle = True
         self.failed_calls = 0
         self.last_error: str | None = None
+        self.needs_repair = False
 
     def ring(self) -> None:
         """Wake the thread: there is something to do."""
@@ -118,10 +120,10 @@ class Flusher:
 
         Args:
             timeout_s: Longest time to wait.
-            is_patient: Whether to go on after a failed try.
+            is_patient: Whether to go on after a failed try that may succeed by itself later.
 
         Returns:
-            False where that did not come about in time.
+            False where that did not come about in time, or cannot before somebody repairs the set-up.
         """
         target = self._journal.appended
         failed_calls = self.failed_calls
@@ -133,7 +135,7 @@ class Flusher:
             while self._journal.settled < target:
                 remaining_s = deadline - self._clock()
                 has_failed = self.failed_calls > failed_calls
-                if remaining_s <= 0 or self._is_stopping or (has_failed and not is_patient):
+                if remaining_s <= 0 or self._is_stopping or (has_failed and (self.needs_repair or not is_patient)):
                     return False
                 self._progress.wait(remaining_s)
         return True
@@ -194,6 +196,7 @@ class Flusher:
             self._batch, self._next = self._next, None
             self._backoff.reset()
             self.last_error = None
+            self.needs_repair = False
             with self._progress:
                 self._progress.notify_all()
         self._is_lingering = False
@@ -215,11 +218,13 @@ class Flusher:
         self._journal.acknowledge(batch.offset, batch.count)
 
     def _fail(self, error: Exception) -> float:
-        self.failed_calls += 1
         self.last_error = f"{type(error).__name__}: {error}"
+        self.needs_repair = isinstance(error, TreeringError) and not getattr(error, "retryable", False)
+        self.failed_calls += 1  # last: whoever waits looks at it first
         self._notices.warn(
             f"delivery {type(error).__name__}",
             f"{self._journal.pending} events wait in the journal: {error}",
+            level=logging.ERROR if self.needs_repair else logging.WARNING,
         )
         if isinstance(error, DatabaseUnavailableError):
             self._close_database()  # the next one may be elsewhere: an embedded server moves when it restarts

@@ -11,7 +11,9 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from ingest.notices import LOGGER
 from ingest.record.claim import Claim
+from ingest.record.open_calls import OPEN_SUFFIX, OpenCall, OpenCalls, read_open_calls
 from ingest.record.segment import HEADER_BYTES, MAX_RECORD_BYTES, RECORD_HEADER, Segment
 
 if TYPE_CHECKING:
@@ -22,7 +24,8 @@ SEGMENT_BYTES = 4 * 1024 * 1024  # about 12,000 calls; a process that dies idle 
 MEMORY_SEGMENT_BYTES = 256 * 1024
 MEMORY_MAX_BYTES = 32 * 1024 * 1024  # without a disk the product's own memory is at stake
 MIN_JOURNAL_BYTES = 8 * (HEADER_BYTES + RECORD_HEADER.size + MAX_RECORD_BYTES)  # four segments of two records each
-_SUFFIX = ".journal"
+SUFFIX = ".journal"
+UNREADABLE_SUFFIX = ".unreadable"
 
 
 class Journal:
@@ -53,6 +56,7 @@ class Journal:
         self._foreign: dict[Segment, Claim] = {}
         self._claims: list[Claim] = []
         self._own: Claim | None = None
+        self._open_calls = OpenCalls()
         self._sequence = 0
         self._spare: Segment | None = None
         self._reading: Segment | None = None
@@ -91,6 +95,17 @@ class Journal:
                 self._rotate()
             self.appended += 1
             return self.appended
+
+    def open_call(self, record: bytes) -> OpenCall | None:
+        """Keep a call that goes on, in case the process ends before it; None where there is no place for it."""
+        own = self._own
+        if own is None or self._is_closed:
+            return None
+        try:
+            return self._open_calls.open(own.folder, record)
+        except OSError as error:
+            self._on_disk_trouble(error)
+            return None
 
     def read(self, max_count: int) -> Iterator[tuple[bytes, int]]:
         """Yield the oldest records, each with the offset to acknowledge; none where nothing waits.
@@ -141,6 +156,7 @@ class Journal:
             if self._is_closed:
                 return
             self._is_closed = True
+            self._open_calls.close()
             for segment in tuple(self._segments):
                 if segment.path is None:
                     self._drop(segment)
@@ -154,6 +170,7 @@ class Journal:
 
     def abandon(self) -> None:
         """Forget everything without touching it: in a forked child, where it is the parent's."""
+        self._open_calls.abandon()
         for claim in (self._own, *self._claims):
             if claim is not None:
                 claim.forget()
@@ -172,7 +189,7 @@ class Journal:
             if self._own is None:
                 self._own = Claim.create(self._root)
             self._sequence += 1
-            return Segment.create(self._own.folder / f"{self._sequence:012d}{_SUFFIX}", self._segment_bytes)
+            return Segment.create(self._own.folder / f"{self._sequence:012d}{SUFFIX}", self._segment_bytes)
         except OSError as error:
             self._on_disk_trouble(error)
             return Segment.in_memory(min(MEMORY_SEGMENT_BYTES, self._segment_bytes))
@@ -226,13 +243,13 @@ class Journal:
     def _adopt(self) -> None:
         for claim in Claim.adopt_all(self._root):
             segments = []
-            for path in sorted(claim.folder.glob(f"*{_SUFFIX}")):
+            for path in sorted(claim.folder.glob(f"*{SUFFIX}")):
                 with contextlib.suppress(OSError):
-                    segment = Segment.adopt(path)
-                    if segment is None:
-                        path.unlink(missing_ok=True)
-                    else:
+                    segment = _adopt_segment(path)
+                    if segment is not None:
                         segments.append(segment)
+            # What is taken in here goes behind the segments: where the same call is in both, theirs counts.
+            self._close_calls(claim)
             if not segments:
                 claim.release()
                 continue
@@ -242,3 +259,26 @@ class Journal:
                 self.adopted += sum(segment.pending_count for segment in segments)
                 self._segments.extendleft(reversed(segments))
                 self._enforce_bounds()
+
+    def _close_calls(self, claim: Claim) -> None:
+        """Take in the calls that were open when the process of `claim` ended."""
+        for path in sorted(claim.folder.glob(f"*{OPEN_SUFFIX}")):
+            with contextlib.suppress(OSError):
+                for record in read_open_calls(path):
+                    if not self.append(record):
+                        return
+                path.unlink(missing_ok=True)
+
+
+def _adopt_segment(path: Path) -> Segment | None:
+    """Open a segment; one that holds nothing is removed, and one of another version is set aside for that version."""
+    try:
+        segment = Segment.adopt(path)
+    except ValueError as error:
+        aside = path.with_suffix(UNREADABLE_SUFFIX)
+        path.replace(aside)
+        LOGGER.error("a part of the journal is kept as %s: %s", aside, error)
+        return None
+    if segment is None:
+        path.unlink(missing_ok=True)
+    return segment

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ingest.database import Database
+    from ingest.record.last_call import RecordedCall
     from ingest.record.recorder import Limits, Recorder
     from ingest.settings import Settings
 
@@ -37,12 +38,16 @@ class Process:
     Attributes:
         recorder: The running recorder; None before the first event, after `stop`, and where recording is off.
         is_off: Whether `ENABLE_OBSERVABILITY` is false.
+        user_from_request: See `configure`.
+        on_record: See `configure`.
         sources: What holds calls that are not events yet; each records them in the seconds given.
     """
 
     def __init__(self) -> None:
         self.recorder: Recorder | None = None
         self.is_off = False
+        self.user_from_request = False
+        self.on_record: Callable[[RecordedCall], object] | None = None
         self.sources: list[Callable[[float], None]] = []
         self._make: Callable[[], Recorder | None] = make_from_environment
         self._lock = threading.RLock()

@@ -14,13 +14,14 @@ from uuid_utils.compat import uuid7
 
 from ingest.errors import ConfigurationError
 from ingest.notices import Notices
-from ingest.record.dead_letters import DeadLetters
+from ingest.record.dead_letters import DEAD_LETTERS_FILE, DeadLetters
 from ingest.record.delivery import Delivery
-from ingest.record.encoding import encode
+from ingest.record.encoding import USAGE, encode
 from ingest.record.event_id import identify
 from ingest.record.flusher import Backoff, Flusher
 from ingest.record.hashing import load_salt
 from ingest.record.journal import Journal
+from ingest.record.open_calls import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
     import uuid
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Argument, Database
+    from ingest.prices.costing import Costing
+    from ingest.prices.in_force import Prices
+    from ingest.record.event import Event
+    from ingest.record.open_calls import OpenCall
     from ingest.settings import Settings
 
 # Held while modules are imported in the background: a fork in the middle would leave the child with a locked import.
@@ -45,7 +50,7 @@ class Stats:
         pending: Events that wait in the journal, those of dead processes included.
         delivered: Events that the database has taken; a repeated one counts again.
         stored: Of those, new rows.
-        refused: Events that the database refused for good; see `dead-letter.jsonl` in `TREERING_HOME`.
+        refused: Events that the database refused for good; see `treering dead-letters list`.
         dropped: Events lost because the journal was full, or because they were in memory alone at the end.
         lost: Events that could not even be kept, by a fault of ours.
         corrected: Events with something that could not be right; `metadata.treering_flags` says what.
@@ -83,11 +88,20 @@ class Limits:
         batch_size: Most events of one call to the database.
         flush_interval_s: Longest time an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
+
+    Raises:
+        ValueError: A size or time is out of range.
     """
 
     batch_size: int = 500
     flush_interval_s: float = 1.0
     journal_max_bytes: int = 256 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= 10_000:
+            raise ValueError("batch_size must be 1 to 10,000")
+        if not 0 <= self.flush_interval_s <= 3600:
+            raise ValueError("flush_interval_s must be 0 to 3600")
 
 
 class Recorder:
@@ -177,6 +191,18 @@ class Recorder:
             self._notices.warn("lost", f"an event could not be recorded: {type(error).__name__}", level=logging.ERROR)
         return made or uuid7()
 
+    def open_call(self, fields: dict[str, object], event_id: object, created_at: object) -> OpenCall | None:
+        """Keep a call of a model whose answer is still coming; None where that cannot be done."""
+        try:
+            _, kept = identify(fields, event_id, created_at)
+            record = encode(USAGE, kept)
+            if len(record) > MAX_RECORD_BYTES:
+                record = encode(USAGE, {name: value for name, value in kept.items() if name != "metadata"})
+            return self._journal.open_call(record)
+        except Exception as error:  # noqa: BLE001 -- as above; the call is recorded when it ends
+            self._notices.warn("open call", f"a call could not be kept while it goes on: {type(error).__name__}")
+            return None
+
     def flush(self, timeout_s: float, *, is_patient: bool = True) -> bool:
         """Wait until what was recorded so far is settled; False where that took longer than `timeout_s`."""
         if self._thread is None or not self._thread.is_alive():
@@ -219,14 +245,22 @@ class Recorder:
             last_error=flusher.last_error,
         )
 
-    def _make_delivery(self) -> Delivery:
+    def price(self, event: Event) -> None:
+        """Add the cost to a usage event, by the prices that are known now."""
+        self._pricing[1].apply(event)
+
+    @cached_property
+    def _pricing(self) -> tuple[Prices, Costing]:
         with IMPORT_LOCK:
             from ingest.prices.costing import Costing
             from ingest.prices.in_force import Prices
 
         prices = Prices(self._notices, deployments=self._deployments, providers=self.providers, region=self._region)
-        costing = Costing(self._fallback_model, self._notices, lambda: prices.book)
-        dead_letters = DeadLetters(self._home / "dead-letter.jsonl")
+        return prices, Costing(self._fallback_model, self._notices, lambda: prices.book)
+
+    def _make_delivery(self) -> Delivery:
+        prices, costing = self._pricing
+        dead_letters = DeadLetters(self._home / DEAD_LETTERS_FILE)
         return Delivery(costing.apply, dead_letters, self._notices, prices.refresh_if_due)
 
     def _report_disk_trouble(self, error: OSError) -> None:
@@ -244,6 +278,10 @@ class Recorder:
                 "an event_id that is not a UUIDv7 was passed without created_at: "
                 "recording the same event again would count it twice",
             )
+        if "created_at:epoch" in flags:
+            self._notices.warn("epoch", "a created_at that is a number is taken as seconds or milliseconds since 1970")
+        if "created_at:not_a_time" in flags:
+            self._notices.warn("time", "a created_at that is no time is replaced by the time of recording")
         if "created_at:without_zone" in flags:
             self._notices.warn("zone", "a created_at without a time zone is read as UTC")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import sys
 import time
 import zlib
 from typing import TYPE_CHECKING
@@ -79,10 +80,11 @@ class Segment:
 
     @classmethod
     def adopt(cls, path: Path) -> Segment | None:
-        """Open what another process left behind; None where nothing in it can or need be delivered.
+        """Open what another process left behind; None where nothing in it need be delivered.
 
         Raises:
             OSError: The file cannot be opened.
+            ValueError: It is no segment of this format.
         """
         descriptor = os.open(path, os.O_RDWR)
         try:
@@ -91,8 +93,7 @@ class Segment:
             buffer = mmap.mmap(descriptor, 0)
         finally:
             os.close(descriptor)
-        if buffer[: len(MAGIC)] != MAGIC:
-            return None
+        _check_format(buffer)
         segment = cls(buffer, path)
         segment._find_end()
         del buffer
@@ -160,8 +161,7 @@ class Segment:
     def _find_end(self) -> None:
         """Walk over the records that are there; the count of the delivered ones follows from their place."""
         buffer = self._map()
-        with memoryview(buffer) as view, view[:HEADER_BYTES] as header, header.cast("Q") as words:
-            acked = words[1]
+        acked = _acked_in(buffer)
         offset = HEADER_BYTES
         while record := _record_at(buffer, offset, self.size_bytes):
             offset = record[1]
@@ -171,6 +171,37 @@ class Segment:
             if self.record_count % EVENTS_PER_TURN == 0:
                 time.sleep(0)
         self.end = offset
+
+
+def peek(path: Path) -> tuple[int, bytes | None]:
+    """Count the undelivered records of a file that another process may be writing, and return the oldest of them.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is no segment of this format.
+    """
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size <= HEADER_BYTES:
+            return 0, None
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as buffer:
+            _check_format(buffer)
+            offset, count, oldest = max(_acked_in(buffer), HEADER_BYTES), 0, None
+            while record := _record_at(buffer, offset, len(buffer)):
+                oldest = oldest or record[0]
+                offset = record[1]
+                count += 1
+            return count, oldest
+
+
+def _check_format(buffer: mmap.mmap) -> None:
+    """Refuse what another version wrote; a file whose process died before it wrote anything is all zeros."""
+    magic = buffer[: len(MAGIC)]
+    if magic != MAGIC and magic.strip(b"\0"):
+        raise ValueError("it is no journal of this version")
+
+
+def _acked_in(buffer: mmap.mmap | bytearray) -> int:
+    return int.from_bytes(buffer[len(MAGIC) : HEADER_BYTES], sys.byteorder)
 
 
 def _record_at(buffer: mmap.mmap | bytearray, offset: int, limit: int) -> tuple[bytes, int] | None:

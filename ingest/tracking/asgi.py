@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid_utils.compat import uuid7
 
 from ingest.record import capture
-from ingest.record.context import current_fields, usage_context
+from ingest.record.context import current_fields, request_scope
 from ingest.tracking.emit import report
 
 if TYPE_CHECKING:
@@ -35,16 +35,19 @@ _SERVER_ERROR = 500
 class PerformanceMiddleware:
     """Records route, status and times of each HTTP request; a streamed answer is timed to its last byte.
 
-    Calls of models made within a request are grouped by it (`request_group_id`). Websockets and lifespan pass through.
+    Opens the scope of a request, which `set_usage` adds to. Calls of models made within an HTTP request are grouped by
+    it (`request_group_id`). Websockets have a scope too and are not recorded; lifespan passes through.
 
     Args:
         app: The application.
         sample_rate: Share of the requests that is recorded, above 0 to 1; each then stands for `1 / sample_rate`.
             Requests that fail (5xx or an exception) are all recorded and stand for themselves.
-        user_id: Says who asks, from the ASGI scope, when the request has been answered; default: the user of
-            `usage_context` where the application set one outside of this middleware.
+        user_id: Says who asks, from the ASGI scope; called at each call of a model until it says so, and when the
+            request has been answered. Where it says nothing: the user of `set_usage`, else of a `usage_context` around
+            this middleware.
         environment: production, staging, …
         metadata: Anything else for every request.
+        executors: Carry the fields of a request into thread pools; see `carry_into_executors`.
 
     Raises:
         ValueError: `sample_rate` is out of range.
@@ -58,10 +61,15 @@ class PerformanceMiddleware:
         user_id: Callable[[Scope], str | None] | None = None,
         environment: str = "production",
         metadata: Mapping[str, object] | None = None,
+        executors: bool = True,
         random_source: Callable[[], float] = random.random,
     ) -> None:
         if not 0 < sample_rate <= 1:
             raise ValueError("sample_rate must be above 0 and at most 1")
+        if executors:
+            from ingest.record.executors import carry_into_executors  # imports 10 ms of what many never need
+
+            carry_into_executors()
         self.app = app
         self._sample_rate = sample_rate
         self._user_id = user_id
@@ -72,17 +80,26 @@ class PerformanceMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request through the application and record it."""
-        if scope["type"] != "http" or not capture.is_on():
+        if scope["type"] not in ("http", "websocket") or not capture.is_on():
             await self.app(scope, receive, send)
             return
-        request = _Request(self, scope, receive, send)
-        try:
-            with usage_context(**_group()):
+        late_user = None if self._user_id is None else lambda: self._ask(scope, is_early=True)
+        if scope["type"] == "websocket":
+            with request_scope(late_user=late_user):
+                await self.app(scope, receive, send)
+            return
+        outer = current_fields()
+        with request_scope(
+            {} if outer.get("request_group_id") else {"request_group_id": uuid7().hex}, late_user
+        ) as layer:
+            request = _Request(self, scope, receive, send)
+            request.find_user = lambda: layer.current().get("user_id") or outer.get("user_id")
+            try:
                 await self.app(scope, request.receive, request.send)
-        except BaseException as error:
-            request.finish(error)
-            raise
-        request.finish(None)
+            except BaseException as error:
+                request.finish(error)
+                raise
+            request.finish(None)
 
     def record(self, request: _Request, error_type: str | None) -> None:
         """Record a request that is over; never raises."""
@@ -97,7 +114,7 @@ class PerformanceMiddleware:
                 status_code=status,
                 latency_ms=request.milliseconds(request.ended_at or perf_counter()),
                 time_to_first_byte_ms=request.milliseconds(request.first_byte_at),
-                user_id=self._who(request.scope),
+                user_id=self._ask(request.scope) or request.find_user(),
                 error_type=error_type,
                 environment=self._environment,
                 sample_weight=1.0 if is_failure else 1 / self._sample_rate,
@@ -106,14 +123,15 @@ class PerformanceMiddleware:
         except Exception as error:  # noqa: BLE001 -- a fault of ours is not the request's
             report(error)
 
-    def _who(self, scope: Scope) -> str | None:
+    def _ask(self, scope: Scope, *, is_early: bool = False) -> str | None:
+        """Ask the application who asks; it may fail while that is not known yet."""
         if self._user_id is None:
-            user_id = current_fields().get("user_id")
-            return user_id if isinstance(user_id, str) else None
+            return None
         try:
             return self._user_id(scope)
         except Exception as error:  # noqa: BLE001 -- whoever it was, the request counts
-            report(error)
+            if not is_early:
+                report(error)
             return None
 
     def _route(self, scope: Scope, status: int) -> str:
@@ -138,6 +156,7 @@ class _Request:
         first_byte_at: When the first byte of the body was sent.
         ended_at: When the last one was.
         is_broken: Whether the answer did not come to its end by a fault of the application.
+        find_user: Says who asks, as far as the application has told.
     """
 
     def __init__(self, middleware: PerformanceMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
@@ -146,6 +165,7 @@ class _Request:
         self.first_byte_at: float | None = None
         self.ended_at: float | None = None
         self.is_broken = False
+        self.find_user: Callable[[], str | None] = lambda: None
         self._middleware = middleware
         self._receive = receive
         self._send = send
@@ -215,7 +235,3 @@ def _mounted_at(scope: Scope) -> str:
     root = str(scope.get("root_path", ""))
     outer = str(scope.get("app_root_path", ""))
     return root.removeprefix(outer) if "app_root_path" in scope else ""
-
-
-def _group() -> dict[str, Any]:
-    return {} if current_fields().get("request_group_id") else {"request_group_id": uuid7().hex}

@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 
 from ingest.record import capture
 from ingest.record.context import current_fields, merge
+from ingest.record.last_call import RecordedCall, remember
 from ingest.tracking.answer import Answer, error_kind
 from ingest.tracking.counting import Job, submit
 from ingest.tracking.emit import emit, report
@@ -18,7 +19,14 @@ from ingest.tracking.frames import Frames
 from ingest.tracking.usage import read_usage
 
 if TYPE_CHECKING:
+    import uuid
+
+    from ingest.record.open_calls import OpenCall
     from ingest.tracking.request import Asked
+
+_CHARACTERS_PER_TOKEN = 4
+_NOTE_INTERVAL_S = 0.25
+RETRIED_KEY = "treering_retried_ms"
 
 
 class Call:
@@ -42,11 +50,16 @@ class Call:
     """
 
     __slots__ = (
+        "_event_id",
         "_fields",
         "_frames",
         "_group",
         "_is_open",
+        "_kept",
+        "_note_at",
+        "_noted",
         "_process_id",
+        "_retried_ms",
         "_scope",
         "answer",
         "asked",
@@ -79,6 +92,11 @@ class Call:
         self.is_seen = False
         self.created_at = datetime.now(UTC)
         self.started_at = perf_counter()
+        self._event_id: uuid.UUID | None = None
+        self._kept: OpenCall | None = None
+        self._note_at = 0.0
+        self._noted = (0, 0)
+        self._retried_ms = 0.0
         self._group: str | None = None
         self._frames: Frames | None = None
         self._fields = merge(current_fields(), fields or {})
@@ -91,14 +109,38 @@ class Call:
         """Whether the event was recorded."""
         return not self._is_open
 
+    @property
+    def has_user(self) -> bool:
+        """Whether the product said who asks."""
+        return self._fields.get("user_id") is not None
+
     def add_defaults(self, fields: dict[str, Any]) -> None:
         """Take what holds for every call of a client."""
         if fields:
             self._fields = merge(fields, self._fields)
 
     def add_fields(self, fields: dict[str, Any]) -> None:
-        """Take fields that the product sets later."""
-        self._fields = merge(self._fields, fields)
+        """Take what the product says later."""
+        if fields:
+            self._fields = merge(self._fields, fields)
+            if self._kept is not None:
+                self.keep()
+
+    def keep(self) -> Call:
+        """Have a call whose answer comes in chunks survive the process, as a cancelled one. Never raises."""
+        try:
+            self._release()
+            self._event_id = uuid7()
+            fields = self._measured("cancelled", None)
+            counts = {"prompt_tokens": len(self.asked.prompt) // _CHARACTERS_PER_TOKEN, "completion_tokens": 0}
+            known = {name: value for name, value in self._fields.items() if value is not None}
+            everything = {**fields, **counts, "usage_source": "heuristic", **known}
+            event_id = everything.pop("event_id", self._event_id)
+            self._kept = capture.open_call(everything, event_id, everything.pop("created_at"))
+            self._note_at, self._noted = 0.0, (0, 0)
+        except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
+            report(error)
+        return self
 
     def mute(self) -> Call:
         """Record nothing of this call."""
@@ -110,7 +152,10 @@ class Call:
         try:
             if type(chunk) is bytes or type(chunk) is str:
                 return self._see_piece(chunk)
-            return self.answer.add_chunk(chunk)
+            carries_usage_alone = self.answer.add_chunk(chunk)
+            if self._kept is not None and (self.answer.last_at or 0.0) >= self._note_at:
+                self._note(self._kept)
+            return carries_usage_alone
         except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
             report(error)
             return False
@@ -126,6 +171,21 @@ class Call:
             if named is not None and getattr(chunk, "usage", None) is None:
                 named.discard("usage")
         return carries_usage_alone
+
+    def _note(self, kept: OpenCall) -> None:
+        """Tell the disk how much of the answer has come."""
+        answer = self.answer
+        last_at = answer.last_at or perf_counter()
+        characters, count = self._noted
+        characters += sum(map(len, answer.texts[count:]))
+        self._noted = characters, len(answer.texts)
+        self._note_at = last_at + _NOTE_INTERVAL_S
+        kept.note(characters, (last_at - self.started_at) * 1000)
+
+    def _release(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
     def _see_piece(self, piece: bytes | str) -> bool:
         if self._frames is None:
@@ -154,6 +214,7 @@ class Call:
             self._record(status, error_type, was_delivered=was_delivered)
         except Exception as error:  # noqa: BLE001 -- as above
             report(error)
+            self._release()
 
     def end_of_stream(self) -> None:
         """Record a stream that came to its end, as a failed one where the provider did not say that it was the end."""
@@ -184,7 +245,15 @@ class Call:
                 report(fault)
         self.attempt += 1
         self._group = self._group or uuid7().hex
+
+    def begin_attempt(self) -> None:
+        """Begin the next attempt, after the pause before it: times are those of the attempt."""
         self.created_at = datetime.now(UTC)
+        now = perf_counter()
+        self._retried_ms += (now - self.started_at) * 1000
+        self.started_at = now
+        if self._event_id is not None:
+            self.keep()
 
     def _may_be_billed(self, error: BaseException) -> bool:
         return bool(self.answer.texts) or self.answer.usage is not None or _reached_a_model(error)
@@ -201,10 +270,14 @@ class Call:
             if answer.texts and not reported["prompt_tokens"] and not reported["completion_tokens"]:
                 reported["flags"].append("usage:zero_beside_text")
             emit(fields, reported, self._fields)
+            self._release()
         elif not was_delivered or (status == "error" and self.is_streamed and not answer.texts and answer.error_type):
             emit(fields, {"prompt_tokens": 0, "completion_tokens": 0}, self._fields)
+            self._release()
         else:
-            submit(Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported))
+            job = Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported)
+            kept, self._kept = self._kept, None
+            submit(job._replace(on_recorded=kept.close if kept is not None else None, call=remember(RecordedCall())))
 
     def _read_usage(self) -> dict[str, Any] | None:
         answer = self.answer
@@ -245,14 +318,20 @@ class Call:
             "service_tier": answer.service_tier,
             "response_id": answer.response_id,
             "created_at": self.created_at,
+            "event_id": self._event_id,
         }
         if self.operation == "embeddings":
             fields["feature"] = "embeddings"
+        if self._retried_ms:
+            fields["metadata"] = {RETRIED_KEY: round(self._retried_ms, 3)}
         return fields
 
 
 def name_of(error: BaseException) -> str:
     """The kind of an error: what the provider called it inside a stream, else its class."""
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and not code.isdecimal() and (kind := error_kind({"code": code})) is not None:
+        return kind  # RateLimitError is both a limit that passes and a quota that is used up
     body = getattr(error, "body", None)
     if type(error).__name__ == "APIError" and body is not None:
         return error_kind(body) or "APIError"

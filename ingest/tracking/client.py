@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from ingest.errors import ConfigurationError
 from ingest.record import capture
-from ingest.record.context import check_fields
+from ingest.record.context import check_context, merge
 from ingest.tracking import streams
 from ingest.tracking.call import Call
 from ingest.tracking.emit import report
@@ -25,6 +25,7 @@ _MARK = "_treering"
 # It refuses what it does not know, and reports usage without being asked.
 _NEVER_ASKED = {"mistral"}
 _REFUSALS = {400, 422}
+_PER_CALL = "treering"
 
 _CURRENT: ContextVar[Call | None] = ContextVar("treering_call", default=None)
 
@@ -33,20 +34,23 @@ def track(client: _Client, **fields: Any) -> _Client:
     """Record every chat completion, response and embedding that `client` makes from now on.
 
     The client itself is returned, as are its answers and streams: same types, attributes and exceptions. Clients made
-    of it by `copy()` or `with_options()` are tracked too. Tracking twice is harmless.
+    of it by `copy()` or `with_options()` are tracked too. A client that is tracked already stays as it is, and a client
+    of its own that adds `fields` is returned; it shares the connections.
+
+    One call says its own fields by `extra_body={"treering": {...}}`, which is taken out before the request is sent.
 
     Args:
         client: `OpenAI`, `AsyncOpenAI`, `AzureOpenAI` or `AsyncAzureOpenAI`, with any base URL.
-        **fields: Arguments of `record_usage` for every call of this client, under those of `usage_context`.
+        **fields: As of `usage_context`, for every call of this client, under those of `usage_context`.
 
     Returns:
-        `client`.
+        `client`, or one derived of it where it was tracked already and `fields` say more.
 
     Raises:
         ConfigurationError: The openai package is not installed.
-        TypeError: `client` is not a client of the openai package, or a field is not an argument of `record_usage`.
+        TypeError: `client` is no client of the openai package, or a field is none of `usage_context`.
     """
-    check_fields(fields)
+    check_context(fields)
     try:
         import openai
     except ImportError as error:
@@ -55,7 +59,10 @@ def track(client: _Client, **fields: Any) -> _Client:
 
     if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         raise TypeError(f"track takes a client of the openai package, not {type(client).__name__}")
-    if getattr(client, _MARK, None) is None:
+    known = getattr(client, _MARK, None)
+    if known is not None and fields:
+        return cast("_Client", known.derive(fields))
+    if known is None:
         tracker = _Tracker(client, fields)
         setattr(client, _MARK, tracker)
         tracker.install(is_async=isinstance(client, openai.AsyncOpenAI))
@@ -72,6 +79,7 @@ class _Tracker:
         self._client = client
         self._fields = fields
         self._request = client.request
+        self._copy = client.copy
         self._may_ask_for_usage = True
 
     def install(self, *, is_async: bool) -> None:
@@ -80,17 +88,26 @@ class _Tracker:
         if hasattr(client, "_sleep_for_retry"):
             sleep = client._sleep_for_retry  # noqa: SLF001 -- nothing else tells one attempt from the next
 
-            def sleep_for_retry(**arguments: Any) -> Any:
-                _note_retry()
-                return sleep(**arguments)
+            async def sleep_async(**arguments: Any) -> None:
+                call = _note_retry()
+                await sleep(**arguments)
+                _begin_attempt(call)
 
-            client._sleep_for_retry = sleep_for_retry  # noqa: SLF001
-        copy = client.copy
+            def sleep_sync(**arguments: Any) -> None:
+                call = _note_retry()
+                sleep(**arguments)
+                _begin_attempt(call)
+
+            client._sleep_for_retry = sleep_async if is_async else sleep_sync  # noqa: SLF001
 
         def copy_tracked(*arguments: Any, **options: Any) -> Any:
-            return track(copy(*arguments, **options), **self._fields)
+            return track(self._copy(*arguments, **options), **self._fields)
 
         client.copy = client.with_options = copy_tracked
+
+    def derive(self, fields: dict[str, Any]) -> Any:
+        """Make a client with further fields over the same connections."""
+        return track(self._copy(), **merge(self._fields, fields))
 
     def request(self, cast_to: Any, options: Any, **arguments: Any) -> Any:
         """Stand in for `OpenAI.request`."""
@@ -138,6 +155,7 @@ class _Tracker:
 
     def _begin(self, options: Any, *, is_streamed: bool) -> Call | None:
         """Prepare the record of a call; None where there is nothing to record, or by a fault of ours."""
+        said = _take_fields(options)
         try:
             operation = _OPERATIONS.get(options.url) if options.method.lower() == "post" else None
             if operation is None or not capture.is_on():
@@ -146,13 +164,15 @@ class _Tracker:
             body = _body_of(options)
             url, named = str(self._client.base_url), capture.named_hosts()[0]
             provider = "azure" if is_azure else provider_of(url, str(body.get("model") or ""), named)
-            call = Call(operation, provider, _read(body), is_streamed=is_streamed, fields=None)
+            call = Call(operation, provider, _read(body), is_streamed=is_streamed, fields=said)
             call.host = host_of(url)
             call.add_defaults(self._fields)
+            if capture.takes_user_of_request() and not call.has_user:
+                call.add_fields(_user_of(body))
             if operation == "chat" and is_streamed and self._may_ask_for_usage and provider not in _NEVER_ASKED:
                 _ask_for_usage(options, body, call)
             _watch_parser(options, call)
-            return call
+            return call.keep() if is_streamed else call
         except Exception as error:  # noqa: BLE001 -- a fault of ours falls back to the plain call
             report(error)
             return None
@@ -165,6 +185,31 @@ class _Tracker:
             return False
         self._may_ask_for_usage = False
         return True
+
+
+def _take_fields(options: Any) -> dict[str, Any]:
+    """Take what the caller says of this one call out of the request.
+
+    Raises:
+        TypeError: It is not of the fields of `usage_context`.
+    """
+    extra = options.extra_json
+    if not isinstance(extra, Mapping) or _PER_CALL not in extra:
+        return {}
+    options.extra_json = {name: value for name, value in extra.items() if name != _PER_CALL} or None
+    fields = extra[_PER_CALL]
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"extra_body[{_PER_CALL!r}] takes the fields of usage_context, not {type(fields).__name__}")
+    check_context(fields)
+    return dict(fields)
+
+
+def _user_of(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The user that a request names itself."""
+    for name in ("safety_identifier", "user"):
+        if isinstance(body.get(name), str) and body[name]:
+            return {"user_id": body[name]}
+    return {}
 
 
 def _body_of(options: Any) -> Mapping[str, Any]:
@@ -227,11 +272,18 @@ def _see_whole(call: Call, answer: Any) -> None:
         report(error)
 
 
-def _note_retry() -> None:
+def _note_retry() -> Call | None:
     call = _CURRENT.get()
     error = sys.exc_info()[1]
-    if call is not None and error is not None:
-        call.record_lost_attempt(error)
+    if call is None or error is None:
+        return None
+    call.record_lost_attempt(error)
+    return call
+
+
+def _begin_attempt(call: Call | None) -> None:
+    if call is not None:
+        call.begin_attempt()
 
 
 def _settle(call: Call, result: Any) -> None:

@@ -9,11 +9,14 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from ingest.record.last_call import last_call
 from ingest.tracking import background
 from ingest.tracking.emit import emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ingest.record.last_call import RecordedCall
 
 _DEFAULT_ENCODING = "o200k_base"  # GPT-4o and later
 _LOAD_TIMEOUT_S = 10.0
@@ -42,6 +45,8 @@ class Job(NamedTuple):
         texts: What was delivered.
         has_other_parts: Whether anything other than text was delivered too.
         reported: What the provider reported, without prompt and completion.
+        on_recorded: Called once the call is in the journal.
+        call: What the caller holds of the call already.
     """
 
     fields: dict[str, Any]
@@ -50,6 +55,8 @@ class Job(NamedTuple):
     texts: tuple[str, ...]
     has_other_parts: bool
     reported: dict[str, Any] | None
+    on_recorded: Callable[[], None] | None = None
+    call: RecordedCall | None = None
 
 
 class Vocabularies:
@@ -186,7 +193,14 @@ def _record(job: Job, *, is_hurried: bool) -> None:
     encoding: Encoding | None = None
     with suppress(Exception):  # at the end of the process neither imports nor threads work any more
         encoding = None if is_hurried else _vocabularies.find(str(job.fields["model"]))
-    emit(job.fields, count(job, encoding), job.said)
+    try:
+        emit(job.fields, count(job, encoding), job.said)
+        counted = last_call()
+        if job.call is not None and counted is not None:
+            job.call.become(counted)
+    finally:
+        if job.on_recorded is not None:
+            job.on_recorded()
 
 
 def _begin_anew() -> None:

@@ -22,6 +22,9 @@ def emit(fields: dict[str, Any], counted: dict[str, Any], said: dict[str, Any]) 
     known = {name: value for name, value in said.items() if value is not None}
     if "attempt" in known and fields["attempt"] > 1:
         known["attempt"] += fields["attempt"] - 1
+    measured = fields.get("metadata")
+    if measured:
+        known["metadata"] = {**measured, **known.get("metadata", {})}
     flags = counted.get("flags")
     if flags:
         known["metadata"] = {**known.get("metadata", {}), "treering_flags": flags}

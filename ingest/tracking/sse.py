@@ -85,7 +85,7 @@ def _open(stream: Any, fields: dict[str, Any]) -> Call:
         provider = provider_of(url, named=capture.named_hosts()[0]) if url else "openai"
         opened = Call(operation, provider, Asked(), is_streamed=True, fields=fields)
         opened.host = host_of(url)
-        return opened
+        return opened.keep()
     except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
         report(error)
         return Call("chat", "openai", Asked(), is_streamed=True, fields=fields)

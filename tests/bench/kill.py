@@ -1,6 +1,7 @@
-"""Fifty products killed with -9 at random moments while two threads of each record and deliver into Postgres.
+"""Fifty products killed with -9 at random moments while they record into Postgres, and fifty with open streams.
 
-Whatever `record_usage` had returned must be stored exactly once, after the next process has taken over the journal.
+Whatever `record_usage` had returned must be stored exactly once, after the next process has taken over the journal; and
+so must each stream that `track_stream` had returned, whether it ended or not.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import psycopg
+from psycopg.sql import SQL, Identifier
 
 import ingest
 from tests.bench._rows import row
@@ -25,40 +27,49 @@ if TYPE_CHECKING:
 
 ROUNDS = 50
 MAX_OUTPUT_BYTES = 200_000
+MAX_STREAM_OUTPUT_BYTES = 40_000
 SEED = 20261123
 
 
 def run() -> Iterator[dict[str, object]]:
-    """Yield how many recorded events are missing and how many rows are there twice."""
+    """Yield how many recorded events or opened streams are missing and how many rows are there twice."""
+    recorded, rows = _measure("endless_postgres", MAX_OUTPUT_BYTES, "event_id")
+    yield row(f"events whose record_usage returned, in {ROUNDS} rounds of kill -9", len(recorded), "events")
+    yield row("of those, not stored", len(recorded - set(rows)), "events")
+    yield row("rows stored twice", len(rows) - len(set(rows)), "rows")
+    opened, rows = _measure("endless_streams_postgres", MAX_STREAM_OUTPUT_BYTES, "session_id")
+    yield row(f"streams opened, in {ROUNDS} rounds of kill -9", len(opened), "streams")
+    yield row("of those, without a row", len(opened - set(rows)), "streams")
+    yield row("streams with two rows", len(rows) - len(set(rows)), "streams")
+
+
+def _measure(program: str, max_output_bytes: int, key: Literal["event_id", "session_id"]) -> tuple[set[str], list[str]]:
+    """What a program said in all rounds, and the keys of the rows that came of it."""
     home = Path(tempfile.mkdtemp(prefix="treering-bench-"))
     try:
         with embedded() as database:
-            recorded = _kill_again_and_again(home, database)
+            said = _kill_again_and_again(program, max_output_bytes, home, database)
             _take_over(home, database)
             with psycopg.connect(database.superuser_url) as connection:
-                rows = connection.execute(
-                    "select event_id::text from observability_internal.ai_usage_metrics"
-                ).fetchall()
+                query = SQL("select {}::text from observability_internal.ai_usage_metrics").format(Identifier(key))
+                rows = connection.execute(query).fetchall()
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    stored = {event_id for (event_id,) in rows}
-    yield row(f"events whose record_usage returned, in {ROUNDS} rounds of kill -9", len(recorded), "events")
-    yield row("of those, not stored", len(recorded - stored), "events")
-    yield row("rows stored twice", len(rows) - len(stored), "rows")
+    return said, [name for (name,) in rows]
 
 
-def _kill_again_and_again(home: Path, database: BenchDatabase) -> set[str]:
+def _kill_again_and_again(program: str, max_output_bytes: int, home: Path, database: BenchDatabase) -> set[str]:
     source = random.Random(SEED)
     recorded: set[str] = set()
     for _ in range(ROUNDS):
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.unit.record.programs", "endless_postgres", str(home)],
+            [sys.executable, "-m", "tests.unit.record.programs", program, str(home)],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "SUPABASE_DB_URL": database.authenticator_url},
         )
         assert process.stdout is not None
-        output = process.stdout.read(source.randrange(1, MAX_OUTPUT_BYTES))
+        output = process.stdout.read(source.randrange(1, max_output_bytes))
         process.kill()
         output += process.stdout.read()
         process.wait()

@@ -176,6 +176,33 @@ SHAPES: list[tuple[str, dict[str, Any], dict[str, Any], TokenUsage]] = [
         {"prompt_tokens": 7, "completion_tokens": 2, "prompt_tokens_details": {"cached_tokens": 163}},
         TokenUsage(7, 2, 7),
     ),
+    (
+        # https://platform.claude.com/docs/en/build-with-claude/compaction: the counts on top leave the compaction out.
+        "Anthropic with a compaction",
+        {"provider": "anthropic"},
+        {"input_tokens": 23000, "output_tokens": 1000, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0,
+         "iterations": [
+             {"type": "compaction", "input_tokens": 80000, "output_tokens": 3500, "cache_read_input_tokens": 100000,
+              "cache_creation_input_tokens": 500},
+             {"type": "message", "input_tokens": 23000, "output_tokens": 1000},
+         ]},
+        TokenUsage(203500, 4500, 100000, 500),
+    ),
+    (
+        "LangChain's words for Anthropic's cache",
+        {"provider": "anthropic", "model": "claude-sonnet-4-5"},
+        {"input_tokens": 130213, "output_tokens": 100, "total_tokens": 130313,
+         "input_token_details": {"cache_read": 128955, "cache_creation": 0, "ephemeral_5m_input_tokens": 1000,
+                                 "ephemeral_1h_input_tokens": 253}},
+        TokenUsage(130213, 100, 128955, 1253, 253),
+    ),
+    (
+        "LangChain's words for OpenAI's audio and reasoning",
+        {"model": "gpt-4o-audio-preview"},
+        {"input_tokens": 100, "output_tokens": 60, "total_tokens": 160,
+         "input_token_details": {"audio": 30, "cache_read": 20}, "output_token_details": {"audio": 5, "reasoning": 10}},
+        TokenUsage(100, 60, 20, reasoning_tokens=10, audio_input_tokens=30, audio_output_tokens=5),
+    ),
 ]  # fmt: skip
 
 
@@ -189,6 +216,15 @@ def test_a_shape_is_read_as_what_it_says(context: dict[str, Any], usage: dict[st
 @pytest.mark.parametrize("usage", [shape[2] for shape in SHAPES], ids=[shape[0] for shape in SHAPES])
 def test_objects_of_a_library_are_read_as_their_json(usage: dict[str, Any]) -> None:
     assert extract_usage(SimpleNamespace(**usage)).usage == extract_usage(usage).usage
+
+
+@pytest.mark.parametrize(
+    ("kind", "flag"), [("compaction", "compaction_added"), ("advisor_message", "advisor_left_out"), ("message", None)]
+)
+def test_what_anthropic_bills_beside_its_counts_is_flagged(kind: str, flag: str | None) -> None:
+    iterations = [{"type": kind, "model": "claude-opus-4-6", "input_tokens": 5, "output_tokens": 1}]
+    found = extract_usage({"input_tokens": 10, "output_tokens": 3, "iterations": iterations}, provider="anthropic")
+    assert found.flags == (() if flag is None else (f"iterations:{flag}",))
 
 
 def test_what_was_cut_is_flagged() -> None:

@@ -53,6 +53,7 @@ class Answer:
     status: int
     body: str
     content_type: str = "application/json"
+    location: str | None = None
 
 
 @dataclass
@@ -197,7 +198,10 @@ class _Handler(BaseHTTPRequestHandler):
         except queue.Empty:
             pass
         else:
-            return self._send(answer.status, answer.body.encode(), [("Content-Type", answer.content_type)])
+            headers = [("Content-Type", answer.content_type)]
+            if answer.location is not None:
+                headers.append(("Location", answer.location))
+            return self._send(answer.status, answer.body.encode(), headers)
         key = self.headers.get("apikey")
         if key is None:
             return self._refuse("No API key found in request", "No `apikey` request header or url param was found.")
@@ -206,11 +210,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse("Invalid API key", "Double check your API key.")
         if not self.path.startswith(f"{_PREFIX}/"):
             return self._send(404, b'{"message":"no Route matched with those values"}', [])
-        headers = {
+        passed = {
             name: value for name, value in self.headers.items() if name.lower() not in ("apikey", "authorization")
         }
-        headers["Authorization"] = _on_the_real_clock(authorization)
-        self._upstream.request(self.command, self.path.removeprefix(_PREFIX), body, headers)
+        passed["Authorization"] = _on_the_real_clock(authorization)
+        self._upstream.request(self.command, self.path.removeprefix(_PREFIX), body, passed)
         response = self._upstream.getresponse()
         passed_on = [pair for pair in response.getheaders() if pair[0].lower() not in _NOT_PASSED_ON]
         return self._send(response.status, response.read(), passed_on)

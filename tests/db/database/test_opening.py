@@ -23,6 +23,7 @@ from ingest.errors import (
     DatabaseUnavailableError,
     FunctionNotFoundError,
     PermissionDeniedError,
+    RequestTooLargeError,
 )
 from ingest.settings import load_settings
 from tests.support.api import JWT_SECRET, PUBLISHABLE_KEY, SECRET_KEY, Answer, make_token
@@ -246,7 +247,7 @@ def test_an_expired_token_is_denied(api: Api) -> None:
         (Answer(404, '{"code":"PGRST202","message":"Could not find the function"}'), FunctionNotFoundError, False),
         (Answer(404, "<html>Not found</html>", "text/html"), DatabaseError, False),
         (Answer(406, '{"code":"PGRST106","message":"The schema must be one of: public"}'), DatabaseError, False),
-        (Answer(413, ""), DatabaseError, False),
+        (Answer(413, ""), RequestTooLargeError, False),
     ],
 )
 def test_an_answer_of_the_gateway_says_whether_to_try_again(

@@ -12,6 +12,8 @@ import os
 import sqlite3
 import sys
 import threading
+import uuid
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -19,8 +21,13 @@ import ingest
 from ingest.errors import DatabaseUnavailableError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ingest.database import Argument, Database, JsonValue
     from ingest.record.event import Event
+
+
+STREAMS_AT_ONCE = 7
 
 
 class FileDatabase:
@@ -39,6 +46,9 @@ class FileDatabase:
 
     def close(self) -> None:
         self._connection.close()
+
+    def events(self) -> list[Event]:
+        return [json.loads(row[0]) for row in self._connection.execute("select event from events")]
 
     def ids(self) -> list[str]:
         return [row[0] for row in self._connection.execute("select event_id from events")]
@@ -81,6 +91,37 @@ def endless_outage(home: Path) -> None:
 
 def unavailable() -> Database:
     raise DatabaseUnavailableError("away")
+
+
+def endless_streams(home: Path) -> None:
+    """Open streams for ever, with a database; each is read to its end only after some others were opened."""
+    ingest.configure(database=lambda: FileDatabase(home / "events.db"), home=home, flush_interval_s=0.0)
+    _stream_and_say()
+
+
+def endless_streams_postgres(home: Path) -> None:
+    """Do the same with the database of `SUPABASE_DB_URL`."""
+    ingest.configure(home=home, flush_interval_s=0.0)
+    _stream_and_say()
+
+
+def _stream_and_say() -> None:
+    opened: deque[Iterator[object]] = deque()
+    while True:
+        name = uuid.uuid4().hex
+        opened.append(ingest.track_stream(_chunks(), user_id="user_1", session_id=name))
+        say(name)
+        next(opened[-1])
+        if len(opened) == STREAMS_AT_ONCE:
+            for _ in opened.popleft():
+                pass
+
+
+def _chunks() -> Iterator[dict[str, object]]:
+    for _ in range(5):
+        yield {"model": "gpt-4o", "choices": [{"index": 0, "delta": {"content": "eight ch"}, "finish_reason": None}]}
+    yield {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    yield {"choices": [], "usage": {"prompt_tokens": 150, "completion_tokens": 10}}
 
 
 def fork(home: Path) -> None:

@@ -134,7 +134,7 @@ def test_a_fault_of_ours_costs_the_caller_nothing(
 
 def test_figures_tell_what_happened(database: FakeDatabase) -> None:
     assert ingest.stats().pending == 0
-    database.refuses = lambda event: InvalidArgumentError("no") if event["user_id"] == "bad" else None
+    database.refuses = lambda event: InvalidArgumentError("no", sqlstate="22P02") if event["user_id"] == "bad" else None
     record()
     record(user_id="bad")
     record(cached_tokens=151)
@@ -150,7 +150,7 @@ def test_figures_tell_what_happened(database: FakeDatabase) -> None:
 
 
 def test_refused_events_are_found_in_the_home(database: FakeDatabase, home: Path) -> None:
-    database.refuses = lambda _: InvalidArgumentError("no")
+    database.refuses = lambda _: InvalidArgumentError("no", sqlstate="22P02")
     event_id = record()
     assert ingest.flush(30)
     line = json.loads((home / "dead-letter.jsonl").read_text())

@@ -6,7 +6,7 @@ import json
 import stat
 from typing import TYPE_CHECKING
 
-from ingest.record.dead_letters import DeadLetters
+from ingest.record.dead_letters import MAX_FILES, DeadLetters, read_letters
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,13 +29,25 @@ def test_only_its_owner_may_read_it(tmp_path: Path) -> None:
     assert stat.S_IMODE(letters.path.stat().st_mode) == 0o600
 
 
-def test_a_full_file_is_moved_over_the_one_before(tmp_path: Path) -> None:
+def test_full_files_are_moved_aside_and_the_oldest_go_when_there_are_too_many(tmp_path: Path) -> None:
     letters = DeadLetters(tmp_path / "dead-letter.jsonl", max_bytes=150)
-    for number in range(6):
-        letters.write("record_usage", {"event_id": str(number)}, "no")
-    kept = [path.name for path in tmp_path.iterdir()]
-    assert kept == ["dead-letter.1.jsonl"]
-    assert [json.loads(line)["event"]["event_id"] for line in (tmp_path / kept[0]).read_text().splitlines()] == [
-        "4",
-        "5",
-    ]
+    had_to_go = [letters.write("record_usage", {"event_id": str(number)}, "no") for number in range(20)]
+    assert had_to_go == [False] * 17 + [True, False, True]  # two letters a file, eight files
+    assert [letter.event_id for letter in letters.read()] == [str(number) for number in range(4, 20)]
+    assert len(list(tmp_path.glob("*.jsonl"))) == MAX_FILES
+
+
+def test_a_line_that_was_cut_short_hides_no_other(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path / "dead-letter.jsonl")
+    letters.path.write_bytes(b'{"refused_at": "2026\n[1]\n{"event": 1, "kind": "x"}\n')
+    letters.write("record_usage", {"event_id": "1"}, "no")
+    assert [letter.event_id for letter in letters.read()] == ["1"]
+
+
+def test_nobody_appends_to_what_was_taken(tmp_path: Path) -> None:
+    letters = DeadLetters(tmp_path / "dead-letter.jsonl")
+    assert letters.take() == []
+    letters.write("record_usage", {"event_id": "1"}, "no")
+    (taken,) = letters.take()
+    letters.write("record_usage", {"event_id": "2"}, "no")
+    assert [letter.event_id for _, letter in read_letters(taken) if letter] == ["1"]

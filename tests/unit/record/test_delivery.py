@@ -19,7 +19,7 @@ from ingest.errors import (
 )
 from ingest.notices import Notices
 from ingest.record.dead_letters import DeadLetters
-from ingest.record.delivery import MAX_UNEXPECTED_FAILURES, Delivery
+from ingest.record.delivery import MAX_ENCODING_FAILURES, Delivery
 from ingest.record.encoding import PERFORMANCE, USAGE, encode
 from tests.unit.record.fakes import FakeDatabase
 
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 
 def leave(event: Event) -> None:
     event["cost_source"] = "unpriced"
+
+
+def bad_value() -> InvalidArgumentError:
+    return InvalidArgumentError("bad", sqlstate="22P02")
 
 
 def make(tmp_path: Path) -> Delivery:
@@ -81,7 +85,7 @@ def test_only_the_bad_events_of_a_batch_are_refused(
 ) -> None:
     tmp_path = tmp_path_factory.mktemp("refused")
     database, delivery = FakeDatabase(), make(tmp_path)
-    database.refuses = lambda event: InvalidArgumentError("bad") if int(str(event["user_id"])) in bad else None
+    database.refuses = lambda event: bad_value() if int(str(event["user_id"])) in bad else None
     send(delivery, database, records(count))
     refused = bad & set(range(count))
     assert {int(str(event["user_id"])) for event in database.usage.values()} == set(range(count)) - refused
@@ -91,15 +95,24 @@ def test_only_the_bad_events_of_a_batch_are_refused(
 
 
 @pytest.mark.parametrize(
-    "error", [DatabaseUnavailableError("away"), PermissionDeniedError("no"), FunctionNotFoundError("none")]
+    "error",
+    [
+        DatabaseUnavailableError("away"),
+        PermissionDeniedError("no"),
+        FunctionNotFoundError("none"),
+        DatabaseError("the API answered 402"),
+        InvalidArgumentError("raised by a trigger", sqlstate="P0001"),
+        ConnectionResetError("a database of the caller's own"),
+    ],
 )
-def test_a_failure_that_people_or_time_put_right_refuses_nothing(tmp_path: Path, error: DatabaseError) -> None:
+def test_a_failure_that_people_or_time_put_right_refuses_nothing(tmp_path: Path, error: Exception) -> None:
     database, delivery = FakeDatabase(), make(tmp_path)
     batch = delivery.prepare(records(3))
     assert batch is not None
-    database.failures = [error]
-    with pytest.raises(type(error)):
-        delivery.send(batch, database)
+    database.failures = [error] * 10
+    for _ in range(10):
+        with pytest.raises(type(error)):
+            delivery.send(batch, database)
     delivery.send(batch, database)
     assert len(database.usage) == 3
     assert not (tmp_path / "dead-letter.jsonl").exists()
@@ -109,7 +122,11 @@ def test_an_outage_in_the_middle_goes_on_where_it_stopped(tmp_path: Path) -> Non
     database, delivery = FakeDatabase(), make(tmp_path)
     batch = delivery.prepare(records(4))
     assert batch is not None
-    database.failures = [InvalidArgumentError("bad"), InvalidArgumentError("bad"), InvalidArgumentError("bad")]
+    database.failures = [
+        bad_value(),
+        bad_value(),
+        bad_value(),
+    ]
     database.failures.append(DatabaseUnavailableError("away"))
     with pytest.raises(DatabaseUnavailableError):
         delivery.send(batch, database)
@@ -123,7 +140,7 @@ def test_a_failure_of_another_kind_is_tried_again_some_times_and_then_the_event_
     batch = delivery.prepare(records(2))
     assert batch is not None
     database.refuses = lambda event: TypeError("a fault of ours") if event["user_id"] == "1" else None
-    for _ in range(MAX_UNEXPECTED_FAILURES):
+    for _ in range(MAX_ENCODING_FAILURES):
         with pytest.raises(TypeError):
             delivery.send(batch, database)
     delivery.send(batch, database)

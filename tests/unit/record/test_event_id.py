@@ -93,3 +93,18 @@ def test_new_ids_follow_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatc
         assert moment is not None
         assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
         assert (one.version, one.variant) == (7, uuid.RFC_4122)
+
+
+@pytest.mark.parametrize("number", [1_795_435_200, 1_795_435_200.0, 1_795_435_200_000])
+def test_a_number_is_taken_as_seconds_or_milliseconds_since_1970_and_flagged(number: float) -> None:
+    settled = resolve_identity(None, number)
+    assert settled is not None
+    assert settled[1:] == ("2026-11-23T12:00:00+00:00", ["created_at:epoch"])
+
+
+@pytest.mark.parametrize("number", [0, -5, 3.5, 1e300, float("nan"), float("inf"), True])
+def test_a_number_that_is_no_time_of_these_days_is_flagged_and_replaced_by_now(number: float) -> None:
+    settled = resolve_identity(None, number)
+    assert settled is not None
+    assert settled[1][:4] >= "2026"
+    assert settled[2] == ["created_at:not_a_time"]

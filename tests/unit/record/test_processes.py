@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from ingest.record.recorder import Limits, Recorder
-from tests.unit.record.programs import FileDatabase
+from tests.unit.record.programs import STREAMS_AT_ONCE, FileDatabase
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -64,6 +64,24 @@ def test_nothing_that_was_recorded_is_lost_by_kill_9(tmp_path: Path, program: st
     database.close()
     assert set(recorded) <= set(stored)
     assert len(stored) <= len(recorded) + 2  # the two threads may have been about to tell
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_each_stream_that_was_opened_is_one_row_after_kill_9(tmp_path: Path, seed: int) -> None:
+    opened = kill_after("endless_streams", tmp_path, random.Random(seed).randrange(1, 20_000))
+    database = deliver_the_rest(tmp_path)
+    events = {str(event["session_id"]): event for event in database.events()}
+    assert len(database.ids()) == len(events)
+    database.close()
+    assert set(opened) <= set(events)
+    assert len(events) <= len(opened) + 1  # it may have been about to tell
+    cancelled = [event for event in events.values() if event.get("status") == "cancelled"]
+    assert 0 < len(cancelled) <= STREAMS_AT_ONCE
+    assert {event["metadata"]["treering_flags"][0] for event in cancelled} == {"stream:process_ended"}  # type: ignore[index, call-overload]
+    # One chunk of eight characters had come of each, or none yet of the one that was just opened.
+    assert {event["completion_tokens"] for event in cancelled} <= {0, 2}
+    assert {event["completion_tokens"] for event in events.values() if event.get("status") == "ok"} <= {10}
     assert list((tmp_path / "journal").iterdir()) == []
 
 

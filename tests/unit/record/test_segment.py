@@ -65,10 +65,18 @@ def test_a_file_whose_records_were_all_delivered_is_not_adopted(tmp_path: Path) 
     assert Segment.adopt(tmp_path / "a") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"treerng1", b"something else" * 100, b"treerng9" + bytes(SIZE)])
-def test_a_file_that_is_no_journal_is_not_adopted(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"treerng1", bytes(SIZE)])
+def test_a_file_that_holds_nothing_is_not_adopted(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a").write_bytes(content)
     assert Segment.adopt(tmp_path / "a") is None
+
+
+@pytest.mark.parametrize("content", [b"something else" * 100, b"treerng9" + bytes(SIZE)])
+def test_a_file_of_another_kind_or_version_is_refused_and_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ValueError, match="no journal of this version"):
+        Segment.adopt(tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == content
 
 
 @settings(deadline=None)
