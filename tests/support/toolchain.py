@@ -53,8 +53,10 @@ def is_installed() -> bool:
     wanted: dict[str, str] = json.loads((FOLDER / "package.json").read_text())["dependencies"]
     for name, version in wanted.items():
         manifest = _MODULES / name / "package.json"
-        # A second version of a package has a name of its own: "npm:ai@6.0.1".
-        if not manifest.exists() or json.loads(manifest.read_text())["version"] != version.rpartition("@")[2]:
+        if not manifest.exists():
+            return False
+        # A second version of a package has a name of its own ("npm:ai@6.0.1"); PostgREST's version begins with a v.
+        if json.loads(manifest.read_text())["version"].removeprefix("v") != version.rpartition("@")[2]:
             return False
     return True
 

@@ -12,7 +12,11 @@ import pytest
 from psycopg.rows import dict_row
 
 import ingest
+from ingest.notices import Notices
+from ingest.prices.arrivals import price_arrivals
+from ingest.prices.costing import Costing
 from ingest.testing import recorded
+from pricing import PriceBook
 from tests.support import javascript
 from tests.support.answers import Answered, all_answers
 from tests.support.api import PUBLISHABLE_KEY, make_token
@@ -26,16 +30,17 @@ if TYPE_CHECKING:
 
 AI_6 = {"ai": "ai-6", "@ai-sdk/openai": "openai-for-ai-6"}
 
-# What an answer says. Ids, times and costs are a row's own; prompts are hashed in Python only.
+# What an answer says and costs. Ids and times are a row's own; prompts are hashed in Python only.
 COMPARED = (
     "user_id, feature, environment, provider, model, operation, status, error_type, finish_reason, streamed,"
     " service_tier, prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens,"
     " audio_input_tokens, audio_output_tokens, max_output_tokens, usage_source, response_id, attempt,"
+    " estimated_cost, cost_source, price_id,"
     " latency_ms is not null as is_timed, time_to_first_token_ms is not null as has_first_token"
 )
 # Not audio: the package keeps its tokens from `onFinish`.
 FINISHED = ("plain", "cached", "reasoning", "flex", "length", "filtered", "tools", "incomplete")
-COUNTED = ("prompt_tokens", "completion_tokens", "usage_source")
+COUNTED = ("prompt_tokens", "completion_tokens", "usage_source", "estimated_cost")
 
 
 def rows(database: TestDatabase) -> dict[str, dict[str, Any]]:
@@ -48,9 +53,15 @@ def rows(database: TestDatabase) -> dict[str, dict[str, Any]]:
     return by_name
 
 
+def forget(database: TestDatabase) -> None:
+    database.execute(
+        "truncate observability_internal.ai_usage_metrics; truncate observability_internal.pending_batches"
+    )
+
+
 def record_in_python(answers: list[Answered]) -> list[dict[str, Any]]:
-    """What Python's tracked client records of the answers."""
-    with recorded() as events, OpenAIServer(*(answer.reply for answer in answers)) as server:
+    """What Python's tracked client records of the answers, priced as on its way to the database."""
+    with recorded(price=True) as events, OpenAIServer(*(answer.reply for answer in answers)) as server:
         with openai.OpenAI(api_key="k", base_url=server.url, max_retries=0) as made:
             client = ingest.track(made)
             for answer in answers:
@@ -80,12 +91,12 @@ def ask(client: openai.OpenAI, answer: Answered) -> None:
 
 
 def record_in_typescript(
-    door: Door, runtime: javascript.Runtime, folder: Path, answers: list[Answered], **options: Any
+    direct: Door, runtime: javascript.Runtime, folder: Path, answers: list[Answered], **options: Any
 ) -> None:
     with OpenAIServer(*(answer.reply for answer in answers)) as server:
         given = {
             "openai": server.url,
-            "api": door.api.url,
+            "api": direct.api.url,
             "apikey": PUBLISHABLE_KEY,
             "key": make_token(None, "treering_writer"),
             "helper": options.pop("helper", "middleware"),
@@ -93,6 +104,8 @@ def record_in_typescript(
         }
         javascript.run(runtime, javascript.SOURCES / "answers.ts", folder, given=json.dumps(given), **options)
         assert len(server.requests) == len(answers)
+    costing = Costing("gpt-4o", Notices(), PriceBook.default)
+    assert price_arrivals(direct.service(), lambda: costing)[1] is False
 
 
 @pytest.mark.parametrize(
@@ -105,7 +118,7 @@ def test_every_answer_is_stored_as_python_stores_it(
     service = direct.service()
     assert service.call("record_usage", events=record_in_python(answers)) == len(answers)
     expected = rows(direct.database)
-    direct.database.execute("truncate observability_internal.ai_usage_metrics")
+    forget(direct.database)
 
     record_in_typescript(direct, runtime, tmp_path, answers, other_packages=packages)
 
@@ -121,8 +134,8 @@ def test_every_answer_is_stored_as_python_stores_it(
         assert (name, row) == (name, wanted)
 
 
-# What the helper for `onFinish` cannot know: it sees the end of the whole answer only.
-UNSEEN = ("service_tier", "max_output_tokens", "is_timed", "has_first_token")
+# What the helper for `onFinish` cannot know, for it sees the end of the whole answer only, and what the tier changes.
+UNSEEN = ("service_tier", "estimated_cost", "price_id", "max_output_tokens", "is_timed", "has_first_token")
 
 
 @pytest.mark.parametrize("packages", [None, AI_6], ids=["ai-7", "ai-6"])
@@ -131,7 +144,7 @@ def test_on_finish_stores_the_same_counts(direct: Door, tmp_path: Path, packages
     assert len(answers) == 26
     direct.service().call("record_usage", events=record_in_python(answers))
     expected = rows(direct.database)
-    direct.database.execute("truncate observability_internal.ai_usage_metrics")
+    forget(direct.database)
 
     record_in_typescript(direct, "node", tmp_path, answers, helper="onFinish", other_packages=packages)
 
