@@ -190,10 +190,6 @@ def configure(
         providers=providers,
         trusted_costs=trusted_costs,
     )
-    if not 1 <= batch_size <= 10_000:
-        raise ValueError("batch_size must be 1 to 10,000")
-    if not 0 <= flush_interval_s <= 3600:
-        raise ValueError("flush_interval_s must be 0 to 3600")
     limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
     _process.user_from_request, _process.on_record = user_from_request, on_record
     _process.configure(lambda: make_recorder(settings, database, limits))

@@ -94,6 +94,12 @@ class Limits:
     flush_interval_s: float = 1.0
     journal_max_bytes: int = 256 * 1024 * 1024
 
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= 10_000:
+            raise ValueError("batch_size must be 1 to 10,000")
+        if not 0 <= self.flush_interval_s <= 3600:
+            raise ValueError("flush_interval_s must be 0 to 3600")
+
 
 class Recorder:
     """Records events of one process.
