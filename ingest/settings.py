@@ -128,7 +128,9 @@ class Settings(BaseSettings):
             `SUPABASE_SERVICE_ROLE_KEY`).
         supabase_publishable_key: Public key of the project, for viewers (`SUPABASE_PUBLISHABLE_KEY`, older name
             `SUPABASE_ANON_KEY`).
-        supabase_jwt_secret: Secret that signs viewers' tokens, HS256 (`SUPABASE_JWT_SECRET`).
+        supabase_jwt_secret: Secret that signs viewers' tokens and insert-only keys, HS256 (`SUPABASE_JWT_SECRET`).
+        supabase_jwt_signing_key: Private key that signs insert-only keys instead, ES256, as a JWK
+            (`SUPABASE_JWT_SIGNING_KEY`).
         supabase_db_url: Direct address of the database, preferred over the API (`SUPABASE_DB_URL`).
         home: Folder of the embedded database and of the journal (`TREERING_HOME`).
         enable_observability: False turns recording off altogether (`ENABLE_OBSERVABILITY`).
@@ -151,6 +153,8 @@ class Settings(BaseSettings):
             beside OpenRouter, Perplexity and xAI (`TREERING_TRUSTED_COSTS`, separated by commas).
         region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
         update_prices: Whether the worker fetches the published price catalogue (`TREERING_UPDATE_PRICES`).
+        auto_reprice: Whether the worker prices calls of the last 30 days again when a price becomes known or is
+            corrected (`TREERING_AUTO_REPRICE`).
         hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
@@ -178,6 +182,7 @@ class Settings(BaseSettings):
         default=None, validation_alias=AliasChoices("SUPABASE_PUBLISHABLE_KEY", "SUPABASE_ANON_KEY")
     )
     supabase_jwt_secret: OptionalSecret = Field(default=None, validation_alias="SUPABASE_JWT_SECRET")
+    supabase_jwt_signing_key: OptionalSecret = Field(default=None, validation_alias="SUPABASE_JWT_SIGNING_KEY")
     supabase_db_url: Annotated[OptionalSecret, AfterValidator(_check_database_url)] = Field(
         default=None, validation_alias="SUPABASE_DB_URL"
     )
@@ -211,7 +216,8 @@ class Settings(BaseSettings):
     region: Annotated[OptionalText, AfterValidator(_check_region)] = Field(
         default=None, validation_alias="TREERING_REGION"
     )
-    update_prices: bool = Field(default=False, validation_alias="TREERING_UPDATE_PRICES")
+    update_prices: bool = Field(default=True, validation_alias="TREERING_UPDATE_PRICES")
+    auto_reprice: bool = Field(default=True, validation_alias="TREERING_AUTO_REPRICE")
     hash_salt: OptionalSecret = Field(default=None, validation_alias="TREERING_HASH_SALT")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
     openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")

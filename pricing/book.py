@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pricing.errors import PriceBookError, UnknownModelError, UsageError
 from pricing.fills import Fill, filled
-from pricing.names import candidates, is_free
+from pricing.names import candidates, is_free, is_host
 from pricing.overlay import known_regions, overlay
 from pricing.plan import Plan, make_plan
 from pricing.rates import Rates, add_units, sum_exactly
@@ -292,7 +292,7 @@ class PriceBook:
             steps = (f"deployment {name!r} is mapped to {mapped!r}",)
             name = mapped
         # The default provider says nothing, and a gateway unknown to the book sells under the makers' names.
-        said = asked != DEFAULT_PROVIDER and self._is_provider(asked)
+        said = asked != DEFAULT_PROVIDER and self._is_provider(asked) and not is_host(asked)
         for owner, reading, how in candidates(asked, name, is_provider=self._is_provider, said=said):
             yield owner, reading, (*steps, how) if how else steps
 

@@ -33,7 +33,7 @@ class Charge:
 
     Attributes:
         total: US dollars of all that is known; None where nothing is. Below zero for a refund or credit.
-        source: "priced" (the book), "provider" (what it says it charged), "fallback" (another model's price stands in)
+        source: "priced" (the book), "provider" (what it says it charged), "fallback" (another price stands in)
             or "unpriced". Fees alone of a call whose tokens have no price are "priced", and `unknown` says the rest.
         price_id: The row that was used, None where none was.
         unknown: What was used and has no price: "tokens", "duration", "usage" or kinds of unit.
@@ -52,7 +52,8 @@ def charge(call: Mapping[str, Any], book: PriceBook, fallback_model: str | None)
     """Decide what a recorded call costs.
 
     What its provider said it charged counts, in a unit that is known; else the book's price; else, for a name of
-    OpenAI's kind, the price of the fallback model. Fees of tools count even where the tokens have no price.
+    OpenAI's kind, OpenAI's own price of it or else that of the fallback model. Fees of tools count even where the
+    tokens have no price.
 
     Args:
         call: The fields of `record_usage` that have a value, with `created_at` as text.
@@ -91,10 +92,12 @@ def _priced(
         # A call without any count is not free because the model that stands in would be.
         if stands_in and not (usage.is_empty and call.get("status") != "error"):
             assert fallback_model is not None
-            try:
-                return _price(call, usage, book, fallback_model, FALLBACK_PROVIDER), "fallback"
-            except UnknownModelError:
-                pass
+            # OpenAI's own price of a model that this provider is not known to sell is nearer than another model's.
+            for stand_in in (model, fallback_model):
+                try:
+                    return _price(call, usage, book, stand_in, FALLBACK_PROVIDER), "fallback"
+                except UnknownModelError:
+                    continue
     units = book.price_units(model, usage.units, provider=provider, at=_instant(call))
     return Cost(None, {}, None, "unpriced", ("tokens", *units.unknown), units.known), "priced"
 

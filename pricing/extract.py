@@ -156,7 +156,27 @@ def _counts(
     prompt = _with_cache(report, prompt, completion, counts, total, provider, model, flags)
     completion, reasoning = _with_reasoning(prompt, completion, counts.get("reasoning_tokens"), total, flags)
     counts |= {"prompt_tokens": prompt, "completion_tokens": completion, "reasoning_tokens": reasoning}
-    return counts, units, None
+    return _with_iterations(report, counts, flags, provider, model, operation), units, None
+
+
+def _with_iterations(
+    report: Report, counts: _Counts, flags: list[str], provider: str, model: str, operation: str
+) -> _Counts:
+    """Add what Anthropic bills beside its top-level counts, which cover the messages alone.
+
+    A compaction is read and written by the model itself; an advisor is another model with other prices.
+    """
+    for entry in report.items("iterations"):
+        if entry.get("type") == "compaction":
+            more, _, _ = _counts(entry, flags, provider, model, operation)
+            counts = {
+                name: None if count is None and more.get(name) is None else (count or 0) + (more.get(name) or 0)
+                for name, count in counts.items()
+            }
+            flags.append("iterations:compaction_added")
+        elif entry.get("type") == "advisor_message":
+            flags.append("iterations:advisor_left_out")
+    return counts
 
 
 def _openai_parts(report: Report, model: str, operation: str, completion: int) -> _Counts:
@@ -165,14 +185,15 @@ def _openai_parts(report: Report, model: str, operation: str, completion: int) -
     cached = into.under("cached_tokens_details")
     written, hour = _written(report, into)
     return {
-        "cached_tokens": _larger(report.largest(*_CACHED), into.largest(*_CACHED)),
+        "cached_tokens": _larger(report.largest(*_CACHED), into.largest(*_CACHED, "cache_read")),
         "cache_write_tokens": written,
         "cache_write_1h_tokens": hour,
         "reasoning_tokens": _larger(
-            out.largest("reasoning_tokens", "thinking_tokens"), report.largest("reasoning_tokens", "thinking_tokens")
+            out.largest("reasoning_tokens", "thinking_tokens", "reasoning"),
+            report.largest("reasoning_tokens", "thinking_tokens"),
         ),
-        "audio_input_tokens": into.count("audio_tokens"),
-        "audio_output_tokens": out.count("audio_tokens"),
+        "audio_input_tokens": into.count("audio_tokens", "audio"),
+        "audio_output_tokens": out.count("audio_tokens", "audio"),
         "cached_audio_tokens": cached.count("audio_tokens"),
         "image_input_tokens": into.count("image_tokens"),
         "cached_image_tokens": cached.count("image_tokens"),
@@ -193,7 +214,8 @@ def _image_output(out: Report, model: str, operation: str, completion: int) -> i
 def _written(report: Report, into: Report) -> tuple[int | None, int | None]:
     """Return tokens written to the cache in all and those kept for an hour."""
     hour = minutes = None
-    for lifetimes in (report.under("cache_creation"), into.under("cache_creation_token_details")):
+    # LangChain writes the lifetimes among the details themselves, its `cache_creation` being what has none.
+    for lifetimes in (report.under("cache_creation"), into.under("cache_creation_token_details"), into):
         if lifetimes:
             hour = _larger(hour, lifetimes.count("ephemeral_1h_input_tokens"))
             minutes = _larger(minutes, lifetimes.count("ephemeral_5m_input_tokens"))
@@ -204,7 +226,7 @@ def _written(report: Report, into: Report) -> tuple[int | None, int | None]:
         else:
             minutes = (minutes or 0) + count
     by_lifetime = None if hour is None and minutes is None else (hour or 0) + (minutes or 0)
-    return _larger(report.largest(*_WRITTEN), into.largest(*_WRITTEN), by_lifetime), hour
+    return _larger(report.largest(*_WRITTEN), into.largest(*_WRITTEN, "cache_creation"), by_lifetime), hour
 
 
 def _with_cache(

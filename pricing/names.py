@@ -37,6 +37,8 @@ _FOLDERS: Final = (
     re.compile(r"accounts/[^/]+/models/(?P<name>.+)"),
     re.compile(r"(?:eu|us|global|global-standard|[a-z]{2}(?:-[a-z]+)+-\d)/(?P<name>.+)"),
 )
+# How OpenRouter is told to choose among those who serve a model: the model stays the same.
+_ROUTED: Final = re.compile(r"(?P<name>.+):(?:nitro|floor|exacto|online)")
 _ARN: Final = re.compile(r"arn:aws[^:]*:bedrock:.*[:/](?P<name>[^/]+)")
 _BEDROCK: Final = re.compile(
     r"(?P<geo>(?:us|eu|apac|jp|au|ca|sa|us-gov|global)\.)?"
@@ -51,7 +53,7 @@ _MAKERS: Final = (
         re.compile(r"(?:open-)?(?:mistral|mixtral|ministral|codestral|magistral|devstral|pixtral|voxtral)\b.*"),
         "mistral",
     ),
-    (re.compile(r"deepseek\b.*"), "deepseek"),
+    (re.compile(r"deepseek\b(?!.*distill).*"), "deepseek"),  # the distilled ones are Llama and Qwen
     (re.compile(r"(?:command|rerank|embed|c4ai)-.*|command"), "cohere"),
     (re.compile(r"sonar\b.*"), "perplexity"),
     (re.compile(r"voyage-.*"), "voyageai"),
@@ -66,6 +68,8 @@ _OPENAI_TEXT: Final = re.compile(
 _OPENAI_OTHER: Final = re.compile(r"(?:gpt-(?!oss).*|chatgpt-.*|dall-e-.*|sora-.*|whisper-.*|tts-.*|omni-moderation.*)")
 _NOT_TEXT: Final = re.compile(r".*(?:transcribe|-tts|-audio|-realtime|-image|-diarize).*")
 _ADDRESS: Final = re.compile(r"(?:https?://)?(?P<host>\[[0-9a-f:]+\]|[^:/\s]+)(?::(?P<port>\d{1,5}))?(?:/.*)?")
+# OpenTelemetry names clouds with a dot too: aws.bedrock, az.ai.openai, gcp.gemini.
+_HOST: Final = re.compile(r"(?!(?:aws|az|azure|gcp)\.)(?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d+)?")
 _LOCAL_ENDINGS: Final = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".svc", ".cluster.local")
 
 
@@ -137,6 +141,11 @@ def is_self_hosted(provider: str) -> bool:
     return is_local(address["host"]) or ("." not in address["host"] and address["port"] is not None)
 
 
+def is_host(provider: str) -> bool:
+    """Whether a provider is a public host, which the catalogue may take for one that it knows by a word in the name."""
+    return _HOST.fullmatch(provider) is not None
+
+
 def is_local(host: str) -> bool:
     """Whether a host is this machine or one of a private network."""
     host = host.strip("[]").lower()
@@ -186,6 +195,10 @@ def _shorter(
     arn = _ARN.fullmatch(name)
     if arn is not None:
         yield owner if said else "aws", arn["name"], _join(hop, "the last part of an ARN")
+        return
+    routed = _ROUTED.fullmatch(name)
+    if routed is not None:
+        yield owner, routed["name"], _join(hop, f"{name[routed.end('name') :]!r} taken off")
         return
     for folder in _FOLDERS:
         found = folder.fullmatch(name)

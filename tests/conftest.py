@@ -13,6 +13,7 @@ Which fixture for what:
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 
 def pytest_configure() -> None:
+    os.environ["TREERING_UPDATE_PRICES"] = "false"  # no network beyond loopback, in the processes that tests start too
     clock.start()
 
 

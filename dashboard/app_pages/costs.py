@@ -13,7 +13,7 @@ from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
 from dashboard.reads.pages import get_costs
-from ingest.words import format_change, format_usd
+from ingest.documents.words import format_change, format_usd
 
 if TYPE_CHECKING:
     from ingest.documents.pages import Costs

@@ -12,7 +12,7 @@ from dashboard.panels import cards, outlook
 from dashboard.panels.frame import View, open_page
 from dashboard.panels.rankings import draw_top
 from dashboard.reads.pages import get_overview
-from ingest.words import format_count, format_exact_usd, format_usd
+from ingest.documents.words import format_count, format_exact_usd, format_usd
 
 if TYPE_CHECKING:
     from ingest.documents.pages import Overview

@@ -12,7 +12,7 @@ from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
 from dashboard.reads.pages import get_usage
-from ingest.words import format_change, format_count, format_share
+from ingest.documents.words import format_change, format_count, format_share
 
 if TYPE_CHECKING:
     from ingest.documents.pages import Usage

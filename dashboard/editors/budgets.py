@@ -14,7 +14,7 @@ from dashboard.panels.changes import attempt, change, draw_facts, explain, line,
 from dashboard.reads.settings import delete_budget, reporting_zone, save_budget
 from ingest.alerts.metrics import CALLS
 from ingest.alerts.rules import BudgetDraft
-from ingest.words import format_share
+from ingest.documents.words import format_share
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer

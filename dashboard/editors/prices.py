@@ -15,9 +15,9 @@ from dashboard.editors.terms import draw_terms
 from dashboard.figures import price_table
 from dashboard.panels.cards import draw_title
 from dashboard.reads.prices import MAX_ROWS, add_price, get_prices, preview_reprice
+from ingest.documents.words import column_decimals, format_usd
 from ingest.errors import TreeringError
 from ingest.prices.reprice import RepriceScope
-from ingest.words import column_decimals, format_usd
 from pricing import PriceBookError, PricingError, UnknownModelError
 
 if TYPE_CHECKING:

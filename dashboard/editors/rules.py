@@ -28,8 +28,8 @@ from dashboard.panels.changes import attempt, change, draw_facts, explain, line,
 from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
 from ingest.alerts.metrics import ROUTES, Metric, format_metric, metric_named
 from ingest.alerts.rules import RuleDraft, preset_rules
+from ingest.documents.words import DASH
 from ingest.errors import TreeringError
-from ingest.words import DASH
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer

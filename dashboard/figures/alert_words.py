@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from ingest.alerts.metrics import METRICS, format_metric, metric_named
-from ingest.words import DASH, format_usd
+from ingest.documents.words import DASH, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

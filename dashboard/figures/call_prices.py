@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dashboard.figures.price_table import RATES, explain_in_words
-from ingest.words import format_exact_usd
+from ingest.documents.words import format_exact_usd
 from pricing import PricingError, TokenUsage, UnknownModelError
 
 if TYPE_CHECKING:

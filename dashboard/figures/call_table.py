@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
-from ingest.words import DASH, format_duration, format_exact_usd
+from ingest.documents.words import DASH, format_duration, format_exact_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

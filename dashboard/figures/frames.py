@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import pandas as pd
 
-from ingest.words import DASH, format_count, format_duration, format_usd
+from ingest.documents.words import DASH, format_count, format_duration, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from ingest.words import DASH
+from ingest.documents.words import DASH
 from pricing import PriceBook, PricingError, parse_price_row
 
 if TYPE_CHECKING:

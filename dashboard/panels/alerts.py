@@ -16,7 +16,7 @@ from dashboard.panels.changes import change, draw_facts, line
 from dashboard.panels.tables import draw_download
 from dashboard.reads.alerts import acknowledge_alert, end_silence, resend_notification, silence_alerts
 from ingest.alerts.metrics import format_metric, metric_named
-from ingest.words import DASH, format_usd
+from ingest.documents.words import DASH, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

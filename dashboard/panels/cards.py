@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
-from ingest.words import (
+from ingest.documents.words import (
     DASH,
     UNCHANGED,
     format_change,

@@ -15,8 +15,8 @@ from dashboard.reads.pages import get_reconciliation
 from dashboard.reads.prices import get_savings
 from dashboard.selection.filters import DIMENSIONS, Window
 from ingest.documents.billing import DriftCause
+from ingest.documents.words import format_count, format_share, format_usd
 from ingest.errors import FunctionNotFoundError, TreeringError
-from ingest.words import format_count, format_share, format_usd
 from pricing.savings import headline
 
 if TYPE_CHECKING:

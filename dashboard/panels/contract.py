@@ -9,8 +9,8 @@ import streamlit as st
 
 from dashboard.panels.cards import draw_title
 from dashboard.reads.terms import get_statement
+from ingest.documents.words import format_exact_usd, format_usd
 from ingest.errors import FunctionNotFoundError, TreeringError
-from ingest.words import format_exact_usd, format_usd
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -12,9 +12,9 @@ from dashboard.panels.cards import draw_title
 from dashboard.reads.pages import get_spend_by_day
 from dashboard.reads.viewer import Viewer
 from dashboard.selection.filters import DIMENSIONS, Window
+from ingest.documents.words import format_estimate
 from ingest.errors import TreeringError
 from ingest.forecasting.forecast import CONFIDENCE, MonthForecast, forecast_month
-from ingest.words import format_estimate
 
 if TYPE_CHECKING:
     from datetime import datetime

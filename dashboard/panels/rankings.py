@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.panels.call_links import calls_address
 from dashboard.panels.cards import Bar, draw_bars, draw_title, name_of, share_of
-from ingest.words import format_count, format_usd
+from ingest.documents.words import format_count, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from dashboard.figures import charts, frames
 from dashboard.panels import cards, tables
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.rankings import draw_errors
-from ingest.words import format_count, format_duration, format_share
+from ingest.documents.words import format_count, format_duration, format_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

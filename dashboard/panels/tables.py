@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.panels.cards import name_of
-from ingest.words import column_decimals
+from ingest.documents.words import column_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

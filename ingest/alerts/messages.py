@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from ingest.alerts.metrics import format_metric, metric_named
 from ingest.documents.alerts import Alert
-from ingest.words import DASH, format_usd
+from ingest.documents.words import DASH, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

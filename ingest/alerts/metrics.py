@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal
 
-from ingest.words import DASH, format_duration, format_number, format_share, format_usd
+from ingest.documents.words import DASH, format_duration, format_number, format_share, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

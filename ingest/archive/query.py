@@ -58,7 +58,8 @@ class DuckDB:
         # Not through ibis, which would load an extension for addresses that fsspec reads.
         files = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
         self._backend.raw_sql(
-            f"create or replace temp view {_VIEW} as select * from read_parquet([{files}], hive_partitioning = false)"  # noqa: S608 -- quoted above
+            f"create or replace temp view {_VIEW} as select * from "  # noqa: S608 -- quoted above
+            f"read_parquet([{files}], hive_partitioning = false, union_by_name = true)"  # a newer file has more columns
         )
         return self._backend.table(_VIEW)
 

@@ -86,7 +86,7 @@ def restore_month(
 
 
 def to_events(table: pa.Table) -> list[dict[str, JsonValue]]:
-    """Turn archived rows into what the database takes: money, times and metadata as exact text."""
+    """Turn archived rows into what the database takes: money, times, metadata and usage details as exact text."""
     columns: dict[str, list[Any]] = {}
     for field in table.schema:
         if field.name.removesuffix(EXACT_SUFFIX) in MONEY_COLUMNS and field.name.endswith(EXACT_SUFFIX):

@@ -49,7 +49,7 @@ _USAGE = pa.schema(
         *_columns(pa.float64(), "latency_ms", "time_to_first_token_ms"),
         ("request_group_id", pa.string()),
         ("attempt", pa.int32()),
-        *_columns(pa.string(), "prompt_hash", "prefix_hash", "response_id", "metadata"),
+        *_columns(pa.string(), "prompt_hash", "prefix_hash", "response_id", "metadata", "usage_details"),
         *_columns(pa.string(), *(name + EXACT_SUFFIX for name in MONEY_COLUMNS)),
     ]
 )

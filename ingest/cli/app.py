@@ -10,6 +10,7 @@ from ingest.cli import (
     dead_letters,
     doctor,
     export,
+    keys,
     members,
     migrate,
     migrations,
@@ -50,5 +51,6 @@ app.add_typer(dead_letters.app, name="dead-letters", short_help="List, resend or
 app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")
 app.add_typer(migrations.app, name="migrations", short_help="Deploy by `supabase db push`.")
 app.add_typer(rollups.app, name="rollups", short_help="Verify and rebuild the rollups.")
+app.add_typer(keys.app, name="keys", short_help="Create insert-only keys.")
 app.add_typer(terms.app, name="terms", short_help="Manage discounts, balances and currencies.")
 app.add_typer(members.app, name="members", short_help="Manage who may see and change what.")

@@ -51,6 +51,7 @@ class Call(Document):
     prompt_hash: str | None = None
     prefix_hash: str | None = None
     metadata: dict[str, object] | None = None
+    usage_details: dict[str, object] | None = None
 
 
 class Calls(Document):

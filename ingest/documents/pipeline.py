@@ -35,6 +35,13 @@ class Rejection(Document):
     reason: str
 
 
+class CatalogueCheck(Document):
+    """When the worker last asked for the published price catalogue; `error` says why it could not have it."""
+
+    checked_at: datetime
+    error: str | None = None
+
+
 class Status(Document):
     """Document of `get_status`; times by the database's own clock."""
 
@@ -45,6 +52,7 @@ class Status(Document):
     newest_event_at: datetime | None = None
     pending_rows: int = 0
     oldest_pending_at: datetime | None = None
+    catalogue: CatalogueCheck | None = None
     rejected_events: int = 0
     last_rejection: Rejection | None = None
     stale_hours: int = 0

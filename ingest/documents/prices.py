@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
+from decimal import Decimal
+from typing import TYPE_CHECKING
 
-from pydantic import JsonValue  # noqa: TC002
+from pydantic import Field, JsonValue
 
 from ingest.documents.document import Document
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 class CatalogueVersion(Document):
@@ -66,3 +71,44 @@ class RepriceStep(Document):
     conflicts: int
     locked_ms: float
     pending: tuple[str, ...]
+
+
+class RepriceRun(Document):
+    """One of `get_reprice_runs`; the costs are sums of the corrected calls, in US dollars."""
+
+    run_id: int
+    is_automatic: bool = False
+    finished_at: datetime | None = None
+    rows_corrected: int = 0
+    old_cost: Decimal = Decimal(0)
+    new_cost: Decimal = Decimal(0)
+
+
+class PriceState(Document):
+    """Document of `get_price_state`: what the automatic repricing saw last; `models` are (provider, model)."""
+
+    price_fingerprint: str | None = None
+    model_digests: dict[str, str] = Field(default_factory=dict)
+    late_batches: int = 0
+    repriced_batches: int = 0
+    models: tuple[tuple[str, str], ...] = ()
+
+
+class Arrivals(Document):
+    """Document of `get_arrivals`: the calls without a cost of these batches, and all that their price depends on."""
+
+    batch_ids: tuple[int, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[JsonValue, ...], ...]
+
+    def calls(self) -> Iterator[dict[str, JsonValue]]:
+        """Yield each call, without what it does not have."""
+        for row in self.rows:
+            yield {name: value for name, value in zip(self.columns, row, strict=True) if value is not None}
+
+
+class PricedArrivals(Document):
+    """Answer of `price_arrivals`: how many calls got a price; `batches` is 0 where others had done it."""
+
+    priced: int
+    batches: int

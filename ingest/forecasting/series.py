@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.database import fetch
 from ingest.documents.series import Point, Series
+from ingest.documents.words import format_estimate
 from ingest.forecasting.forecast import CONFIDENCE, MonthForecast, forecast_month
-from ingest.words import format_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

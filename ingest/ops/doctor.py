@@ -105,7 +105,7 @@ def _examine_fallback(settings: Settings) -> Finding:
         return Finding(
             "prices", Level.CRITICAL, f"TREERING_FALLBACK_MODEL={model} has no price itself: name a model that has one"
         )
-    return Finding("prices", Level.OK, f"a model without a price is priced as {model}")
+    return Finding("prices", Level.OK, f"an OpenAI model without a price is priced as {model}")
 
 
 def _open_doors(settings: Settings) -> Iterator[tuple[str, Database, Database | None]]:
@@ -149,7 +149,7 @@ def _examine_anonymous(name: str, database: Database) -> Finding:
     try:
         database.call("get_overview", from_time=until - timedelta(days=1), to_time=until)
     except PermissionDeniedError:
-        return Finding(part, Level.OK, "is refused, as it should be")
+        return Finding(part, Level.OK, "has no access, as intended")
     except DatabaseError as error:
         return Finding(part, Level.WARNING, f"could not be checked: {error}")
     return Finding(part, Level.CRITICAL, "can read figures: revoke execute from anon and run `treering migrate`")
@@ -177,5 +177,7 @@ def _examine_schema(status: Status) -> Finding:
 def _examine_partitions(status: Status) -> Finding:
     count = status.partitions
     if count < _EXPECTED_PARTITIONS:
-        return Finding("partitions", Level.WARNING, f"{count}: too few for the months ahead: is a worker running?")
+        return Finding(
+            "partitions", Level.WARNING, f"{count} are too few for the months ahead: start `treering worker`"
+        )
     return Finding("partitions", Level.OK, str(count))

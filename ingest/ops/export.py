@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Literal
 
@@ -32,11 +33,12 @@ COLUMNS = (
     "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_input_tokens",
     "audio_output_tokens", "max_output_tokens", "usage_source", "estimated_cost", "cost_source", "price_id",
     "provider_cost", "request_fees", "latency_ms", "time_to_first_token_ms", "request_group_id", "attempt",
-    "prompt_hash", "prefix_hash", "response_id", "metadata",
+    "prompt_hash", "prefix_hash", "response_id", "metadata", "usage_details",
 )  # fmt: skip
 
 # A spreadsheet takes a cell that begins like this for a formula; user ids and metadata come from outside.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]+)?")  # a refund is a number
 
 
 def read_calls(
@@ -126,7 +128,8 @@ def _cell(value: JsonValue) -> str:
         case None:
             return ""
         case str():
-            return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+            is_formula = value.startswith(_FORMULA_STARTS) and not _NEGATIVE.fullmatch(value)
+            return f"'{value}" if is_formula else value
         case bool():
             return "true" if value else "false"
         case int() | float():

@@ -70,6 +70,7 @@ def judge_status(status: Status) -> list[Finding]:
         _judge_backlog(status, now),
         _judge_refresh(status, now),
         _judge_rollups(status, now),
+        *_judge_catalogue(status, now),
         _judge_rejections(status, now),
         _describe_data(status, now),
     ]
@@ -121,6 +122,17 @@ def _judge_rollups(status: Status, now: datetime) -> Finding:
         return Finding("rollups", Level.CRITICAL, message)
     message = f"equal to {last.requests} raw calls {describe_age(age)} ago{waiting}"
     return Finding("rollups", VERIFICATION_LIMITS.judge(age), message)
+
+
+def _judge_catalogue(status: Status, now: datetime) -> list[Finding]:
+    last = status.catalogue
+    if last is None:
+        return []
+    age = describe_age(now - last.checked_at)
+    if last.error is None:
+        return [Finding("price catalogue", Level.OK, f"asked for {age} ago")]
+    message = f"{last.error} ({age} ago): prices stay as they are; TREERING_UPDATE_PRICES=false ends the attempts"
+    return [Finding("price catalogue", Level.OK, message)]
 
 
 def _judge_rejections(status: Status, now: datetime) -> Finding:

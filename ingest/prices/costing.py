@@ -53,7 +53,8 @@ class Costing:
     def _report(self, event: dict[str, JsonValue], found: Charge) -> None:
         model, provider = str(event["model"]), str(event["provider"])
         if found.source == "fallback":
-            text = f"no price is known for {provider}/{model}; it is priced as {self._fallback_model}"
+            stand_in = str(found.price_id).partition(":")[2].partition("#")[0]
+            text = f"no price is known for {provider}/{model}; it is priced as {stand_in}"
             self._notices.warn(f"price {model}", text)
         elif found.unknown:
             what = " and ".join(found.unknown)

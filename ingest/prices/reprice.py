@@ -8,15 +8,16 @@ nothing.
 from __future__ import annotations
 
 import time
+import uuid
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Context, Decimal, Inexact
 from typing import TYPE_CHECKING
 
 from ingest.database import fetch
 from ingest.documents.prices import Place, RepricePage, RepriceStart, RepriceStep
 from ingest.errors import DatabaseError, RepriceError
-from ingest.notices import Notices
+from ingest.notices import FLAGS_KEY, Notices
 from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices
 
@@ -51,6 +52,8 @@ class RepriceScope:
         models: Only these, as recorded; empty for all.
         providers: Only these, as recorded; empty for all.
         include_reported: Whether calls whose provider said what they cost are priced by the book too.
+        corrected: Of an automatic run: models with corrected prices, "provider/model" each, whose calls are priced
+            again beside all that are uncertain. None for a run that somebody asked for.
     """
 
     from_time: datetime
@@ -58,6 +61,7 @@ class RepriceScope:
     models: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
     include_reported: bool = False
+    corrected: tuple[str, ...] | None = None
 
     def filters(self) -> dict[str, JsonValue]:
         """The filters that `get_rows_to_reprice` takes."""
@@ -68,6 +72,8 @@ class RepriceScope:
             filters["provider"] = [*sorted(self.providers)]
         if self.include_reported:
             filters["include_reported"] = True
+        if self.corrected is not None:
+            filters["automatic"] = [*self.corrected]
         return filters
 
 
@@ -116,6 +122,7 @@ class RepriceTotals:
         conflicts: Calls that had changed since they were read, and were left as they are.
         run_id: The run in the audit; None for a dry run.
         is_resumed: Whether it went on with a run that had been cut off.
+        is_finished: Whether the run came to its end; else the next one goes on where it stopped.
         longest_lock_ms: Longest time that one page kept the roll-up waiting.
         cut_at: Time of the last call read where a preview stopped at its limit; None when all calls were read.
     """
@@ -125,6 +132,7 @@ class RepriceTotals:
     conflicts: int = 0
     run_id: int | None = None
     is_resumed: bool = False
+    is_finished: bool = False
     longest_lock_ms: float = 0.0
     cut_at: datetime | None = None
 
@@ -193,6 +201,7 @@ class Repricer:
         settings: Fallback model, deployments and region, as for recording.
         notices: Where models without a price are reported.
         sleep: Waits this many seconds before a failed call is retried.
+        prices: Prices that have been read; default: those in force are read.
 
     Raises:
         DatabaseError: The customer's prices cannot be read.
@@ -204,14 +213,16 @@ class Repricer:
         settings: Settings,
         notices: Notices,
         sleep: Callable[[float], None] = time.sleep,
+        prices: Prices | None = None,
     ) -> None:
         self._database = _PatientDatabase(database, sleep)
         self._notices = notices
         self._fallback_model = settings.fallback_model
-        self._prices = Prices(
+        self._prices = prices or Prices(
             notices, deployments=settings.deployments, providers=settings.providers, region=settings.region
         )
-        self._prices.refresh(database)
+        if prices is None:
+            self._prices.refresh(database)
 
     def preview(
         self, scope: RepriceScope, on_progress: Callable[[RepriceTotals], None] = lambda _: None
@@ -233,6 +244,7 @@ class Repricer:
         requested_by: str,
         reason: str | None = None,
         on_progress: Callable[[RepriceTotals], None] = lambda _: None,
+        should_stop: Callable[[], bool] = lambda: False,
     ) -> RepriceTotals:
         """Correct the calls, their audit and the rollups, page by page; then refresh the aggregates.
 
@@ -241,6 +253,7 @@ class Repricer:
             requested_by: Who wants it, for the audit.
             reason: Why, for the audit.
             on_progress: Told the totals after each page.
+            should_stop: Asked after each page whether to leave the rest for the same call later.
 
         Raises:
             RepriceError: Rows stay uncounted, or the database keeps failing.
@@ -267,6 +280,9 @@ class Repricer:
             }  # fmt: skip
             self._apply(run.run_id, changes, progress, totals)
             on_progress(totals)
+            if following is not None and should_stop():
+                return totals
+        totals.is_finished = True
         self._database.call("refresh_aggregates")
         return totals
 
@@ -315,23 +331,34 @@ def _pages(
     """Yield the pages after a place, of at most so many calls in all."""
     left = max_rows
     while left is None or left > 0:
+        end = _end_of_page(scope, place)
         page = fetch(
             database,
             RepricePage,
             "get_rows_to_reprice",
             from_time=scope.from_time,
-            to_time=scope.to_time,
+            to_time=end,
             filters=scope.filters(),
             after_created_at=None if place is None else place.created_at,
             after_event_id=None if place is None else place.event_id,
             max_rows=PAGE_ROWS if left is None else min(PAGE_ROWS, left),
         )
+        if page.next is None and end < scope.to_time:
+            page = page.model_copy(update={"next": Place(created_at=end.isoformat(), event_id=str(uuid.UUID(int=0)))})
         yield page
         place = page.next
         if place is None:
             return
         if left is not None:
             left -= len(page.rows)
+
+
+def _end_of_page(scope: RepriceScope, place: Place | None) -> datetime:
+    """Few calls of a day may be uncertain: an automatic run reads at most a day at once, however many it skips."""
+    if scope.corrected is None:
+        return scope.to_time
+    start = scope.from_time if place is None else datetime.fromisoformat(place.created_at)
+    return min(start + timedelta(days=1), scope.to_time)
 
 
 def _price(row: Mapping[str, JsonValue], costing: Costing, totals: RepriceTotals) -> _Change | None:
@@ -356,7 +383,13 @@ def _price(row: Mapping[str, JsonValue], costing: Costing, totals: RepriceTotals
         "new_cost_source": event["cost_source"],
         "old_price_id": row.get("price_id"),
         "new_price_id": event.get("price_id"),
+        "new_flags": _flags(event),
     }
+
+
+def _flags(event: Mapping[str, JsonValue]) -> JsonValue:
+    metadata = event.get("metadata")
+    return metadata.get(FLAGS_KEY) if isinstance(metadata, dict) else None
 
 
 def _amount(event: Mapping[str, JsonValue]) -> Decimal | None:

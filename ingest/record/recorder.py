@@ -88,6 +88,9 @@ class Limits:
         batch_size: Most events of one call to the database.
         flush_interval_s: Longest time an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
+
+    Raises:
+        ValueError: A size or time is out of range.
     """
 
     batch_size: int = 500

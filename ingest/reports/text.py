@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from ingest.alerts.metrics import format_metric
 from ingest.alerts.notification import IMAGE_NAME
+from ingest.documents.words import format_estimate, format_share, format_usd
 from ingest.forecasting.forecast import CONFIDENCE
-from ingest.words import format_estimate, format_share, format_usd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ both.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from importlib.util import find_spec
@@ -19,8 +19,13 @@ from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key,
 from ingest.costs import cost_optimization_suggestions
 from ingest.database import fetch
 from ingest.documents.pipeline import Condensed, RolledUp
+from ingest.errors import CatalogueError
+from ingest.notices import Notices
+from ingest.prices.arrivals import price_arrivals
+from ingest.prices.automatic import reprice_when_due
 from ingest.prices.catalogue import update_catalogue
-from ingest.prices.in_force import read_price_book
+from ingest.prices.costing import Costing
+from ingest.prices.in_force import Prices, read_price_book
 from ingest.reports.figures import Saving, as_savings
 from ingest.reports.publish import publish_due_reports
 from ingest.worker.lane import LONGEST_BACKOFF_S, Job
@@ -60,6 +65,8 @@ class Tools:
         worker: Name of this worker.
         notifier: Sends notifications.
         now: Tells the time, aware.
+        notices: Where models without a price are reported.
+        prices: The prices in force, read when a job first asks for them.
     """
 
     database: Database
@@ -67,6 +74,17 @@ class Tools:
     worker: str
     notifier: Notifier
     now: Callable[[], datetime] = utc_now
+    notices: Notices = field(default_factory=Notices)
+    prices: Prices = field(init=False)
+
+    def __post_init__(self) -> None:
+        prices = Prices(
+            self.notices,
+            deployments=self.settings.deployments,
+            providers=self.settings.providers,
+            region=self.settings.region,
+        )
+        object.__setattr__(self, "prices", prices)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +135,15 @@ def _roll_up(tools: Tools) -> bool:
     return not result.is_busy and result.pending_batches > 0
 
 
+def _price_arrivals(tools: Tools) -> bool:
+    def costing() -> Costing:
+        tools.prices.refresh_if_due(tools.database)
+        return Costing(tools.settings.fallback_model, tools.notices, lambda: tools.prices.book)
+
+    _, has_more = price_arrivals(tools.database, costing, trusted_costs=tools.settings.trusted_costs)
+    return has_more
+
+
 def _condense(tools: Tools) -> bool:
     result = fetch(tools.database, Condensed, "condense_rollups", max_hours=_HOURS_A_CALL)
     return not result.is_busy and not result.is_done
@@ -165,9 +192,21 @@ def _reconcile(tools: Tools) -> bool:
 
 
 def _update_prices(tools: Tools) -> bool:
-    if update_catalogue(tools.database):
+    try:
+        is_new = update_catalogue(tools.database)
+    except CatalogueError as error:
+        # Many workers have no way out to the internet: said once here, and by `treering status`.
+        if fetch(tools.database, bool, "note_catalogue", error=str(error)):
+            logger.warning("the prices stay as they are: %s; TREERING_UPDATE_PRICES=false ends the attempts", error)
+        return False
+    tools.database.call("note_catalogue")
+    if is_new:
         logger.info("a new price catalogue is in force")
     return False
+
+
+def _reprice(tools: Tools) -> bool:
+    return reprice_when_due(tools.database, tools.settings, tools.notices, tools.prices, now=tools.now())
 
 
 def _archive(tools: Tools) -> bool:
@@ -189,6 +228,7 @@ def _has_archive_url(settings: Settings) -> bool:
 
 _ADMIN_KEY: Final = Need(has_admin_key)
 _PRICE_UPDATES: Final = Need(lambda settings: settings.update_prices)
+_REPRICES: Final = Need(lambda settings: settings.auto_reprice)
 _ARCHIVE_EXTRA: Final = Need(
     _has_archive_extra, "nothing is archived and raw rows are kept: pip install 'treering[archive]'"
 )
@@ -198,6 +238,8 @@ _ARCHIVE_URL: Final = Need(
 
 JOBS: Final = (
     JobRow("ensure_partitions", _DAY_S, "rollups", _calling("ensure_partitions")),
+    # Before the roll-up and in its lane: what waits for a price is not rolled up without one.
+    JobRow("price_arrivals", 1, "rollups", _price_arrivals),
     JobRow("roll_up", 1, "rollups", _roll_up),
     JobRow("condense_rollups", _MINUTE_S, "rollups", _condense),
     JobRow("refresh_aggregates", 5 * _MINUTE_S, "aggregates", _calling("refresh_aggregates")),
@@ -210,7 +252,8 @@ JOBS: Final = (
     JobRow("reconcile", _DAY_S, "bill", _reconcile, needs=(_ADMIN_KEY,), retry_s=_HOUR_S),
     JobRow("measure_outside", 5 * _MINUTE_S, "computed metrics", _measure),
     JobRow("publish_reports", _MINUTE_S, "reports", _publish),
-    JobRow("update_prices", _DAY_S, "prices", _update_prices, needs=(_PRICE_UPDATES,)),
+    JobRow("update_prices", 6 * _HOUR_S, "prices", _update_prices, needs=(_PRICE_UPDATES,)),
+    JobRow("reprice", 5 * _MINUTE_S, "prices", _reprice, needs=(_REPRICES,)),
     JobRow("archive", _DAY_S, "archive", _archive, needs=(_ARCHIVE_EXTRA, _ARCHIVE_URL)),
 )
 

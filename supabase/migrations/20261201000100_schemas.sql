@@ -1,5 +1,5 @@
--- The two schemas of Treering: `observability` is exposed through Supabase's API, `observability_internal` is not. And
--- the history of our own migrations.
+-- The two schemas of Treering: `observability` is exposed through Supabase's API, `observability_internal` is not. The
+-- role of keys that may only insert. And the history of our own migrations.
 -- Locks: none; it only creates.
 
 -- Functions only: a caller who may read a table's rows through the API may also ask for their count, and with `count=planned` they
@@ -12,7 +12,31 @@ comment on schema observability is 'Treering: the functions that applications ca
 
 comment on schema observability_internal is 'Treering: all tables (under row level security), views, types and helpers. Never exposed.';
 
-grant usage on schema observability to authenticated, service_role;
+-- The role in the keys that `treering keys create` makes. Roles belong to the whole server: another database may have
+-- made it, or may be making it at this moment.
+do $role$
+begin
+  if to_regrole('treering_writer') is null then
+    create role treering_writer nologin noinherit;
+  end if;
+exception
+  when duplicate_object or unique_violation then
+    null;
+end
+$role$;
+
+do $grant$
+begin
+  if to_regrole('authenticator') is not null and not pg_has_role('authenticator', 'treering_writer', 'member') then
+    grant treering_writer to authenticator;
+  end if;
+exception
+  when duplicate_object or unique_violation then
+    null;
+end
+$grant$;
+
+grant usage on schema observability to authenticated, service_role, treering_writer;
 
 grant usage on schema observability_internal to authenticated, service_role;
 

@@ -80,7 +80,7 @@ declare
 begin
   if v_level is null or not v_level = any (levels) then
     raise exception 'this needs the access of %', array_to_string(levels, ' or ')
-      using errcode = '42501', hint = 'An ops member can grant it: treering members add USER_ID --role analyst.';
+      using errcode = '42501', hint = format('An ops member can grant it: treering members add USER_ID --role %s.', levels[1]);
   end if;
   return v_level;
 end;
@@ -89,6 +89,32 @@ $$;
 comment on function observability_internal.require_access is 'The caller''s access when it is one of the levels; otherwise refuses with 42501.';
 revoke execute on function observability_internal.require_access from public;
 grant execute on function observability_internal.require_access to authenticated, service_role;
+
+-- Two who remove or demote each other wait for each other here.
+create function observability_internal.keep_an_ops_member(user_id text) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_ops text[];
+begin
+  if observability_internal.access_level() = 'service' then
+    return;
+  end if;
+  perform pg_advisory_xact_lock(hashtext('observability_internal.members'));
+  v_ops := array(select m.user_id from observability_internal.members as m where m.role = 'ops');
+  if v_ops = array[keep_an_ops_member.user_id] then
+    raise exception 'the last ops member cannot be removed in the app'
+      using errcode = '22023', hint = 'Add another ops member first, or use treering members.';
+  end if;
+end;
+$$;
+
+comment on function observability_internal.keep_an_ops_member is 'Refuses with 22023 when a person is the only ops member, except to the service.';
+revoke execute on function observability_internal.keep_an_ops_member from public;
 
 -- Security definer: nobody but the functions writes here, and this one checks the caller first.
 create function observability.add_member(user_id text, role text) returns jsonb
@@ -102,6 +128,9 @@ declare
   v_member jsonb;
 begin
   perform observability_internal.require_access('{ops,service}');
+  if add_member.role <> 'ops' then
+    perform observability_internal.keep_an_ops_member(add_member.user_id);
+  end if;
   insert into observability_internal.members as m (user_id, role, added_by)
   values (add_member.user_id, add_member.role, coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role'))
   on conflict (user_id) do update set role = excluded.role, added_at = now(), added_by = excluded.added_by
@@ -122,17 +151,9 @@ security definer
 set search_path = ''
 as $$
 #variable_conflict use_column
-declare
-  v_is_last_ops boolean;
 begin
   perform observability_internal.require_access('{ops,service}');
-  select count(*) filter (where m.role = 'ops') = 1 and bool_or(m.role = 'ops' and m.user_id = remove_member.user_id)
-  into v_is_last_ops
-  from observability_internal.members as m;
-  if v_is_last_ops and not observability_internal.access_level() = 'service' then
-    raise exception 'the last ops member cannot be removed in the app'
-      using errcode = '22023', hint = 'Add another ops member first, or use treering members remove.';
-  end if;
+  perform observability_internal.keep_an_ops_member(remove_member.user_id);
   delete from observability_internal.members as m where m.user_id = remove_member.user_id;
   return found;
 end;

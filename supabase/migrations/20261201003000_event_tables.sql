@@ -40,6 +40,7 @@ create table observability_internal.ai_usage_metrics (
   prefix_hash text,
   response_id text,
   metadata jsonb,
+  usage_details jsonb,
   constraint ai_usage_metrics_pkey primary key (event_id, created_at),
   constraint "a call happened after 2015 and not in the future" check (
     created_at >= '2015-01-01 00:00:00+00' and created_at <= received_at + interval '24 hours'
@@ -63,8 +64,9 @@ create table observability_internal.ai_usage_metrics (
   constraint "an unpriced call has no cost and every other has one" check (
     (cost_source = 'unpriced') = (estimated_cost is null)
   ),
-  constraint "money is a number from 0 to a billion" check (
-    estimated_cost >= 0 and estimated_cost < 1e9 and provider_cost >= 0 and provider_cost < 1e9
+  -- A refund or credit is below zero.
+  constraint "money is a number below a billion and fees are not negative" check (
+    estimated_cost > -1e9 and estimated_cost < 1e9 and provider_cost > -1e9 and provider_cost < 1e9
     and request_fees >= 0 and request_fees < 1e9
   ),
   constraint "token counts are from 0 to a trillion" check (
@@ -83,12 +85,19 @@ create table observability_internal.ai_usage_metrics (
   constraint "attempts count from 1" check (attempt between 1 and 1000),
   constraint "metadata is an object of at most 8 KiB" check (
     jsonb_typeof(metadata) = 'object' and octet_length(metadata::text) <= 8192
+  ),
+  constraint "usage details are an object of at most 8 KiB" check (
+    jsonb_typeof(usage_details) = 'object' and octet_length(usage_details::text) <= 8192
   )
 ) partition by range (created_at
 );
 
 comment on table observability_internal.ai_usage_metrics is
-'One row per LLM call. Token counts are inclusive as OpenAI reports them; money is exact US dollars.';
+'One row per LLM call. Token counts are inclusive as OpenAI reports them; money is exact US dollars, a refund negative.';
+
+comment on column observability_internal.ai_usage_metrics.usage_details is
+'Counts that few calls have (cache writes of an hour, images, cached audio), units {kind: count} and reported_cost; until'
+' the worker has read it, the usage object of the provider as reported.';
 
 create index ai_usage_metrics_batch_id_idx on observability_internal.ai_usage_metrics (batch_id);
 
@@ -182,11 +191,19 @@ create table observability_internal.pending_batches (
   min_created_at timestamptz not null,
   max_created_at timestamptz not null,
   enqueued_at timestamptz not null default now(),
+  needs_price boolean not null default false,
+  needs_usage boolean not null default false,
   constraint pending_batches_pkey primary key (batch_id),
   constraint "a batch holds usage or performance" check (kind in ('usage', 'performance'))
 );
 
 comment on table observability_internal.pending_batches is 'Batches stored but not yet in the rollups. Written with the rows, deleted with their roll-up.';
+
+comment on column observability_internal.pending_batches.needs_price is
+'Some of its calls came without a cost: the worker prices them before they are rolled up.';
+
+comment on column observability_internal.pending_batches.needs_usage is
+'Some of its calls came with their provider''s own usage object and without counts: these are never rolled up unread.';
 
 alter table observability_internal.pending_batches enable row level security;
 

@@ -287,6 +287,8 @@ declare
   v_performance_max timestamptz;
   v_usage_rows bigint := 0;
   v_performance_rows bigint := 0;
+  v_late integer;
+  v_deadline timestamptz;
 begin
   if max_rows is null or max_rows not between 1 and 200000 then
     raise exception 'max_rows is from 1 to 200,000' using errcode = '22023';
@@ -298,15 +300,17 @@ begin
       'pending_batches', (select count(*) from observability_internal.pending_batches)
     );
   end if;
+  v_deadline := observability_internal.price_deadline();
   with counted as (
     select p.batch_id, sum(p.row_count) over (order by p.batch_id) - p.row_count as rows_before
     from observability_internal.pending_batches as p
+    where not p.needs_price or (p.enqueued_at < v_deadline and not p.needs_usage)
   ),
   taken as (
     delete from observability_internal.pending_batches as p
     using counted as c
     where p.batch_id = c.batch_id and c.rows_before < max_rows
-    returning p.batch_id, p.kind, p.min_created_at, p.max_created_at
+    returning p.batch_id, p.kind, p.min_created_at, p.max_created_at, p.needs_price
   )
   select
     array_agg(t.batch_id) filter (where t.kind = 'usage'),
@@ -314,9 +318,14 @@ begin
     max(t.max_created_at) filter (where t.kind = 'usage'),
     array_agg(t.batch_id) filter (where t.kind = 'performance'),
     min(t.min_created_at) filter (where t.kind = 'performance'),
-    max(t.max_created_at) filter (where t.kind = 'performance')
-  into v_usage, v_usage_min, v_usage_max, v_performance, v_performance_min, v_performance_max
+    max(t.max_created_at) filter (where t.kind = 'performance'),
+    count(*) filter (where t.needs_price)
+  into v_usage, v_usage_min, v_usage_max, v_performance, v_performance_min, v_performance_max, v_late
   from taken as t;
+  if v_late > 0 then
+    insert into observability_internal.price_state as s (late_batches) values (v_late)
+    on conflict on constraint price_state_pkey do update set late_batches = s.late_batches + excluded.late_batches;
+  end if;
   if v_usage is not null then
     v_usage_rows := observability_internal.roll_up_usage(v_usage, v_usage_min, v_usage_max);
   end if;
@@ -327,14 +336,17 @@ begin
     'is_busy', false,
     'batches', coalesce(cardinality(v_usage), 0) + coalesce(cardinality(v_performance), 0),
     'usage_rows', v_usage_rows, 'performance_rows', v_performance_rows,
-    'pending_batches', (select count(*) from observability_internal.pending_batches)
+    'pending_batches', (
+      select count(*) from observability_internal.pending_batches as p
+      where not p.needs_price or (p.enqueued_at < v_deadline and not p.needs_usage)
+    )
   );
 end;
 $$;
 
 comment on function observability.roll_up is
-'Adds waiting batches, about max_rows rows, to the rollups, each row once. Returns {is_busy, batches, usage_rows, '
-'performance_rows, pending_batches}.';
+'Adds waiting batches, about max_rows rows, to the rollups, each row once; those that wait for their prices stay. Returns'
+' {is_busy, batches, usage_rows, performance_rows, pending_batches}.';
 revoke execute on function observability.roll_up from public;
 grant execute on function observability.roll_up to service_role;
 

@@ -19,6 +19,7 @@ create table observability_internal.reprice_runs (
   rows_corrected bigint not null default 0,
   old_cost numeric not null default 0,
   new_cost numeric not null default 0,
+  is_automatic boolean not null generated always as (filters ? 'automatic') stored,
   constraint reprice_runs_pkey primary key (run_id),
   constraint "a run ends after it begins" check (to_time > from_time),
   constraint "a run names who asked for it" check (
@@ -81,12 +82,15 @@ begin
     raise exception 'the range must begin before it ends' using errcode = '22023';
   end if;
   if filters is null or jsonb_typeof(filters) <> 'object' or exists (
-    select from jsonb_object_keys(filters) as k (key) where k.key not in ('provider', 'model', 'include_reported')
+    select from jsonb_object_keys(filters) as k (key) where k.key not in ('provider', 'model', 'include_reported', 'automatic')
   ) then
-    raise exception 'filters are provider, model and include_reported' using errcode = '22023';
+    raise exception 'filters are provider, model, include_reported and automatic' using errcode = '22023';
   end if;
   if jsonb_typeof(coalesce(filters -> 'include_reported', 'false')) <> 'boolean' then
     raise exception 'include_reported is true or false' using errcode = '22023';
+  end if;
+  if jsonb_typeof(coalesce(filters -> 'automatic', '[]')) <> 'array' then
+    raise exception 'automatic is a list of corrected models, provider/model each' using errcode = '22023';
   end if;
 end;
 $$;
@@ -110,6 +114,7 @@ as $$
 declare
   v_provider constant text[] := observability_internal.filter_values(filters, 'provider');
   v_model constant text[] := observability_internal.filter_values(filters, 'model');
+  v_corrected constant text[] := array(select c.name from jsonb_array_elements_text(filters -> 'automatic') as c (name));
   v_rows jsonb;
   v_count integer;
   v_last_created_at timestamptz;
@@ -134,6 +139,15 @@ begin
         coalesce((filters ->> 'include_reported')::boolean, false)
         or (m.cost_source <> 'provider' and m.provider_cost is null)
       )
+      -- What waits for its first price gets it elsewhere.
+      and not exists (
+        select from observability_internal.pending_batches as w where w.needs_price and w.batch_id = m.batch_id
+      )
+      -- An automatic run reads what is uncertain, wholly or in part, and calls of models whose prices were corrected.
+      and (
+        not filters ? 'automatic' or m.cost_source in ('unpriced', 'fallback')
+        or m.metadata ->> 'treering_flags' like '%\_unpriced%' or m.provider || '/' || m.model = any (v_corrected)
+      )
     order by m.created_at, m.event_id
     limit max_rows
   )
@@ -144,8 +158,8 @@ begin
       'cached_tokens', nullif(p.cached_tokens, 0), 'cache_write_tokens', nullif(p.cache_write_tokens, 0),
       'reasoning_tokens', nullif(p.reasoning_tokens, 0), 'audio_input_tokens', nullif(p.audio_input_tokens, 0),
       'audio_output_tokens', nullif(p.audio_output_tokens, 0), 'latency_ms', p.latency_ms,
-      'request_fees', p.request_fees::text, 'estimated_cost', p.estimated_cost::text, 'cost_source', p.cost_source,
-      'price_id', p.price_id
+      'status', nullif(p.status, 'ok'), 'usage_details', p.usage_details, 'request_fees', p.request_fees::text,
+      'estimated_cost', p.estimated_cost::text, 'cost_source', p.cost_source, 'price_id', p.price_id
     )) order by p.created_at, p.event_id), '[]'),
     count(*), max(p.created_at)
   into v_rows, v_count, v_last_created_at
@@ -329,17 +343,18 @@ begin
   with wanted as materialized (
     select c.* from jsonb_to_recordset(changes) as c (
       event_id uuid, created_at timestamptz, old_cost numeric, new_cost numeric, old_cost_source text,
-      new_cost_source text, old_price_id text, new_price_id text
+      new_cost_source text, old_price_id text, new_price_id text, new_flags jsonb
     )
   ),
   -- A row that has changed since it was read is left for another run, as is one that is not counted yet.
   corrected as (
     update observability_internal.ai_usage_metrics as m
-    set estimated_cost = w.new_cost, cost_source = w.new_cost_source, price_id = w.new_price_id
+    set estimated_cost = w.new_cost, cost_source = w.new_cost_source, price_id = w.new_price_id,
+      metadata = case when w.new_flags is not null or m.metadata ? 'treering_flags'
+        then observability_internal.with_cost_flags(m.metadata, w.new_flags) else m.metadata end
     from wanted as w
     where m.event_id = w.event_id and m.created_at = w.created_at and m.created_at between v_min and v_max
-      and m.estimated_cost is not distinct from w.old_cost and m.cost_source = w.old_cost_source
-      and m.price_id is not distinct from w.old_price_id
+      and m.estimated_cost is not distinct from w.old_cost and m.cost_source = w.old_cost_source and m.price_id is not distinct from w.old_price_id
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     returning
       m.event_id, m.created_at, m.user_id, m.provider, m.model, coalesce(m.feature, '') as feature, m.environment,
@@ -368,8 +383,7 @@ begin
       (c.new_cost_source = 'unpriced')::integer - (c.old_cost_source = 'unpriced')::integer as unpriced_requests,
       (c.new_cost_source = 'fallback')::integer - (c.old_cost_source = 'fallback')::integer as fallback_requests
     from corrected as c
-    left join observability_internal.dimensions as d
-      using (provider, model, feature, environment, operation, status, error_type)
+    left join observability_internal.dimensions as d using (provider, model, feature, environment, operation, status, error_type)
     left join observability_internal.users as u using (user_id)
   )
   select

@@ -30,8 +30,10 @@ declare
 begin
   return query
   with cells as (
-    select r.bucket, r.dim_id, null::integer as user_key, r.requests::numeric as requests, r.prompt_tokens + r.completion_tokens as tokens,
-      r.cost, coalesce(r.unpriced_requests, 0) as unpriced_requests, coalesce(r.estimated_requests, 0) as estimated_requests,
+    select r.bucket, r.dim_id, null::integer as user_key, r.requests::numeric as requests,
+      (r.prompt_tokens + r.completion_tokens)::numeric as tokens, r.cost,
+      coalesce(r.unpriced_requests, 0)::numeric as unpriced_requests,
+      coalesce(r.estimated_requests, 0)::numeric as estimated_requests,
       case when v_is_first then r.time_to_first_token else r.latency end as histogram
     from observability_internal.usage_by_minute as r
     where not v_is_route and not v_by_user and r.bucket >= backtest_rows.from_time and r.bucket < backtest_rows.to_time

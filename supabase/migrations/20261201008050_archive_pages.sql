@@ -13,7 +13,7 @@ create function observability_internal.read_usage_page(
   cache_write_tokens bigint, reasoning_tokens bigint, audio_input_tokens bigint, audio_output_tokens bigint,
   max_output_tokens bigint, usage_source text, estimated_cost text, cost_source text, price_id text, provider_cost text,
   request_fees text, latency_ms double precision, time_to_first_token_ms double precision, request_group_id text,
-  attempt integer, prompt_hash text, prefix_hash text, response_id text, metadata text, estimated_cost_exact text,
+  attempt integer, prompt_hash text, prefix_hash text, response_id text, metadata text, usage_details text, estimated_cost_exact text,
   provider_cost_exact text, request_fees_exact text
 )
 language sql
@@ -32,7 +32,8 @@ as $$
     case when scale(m.provider_cost) > 24 then round(m.provider_cost, 24) else m.provider_cost end::text,
     case when scale(m.request_fees) > 24 then round(m.request_fees, 24) else m.request_fees end::text, m.latency_ms,
     m.time_to_first_token_ms, m.request_group_id, m.attempt, m.prompt_hash, m.prefix_hash, m.response_id,
-    m.metadata::text, case when scale(m.estimated_cost) > 24 and min_scale(m.estimated_cost) > 24 then m.estimated_cost::text end,
+    m.metadata::text, m.usage_details::text,
+    case when scale(m.estimated_cost) > 24 and min_scale(m.estimated_cost) > 24 then m.estimated_cost::text end,
     case when scale(m.provider_cost) > 24 and min_scale(m.provider_cost) > 24 then m.provider_cost::text end,
     case when scale(m.request_fees) > 24 and min_scale(m.request_fees) > 24 then m.request_fees::text end
   from observability_internal.ai_usage_metrics as m
@@ -178,7 +179,7 @@ begin
   ) then
     raise exception 'no restore of this month was begun' using errcode = '55000';
   end if;
-  -- Metadata comes as text, so that no program in between rounds a number in it.
+  -- Metadata and usage details come as text, so that no program in between rounds a number in it.
   -- A batch id that is new and never waits in pending_batches: the rows are in the rollups already.
   v_batch_id := nextval('observability_internal.batch_ids');
   if restore_rows.kind = 'usage' then
@@ -187,7 +188,10 @@ begin
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability_internal.ai_usage_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
+        null::observability_internal.ai_usage_metrics, e.value || jsonb_build_object(
+          'batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb,
+          'usage_details', (e.value ->> 'usage_details')::jsonb
+        )
       ) as r
       on conflict do nothing
       returning m.created_at

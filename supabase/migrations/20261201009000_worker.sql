@@ -124,6 +124,11 @@ begin
       order by e.rejected_id desc
       limit 1
     ),
+    'catalogue', (
+      select jsonb_build_object('checked_at', s.catalogue_checked_at, 'error', s.catalogue_error)
+      from observability_internal.price_state as s
+      where s.catalogue_checked_at is not null
+    ),
     'stale_hours', (
       select count(*) from observability_internal.stale_rollups as s
       where s.level = 'hour' and s.bucket < now() - interval '1 hour'

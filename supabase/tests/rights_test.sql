@@ -1,17 +1,17 @@
--- Rights by actor: what a stranger, a member, an analyst, an ops member and the service see and are refused.
+-- Rights by actor: what a stranger, a member, an analyst, an ops member, the service and an insert-only key see and are refused.
 begin;
 
 create schema if not exists extensions;
 
 create extension if not exists pgtap with schema extensions;
 
-grant usage on schema extensions to anon, authenticated, service_role;
+grant usage on schema extensions to anon, authenticated, service_role, treering_writer;
 
-grant execute on all functions in schema extensions to anon, authenticated, service_role;
+grant execute on all functions in schema extensions to anon, authenticated, service_role, treering_writer;
 
 set local search_path = public, extensions;
 
-select plan(27);
+select plan(31);
 
 create function pg_temp.sign_in(role_name text, subject text) returns void
 language sql
@@ -21,7 +21,7 @@ as $$
     set_config('role', role_name, true);
 $$;
 
-grant execute on function pg_temp.sign_in(text, text) to anon, authenticated, service_role;
+grant execute on function pg_temp.sign_in(text, text) to anon, authenticated, service_role, treering_writer;
 
 insert into observability_internal.members (user_id, role) values ('user_ana', 'analyst'), ('user_ops', 'ops');
 
@@ -157,6 +157,24 @@ select throws_ok($$ select * from observability_internal.ai_usage_metrics $$, '4
 select throws_ok(
   $$ select observability.get_overview('2026-05-04', '2026-05-05') $$, '42501', null, 'anon calls no function'
 );
+
+select pg_temp.sign_in('treering_writer', null);
+
+select is(
+  observability.record_usage(
+    '[{"event_id": "0199d0a0-0000-7000-8000-000000000009", "created_at": "2026-05-04 10:00:00+00", "user_id": "user_a", "model": "gpt-4o"}]'
+  ),
+  1,
+  'an insert-only key stores a call'
+);
+
+select throws_ok($$ select * from observability_internal.ai_usage_metrics $$, '42501', null, 'an insert-only key reads no table');
+
+select throws_ok(
+  $$ select observability.get_overview('2026-05-04', '2026-05-05') $$, '42501', null, 'an insert-only key reads no page'
+);
+
+select throws_ok($$ select observability.roll_up() $$, '42501', null, 'an insert-only key runs no job');
 
 select * from finish();
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from ingest import words as money
+from ingest.documents import words as money
 
 
 @pytest.mark.parametrize(

