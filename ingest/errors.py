@@ -5,6 +5,7 @@
     - CatalogueError
     - ChildEndedError
     - ConfigurationError
+    - FileTooLargeError
     - ForbiddenTargetError
     - ProviderError
     - ReplayError
@@ -38,6 +39,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseUnavailableError",
     "EmbeddedServerError",
+    "FileTooLargeError",
     "ForbiddenTargetError",
     "FunctionNotFoundError",
     "InvalidArgumentError",
@@ -72,6 +74,10 @@ class ChildEndedError(TreeringError):
 
 class ConfigurationError(TreeringError):
     """A setting is missing or wrong; the message names its environment variable."""
+
+
+class FileTooLargeError(TreeringError):
+    """A file has a longer line, or unpacks to more, than its reader takes; the message says where."""
 
 
 class ForbiddenTargetError(TreeringError):

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 def draw_figures(view: View[Costs], document: Costs) -> None:
     """Draw the key figures."""
     now, before = document.totals, document.previous
-    per_call = now.cost / now.requests if now.cost is not None and now.requests else None
-    per_call_before = before.cost / before.requests if before.cost is not None and before.requests else None
+    per_call, per_call_before = cards.cost_per_call(now), cards.cost_per_call(before)
     per_million = now.cost / now.total_tokens * 1_000_000 if now.cost is not None and now.total_tokens else None
     draw = [
         cards.spend_card("Spend", now, before),
@@ -83,6 +82,7 @@ def body() -> None:
     document = view.read()
     if document is not None:
         draw_figures(view, document)
+        checks.draw_repriced(document.repriced, view.zone)
         draw_trend(view, document)
         outlook.draw_month(view.outlook())
         if document.access != "member":

@@ -15,6 +15,8 @@ from dashboard.reads.pages import get_overview
 from ingest.documents.words import format_count, format_exact_usd, format_usd
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from ingest.documents.pages import Overview
 
 TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
@@ -32,13 +34,13 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
         cards.Card(
             "Spend today",
             format_usd(today.cost),
-            note=_counted(today.requests),
+            note=_counted(today.requests, today.fallback_cost),
             help=f"Exactly {format_exact_usd(today.cost)}, since midnight",
         ),
         cards.Card(
             "Spend this month",
             format_usd(month.cost),
-            note=outlook.month_note(view.outlook(), _counted(month.requests)),
+            note=_joined(outlook.month_note(view.outlook(), _counted(month.requests)), month.fallback_cost),
             help=f"Exactly {format_exact_usd(month.cost)}, since the 1st. Costs shows the basis of the forecast.",
         ),
         cards.spend_card(f"Spend, {phrase}", now, before),
@@ -57,8 +59,13 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
     cards.draw_cards(view.key, draw, view.selection.short)
 
 
-def _counted(requests: int | None) -> str:
-    return "not available with a metadata filter" if requests is None else f"{format_count(requests)} requests"
+def _counted(requests: int | None, fallback_cost: Decimal | None = None) -> str:
+    known = "not available with a metadata filter" if requests is None else f"{format_count(requests)} requests"
+    return _joined(known, fallback_cost)
+
+
+def _joined(note: str, fallback_cost: Decimal | None) -> str:
+    return " · ".join(filter(None, (note, cards.fallback_note(fallback_cost))))
 
 
 def draw_trend(document: Overview) -> None:

@@ -61,7 +61,7 @@ class Bar:
 
 
 def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
-    """Return the card of a period's spend, with the share of it that is not certain."""
+    """Return the card of a period's spend, with what is not certain and so not in it."""
     return Card(
         label,
         format_usd(totals.cost),
@@ -69,16 +69,16 @@ def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
         cost_note(totals),
         f"Exactly {format_exact_usd(totals.cost)}"
         if totals.cost is not None
-        else "No call in this period has a price.",
+        else "No call in this period has a price of its own.",
         "inverse",
     )
 
 
 def cost_note(totals: Totals) -> str:
-    """Say how certain a sum is: the share priced as the fallback model, without a price, with estimated tokens."""
+    """Say what stands beside a sum and how certain it is: the money at the fallback price, calls without a price."""
     parts = []
     if totals.fallback_cost:
-        parts.append(f"{format_share(totals.fallback_cost, totals.cost)} fallback price")
+        parts.append(fallback_note(totals.fallback_cost))
     if totals.unpriced_requests:
         parts.append(f"{format_share(totals.unpriced_requests, totals.requests)} unpriced")
     if totals.estimated_requests:
@@ -88,15 +88,29 @@ def cost_note(totals: Totals) -> str:
     return "All priced, all reported" if totals.requests else ""
 
 
+def cost_per_call(totals: Totals) -> Decimal | None:
+    """Return the average cost of the calls that have a price of their own; None where none has."""
+    priced = totals.requests - totals.unpriced_requests - totals.fallback_requests
+    return totals.cost / priced if totals.cost is not None and priced > 0 else None
+
+
+def fallback_note(amount: Decimal | None) -> str:
+    """Say how much was priced as the fallback model, which is in no sum; nothing where that is nothing."""
+    return f"+ {format_usd(amount)} at fallback price" if amount else ""
+
+
 def priced_card(totals: Totals) -> Card:
     """Return the card of the share of requests that have a price; it says 100% only when all have one."""
-    priced = totals.requests - totals.unpriced_requests
+    uncertain = totals.unpriced_requests + totals.fallback_requests
+    priced = totals.requests - uncertain
     share = format_share(priced, totals.requests)
+    notes = [f"{totals.unpriced_requests:,} unpriced"] if totals.unpriced_requests else []
+    notes += [f"{totals.fallback_requests:,} at fallback price"] if totals.fallback_requests else []
     return Card(
         "Requests with a price",
-        ">99.9%" if totals.unpriced_requests and share == "100.0%" else share,
-        note=f"{totals.unpriced_requests:,} unpriced" if totals.unpriced_requests else "none unpriced",
-        help=f"{priced:,} of {totals.requests:,} requests. The cost of unpriced requests is not in any total.",
+        ">99.9%" if uncertain and share == "100.0%" else share,
+        note=" · ".join(notes) or "none unpriced",
+        help=f"{priced:,} of {totals.requests:,} requests. The cost of the others is not in any total.",
     )
 
 

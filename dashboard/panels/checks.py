@@ -21,11 +21,13 @@ from pricing.savings import headline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from zoneinfo import ZoneInfo
 
     from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Selection
     from ingest.documents.billing import Reconciliation
     from ingest.documents.pages import Costs, Totals
+    from ingest.documents.prices import RepriceRun
     from pricing.savings import Suggestion
 
 MAX_SUGGESTIONS: Final = 5
@@ -92,6 +94,19 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     draw_savings(viewer, selection)
 
 
+def draw_repriced(run: RepriceRun | None, zone: ZoneInfo) -> None:
+    """Say in one line what the worker corrected by itself last; nothing where that was nothing."""
+    if run is None or run.finished_at is None:
+        return
+    difference = run.new_cost - run.old_cost
+    day = run.finished_at.astimezone(zone)
+    calls = "1 call" if run.rows_corrected == 1 else f"{run.rows_corrected:,} calls"
+    sign = "+" if difference > 0 else ""
+    # A dollar sign would begin a formula.
+    amount = format_usd(difference).replace("$", r"\$")
+    st.caption(f"Repriced {calls} on {day.day} {day:%b} after a price update: {sign}{amount}")
+
+
 def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
     """Draw which part of the requests is unpriced, at the fallback price or estimated, and what helps."""
     with st.container(border=True, key="panel_costs_certainty", height="stretch"):
@@ -119,9 +134,10 @@ def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
 
 def certainty_bars(totals: Totals) -> list[Bar]:
     """Return a line for each kind of request whose cost is not certain, none where all are."""
+    fallback = f"{format_usd(totals.fallback_cost)}, not in any total"
     kinds = [
         ("Without a price", totals.unpriced_requests, "not in any total"),
-        ("At the fallback model's price", totals.fallback_requests, format_usd(totals.fallback_cost)),
+        ("At the fallback model's price", totals.fallback_requests, fallback),
         ("With estimated tokens", totals.estimated_requests, ""),
     ]
     return [

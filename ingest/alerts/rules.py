@@ -20,7 +20,7 @@ Step = Annotated[Decimal, Field(gt=0, le=10)]
 
 def _check_metric(value: str) -> str:
     if value not in METRICS:
-        raise ValueError(f"{value} is no metric: choose one of {', '.join(METRICS)}")
+        raise ValueError(f"unknown metric {value}: choose one of {', '.join(METRICS)}")
     return value
 
 

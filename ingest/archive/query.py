@@ -125,8 +125,8 @@ def summarize(calls: ir.Table, from_time: dt.datetime, to_time: dt.datetime, by:
 
     Returns:
         Rows of key (with `by`), requests, errors, cancelled, users, prompt_tokens, completion_tokens, total_tokens,
-        cached_tokens, reasoning_tokens, cost (None where nothing is priced), fallback_cost, unpriced_requests,
-        estimated_requests; the most expensive first, days in their order.
+        cached_tokens, reasoning_tokens, cost (None where nothing has a price of its own), fallback_cost (beside it),
+        unpriced_requests, estimated_requests; the most expensive first, days in their order.
     """
     within = calls.filter(calls.created_at >= ibis.literal(from_time), calls.created_at < ibis.literal(to_time))
     figures = {
@@ -139,7 +139,7 @@ def summarize(calls: ir.Table, from_time: dt.datetime, to_time: dt.datetime, by:
         "total_tokens": (within.prompt_tokens + within.completion_tokens).sum().cast("int64"),
         "cached_tokens": within.cached_tokens.sum().cast("int64"),
         "reasoning_tokens": within.reasoning_tokens.sum().cast("int64"),
-        "cost": within.estimated_cost.sum().cast("decimal(38, 24)"),
+        "cost": within.estimated_cost.sum(where=within.cost_source != "fallback").cast("decimal(38, 24)"),
         "fallback_cost": within.estimated_cost.sum(where=within.cost_source == "fallback").cast("decimal(38, 24)"),
         "unpriced_requests": (within.cost_source == "unpriced").cast("int64").sum(),
         "estimated_requests": (within.usage_source != "reported").cast("int64").sum(),

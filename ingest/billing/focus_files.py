@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
-from ingest.errors import ConfigurationError
-from ingest.packed import TooLargeError, read_lines
+from ingest.documents.lines import read_lines
+from ingest.errors import ConfigurationError, FileTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -134,7 +134,7 @@ def _read_csv(path: Path) -> Iterator[Row]:
                     f"{path}, line {reader.line_num}: {len(cells)} values for {len(columns)} columns"
                 )
             yield Row(f"{path}, line {reader.line_num}", dict(zip(columns, cells, strict=True)))
-    except (OSError, EOFError, zlib.error, TooLargeError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, FileTooLargeError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
 
 

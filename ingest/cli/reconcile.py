@@ -46,7 +46,7 @@ def reconcile(
         str | None, typer.Option("--provider", help="Only this provider's bill. [default: all]", show_default=False)
     ] = None,
     file: Annotated[
-        Path | None, typer.Option("--import", help="Compare with this invoice (CSV) instead of asking OpenAI.")
+        Path | None, typer.Option("--import", help="Compare with this invoice (CSV) instead of asking the provider.")
     ] = None,
     focus: Annotated[
         list[Path] | None,

@@ -104,8 +104,8 @@ def _cells(line: tuple[str, ModelTotals]) -> tuple[str, ...]:
         name,
         f"{one.rows:,}",
         f"{one.changed:,}",
-        _exact(one.old_cost),
-        _exact(one.new_cost),
+        "unknown" if 0 < one.rows == one.old_unpriced else _exact(one.old_cost),
+        "unknown" if 0 < one.rows == one.new_unpriced else _exact(one.new_cost),
         difference if difference == "0" or difference.startswith("-") else f"+{difference}",
     )
 

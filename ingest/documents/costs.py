@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime  # noqa: TC003 -- pydantic reads the annotations at run time
-from decimal import Decimal  # noqa: TC003
+from decimal import Decimal
 
 from ingest.documents.document import Document
 
@@ -17,7 +17,7 @@ class DayCost(Document):
         requests: Calls.
         prompt_tokens: Input tokens.
         completion_tokens: Output tokens.
-        fallback_cost: Part of `cost` priced as the fallback model.
+        fallback_cost: US dollars of calls priced as the fallback model, which `cost` leaves out.
         unpriced_requests: Calls without a known price, which `cost` leaves out.
     """
 
@@ -38,7 +38,8 @@ class DailyCost(Document):
         from_time: Beginning of the range.
         to_time: End of the range, excluded.
         timezone: Whose days these are.
-        cost: US dollars of the whole range; None when nothing has a known price.
+        cost: US dollars of the whole range; None when nothing has a price of its own.
+        fallback_cost: US dollars of calls priced as the fallback model, which `cost` leaves out.
         requests: Calls of the whole range.
         unpriced_requests: Calls without a known price.
         days: The days with calls, oldest first.
@@ -52,6 +53,7 @@ class DailyCost(Document):
     requests: int
     unpriced_requests: int
     days: list[DayCost]
+    fallback_cost: Decimal = Decimal(0)
 
 
 class CostRow(Document):
@@ -65,7 +67,7 @@ class CostRow(Document):
         prompt_tokens: Input tokens.
         completion_tokens: Output tokens.
         cached_tokens: Input tokens read from the cache.
-        unpriced_requests: Calls without a known price.
+        unpriced_requests: Calls without a price of their own, those at the fallback price included.
         errors: Calls that failed.
         previous_cost: US dollars of the period of the same length just before.
     """
@@ -88,7 +90,7 @@ class CostTotals(Document):
     Attributes:
         cost: US dollars; None when nothing has a known price.
         requests: Calls.
-        fallback_cost: Part of `cost` priced as the fallback model.
+        fallback_cost: US dollars of calls priced as the fallback model, which `cost` leaves out.
         provider_reported_cost: Part of `cost` that providers reported.
         unpriced_requests: Calls without a known price.
         estimated_requests: Calls whose tokens were counted by us.

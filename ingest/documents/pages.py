@@ -6,6 +6,7 @@ from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations a
 from decimal import Decimal  # noqa: TC003
 
 from ingest.documents.document import Document
+from ingest.documents.prices import RepriceRun  # noqa: TC001
 from ingest.documents.series import Point  # noqa: TC001
 
 
@@ -19,7 +20,7 @@ class Quantiles(Document):
 
 
 class Totals(Document):
-    """The sums of one period. `cost` is US dollars, None where nothing was priced."""
+    """The sums of one period. `cost` is US dollars without `fallback_cost`; None where nothing has a sure price."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -91,6 +92,7 @@ class Calendar(Document):
     requests: int | None = None
     total_tokens: int | None = None
     cost: Decimal | None = None
+    fallback_cost: Decimal | None = None
 
 
 class Page(Document):
@@ -134,7 +136,7 @@ class Usage(Page):
 
 
 class Costs(Page):
-    """Document of `get_costs`."""
+    """Document of `get_costs`; `repriced` is what the worker corrected by itself last, within a week."""
 
     series: tuple[Point, ...] = ()
     by_model: tuple[Row, ...] = ()
@@ -142,6 +144,7 @@ class Costs(Page):
     by_provider: tuple[Row, ...] = ()
     by_environment: tuple[Row, ...] = ()
     by_user: tuple[Row, ...] = ()
+    repriced: RepriceRun | None = None
 
 
 class ErrorRow(Document):

@@ -17,8 +17,8 @@ from uuid import UUID  # noqa: TC003 -- pydantic reads the annotations at run ti
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from ingest.errors import TraceError
-from ingest.packed import TooLargeError, read_lines
+from ingest.documents.lines import read_lines
+from ingest.errors import FileTooLargeError, TraceError
 from ingest.record.event_id import derive_event_id
 
 if TYPE_CHECKING:
@@ -225,7 +225,7 @@ def open_trace(path: Path, trace_format: str) -> Trace:
 def _numbered_lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
         yield from enumerate(read_lines(path), start=1)
-    except (OSError, EOFError, zlib.error, TooLargeError) as error:
+    except (OSError, EOFError, zlib.error, FileTooLargeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise TraceError(f"{path} cannot be read: {reason}") from error
 

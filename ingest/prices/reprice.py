@@ -88,6 +88,7 @@ class ModelTotals:
         new_cost: The same, after.
         newly_priced: Calls that had no cost and get one.
         newly_unpriced: Calls that had a cost and lose it.
+        old_unpriced, new_unpriced: Calls without a cost, before and after.
     """
 
     rows: int = 0
@@ -96,6 +97,8 @@ class ModelTotals:
     new_cost: Decimal = Decimal(0)
     newly_priced: int = 0
     newly_unpriced: int = 0
+    old_unpriced: int = 0
+    new_unpriced: int = 0
 
     @property
     def difference(self) -> Decimal:
@@ -110,6 +113,8 @@ class ModelTotals:
         self.new_cost = _EXACT.add(self.new_cost, new or 0)
         self.newly_priced += old is None and new is not None
         self.newly_unpriced += old is not None and new is None
+        self.old_unpriced += old is None
+        self.new_unpriced += new is None
 
 
 @dataclass(slots=True)
@@ -146,12 +151,10 @@ class RepriceTotals:
         """All models together."""
         whole = ModelTotals()
         for one in self.by_model.values():
-            whole.rows += one.rows
-            whole.changed += one.changed
             whole.old_cost = _EXACT.add(whole.old_cost, one.old_cost)
             whole.new_cost = _EXACT.add(whole.new_cost, one.new_cost)
-            whole.newly_priced += one.newly_priced
-            whole.newly_unpriced += one.newly_unpriced
+            for count in ("rows", "changed", "newly_priced", "newly_unpriced", "old_unpriced", "new_unpriced"):
+                setattr(whole, count, getattr(whole, count) + getattr(one, count))
         return whole
 
 

@@ -138,12 +138,13 @@ class Figures:
         period_start: First day of the period.
         period_end: First day after it.
         timezone: IANA zone whose days these are.
-        cost: US dollars in the period; None where nothing has a price.
+        cost: US dollars in the period, without `fallback_cost`; None where nothing has a price of its own.
         previous_cost: The same of the period before.
         requests: Calls in the period.
         previous_requests: Calls in the period before.
         errors: Failed calls in the period.
         unpriced_requests: Calls whose cost is not known.
+        fallback_cost: US dollars of calls priced as the fallback model; None or 0 for none.
         movers: Who changed most, see `find_movers`.
         forecast: Of the running month; None without any spend.
         savings: What could be saved, the most first.
@@ -161,6 +162,7 @@ class Figures:
     previous_requests: int
     errors: int = 0
     unpriced_requests: int = 0
+    fallback_cost: Decimal | None = None
     movers: Sequence[Mover] = ()
     forecast: MonthForecast | None = None
     savings: Sequence[Saving] = ()
@@ -198,6 +200,7 @@ def read_figures(database: Database, due: Period, *, now: datetime, savings: Seq
         previous_requests=costs.previous.requests,
         errors=costs.totals.errors,
         unpriced_requests=costs.totals.unpriced_requests,
+        fallback_cost=costs.totals.fallback_cost,
         movers=find_movers({name: _movers(name, getattr(costs, rows)) for name, rows in _DIMENSIONS.items()}),
         forecast=read_forecast(database, {}, now=now, zone=zone),
         savings=savings,

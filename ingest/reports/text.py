@@ -77,6 +77,8 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
     ]
     if figures.errors:
         spend.append(f"{figures.errors:,} calls failed ({format_share(figures.errors, figures.requests)})")
+    if figures.fallback_cost:
+        spend.append(f"{format_usd(figures.fallback_cost)} more at the fallback model's price, in no other sum")
     if figures.unpriced_requests:
         spend.append(f"{figures.unpriced_requests:,} calls have no price: these sums leave out their cost")
     movers = [
@@ -122,7 +124,7 @@ def _days(figures: Figures) -> str:
 
 
 def _change(cost: Decimal | None, previous: Decimal | None) -> str:
-    if cost is None or not previous:
+    if cost is None or previous is None or previous <= 0:  # of a refund there is no share
         return ""
     share = float(cost / previous) - 1
     return ", unchanged" if abs(share) < 0.005 else f", {share:+.0%}"

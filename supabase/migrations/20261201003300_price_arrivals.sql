@@ -208,6 +208,22 @@ comment on function observability.price_arrivals is
 revoke execute on function observability.price_arrivals from public;
 grant execute on function observability.price_arrivals to service_role;
 
+-- Security definer: ops price calls again and have no right on the queue.
+create function observability_internal.batches_to_price() returns bigint[]
+language sql
+stable
+security definer
+set search_path = ''
+as $$
+  select case when observability_internal.access_level() in ('ops', 'service') then array(
+    select p.batch_id from observability_internal.pending_batches as p where p.needs_price
+  ) else '{}' end;
+$$;
+
+comment on function observability_internal.batches_to_price is 'Batches whose calls wait for their first price; none for members and analysts.';
+revoke execute on function observability_internal.batches_to_price from public;
+grant execute on function observability_internal.batches_to_price to authenticated, service_role;
+
 create function observability_internal.price_deadline() returns timestamptz
 language sql
 stable

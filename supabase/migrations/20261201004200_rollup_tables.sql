@@ -23,6 +23,7 @@ create policy "analysts read what waits to be condensed" on observability_intern
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
+-- The price of another model is no certain one: `cost` leaves it out, `fallback_cost` stands beside it.
 -- Most cells have none of the rarer tokens and sums: there a null, which takes no room, means 0.
 -- The running minute's rows are updated every second: room in their pages keeps the updates there.
 create table observability_internal.usage_by_minute (
@@ -47,7 +48,8 @@ create table observability_internal.usage_by_minute (
   constraint usage_by_minute_pkey primary key (bucket, dim_id)
 ) with (fillfactor = 95);
 
-comment on table observability_internal.usage_by_minute is 'Calls by UTC minute and dimensions; cost is the exact sum in US dollars, latency a histogram.';
+comment on table observability_internal.usage_by_minute is
+'Calls by UTC minute and dimensions; cost is the exact sum in US dollars without fallback_cost, latency a histogram.';
 
 alter table observability_internal.usage_by_minute enable row level security;
 
@@ -131,7 +133,8 @@ create table observability_internal.usage_by_user_day (
   constraint usage_by_user_day_pkey primary key (bucket, user_key)
 );
 
-comment on table observability_internal.usage_by_user_day is 'Calls by UTC day and user.';
+comment on table observability_internal.usage_by_user_day is
+'Calls by UTC day and user; those without a certain price count as unpriced here.';
 
 alter table observability_internal.usage_by_user_day enable row level security;
 
@@ -271,7 +274,7 @@ create table observability_internal.latency_by_group (
 
 comment on table observability_internal.latency_by_group is
 'Merged histograms by UTC bucket and their {count, p50, p90, p99}, and sums of calls (null for requests); quarters of'
-' an hour for all calls and all requests only.';
+' an hour for all calls and all requests only. Calls without a certain price count as unpriced here.';
 
 alter table observability_internal.latency_by_group enable row level security;
 

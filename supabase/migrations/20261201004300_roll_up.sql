@@ -174,7 +174,7 @@ begin
       coalesce(c.minute, c.quarter), c.dim_id, c.user_key, count(*), sum(c.prompt_tokens)::bigint,
       sum(c.completion_tokens)::bigint, nullif(sum(c.cached_tokens), 0)::bigint,
       nullif(sum(c.cache_write_tokens), 0)::bigint, nullif(sum(c.reasoning_tokens), 0)::bigint,
-      nullif(sum(c.audio_input_tokens), 0)::bigint, nullif(sum(c.audio_output_tokens), 0)::bigint, sum(c.cost),
+      nullif(sum(c.audio_input_tokens), 0)::bigint, nullif(sum(c.audio_output_tokens), 0)::bigint, coalesce(sum(c.cost) filter (where not c.is_fallback), 0),
       sum(c.cost) filter (where c.is_fallback), sum(c.cost) filter (where c.is_reported),
       nullif(count(*) filter (where c.is_unpriced), 0), nullif(count(*) filter (where c.is_fallback), 0),
       nullif(count(*) filter (where c.is_estimated), 0), array_agg(c.latency) filter (where c.latency is not null),

@@ -76,7 +76,7 @@ begin
       sum(r.prompt_tokens)::bigint as prompt_tokens, sum(r.completion_tokens)::bigint as completion_tokens,
       coalesce(sum(r.cached_tokens), 0)::bigint as cached_tokens,
       coalesce(sum(r.reasoning_tokens), 0)::bigint as reasoning_tokens,
-      coalesce(sum(r.unpriced_requests), 0)::bigint as unpriced_requests, sum(r.cost) as cost
+      sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0))::bigint as unpriced_requests, sum(r.cost) as cost
     from observability_internal.usage_by_hour as r
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.latency_groups as g
@@ -148,7 +148,7 @@ begin
       sum(r.prompt_tokens)::bigint as prompt_tokens, sum(r.completion_tokens)::bigint as completion_tokens,
       coalesce(sum(r.cached_tokens), 0)::bigint as cached_tokens,
       coalesce(sum(r.reasoning_tokens), 0)::bigint as reasoning_tokens,
-      coalesce(sum(r.unpriced_requests), 0)::bigint as unpriced_requests, sum(r.cost) as cost
+      sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0))::bigint as unpriced_requests, sum(r.cost) as cost
     from observability_internal.usage_by_minute as r
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.latency_groups as g on g.kind = 'total'

@@ -130,7 +130,7 @@ begin
     select
       date_trunc('day', r.bucket, 'UTC'), r.user_key, sum(r.requests),
       sum(case when d.status = 'error' then r.requests else 0 end), sum(r.prompt_tokens), sum(r.completion_tokens),
-      coalesce(sum(r.cached_tokens), 0), coalesce(sum(r.unpriced_requests), 0), sum(r.cost)
+      coalesce(sum(r.cached_tokens), 0), sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0)), sum(r.cost)
     from observability_internal.usage_by_user as r
     inner join observability_internal.dimensions as d using (dim_id)
     where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
@@ -144,7 +144,7 @@ begin
     select
       r.dim_id, date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests),
       sum(case when d.status = 'error' then r.requests else 0 end), sum(r.prompt_tokens), sum(r.completion_tokens),
-      coalesce(sum(r.cached_tokens), 0), coalesce(sum(r.unpriced_requests), 0), sum(r.cost)
+      coalesce(sum(r.cached_tokens), 0), sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0)), sum(r.cost)
     from observability_internal.usage_by_user as r
     inner join observability_internal.dimensions as d using (dim_id)
     where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time

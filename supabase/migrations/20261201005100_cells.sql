@@ -156,7 +156,7 @@ as $$
     date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00'), d.dim_id, u.user_key, count(*),
     sum(m.prompt_tokens)::bigint, sum(m.completion_tokens)::bigint, sum(m.cached_tokens)::bigint, sum(m.cache_write_tokens)::bigint,
     sum(m.reasoning_tokens)::bigint, sum(m.audio_input_tokens)::bigint, sum(m.audio_output_tokens)::bigint,
-    coalesce(sum(m.estimated_cost), 0),
+    coalesce(sum(m.estimated_cost) filter (where m.cost_source <> 'fallback'), 0),
     coalesce(sum(m.estimated_cost) filter (where m.cost_source = 'fallback'), 0),
     coalesce(sum(m.estimated_cost) filter (where m.cost_source = 'provider'), 0),
     count(*) filter (where m.cost_source = 'unpriced'), count(*) filter (where m.cost_source = 'fallback'),

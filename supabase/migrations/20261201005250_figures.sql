@@ -74,7 +74,8 @@ as $$
         when 'user_id' then u.user_id
       end as key,
       sum(c.requests), coalesce(sum(c.requests) filter (where d.status = 'error'), 0), sum(c.prompt_tokens),
-      sum(c.completion_tokens), sum(c.cached_tokens), sum(c.reasoning_tokens), sum(c.cost), sum(c.unpriced_requests)
+      sum(c.completion_tokens), sum(c.cached_tokens), sum(c.reasoning_tokens), sum(c.cost),
+      sum(c.unpriced_requests + c.fallback_requests)
     from cells as c
     inner join observability_internal.dimensions as d using (dim_id)
     left join observability_internal.users as u on read_user_cells.group_by = 'user_id' and c.user_key = u.user_key
@@ -209,17 +210,17 @@ begin
   with cells as (
     select
       r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
-      r.cost, r.unpriced_requests
+      r.cost, coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0) as unpriced_requests
     from observability_internal.usage_by_day as r where r.bucket = any (v_days)
     union all
     select
       r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
-      r.cost, r.unpriced_requests
+      r.cost, coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0) as unpriced_requests
     from observability_internal.usage_by_hour as r where r.bucket = any (v_hours)
     union all
     select
       r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
-      r.cost, r.unpriced_requests
+      r.cost, coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0) as unpriced_requests
     from observability_internal.usage_by_minute as r where r.bucket = any (v_minutes)
   ),
   -- Truncated once a bucket, not once a row.

@@ -77,7 +77,7 @@ as $$
     'audio_output_tokens', coalesce(sum(s.audio_output_tokens), 0),
     'errors', coalesce(sum(s.requests) filter (where d.status = 'error'), 0),
     'cancelled', coalesce(sum(s.requests) filter (where d.status = 'cancelled'), 0),
-    'cost', case when sum(s.requests) > sum(s.unpriced_requests) then sum(s.cost)::text end,
+    'cost', case when sum(s.requests) > sum(s.unpriced_requests + s.fallback_requests) then sum(s.cost)::text end,
     'fallback_cost', coalesce(sum(s.fallback_cost), 0)::text,
     'provider_reported_cost', coalesce(sum(s.provider_reported_cost), 0)::text,
     'unpriced_requests', coalesce(sum(s.unpriced_requests), 0),
@@ -206,9 +206,9 @@ as $$
       sum(s.completion_tokens) filter (where s.is_current) as completion_tokens,
       sum(s.cached_tokens) filter (where s.is_current) as cached_tokens,
       sum(s.cost) filter (where s.is_current) as cost,
-      sum(s.unpriced_requests) filter (where s.is_current) as unpriced_requests,
+      sum(s.unpriced_requests + s.fallback_requests) filter (where s.is_current) as unpriced_requests,
       sum(s.cost) filter (where not s.is_current) as previous_cost,
-      sum(s.requests - s.unpriced_requests) filter (where not s.is_current) as previous_priced_requests,
+      sum(s.requests - s.unpriced_requests - s.fallback_requests) filter (where not s.is_current) as previous_priced_requests,
       sum(s.requests) filter (where s.is_current and d.status = 'error') as errors
     from unnest(sums) as s
     inner join observability_internal.dimensions as d using (dim_id)

@@ -66,7 +66,7 @@ begin
     return query
     select
       c.user_key, c.requests, case when c.dim_id = any (v_errors) then c.requests else 0 end, c.prompt_tokens,
-      c.completion_tokens, c.cached_tokens, c.unpriced_requests, c.cost
+      c.completion_tokens, c.cached_tokens, c.unpriced_requests + c.fallback_requests, c.cost
     from observability_internal.user_cells(scope, v_from, user_sums.to_time, false) as c;
     return;
   end if;
@@ -90,7 +90,7 @@ begin
     select
       r.user_key, sum(r.requests)::bigint, coalesce(sum(r.requests) filter (where r.dim_id = any (v_errors)), 0)::bigint,
       sum(r.prompt_tokens)::bigint, sum(r.completion_tokens)::bigint, coalesce(sum(r.cached_tokens), 0)::bigint,
-      coalesce(sum(r.unpriced_requests), 0)::bigint, sum(r.cost)
+      sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0))::bigint, sum(r.cost)
     from observability_internal.usage_by_user as r
     where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (v_dims is null or r.dim_id = any (v_dims))
     group by r.user_key;
@@ -120,7 +120,7 @@ declare
 begin
   if scope.by_user then
     return query
-    select c.user_key, c.cost, c.requests - c.unpriced_requests
+    select c.user_key, c.cost, c.requests - c.unpriced_requests - c.fallback_requests
     from observability_internal.user_cells(scope, v_from, user_costs.to_time, false) as c;
     return;
   end if;
@@ -139,7 +139,7 @@ begin
   group by r.user_key;
   foreach v_span in array coalesce(v_split.spans, '{}') loop
     return query
-    select r.user_key, sum(r.cost), sum(r.requests - coalesce(r.unpriced_requests, 0))::bigint
+    select r.user_key, sum(r.cost), sum(r.requests - coalesce(r.unpriced_requests, 0) - coalesce(r.fallback_requests, 0))::bigint
     from observability_internal.usage_by_user as r
     where r.bucket >= lower(v_span) and r.bucket < upper(v_span) and (v_dims is null or r.dim_id = any (v_dims))
     group by r.user_key;

@@ -59,7 +59,7 @@ declare
   );
 begin
   if filters ? 'metadata' then
-    return jsonb_build_object('from_time', v_scope.from_time, 'requests', null, 'total_tokens', null, 'cost', null);
+    return jsonb_build_object('from_time', v_scope.from_time, 'requests', null, 'total_tokens', null, 'cost', null, 'fallback_cost', null);
   end if;
   if v_scope.user_keys is not null then
     v_scope.previous_from := v_scope.from_time;
@@ -69,7 +69,8 @@ begin
     select jsonb_build_object(
       'from_time', v_scope.from_time, 'requests', coalesce(sum(c.requests), 0),
       'total_tokens', coalesce(sum(c.prompt_tokens + c.completion_tokens), 0),
-      'cost', case when sum(c.requests) > sum(c.unpriced_requests) then sum(c.cost)::text end
+      'cost', case when sum(c.requests) > sum(c.unpriced_requests + c.fallback_requests) then sum(c.cost)::text end,
+      'fallback_cost', coalesce(sum(c.fallback_cost), 0)::text
     )
     from observability_internal.usage_cells(v_scope, v_scope.from_time, v_scope.to_time, false) as c
   );
@@ -196,12 +197,13 @@ begin
     'series', observability_internal.grouped_series(v_scope, v_figures.points, v_users),
     'by_model', coalesce(v_rows -> 'model', '[]'), 'by_feature', coalesce(v_rows -> 'feature', '[]'),
     'by_provider', coalesce(v_rows -> 'provider', '[]'), 'by_environment', coalesce(v_rows -> 'environment', '[]'),
-    'by_user', v_users -> 'rows'
+    'by_user', v_users -> 'rows', 'repriced', observability_internal.latest_automatic_reprice()
   );
 end;
 $$;
 
-comment on function observability.get_costs is 'The Costs page: head, series by group_by, rows by model, feature, provider, environment and user.';
+comment on function observability.get_costs is
+'The Costs page: head, series by group_by, rows by model, feature, provider, environment and user; the last repricing by itself.';
 revoke execute on function observability.get_costs from public;
 grant execute on function observability.get_costs to authenticated, service_role;
 
@@ -268,7 +270,7 @@ begin
       sum(c.requests) as requests, coalesce(sum(c.requests) filter (where d.status = 'error'), 0) as errors,
       sum(c.prompt_tokens) as prompt_tokens, sum(c.completion_tokens) as completion_tokens,
       sum(c.cached_tokens) as cached_tokens, sum(c.reasoning_tokens) as reasoning_tokens, sum(c.cost) as cost,
-      sum(c.unpriced_requests) as unpriced_requests
+      sum(c.unpriced_requests + c.fallback_requests) as unpriced_requests
     from observability_internal.usage_cells(v_scope, v_scope.from_time, v_scope.to_time, true) as c
     inner join observability_internal.dimensions as d using (dim_id)
     left join observability_internal.users as u on v_scope.group_by = 'user_id' and c.user_key = u.user_key

@@ -115,6 +115,7 @@ declare
   v_provider constant text[] := observability_internal.filter_values(filters, 'provider');
   v_model constant text[] := observability_internal.filter_values(filters, 'model');
   v_corrected constant text[] := array(select c.name from jsonb_array_elements_text(filters -> 'automatic') as c (name));
+  v_waiting constant bigint[] := observability_internal.batches_to_price();
   v_rows jsonb;
   v_count integer;
   v_last_created_at timestamptz;
@@ -140,9 +141,7 @@ begin
         or (m.cost_source <> 'provider' and m.provider_cost is null)
       )
       -- What waits for its first price gets it elsewhere.
-      and not exists (
-        select from observability_internal.pending_batches as w where w.needs_price and w.batch_id = m.batch_id
-      )
+      and m.batch_id <> all (v_waiting)
       -- An automatic run reads what is uncertain, wholly or in part, and calls of models whose prices were corrected.
       and (
         not filters ? 'automatic' or m.cost_source in ('unpriced', 'fallback')
@@ -353,8 +352,8 @@ begin
       metadata = case when w.new_flags is not null or m.metadata ? 'treering_flags'
         then observability_internal.with_cost_flags(m.metadata, w.new_flags) else m.metadata end
     from wanted as w
-    where m.event_id = w.event_id and m.created_at = w.created_at and m.created_at between v_min and v_max
-      and m.estimated_cost is not distinct from w.old_cost and m.cost_source = w.old_cost_source and m.price_id is not distinct from w.old_price_id
+    where m.event_id = w.event_id and m.created_at = w.created_at and m.created_at between v_min and v_max and m.estimated_cost is not distinct from w.old_cost
+      and m.cost_source = w.old_cost_source and m.price_id is not distinct from w.old_price_id
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     returning
       m.event_id, m.created_at, m.user_id, m.provider, m.model, coalesce(m.feature, '') as feature, m.environment,
@@ -375,9 +374,9 @@ begin
   differences as materialized (
     select
       date_trunc('minute', c.created_at) as created_at, d.dim_id, u.user_key,
-      coalesce(c.new_cost, 0) - coalesce(c.old_cost, 0) as cost,
-      case when c.new_cost_source = 'fallback' then c.new_cost else 0 end
-      - case when c.old_cost_source = 'fallback' then c.old_cost else 0 end as fallback_cost,
+      case when c.new_cost_source = 'fallback' then 0 else coalesce(c.new_cost, 0) end
+      - case when c.old_cost_source = 'fallback' then 0 else coalesce(c.old_cost, 0) end as cost,
+      case c.new_cost_source when 'fallback' then c.new_cost else 0 end - case c.old_cost_source when 'fallback' then c.old_cost else 0 end as fallback_cost,
       case when c.new_cost_source = 'provider' then c.new_cost else 0 end
       - case when c.old_cost_source = 'provider' then c.old_cost else 0 end as provider_reported_cost,
       (c.new_cost_source = 'unpriced')::integer - (c.old_cost_source = 'unpriced')::integer as unpriced_requests,

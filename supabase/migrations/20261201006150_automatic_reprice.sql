@@ -42,6 +42,27 @@ comment on function observability.save_price_state is 'Notes that calls of the l
 revoke execute on function observability.save_price_state from public;
 grant execute on function observability.save_price_state to service_role;
 
+create function observability_internal.latest_automatic_reprice() returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select jsonb_build_object(
+    'run_id', r.run_id, 'is_automatic', r.is_automatic, 'finished_at', r.finished_at, 'rows_corrected', r.rows_corrected,
+    'old_cost', r.old_cost::text, 'new_cost', r.new_cost::text
+  )
+  from observability_internal.reprice_runs as r
+  where r.is_automatic and r.rows_corrected > 0 and r.finished_at > now() - interval '7 days'
+  order by r.run_id desc
+  limit 1;
+$$;
+
+comment on function observability_internal.latest_automatic_reprice is
+'The last run of the worker by itself that corrected calls, within a week; null for none and for members.';
+revoke execute on function observability_internal.latest_automatic_reprice from public;
+grant execute on function observability_internal.latest_automatic_reprice to authenticated, service_role;
+
 create function observability.note_catalogue(error text default null) returns boolean
 language plpgsql
 volatile

@@ -231,7 +231,7 @@ begin
       with sums as (
         select
           (r.bucket at time zone 'UTC')::date as day, d.provider, d.model,
-          trim_scale(sum(r.cost) - sum(r.fallback_cost)) as cost, sum(r.fallback_cost) as fallback_cost,
+          trim_scale(sum(r.cost)) as cost, sum(r.fallback_cost) as fallback_cost,
           sum(r.prompt_tokens + r.completion_tokens) as tokens, sum(r.requests) as requests,
           sum(r.unpriced_requests) as unpriced_requests
         from observability_internal.alert_cells(

@@ -36,19 +36,20 @@ begin
       select
         c.bucket_start, sum(c.requests) as requests, sum(c.prompt_tokens) as prompt_tokens,
         sum(c.completion_tokens) as completion_tokens, sum(c.cost) as cost, sum(c.fallback_cost) as fallback_cost,
-        sum(c.unpriced_requests) as unpriced_requests
+        sum(c.unpriced_requests) as unpriced_requests, sum(c.unpriced_requests + c.fallback_requests) as uncertain_requests
       from observability_internal.usage_cells(v_scope, v_scope.from_time, v_scope.to_time, true) as c
       group by c.bucket_start
     )
     select jsonb_build_object(
       'user_id', v_user_id, 'from_time', v_scope.from_time, 'to_time', v_scope.to_time, 'timezone', v_zone,
       'requests', coalesce(sum(d.requests), 0),
-      'cost', case when sum(d.requests) > sum(d.unpriced_requests) then sum(d.cost)::text end,
+      'cost', case when sum(d.requests) > sum(d.uncertain_requests) then sum(d.cost)::text end,
+      'fallback_cost', coalesce(sum(d.fallback_cost), 0)::text,
       'unpriced_requests', coalesce(sum(d.unpriced_requests), 0),
       'days', coalesce(jsonb_agg(jsonb_build_object(
         'day', (d.bucket_start at time zone v_zone)::date, 'requests', d.requests, 'prompt_tokens', d.prompt_tokens,
         'completion_tokens', d.completion_tokens, 'total_tokens', d.prompt_tokens + d.completion_tokens,
-        'cost', case when d.requests > d.unpriced_requests then d.cost::text end,
+        'cost', case when d.requests > d.uncertain_requests then d.cost::text end,
         'fallback_cost', d.fallback_cost::text, 'unpriced_requests', d.unpriced_requests
       ) order by d.bucket_start), '[]')
     )

@@ -129,7 +129,7 @@ as $$
         (r.bucket at time zone 'UTC')::date as day, d.family, d.is_failed, sum(r.requests)::bigint,
         sum(r.prompt_tokens)::bigint, sum(r.completion_tokens)::bigint, sum(r.cached_tokens)::bigint,
         sum(r.cache_write_tokens)::bigint, sum(r.audio_input_tokens)::bigint, sum(r.audio_output_tokens)::bigint,
-        sum(r.cost), 0::numeric, 0::numeric, sum(r.fallback_cost), sum(r.unpriced_requests)::bigint,
+        sum(r.cost + r.fallback_cost), 0::numeric, 0::numeric, sum(r.fallback_cost), sum(r.unpriced_requests)::bigint,
         sum(r.fallback_requests)::bigint, sum(r.estimated_requests)::bigint
       from observability_internal.alert_cells(
         array(select d.dim_id from dims as d), recorded_usage.from_day::timestamp at time zone 'UTC',

@@ -113,14 +113,14 @@ begin
   return query
   with cells as (
     select
-      c.dim_id, null::integer as user_key, c.requests, c.prompt_tokens + c.completion_tokens as tokens, c.cost,
+      c.dim_id, null::integer as user_key, c.requests, c.prompt_tokens + c.completion_tokens as tokens, c.cost + c.fallback_cost as cost,
       c.unpriced_requests, c.estimated_requests,
       case when v_metric like '%first\_token%' then c.time_to_first_token else c.latency end as histogram
     from observability_internal.alert_cells(v_dims, measure_calls.window_start, measure_calls.window_end) as c
     where not v_by_user
     union all
     select
-      r.dim_id, r.user_key, r.requests, r.prompt_tokens + r.completion_tokens, r.cost,
+      r.dim_id, r.user_key, r.requests, r.prompt_tokens + r.completion_tokens, r.cost + coalesce(r.fallback_cost, 0),
       coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
       case when v_metric like '%first\_token%' then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_user as r
@@ -144,7 +144,7 @@ begin
     select
       k.key,
       case v_metric
-        -- Where nothing was priced the spend is unknown, not zero.
+        -- Unknown, not zero, where nothing was priced. The fallback price counts here: better an alert too many than none.
         when 'spend' then case when sum(k.unpriced_requests) < sum(k.requests) then sum(k.cost) end
         when 'tokens' then sum(k.tokens) when 'requests' then sum(k.requests)
         when 'error_rate' then

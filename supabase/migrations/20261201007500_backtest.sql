@@ -31,22 +31,22 @@ begin
   return query
   with cells as (
     select r.bucket, r.dim_id, null::integer as user_key, r.requests::numeric as requests,
-      (r.prompt_tokens + r.completion_tokens)::numeric as tokens, r.cost,
-      coalesce(r.unpriced_requests, 0)::numeric as unpriced_requests,
-      coalesce(r.estimated_requests, 0)::numeric as estimated_requests,
+      r.prompt_tokens + r.completion_tokens as tokens, r.cost + coalesce(r.fallback_cost, 0) as cost,
+      coalesce(r.unpriced_requests, 0) as unpriced_requests,
+      coalesce(r.estimated_requests, 0) as estimated_requests,
       case when v_is_first then r.time_to_first_token else r.latency end as histogram
     from observability_internal.usage_by_minute as r
     where not v_is_route and not v_by_user and r.bucket >= backtest_rows.from_time and r.bucket < backtest_rows.to_time
       and (v_dims is null or r.dim_id = any (v_dims)) and date_trunc('hour', r.bucket) <> all (v_hours)
     union all
     select r.bucket, r.dim_id, null, r.requests, r.prompt_tokens + r.completion_tokens,
-      r.cost, coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
+      r.cost + coalesce(r.fallback_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
       case when v_is_first then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_hour as r
     where not v_is_route and not v_by_user and r.bucket = any (v_hours) and (v_dims is null or r.dim_id = any (v_dims))
     union all
     select r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens + r.completion_tokens,
-      r.cost, coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
+      r.cost + coalesce(r.fallback_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
       case when v_is_first then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_user as r
     inner join observability_internal.users as u on r.user_key = u.user_key
@@ -111,7 +111,7 @@ begin
       when v_metric = 'spend' then n.cost when v_metric = 'tokens' then n.tokens
       when v_metric in ('requests', 'route_requests') then n.requests
       when v_metric = 'unpriced_share' then n.unpriced_requests when v_metric = 'estimated_share' then n.estimated_requests
-      when n.is_error then n.requests else 0
+      when v_metric in ('error_rate', 'route_error_rate') then case when n.is_error then n.requests else 0 end
     end)::numeric,
     sum(case when v_metric = 'spend' then n.requests - n.unpriced_requests else n.requests end)::numeric,
     sum(n.requests)::numeric, 0::numeric, 0::numeric

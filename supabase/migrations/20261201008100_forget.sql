@@ -116,7 +116,7 @@ as $$
       c.bucket, c.dim_id, count(*), sum(c.prompt_tokens)::bigint, sum(c.completion_tokens)::bigint,
       nullif(sum(c.cached_tokens), 0)::bigint, nullif(sum(c.cache_write_tokens), 0)::bigint,
       nullif(sum(c.reasoning_tokens), 0)::bigint, nullif(sum(c.audio_input_tokens), 0)::bigint,
-      nullif(sum(c.audio_output_tokens), 0)::bigint, coalesce(sum(c.estimated_cost), 0),
+      nullif(sum(c.audio_output_tokens), 0)::bigint, coalesce(sum(c.estimated_cost) filter (where c.cost_source <> 'fallback'), 0),
       sum(c.estimated_cost) filter (where c.cost_source = 'fallback'),
       sum(c.estimated_cost) filter (where c.cost_source = 'provider'),
       nullif(count(*) filter (where c.cost_source = 'unpriced'), 0),

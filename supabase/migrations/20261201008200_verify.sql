@@ -82,7 +82,7 @@ as $$
     )
   )
   select date_trunc('day', m.created_at, 'UTC'), 'raw', count(*), sum(m.prompt_tokens + m.completion_tokens),
-    coalesce(sum(m.estimated_cost), 0), count(m.latency_ms)
+    coalesce(sum(m.estimated_cost) filter (where m.cost_source <> 'fallback'), 0), count(m.latency_ms)
   from observability_internal.ai_usage_metrics as m
   where m.created_at >= sum_levels.from_time and m.created_at < sum_levels.to_time
     and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)

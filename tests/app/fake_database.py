@@ -64,6 +64,7 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
     pending_rows: int = 0
     has_routes: bool = True
     is_unpriced: bool = False
+    repriced: Json | None = None
     has_history: bool = True
     error: TreeringError | None = None
     errors: dict[str, TreeringError] = field(default_factory=dict)
@@ -236,8 +237,13 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             unknown = {"requests": None, "total_tokens": None, "cost": None}
             return document | {"today": unknown, "month": unknown, "series": self._merged(cells)}
         return document | {
-            "today": {"requests": 8214, "total_tokens": 10_301_222, "cost": None if self.is_unpriced else "38.412907"},
-            "month": {"requests": 214_903, "total_tokens": 260_400_100, "cost": "911.20655"},
+            "today": {
+                "requests": 8214,
+                "total_tokens": 10_301_222,
+                "cost": None if self.is_unpriced else "38.412907",
+                "fallback_cost": "0.7",
+            },
+            "month": {"requests": 214_903, "total_tokens": 260_400_100, "cost": "911.20655", "fallback_cost": "0"},
             "series": self._merged(cells),
             "top_models": self._by_model(cells),
             "top_features": self._by_share(cells, FEATURES),
@@ -265,6 +271,7 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "by_provider": self._by_share(cells, {"openai": 0.84, "anthropic": 0.13, "google": 0.03}),
             "by_environment": self._by_share(cells, ENVIRONMENTS),
             "by_user": self._by_user(cells),
+            "repriced": self.repriced,
         }
 
     def _get_performance(self, from_time: str, to_time: str, filters: Json) -> Json:

@@ -94,6 +94,7 @@ def seed(service: Database, ops: Database) -> None:
         ops.call("add_term", term={"kind": kind, "valid_from": "2026-05-01", "source": "contract", **term})
     ops.call("end_term", term_id=1, valid_to="2026-12-01", reason="new contract")
     service.call("save_price_catalogue", source_url="https://example.com/data.json", reader_version="0.1", content="[]")
+    _reprice_automatically(service)
     for amount in ("3", "2.5"):  # a bill that was revised
         service.call("record_provider_costs", rows=_bill(amount))
 
@@ -107,6 +108,28 @@ def _bill(amount: str) -> list[dict[str, JsonValue]]:
         {**cost, "line_item": "web search", "item": "search", "charge": "fee", "amount": "1"},
         {**usage, "requests": 2, "input_tokens": 4000, "output_tokens": 0},
     ]
+
+
+def _reprice_automatically(service: Database) -> None:
+    """Leave a run as the worker makes them by itself, of one call."""
+    window: dict[str, Argument] = {
+        "from_time": _START,
+        "to_time": _START + timedelta(days=1),
+        "filters": {"automatic": []},
+    }
+    run: Any = service.call("start_reprice", **window, price_fingerprint="f", requested_by="treering", reason=None)
+    page: Any = service.call("get_rows_to_reprice", **window)
+    (row,) = page["rows"]
+    change = {
+        "event_id": row["event_id"],
+        "created_at": row["created_at"],
+        "old_cost": None,
+        "new_cost": None,
+        "old_cost_source": "unpriced",
+        "new_cost_source": "unpriced",
+        "new_price_id": "none",
+    }
+    service.call("apply_reprice", run_id=run["run_id"], changes=[change], progress={"rows": 1, "is_last": True})
 
 
 def record(ops: Database) -> Iterator[tuple[str, Any]]:

@@ -76,6 +76,27 @@ def test_ops_are_led_to_the_prices_and_analysts_told_whom_to_ask(open_app: OpenA
     assert "Someone with the role ops" in captions(app)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "calls", "said"),
+    [
+        ("0", "4.12", 312, r"Repriced 312 calls on 24 Nov after a price update: +\$4.12"),
+        ("5", "4", 1, r"Repriced 1 call on 24 Nov after a price update: -\$1.00"),
+    ],
+)
+def test_what_the_worker_corrected_by_itself_is_told_in_one_line(
+    open_app: OpenApp, fake: FakeDatabase, old: str, new: str, calls: int, said: str
+) -> None:
+    fake.repriced = {
+        "run_id": 7, "is_automatic": True, "finished_at": "2026-11-24T12:00:00+00:00", "rows_corrected": calls,
+        "old_cost": old, "new_cost": new,
+    }  # fmt: skip
+    assert said in captions(open_app("costs"))
+
+
+def test_nothing_corrected_is_nothing_told(open_app: OpenApp) -> None:
+    assert "Repriced" not in captions(open_app("costs"))
+
+
 def test_a_member_sees_neither_bill_nor_savings(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.access = "member"
 

@@ -72,7 +72,7 @@ def test_the_overview_shows_what_was_spent(open_app: OpenApp) -> None:
 
 
 def test_a_total_says_how_much_of_it_is_not_certain(open_app: OpenApp) -> None:
-    assert "1.8% fallback price · 0.40% unpriced · 2.1% estimated" in texts(open_app("costs"))
+    assert "at fallback price · 0.40% unpriced · 2.1% estimated" in texts(open_app("costs"))
 
 
 def test_an_unknown_cost_is_a_dash(open_app: OpenApp, fake: FakeDatabase) -> None:

@@ -15,7 +15,7 @@ _DIFFERENCES = """
 with raw as (
   select
     date_trunc('minute', m.created_at, 'UTC') as minute, d.dim_id, u.user_key,
-    coalesce(m.estimated_cost, 0) as cost,
+    case when m.cost_source = 'fallback' then 0 else coalesce(m.estimated_cost, 0) end as cost,
     case when m.cost_source = 'fallback' then m.estimated_cost else 0 end as fallback_cost,
     case when m.cost_source = 'provider' then m.estimated_cost else 0 end as provider_reported_cost,
     (m.cost_source = 'unpriced')::integer as unpriced_requests,

@@ -56,7 +56,7 @@ def test_a_page_sums_exactly_what_was_stored(service_db: Database, function: str
         "audio_output_tokens": 0,
         "errors": 1,
         "cancelled": 1,
-        "cost": "0.301750",
+        "cost": "0.201750",
         "fallback_cost": "0.1",
         "provider_reported_cost": "0.2",
         "unpriced_requests": 1,

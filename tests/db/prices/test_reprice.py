@@ -42,6 +42,16 @@ def test_a_dry_run_shows_the_difference_by_model_and_changes_nothing(door: Door,
     assert rows(door) == before
 
 
+def test_the_cost_of_a_model_that_nobody_prices_is_shown_as_unknown(door: Door, tmp_path: Path) -> None:
+    unpriced = call(0, model="llama3:8b", provider="ollama", estimated_cost=None, cost_source="unpriced")
+    store(door.service(), unpriced, call(1))
+    result = run_cli(
+        "reprice", "--from", "2026-05-04", "--to", "2026-05-05", "--dry-run", env=door_environment(door, tmp_path)
+    )
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["ollama/llama3:8b", "1", "0", "unknown", "unknown", "0"] in lines
+
+
 def test_applying_corrects_the_rows_the_rollups_and_the_view_and_a_repeat_changes_nothing(
     door: Door, tmp_path: Path
 ) -> None:

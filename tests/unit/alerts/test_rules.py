@@ -13,7 +13,7 @@ RULE: dict[str, Any] = {"name": "x", "metric": "spend", "threshold": "1"}
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"metric": "luck"}, "luck is no metric: choose one of spend, tokens"),
+        ({"metric": "luck"}, "unknown metric luck: choose one of spend, tokens"),
         ({"window_s": 90}, "multiple of 60"),
         ({"threshold": "NaN"}, "threshold"),
         ({"metric": "error_rate", "threshold": "1.5"}, "a rate or share is a fraction"),

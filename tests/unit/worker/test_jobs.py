@@ -17,6 +17,8 @@ from ingest.worker.jobs import JOBS, JobRow, Tools, plan_lanes
 from tests.support.scripted_database import ScriptedDatabase
 
 if TYPE_CHECKING:
+    from pydantic import JsonValue
+
     from ingest.alerts.notification import ClaimedNotification, Outcome
     from ingest.worker.lane import Job
 
@@ -81,7 +83,6 @@ def test_condensing_goes_on_until_it_is_done_unless_another_is_at_it(result: dic
         ("roll_up", 1),
         ("condense_rollups", 60),
         ("refresh_aggregates", 300),
-        ("verify_rollups", 86_400),
         ("evaluate_alerts", 5),
     ],
 )
@@ -91,6 +92,22 @@ def test_each_job_calls_its_function_in_its_period(name: str, period_s: int) -> 
     assert not job.run()
     assert job.period_s == period_s
     assert database.called == [name]
+
+
+def test_the_daily_comparison_goes_on_until_all_days_are_done() -> None:
+    slice_: dict[str, JsonValue] = {
+        "checked_at": "2026-11-25T03:00:00Z",
+        "from_time": "2026-11-22T00:00:00Z",
+        "to_time": "2026-11-24T00:00:00Z",
+        "is_done": False,
+        "is_exact": True,
+    }
+    rest = {**slice_, "from_time": "2026-11-24T00:00:00Z", "to_time": "2026-11-26T00:00:00Z", "is_done": True}
+    database = ScriptedDatabase(verify_rollups=[slice_, rest])
+    job = job_named(database, "verify_rollups")
+    assert not job.run()
+    assert job.period_s == 86_400
+    assert database.called == ["verify_rollups", "verify_rollups"]
 
 
 @pytest.mark.parametrize(("waiting", "has_more"), [(MAX_COUNT, True), (3, False)])

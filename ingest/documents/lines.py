@@ -6,6 +6,8 @@ import contextlib
 import gzip
 from typing import IO, TYPE_CHECKING
 
+from ingest.errors import FileTooLargeError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -14,10 +16,6 @@ MAX_LINE_BYTES = 1024 * 1024
 # Gzip makes at most a thousandth: more than this is no export of anybody's, and would fill a disk or an hour.
 MAX_UNPACKED_BYTES = 16 * 1024**3
 _GZIP = b"\x1f\x8b"
-
-
-class TooLargeError(ValueError):
-    """A file unpacks to more than its reader takes; the message says where."""
 
 
 def read_lines(
@@ -31,7 +29,7 @@ def read_lines(
         max_unpacked_bytes: Longest content of a gzipped file; a plain one has the size that it has.
 
     Raises:
-        TooLargeError: It goes beyond a bound.
+        FileTooLargeError: It goes beyond a bound.
         OSError: It cannot be read.
         EOFError: The gzipped data end early.
         zlib.error: The gzipped data are damaged.
@@ -43,9 +41,9 @@ def read_lines(
             number += 1
             total_bytes += len(line)
             if len(line) > max_line_bytes:
-                raise TooLargeError(f"line {number} is longer than {max_line_bytes:,} bytes")
+                raise FileTooLargeError(f"line {number} is longer than {max_line_bytes:,} bytes")
             if is_packed and total_bytes > max_unpacked_bytes:
-                raise TooLargeError(f"it unpacks to more than {max_unpacked_bytes:,} bytes")
+                raise FileTooLargeError(f"it unpacks to more than {max_unpacked_bytes:,} bytes")
             yield line
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest.errors import TraceError
+from ingest.documents.lines import MAX_LINE_BYTES, read_lines
+from ingest.errors import FileTooLargeError, TraceError
 from ingest.ops.traces import open_trace
-from ingest.packed import MAX_LINE_BYTES, TooLargeError, read_lines
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +28,7 @@ def test_a_line_may_have_the_longest_length_and_no_more(tmp_path: Path, pack: ty
     path = tmp_path / "file"
     path.write_bytes(pack(b"123456789\n"))
     assert list(read_lines(path, max_line_bytes=10)) == [b"123456789\n"]
-    with pytest.raises(TooLargeError, match="line 1 is longer than 9 bytes"):
+    with pytest.raises(FileTooLargeError, match="line 1 is longer than 9 bytes"):
         list(read_lines(path, max_line_bytes=9))
 
 
@@ -36,7 +36,7 @@ def test_a_packed_file_may_not_unpack_without_end(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(gzip.compress(b"0123456789\n" * 100))
     assert len(list(read_lines(path, max_unpacked_bytes=1100))) == 100
-    with pytest.raises(TooLargeError, match="unpacks to more than 1,099 bytes"):
+    with pytest.raises(FileTooLargeError, match="unpacks to more than 1,099 bytes"):
         list(read_lines(path, max_unpacked_bytes=1099))
 
 
