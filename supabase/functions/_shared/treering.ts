@@ -70,7 +70,7 @@ export interface Options {
   /** For one attempt; 5,000 ms. */
   timeoutMs?: number;
   /** Silence after which a stream that nobody reads any more counts as cancelled; 300,000 ms. */
-  silenceMs?: number;
+  idleMs?: number;
   /** Gets what could not be stored; by default a line without the events goes to the console. */
   onError?: (problem: string, events: readonly object[]) => void;
 }
@@ -92,10 +92,10 @@ type Any = Record<string, any>;
 const scope = globalThis as any;
 const options = {
   timeoutMs: 5000,
-  silenceMs: 300_000,
+  idleMs: 300_000,
   onError: (problem) => console.error(problem),
   waitUntil: (work) => scope.EdgeRuntime?.waitUntil?.(work),
-} as Options & Required<Pick<Options, "timeoutMs" | "silenceMs" | "onError" | "waitUntil">>;
+} as Options & Required<Pick<Options, "timeoutMs" | "idleMs" | "onError" | "waitUntil">>;
 let queue: Any[] = [];
 let sent: Promise<boolean> | undefined;
 let sendNow: (() => void) | undefined;
@@ -222,7 +222,7 @@ function follow(fields: Any | undefined, params: any, { provider, modelId }: any
         if (streamed) {
           // A reader that goes away without a word leaves neither an end nor a cancellation.
           clearTimeout(timer);
-          timer = setTimeout(() => call.end("cancelled"), options.silenceMs);
+          timer = setTimeout(() => call.end("cancelled"), options.idleMs);
         }
         if (delta) {
           first ??= at - from;
@@ -316,13 +316,15 @@ function countsOf(usage: any, raw: any): Any | undefined {
   };
 }
 
-/** The kind of an error as the Python client names it; never its message. */
+/** The kind of an error as the Python client names it: the provider's code, else the class; never its message. */
 function kindOf(error: any): string {
-  const { statusCode: status, name, code, type } = error;
-  if (!status) return code || type || name || "provider_error";
-  const refusals = ["BadRequest", "Authentication", , "PermissionDenied", "NotFound"];
+  const { statusCode: status, data, name, code, type } = error;
+  const classes: Any = { 400: "BadRequest", 401: "Authentication", 404: "NotFound", 429: "RateLimit" };
   return (
-    (status == 429 ? "RateLimit" : status > 499 ? "InternalServer" : (refusals[status - 400] ?? "APIStatus")) + "Error"
+    data?.error?.code?.trim?.() || // a number says no more than the status
+    (status
+      ? (classes[status] ?? (status > 499 ? "InternalServer" : "APIStatus")) + "Error"
+      : code || type || name || "provider_error")
   );
 }
 

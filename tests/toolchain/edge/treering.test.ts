@@ -64,7 +64,7 @@ beforeEach(async () => {
     apikey: "publishable",
     environment: "test",
     timeoutMs: 5000,
-    silenceMs: 300_000,
+    idleMs: 300_000,
     onError: (problem, events) => void problems.push([problem, events]),
   });
 });
@@ -414,7 +414,7 @@ test("a stream without its end is an error", async () => {
 test("a stream that nobody reads any more is cancelled in the end", async () => {
   const sentOnce = new Promise<void>((resolve) => {
     configure({
-      silenceMs: 5,
+      idleMs: 5,
       waitUntil: (work) => void work.then(() => resolve()),
     });
   });
