@@ -204,7 +204,9 @@ def test_what_the_cache_read_is_added_where_the_maker_leaves_it_out(door: Door) 
     ]
 
 
-@pytest.mark.parametrize("provider", ["anthropic", " AWS ", "bedrock", "aws.bedrock", "openai", "vertex", "", "awesome-llm"])
+@pytest.mark.parametrize(
+    "provider", ["anthropic", " AWS ", "bedrock", "aws.bedrock", "openai", "vertex", "", "awesome-llm"]
+)
 @pytest.mark.parametrize("model", ["claude-3", "us.anthropic.Claude-3", "gpt-4o"])
 def test_sql_and_python_agree_on_whose_input_leaves_the_cache_out(direct: Door, provider: str, model: str) -> None:
     with psycopg.connect(direct.database.superuser_url) as connection:
