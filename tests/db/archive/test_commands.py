@@ -47,7 +47,9 @@ def test_months_are_archived_listed_verified_queried_restored_and_forgotten(
     span = ("--from", "2026-05-01", "--to", "2026-06-01")
     assert "gpt-4o-mini" in run_cli("archive", "query", *span, "--by", "model", env=env).stdout
     total = json.loads(run_cli("archive", "query", *span, "--json", env=env).stdout)
-    assert (total[0]["requests"], total[0]["cost"]) == (5, "123456789.001750000000000000000001")
+    # 0.000875 of gpt-4o and 0.000875 at the fallback price, which stands beside the certain sum.
+    assert (total[0]["requests"], total[0]["cost"]) == (5, "123456789.000875000000000000000001")
+    assert total[0]["fallback_cost"].rstrip("0") == "0.000875"
     assert (
         "no archived calls" in run_cli("archive", "query", "--from", "2025-01-01", "--to", "2025-02-01", env=env).stdout
     )
