@@ -6,12 +6,15 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ingest.alerts.notifier import ChannelNotifier
 from ingest.cli import worker as worker_command
+from ingest.costs import get_cost_breakdown
 from ingest.settings import load_settings
 from ingest.worker.jobs import Tools, plan_lanes
 from ingest.worker.worker import Worker
@@ -69,6 +72,9 @@ def test_a_worker_leads_rolls_up_and_gives_the_lease_back_on_sigterm(door: Door,
         process.send_signal(signal.SIGTERM)
         read_until(process, "stopping")
         assert process.wait(60) == 0
+    # The call came without a cost; 1 x 2.50 and 1 x 10.00 a million.
+    found = get_cost_breakdown(service, datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC))
+    assert (found.totals.cost, found.totals.unpriced_requests) == (Decimal("0.0000125"), 0)
     (worker,) = status(service)["workers"]
     assert worker["details"]["is_stopping"] is True
     assert worker["details"]["failures"] == {}
