@@ -65,7 +65,8 @@ def by_user(database: TestDatabase) -> list[tuple[object, ...]]:
     """What the rollup by user says, and the same from the raw rows."""
     with psycopg.connect(database.superuser_url) as connection:
         return connection.execute(
-            "select u.user_id, sum(r.requests), sum(r.prompt_tokens), trim_scale(sum(r.cost + coalesce(r.fallback_cost, 0)))::text,"
+            "select u.user_id, sum(r.requests), sum(r.prompt_tokens),"
+            " trim_scale(sum(r.cost + coalesce(r.fallback_cost, 0)))::text,"
             " coalesce(sum(observability_internal.histogram_weight(r.latency)), 0)"
             " from observability_internal.usage_by_user r join observability_internal.users u using (user_key)"
             " group by u.user_id order by u.user_id"
