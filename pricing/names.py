@@ -50,7 +50,10 @@ _MAKERS: Final = (
     (re.compile(r"(?:gemini|imagen|veo)-.*"), "google"),
     (re.compile(r"grok\b.*"), "x-ai"),
     (
-        re.compile(r"(?:open-)?(?:mistral|mixtral|ministral|codestral|magistral|devstral|pixtral|voxtral)\b.*"),
+        # Open weights have a size or "instruct" in their names: whoever serves them sets the price.
+        re.compile(
+            r"(?:open-)?(?:mistral|ministral|codestral|magistral|devstral|pixtral|voxtral)\b(?!.*instruct).*|open-mixtral-.*"
+        ),
         "mistral",
     ),
     (re.compile(r"deepseek\b(?!.*distill).*"), "deepseek"),  # the distilled ones are Llama and Qwen

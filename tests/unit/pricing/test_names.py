@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from pricing import PriceBook, PriceBookError, UnknownModelError
+from pricing.names import maker_of
 from tests.support.pricing import cost_of
 
 
@@ -220,3 +221,16 @@ def test_how_openrouter_chooses_who_serves_leaves_the_model_as_it_is(book: Price
 def test_a_distilled_model_is_not_on_the_list_of_the_maker_in_its_name(book: PriceBook, model: str) -> None:
     with pytest.raises(UnknownModelError):
         book.explain(model, provider="llm.corp.example.com")
+
+
+@pytest.mark.parametrize(
+    ("model", "maker"),
+    [
+        ("mixtral-8x7b-instruct", None),
+        ("mistral-small-24b-instruct-2501", None),
+        ("open-mixtral-8x7b", "mistral"),
+        ("mistral-large-latest", "mistral"),
+    ],
+)
+def test_open_weights_have_no_maker_whose_prices_hold_everywhere(model: str, maker: str | None) -> None:
+    assert maker_of(model) == maker
