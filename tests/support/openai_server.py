@@ -199,7 +199,14 @@ class OpenAIServer:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                is_json = "json" in self.headers.get("Content-Type", "")
+                self._reply(json.loads(content) if is_json and content else {})
+
+            def do_GET(self) -> None:
+                self._reply({})
+
+            def _reply(self, body: dict[str, Any]) -> None:
                 server.requests.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
                 reply = server.script.popleft() if server.script else answer_as_openai(self.path.split("?")[0], body)
                 try:
