@@ -101,7 +101,7 @@ class Answer:
 
     def add_whole(self, answer: Any) -> None:
         """Take an answer that was not streamed."""
-        seen = view(answer)
+        seen = plain(answer)  # an older library has no name for usage
         self._add_head(seen)
         if seen.get("usage") is not None:
             self.usage = seen["usage"]
@@ -206,7 +206,7 @@ class Answer:
             self.first_token_at = self.last_at
         response = seen.get("response")
         if response is not None:
-            parts = view(response)
+            parts = plain(response)
             self._add_head(parts)
             self.background = read_background(parts)
             self.tools = parts.get("tools") or self.tools

@@ -13,14 +13,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    import uuid
     from collections.abc import Mapping
-
-    from ingest.tracking.call import Call
 
 _MAX_KEPT = 10_000
 _ENDED = frozenset({"completed", "failed", "cancelled", "incomplete"})
 
-_waiting: dict[str, Call] = {}
+_waiting: dict[str, Any] = {}
 _recorded: dict[str, None] = {}
 _lock = threading.Lock()
 
@@ -62,25 +61,23 @@ def read_background(response: Mapping[str, Any]) -> Background | None:
     )
 
 
-def asked_by(response_id: str) -> Call | None:
-    """Return the call that asked for a response, where this process did."""
+def asked_by(response_id: str) -> Any:
+    """Return the call that asked for a response; None where another process did."""
     return _waiting.get(response_id)
 
 
-def identity_of(call: Call) -> tuple[Any, datetime] | None:
-    """Return id and time of the event of a call's answer where it is to be recorded now.
+def identity_of(background: Background | None, call: object) -> tuple[uuid.UUID, datetime] | None:
+    """Return id and time of the event of a response where it is to be recorded now.
 
-    None where the response goes on, which is remembered with all that is known of the call, where it was recorded
-    before, and where it was not made in the background at all.
+    None where the response goes on (then `call`, which asked for it, is remembered), where it was recorded before, and
+    where it was not made in the background at all.
     """
-    background = call.answer.background
     if background is None:
         return None
     with _lock:
         if background.response_id in _recorded:
             return None
         if not background.has_ended:
-            call.answer.texts = []
             _keep(_waiting, background.response_id, _waiting.get(background.response_id, call))
             return None
         _waiting.pop(background.response_id, None)

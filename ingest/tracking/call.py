@@ -239,8 +239,9 @@ class Call:
             return  # left over from a test
         try:
             if self.is_retrieval or self.answer.background is not None:
-                identity = background_responses.identity_of(self)
+                identity = background_responses.identity_of(self.answer.background, self)
                 if identity is None:
+                    self.answer = Answer()  # what is kept of this call is how it began
                     self._release()
                     return
                 (self._event_id, self.created_at), status, error_type = identity, "ok", None
@@ -307,7 +308,8 @@ class Call:
             emit(fields, reported, self._fields)
             self._release()
         elif not was_delivered or (status == "error" and self.is_streamed and not answer.texts and answer.error_type):
-            free = {} if self._kind.is_text else {"provider_cost": 0}  # nobody bills what no model worked on
+            is_priced = self._kind.is_text and fields["model"] != "unknown"  # tokens alone: 0 of them cost 0
+            free = {} if is_priced else {"provider_cost": 0}
             emit(fields, {"prompt_tokens": 0, "completion_tokens": 0, **free}, self._fields)
             self._release()
         elif not self._kind.is_text:

@@ -51,7 +51,7 @@ def track(client: _Client, **fields: Any) -> _Client:
     openai = load_openai()
     if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         raise TypeError(f"track takes a client of the openai package, not {type(client).__name__}")
-    known = sockets.find_tracker(client)
+    known = tracker_of(client)
     if known is not None and not known.adopt(fields):
         return cast("_Client", known.derive(fields)) if fields else client
     if known is None:
@@ -72,6 +72,11 @@ def load_openai() -> Any:
     import ingest.tracking.call  # noqa: F401 -- as above
 
     return openai
+
+
+def tracker_of(client: Any) -> Tracker | None:
+    """Return what watches a client; None where nothing does."""
+    return cast("Tracker | None", sockets.find_tracker(client))
 
 
 class Tracker:

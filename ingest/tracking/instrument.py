@@ -7,8 +7,7 @@ import weakref
 from typing import Any
 
 from ingest.tracking import sockets
-from ingest.tracking.client import Tracker, load_openai
-from ingest.tracking.sockets import find_tracker
+from ingest.tracking.client import Tracker, load_openai, tracker_of
 
 _lock = threading.Lock()
 _originals: dict[type, Any] = {}
@@ -46,7 +45,7 @@ def uninstrument() -> None:
                 kind.request = original  # type: ignore[attr-defined]  # as before
         _originals.clear()
         for client in list(_found):
-            tracker = find_tracker(client)
+            tracker = tracker_of(client)
             if tracker is not None:
                 tracker.uninstall()
         _found.clear()
@@ -54,7 +53,7 @@ def uninstrument() -> None:
 
 def _find(client: Any) -> Tracker | None:
     """Return what watches a client, from now on where nothing did."""
-    known = find_tracker(client)
+    known = tracker_of(client)
     if known is None and _originals:
         known = Tracker(client, {}, is_automatic=True)
         known.install(is_async=isinstance(client, load_openai().AsyncOpenAI))
@@ -64,7 +63,7 @@ def _find(client: Any) -> Tracker | None:
 
 def _finding(send: Any) -> Any:
     def request(self: Any, cast_to: Any, options: Any, **arguments: Any) -> Any:
-        if find_tracker(self) is not None:
+        if tracker_of(self) is not None:
             return send(self, cast_to, options, **arguments)  # it is this client's own hook that asks
         found = _find(self)
         if found is None:
@@ -76,7 +75,7 @@ def _finding(send: Any) -> Any:
 
 def _finding_async(send: Any) -> Any:
     async def request(self: Any, cast_to: Any, options: Any, **arguments: Any) -> Any:
-        if find_tracker(self) is not None:
+        if tracker_of(self) is not None:
             return await send(self, cast_to, options, **arguments)  # as above
         found = _find(self)
         if found is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ingest.record import capture
 from ingest.tracking.emit import report
@@ -11,13 +11,38 @@ from ingest.tracking.operations import REALTIME, REALTIME_TRANSCRIPTION, RESPONS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingest.tracking.call import Call
-    from ingest.tracking.client import Tracker
+    from ingest.tracking.answer import Answer
+    from ingest.tracking.operations import Operation
 
 # A message of audio is large; its kind stands at its beginning.
 _HEAD = 400
 _TRANSCRIBED = "conversation.item.input_audio_transcription."
 _LAST = {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
+
+
+class Call(Protocol):
+    """The record of a call that is under way."""
+
+    answer: Answer
+
+    def see(self, chunk: Any) -> bool:
+        """Take a part of its answer."""
+
+    def finish(self) -> None:
+        """Record it."""
+
+    def end_of_stream(self) -> None:
+        """Record it at the end of its answer."""
+
+    def stop_by_caller(self) -> None:
+        """Record that its end will not be seen."""
+
+
+class Tracker(Protocol):
+    """What begins the record of a call of one client."""
+
+    def begin(self, operation: Operation, body: Mapping[str, Any], said: dict[str, Any], *, is_streamed: bool) -> Call:
+        """Begin one."""
 
 
 class Session:

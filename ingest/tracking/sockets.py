@@ -16,7 +16,7 @@ from ingest.tracking.session import Session
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ingest.tracking.client import Tracker
+    from ingest.tracking.session import Tracker
 
 _DOORS = ("realtime", "responses", "beta")
 _MODULES = (

@@ -49,7 +49,7 @@ class RealtimeServer:
         parts = iter(self.script)
         try:
             self._send(connection, next(parts))
-            for _, part in zip(connection, parts, strict=False):
+            for part, _ in zip(parts, connection, strict=False):
                 self._send(connection, part)
         except ConnectionClosed:
             return

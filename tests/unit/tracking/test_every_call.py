@@ -65,9 +65,12 @@ def _transcribe(model: str, **more: Any) -> Callable[[Any], Any]:
     return lambda client: client.audio.transcriptions.create(model=model, file=AUDIO, **more)
 
 
+INSTRUCT = "gpt-3.5-turbo-instruct"
+
+
 def _text(**fields: Any) -> dict[str, Any]:
-    return {"id": "cmpl-1", "object": "text_completion", "created": 1764000000, "model": "gpt-3.5-turbo-instruct",
-            "choices": [{"index": 0, "text": "Water.", "finish_reason": "stop", "logprobs": None}], **fields}  # fmt: skip
+    choice = {"index": 0, "text": "Water.", "finish_reason": "stop", "logprobs": None}
+    return {"id": "cmpl-1", "object": "text_completion", "created": 1, "model": INSTRUCT, "choices": [choice], **fields}
 
 
 USED = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
@@ -80,11 +83,11 @@ HEARD_COST = "0.0049"
 
 KINDS = [
     Kind("a legacy completion", document(_text(usage=USED)),
-         lambda client: client.completions.create(model="gpt-3.5-turbo-instruct", prompt="How?"),
+         lambda client: client.completions.create(model=INSTRUCT, prompt="How?"),
          {"operation": "completions", "prompt_tokens": 100, "completion_tokens": 10, "finish_reason": "stop"},
          INSTRUCT_COST),
     Kind("a streamed legacy completion", Reply(frames([_text(usage=None), _text(choices=[], usage=USED)])),
-         lambda client: client.completions.create(model="gpt-3.5-turbo-instruct", prompt="How?", stream=True),
+         lambda client: client.completions.create(model=INSTRUCT, prompt="How?", stream=True),
          {"operation": "completions", "prompt_tokens": 100, "completion_tokens": 10, "streamed": True}, INSTRUCT_COST),
     Kind("a legacy completion without usage", document(_text(model="gpt-4o-mini")),
          lambda client: client.completions.create(model="gpt-4o-mini", prompt="How do I keep it alive?"),
@@ -247,7 +250,7 @@ def test_a_chat_of_any_version_is_recorded_streamed_and_not(
     next(iter(stream))
     stream.close()
     server.script.append(Reply(frames([chunk("a"), chunk("b")], done=False), ending="cut"))
-    with pytest.raises(Exception, match="peer closed|Connection"):  # of httpx or of openai, as the version has it
+    with pytest.raises(Exception, match=r"peer closed|Connection"):  # of httpx or of openai, as the version has it
         list(client.chat.completions.create(**ASK, stream=True))
     assert [event["status"] for event in recorded.events] == ["ok", "ok", "cancelled", "error"]
     assert [event["prompt_tokens"] for event in recorded.events] == [21, 21, 23, 23]
