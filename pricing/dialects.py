@@ -68,11 +68,13 @@ def cohere_counts(report: Report, flags: list[str]) -> tuple[Counts, Units]:
             units[kind] = to_units(amount)
     counted = billed if "input_tokens" in billed or "output_tokens" in billed or not tokens else tokens
     prompt, completion = counted.count("input_tokens"), counted.count("output_tokens")
-    if prompt is None and completion is None:
+    if prompt is None and completion is None and "image_tokens" not in billed:
         return {}, units
+    pictured = billed.count("image_tokens")
     counts: Counts = {
-        "prompt_tokens": prompt or 0,
+        "prompt_tokens": (prompt or 0) + (pictured or 0),
         "completion_tokens": completion or 0,
         "cached_tokens": outer.count("cached_tokens"),
+        "image_input_tokens": pictured,
     }
     return counts, units

@@ -41,6 +41,8 @@ _MEASURES: Final = (
     ("pages", "pages_processed"),
     ("characters", "characters"),
     ("search_units", "search_units"),
+    ("image_pixels", "image_pixels"),  # Voyage
+    ("video_pixels", "video_pixels"),
 )
 _WRITTEN: Final = (
     "cache_write_tokens",
@@ -146,6 +148,8 @@ def _counts(
     completion = report.count("completion_tokens", "output_tokens")
     total = report.count("total_tokens")
     if prompt is None and completion is None:
+        if "image_pixels" in report and "text_tokens" in report:  # the total counts pixels as tokens at another price
+            return {"prompt_tokens": report.count("text_tokens"), "completion_tokens": 0}, units, None
         if total is not None and _has_input_alone(provider, operation):
             return {"prompt_tokens": total, "completion_tokens": 0}, units, None
         return {}, units, total

@@ -27,6 +27,7 @@ FEE_UNITS: Final = frozenset(
 MEASURE_UNITS: Final = frozenset(
     {
         *("audio_seconds", "video_seconds", "characters", "pages", "annotated_pages", "images", "input_images"),
+        *("image_pixels", "video_pixels"),
         *("search_units", "messages"),
     }
 )
