@@ -229,11 +229,11 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "close_alerts_of_rule",
         "current_catalogue", "current_user_dims", "current_user_key", "delete_alert_rule", "delete_budget",
         "delete_notification_channel", "drop_archived_partition", "end_silence", "end_term", "ensure_partition",
-        "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_status",
+        "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_status", "note_change",
         "pending_batch_ids", "pending_rows", "read_channel_vault", "record_performance", "record_usage",
         "refresh_aggregates", "remove_member", "resend_notification", "save_alert_rule", "save_budget",
         "save_notification_channel", "save_report_schedule", "send_test_notification", "set_channel_target",
-        "silence_alerts", "stale_buckets", "stored_catalogue",
+        "silence_alerts", "stale_buckets", "stored_catalogue", "watch_partition",
     }  # fmt: skip
 
 
