@@ -41,7 +41,7 @@ def test_a_token_names_a_person_for_an_hour_from_when_it_was_made() -> None:
     [
         (make(secret="another-secret-of-more-than-32-characters"), "not valid"),
         (make(algorithm="HS512", secret=SECRET * 2), "not valid"),
-        (jwt.encode({"aud": "treering-embed", "sub": "user_ana", "jti": "t"}, None, algorithm="none"), "not valid"),
+        (jwt.encode({"aud": "treering-embed", "sub": "user_ana", "jti": "t"}, "", algorithm="none"), "not valid"),
         (make(aud="another"), "not valid"),
         (make(jti=None), "not valid"),
         (make(exp=None), "not valid"),
