@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from ingest.settings import Settings
 
-__all__ = ["SigningKey", "read_signing_key"]
+__all__ = ["SigningKey", "make_signing_key", "read_signing_key"]
 
 _ADVICE = (
     "must be a private key as a JWK (ES256 on the curve P-256, RS256, or HS256 with 32 bytes or more), as "
@@ -58,11 +59,21 @@ def read_signing_key(settings: Settings) -> SigningKey | None:
     return None
 
 
+def make_signing_key() -> str:
+    """Make a new private key (ES256) as a JWK, in the form that Supabase imports."""
+    import jwt
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    document = jwt.algorithms.ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()), as_dict=True)
+    document |= {"kid": str(uuid.uuid4()), "alg": "ES256", "use": "sig", "key_ops": ["sign", "verify"], "ext": True}
+    return json.dumps(document)
+
+
 def _read_jwk(text: str) -> SigningKey:
     import jwt
 
     try:
-        document = json.loads(text)
+        document = json.loads(text.strip().strip("'"))  # `docker run --env-file` leaves quotes in place
         if isinstance(document, list) and len(document) == 1:  # signing_keys.json of `supabase start`
             document = document[0]
         algorithm = _algorithm_of(document)
