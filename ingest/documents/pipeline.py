@@ -40,6 +40,7 @@ class CatalogueCheck(Document):
 
     checked_at: datetime
     error: str | None = None
+    failing_since: datetime | None = None
 
 
 class Status(Document):

@@ -37,6 +37,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_alerts": {**DAY, "filters": {}},
     "get_cost_sums": {"from_day": "2026-05-04", "to_day": "2026-05-05"},
     "get_costs": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
+    "get_deployment": {},
     "get_events": {**_WINDOW, "filters": {"limit": 2}},
     "get_overview": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
     "get_performance": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
@@ -48,6 +49,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_savings_evidence": {**_WINDOW, "filters": {}},
     "get_series": {**_WINDOW, "filters": {"bucket": "day", "timezone": "Europe/Berlin"}},
     "get_settings": {},
+    "get_status": {},
     "get_terms": {},
     "get_usage": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
 }
