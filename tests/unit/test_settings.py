@@ -215,5 +215,5 @@ def test_a_region_is_one_that_has_an_uplift(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TREERING_REGION", "eu")
     assert load_settings().region == "eu"
     monkeypatch.setenv("TREERING_REGION", "moon")
-    with pytest.raises(ConfigurationError, match="TREERING_REGION: must be one of eu, us"):
+    with pytest.raises(ConfigurationError, match="TREERING_REGION: must be one of au, eu, in, jp, us"):
         load_settings()
