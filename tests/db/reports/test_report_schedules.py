@@ -93,9 +93,9 @@ def test_nobody_else_sees_or_changes_that(service_db: Database, viewer: Callable
     ],
     ids=str,
 )
-def test_a_schedule_that_cannot_be_is_refused(service_db: Database, wrong: dict[str, Any]) -> None:
+def test_a_schedule_that_cannot_be_is_refused(shared_db: Database, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError):
-        schedule(service_db, **wrong)
+        schedule(shared_db, **wrong)
 
 
 def test_a_schedule_is_an_object_and_a_report_has_words(service_db: Database) -> None:
