@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 FOR_EVERYBODY_SIGNED_IN = {
     "acknowledge_alert", "add_member", "add_price", "add_term", "backtest_rule", "delete_alert_rule",
     "delete_budget", "delete_notification_channel", "end_silence", "end_term", "get_alerts", "get_cost_aggregates",
-    "get_cost_breakdown", "get_cost_corrections", "get_cost_sums", "get_costs", "get_daily_cost", "get_events",
+    "get_cost_breakdown", "get_cost_corrections", "get_cost_drivers", "get_cost_sums", "get_costs",
+    "get_daily_cost", "get_events",
     "get_notification_states", "get_overview", "get_performance", "get_price_catalogue", "get_prices",
     "get_reconciliation", "get_report_schedules", "get_reprice_runs", "get_rows_to_reprice", "get_savings_evidence",
     "get_series", "get_settings", "get_status", "get_terms", "get_usage", "list_members", "remove_member",
