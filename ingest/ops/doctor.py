@@ -13,6 +13,7 @@ from ingest.database.migrate import read_migrations
 from ingest.documents.pipeline import Status
 from ingest.errors import DatabaseError, FunctionNotFoundError, PermissionDeniedError, TreeringError
 from ingest.ops.health import Finding, Level, judge_status
+from ingest.ops.price_names import judge_recorded_models, judge_release
 from ingest.ops.undelivered import judge_undelivered
 from pricing import UnknownModelError, calculate_cost
 
@@ -39,6 +40,7 @@ def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetim
     yield _examine_journal(settings)
     yield from judge_undelivered(settings.home, now())
     yield _examine_fallback(settings)
+    yield judge_release(now())
     doors = list(_open_doors(settings))
     if not doors:
         yield Finding(
@@ -51,7 +53,9 @@ def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetim
         with contextlib.closing(service):
             finding, found = _examine_door(name, service, now)
             yield finding
-            status = status or found
+            if found is not None and status is None:
+                status = found
+                yield judge_recorded_models(service, settings)
         if anonymous is not None:
             with contextlib.closing(anonymous):
                 yield _examine_anonymous(name, anonymous)

@@ -57,6 +57,8 @@ BACKLOG_LIMITS = _Limits(timedelta(minutes=1), timedelta(minutes=15))
 REFRESH_LIMITS = _Limits(timedelta(minutes=15), timedelta(hours=1))
 # The rollups are compared with the raw rows every day.
 VERIFICATION_LIMITS = _Limits(timedelta(hours=36), timedelta(days=7))
+# The worker asks for the catalogue every six hours.
+CATALOGUE_LIMITS = _Limits(timedelta(days=3), timedelta.max)
 # A rejected event is a fault in a client: it stays a warning for this long.
 REJECTION_SHOWN_FOR = timedelta(hours=24)
 
@@ -128,11 +130,18 @@ def _judge_catalogue(status: Status, now: datetime) -> list[Finding]:
     last = status.catalogue
     if last is None:
         return []
-    age = describe_age(now - last.checked_at)
+    age = now - last.checked_at
     if last.error is None:
-        return [Finding("price catalogue", Level.OK, f"asked for {age} ago")]
-    message = f"{last.error} ({age} ago): prices stay as they are; TREERING_UPDATE_PRICES=false ends the attempts"
-    return [Finding("price catalogue", Level.OK, message)]
+        message = f"asked for {describe_age(age)} ago"
+        if CATALOGUE_LIMITS.judge(age) is Level.OK:
+            return [Finding("price catalogue", Level.OK, message)]
+        message += ": prices may be out of date; is the worker running with TREERING_UPDATE_PRICES on?"
+        return [Finding("price catalogue", Level.WARNING, message)]
+    message = (
+        f"{last.error} ({describe_age(age)} ago): prices stay as they are and may be out of date; "
+        "TREERING_UPDATE_PRICES=false ends the attempts"
+    )
+    return [Finding("price catalogue", Level.WARNING, message)]
 
 
 def _judge_rejections(status: Status, now: datetime) -> Finding:

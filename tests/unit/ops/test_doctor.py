@@ -10,11 +10,14 @@ from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, Permi
 from ingest.ops import doctor
 from ingest.ops.doctor import examine
 from ingest.ops.health import Level
+from ingest.ops.price_names import judge_release
 from ingest.settings import load_settings
 from tests.support.scripted_database import ScriptedDatabase
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydantic import JsonValue
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DENIED = PermissionDeniedError("permission denied", sqlstate="42501")
@@ -45,12 +48,18 @@ class Deployment:
         self.home = home
         self.status: dict[str, Any] | Exception = status()
         self.overview: Any = DENIED
+        self.models: list[JsonValue] = [["openai", "gpt-4o"], ["vllm", "my-model"]]
         monkeypatch.setattr(doctor, "PostgresDatabase", self._open)
         monkeypatch.setattr(doctor, "SupabaseDatabase", self._open)
         monkeypatch.setattr(doctor, "open_database", self._open)
 
     def _open(self, *_: object, **__: object) -> ScriptedDatabase:
-        return ScriptedDatabase(get_status=[self.status], get_overview=[self.overview])
+        return ScriptedDatabase(
+            get_status=[self.status],
+            get_overview=[self.overview],
+            get_prices=[{"prices": []}],
+            get_price_state=[{"models": self.models}],
+        )
 
     def examine(self, **settings: Any) -> dict[str, tuple[Level, str]]:
         chosen = load_settings(**{"home": self.home, "supabase_db_url": "postgresql://h/d", **settings})
@@ -159,3 +168,20 @@ def test_the_sets_of_migrations_must_be_equal(deployment: Deployment) -> None:
 def test_missing_partitions_are_a_warning(deployment: Deployment) -> None:
     deployment.status = status(partitions=2)
     assert deployment.examine()["partitions"][0] is Level.WARNING
+
+
+def test_a_model_without_a_price_is_named_with_a_way_to_say_what_it_is(deployment: Deployment) -> None:
+    deployment.models = [["azure", "GPT-4o-mini-prod"], ["azure", "chat-prod"], ["openai", "gpt-4o"]]
+    level, message = deployment.examine()["prices of recorded models"]
+    assert level is Level.WARNING
+    assert message.startswith("none is known for azure/GPT-4o-mini-prod, azure/chat-prod: ")
+    assert "TREERING_DEPLOYMENTS=azure/gpt-4o-mini-prod=gpt-4o-mini" in message
+    named = deployment.examine(deployments={"azure/gpt-4o-mini-prod": "gpt-4o-mini", "chat-prod": "gpt-4o"})
+    assert named["prices of recorded models"][0] is Level.OK
+
+
+def test_old_list_prices_are_a_warning() -> None:
+    assert judge_release(datetime(2026, 11, 26, tzinfo=UTC)).level is Level.OK
+    found = judge_release(datetime(2027, 6, 1, tzinfo=UTC))
+    assert found.level is Level.WARNING
+    assert "update treering" in found.message

@@ -8,6 +8,7 @@ import pytest
 from ingest.documents.pipeline import Status
 from ingest.ops.health import (
     BACKLOG_LIMITS,
+    CATALOGUE_LIMITS,
     REFRESH_LIMITS,
     VERIFICATION_LIMITS,
     WORKER_LIMITS,
@@ -146,3 +147,22 @@ def test_rollups_that_differ_from_the_raw_rows_are_critical() -> None:
 
 def test_rollups_that_were_never_compared_say_so() -> None:
     assert judged("rollups", verification=None) == (Level.OK, "not yet compared with the raw rows")
+
+
+@pytest.mark.parametrize(
+    ("check", "level", "word"),
+    [
+        ({"checked_at": ago(hours=20)}, Level.OK, "asked for"),
+        ({"checked_at": ago(days=4)}, Level.WARNING, "may be out of date"),
+        ({"checked_at": ago(hours=1), "error": "no route"}, Level.WARNING, "no route"),
+    ],
+)
+def test_a_catalogue_that_nobody_could_fetch_is_a_warning(check: dict[str, Any], level: Level, word: str) -> None:
+    found, message = judged("price catalogue", catalogue=check)
+    assert found is level
+    assert word in message
+
+
+def test_the_catalogue_is_stale_only_after_some_runs() -> None:
+    period = {row.name: timedelta(seconds=row.period_s) for row in JOBS}
+    assert CATALOGUE_LIMITS.warning >= 2 * period["update_prices"]
