@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from ingest.database import fetch
 from ingest.documents.prices import PriceState
 from ingest.errors import TreeringError
+from ingest.health import Finding, Level, describe_age
 from ingest.notices import Notices
-from ingest.ops.health import Finding, Level, describe_age
 from ingest.prices.in_force import Prices
 from pricing import UnknownModelError
 from pricing.names import families, is_openai_text, is_self_hosted
@@ -55,11 +55,8 @@ def judge_names(models: Iterable[tuple[str, str]], book: PriceBook, fallback_mod
     shown = [f"{provider}/{model}" for provider, model in named[:_MOST_SHOWN]]
     more = f" and {len(named) - _MOST_SHOWN} more" if len(named) > _MOST_SHOWN else ""
     guess = next((_guess(book, provider, model, fallback_model) for provider, model in named), "")
-    message = (
-        f"none is known for {', '.join(shown)}{more}: say what they are, as TREERING_DEPLOYMENTS={guess}, "
-        "or add a price under Settings → Prices"
-    )
-    return Finding(PART, Level.WARNING, message)
+    fix = f"say what they are, as TREERING_DEPLOYMENTS={guess}, or add a price under Settings → Prices"
+    return Finding(PART, Level.WARNING, f"none is known for {', '.join(shown)}{more}", fix)
 
 
 def judge_release(now: datetime) -> Finding:
@@ -69,7 +66,7 @@ def judge_release(now: datetime) -> Finding:
     message = f"this release has those of {day:%Y-%m-%d}"
     if age <= LONGEST_AGE:
         return Finding("list prices", Level.OK, message)
-    return Finding("list prices", Level.WARNING, f"{message}, {describe_age(age)} ago: update treering")
+    return Finding("list prices", Level.WARNING, f"{message}, {describe_age(age)} ago", "update treering")
 
 
 def _guess(book: PriceBook, provider: str, model: str, fallback_model: str | None) -> str:
