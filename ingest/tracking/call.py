@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from ingest.record import capture
 from ingest.record.context import current_fields, merge
 from ingest.record.last_call import RecordedCall, remember
+from ingest.tracking import seen
 from ingest.tracking.answer import Answer, error_kind
 from ingest.tracking.counting import Job, submit
 from ingest.tracking.emit import emit, report
@@ -26,7 +27,13 @@ if TYPE_CHECKING:
 
 _CHARACTERS_PER_TOKEN = 4
 _NOTE_INTERVAL_S = 0.25
+UNKNOWN_FLAG = "stream:unknown"
 RETRIED_KEY = "treering_retried_ms"
+# As httpx, urllib3 through botocore, and aiohttp name it.
+_BROKEN_OFF = frozenset(
+    {"ReadTimeout", "ReadError", "RemoteProtocolError", "ReadTimeoutError", "ResponseStreamingError"}
+    | {"ConnectionClosedError", "SocketTimeoutError", "ServerDisconnectedError", "ClientPayloadError"}
+)
 
 
 class Call:
@@ -38,6 +45,7 @@ class Call:
         asked: What was asked.
         is_streamed: Whether the answer comes in chunks.
         fields: What the product says of this call, over its context.
+        answer: Takes the answer; default: one of OpenAI's API.
 
     Attributes:
         answer: What is known of the answer.
@@ -77,13 +85,20 @@ class Call:
     )
 
     def __init__(
-        self, operation: str, provider: str, asked: Asked, *, is_streamed: bool, fields: dict[str, Any] | None = None
+        self,
+        operation: str,
+        provider: str,
+        asked: Asked,
+        *,
+        is_streamed: bool,
+        fields: dict[str, Any] | None = None,
+        answer: Answer | None = None,
     ) -> None:
         self.operation = operation
         self.provider = provider
         self.asked = asked
         self.is_streamed = is_streamed
-        self.answer = Answer()
+        self.answer = answer or Answer()
         self.attempt = 1
         self.host = ""
         self.hides_usage = False
@@ -188,6 +203,8 @@ class Call:
             kept.close()
 
     def _see_piece(self, piece: bytes | str) -> bool:
+        if type(piece) is str and not self.answer.may_be_body(piece):
+            return False
         if self._frames is None:
             self._frames = Frames(self.see, self.answer)
         for _ in self._frames.feed(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")):
@@ -219,7 +236,8 @@ class Call:
     def end_of_stream(self) -> None:
         """Record a stream that came to its end, as a failed one where the provider did not say that it was the end."""
         answer = self.answer
-        if answer.is_complete or answer.usage is not None or answer.error_type or answer.is_cancelled:
+        has_usage = answer.usage is not None and answer.ends_with_usage
+        if answer.is_complete or has_usage or answer.error_type or answer.is_cancelled or answer.is_unknown:
             self.finish()
         else:
             self.finish("error", "stream_ended_early")
@@ -233,14 +251,14 @@ class Call:
         if not isinstance(error, Exception):
             self.finish("cancelled")  # KeyboardInterrupt, CancelledError, GeneratorExit
             return
-        self.finish("error", self.answer.error_type or name_of(error), was_delivered=self._may_be_billed(error))
+        self.finish("error", self.answer.error_type or self._name(error), was_delivered=self._may_be_billed(error))
 
     def record_lost_attempt(self, error: BaseException) -> None:
         """Record an attempt whose answer the client did not wait for: the provider bills it. Then the next begins."""
         if _reached_a_model(error) and not self.is_finished:
             self._group = self._group or uuid7().hex
             try:
-                self._record("error", name_of(error), was_delivered=True)
+                self._record("error", self._name(error), was_delivered=True)
             except Exception as fault:  # noqa: BLE001 -- as above
                 report(fault)
         self.attempt += 1
@@ -255,18 +273,30 @@ class Call:
         if self._event_id is not None:
             self.keep()
 
+    def _name(self, error: BaseException) -> str:
+        try:
+            return self.answer.name_error(error) or name_of(error)
+        except Exception as fault:  # noqa: BLE001 -- as above
+            report(fault)
+            return type(error).__name__
+
     def _may_be_billed(self, error: BaseException) -> bool:
         return bool(self.answer.texts) or self.answer.usage is not None or _reached_a_model(error)
 
     def _record(self, status: str, error_type: str | None, *, was_delivered: bool) -> None:
         answer = self.answer
+        if answer.response_id is not None and not seen.made(answer.response_id):
+            self._release()
+            return  # a callback that was told of it has recorded it
         if status == "ok" and (answer.error_type or "error" in answer.finish_reasons):
             status, error_type = "error", answer.error_type or "provider_error"
         elif status == "ok" and answer.is_cancelled:
             status = "cancelled"
         fields = self._measured(status, error_type)
         reported = self._read_usage()
-        if reported is not None and "prompt_tokens" in reported:
+        if reported is not None and answer.is_partial:
+            reported.pop("completion_tokens", None)  # what it says of the output is a first guess
+        if reported is not None and "completion_tokens" in reported:
             if answer.texts and not reported["prompt_tokens"] and not reported["completion_tokens"]:
                 reported["flags"].append("usage:zero_beside_text")
             emit(fields, reported, self._fields)
@@ -281,16 +311,17 @@ class Call:
 
     def _read_usage(self) -> dict[str, Any] | None:
         answer = self.answer
+        if answer.is_unknown:
+            return {"flags": [UNKNOWN_FLAG]}
         if answer.usage is None and not answer.items:
             return None
         trusted = frozenset(capture.named_hosts()[1])
-        kind = "chat.completion" if self.operation == "chat" else None
         return read_usage(
             answer.usage,
             provider=str(self._fields.get("provider") or self.provider),
             model=answer.model or self.asked.model,
             operation=self.operation,
-            answer={"object": kind, "output": answer.items, "tools": answer.tools},
+            answer=answer.report(self.operation),
             is_cost_trusted=not trusted.isdisjoint((self.provider, self.host)),
         )
 
@@ -302,7 +333,7 @@ class Call:
         fields: dict[str, Any] = {
             "user_id": None,
             "model": answer.model or asked.model,
-            "provider": self.provider,
+            "provider": self.provider or "unknown",
             "operation": self.operation,
             "streamed": self.is_streamed,
             "status": status,
@@ -341,4 +372,4 @@ def name_of(error: BaseException) -> str:
 def _reached_a_model(error: BaseException) -> bool:
     """Whether the request was on its way when the connection ended: then the provider has answered, and billed."""
     names = {type(cause).__name__ for cause in (error, error.__cause__) if cause is not None}
-    return bool(names & {"ReadTimeout", "ReadError", "RemoteProtocolError"})
+    return not names.isdisjoint(_BROKEN_OFF)

@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -179,7 +179,11 @@ class OpenAIServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
-    def __enter__(self) -> OpenAIServer:
+    def answer(self, path: str, body: dict[str, Any]) -> Reply:
+        """Answer what no test scripted."""
+        return answer_as_openai(path, body)
+
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -201,7 +205,7 @@ class OpenAIServer:
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 server.requests.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                reply = server.script.popleft() if server.script else answer_as_openai(self.path.split("?")[0], body)
+                reply = server.script.popleft() if server.script else server.answer(self.path.split("?")[0], body)
                 try:
                     server._answer(self, reply)
                 except OSError:
