@@ -7,7 +7,7 @@ from ingest.errors import ConfigurationError, DatabaseError, TreeringError
 from ingest.record.capture import aflush, configure, flush, record_performance, record_usage, shutdown, stats
 from ingest.record.context import set_usage, usage_context
 from ingest.record.last_call import RecordedCall, last_call
-from ingest.tracking import stream_sse, track, track_stream
+from ingest.tracking import record_response, stream_sse, track, track_stream
 from ingest.tracking.asgi import PerformanceMiddleware
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "flush",
     "last_call",
     "record_performance",
+    "record_response",
     "record_usage",
     "set_usage",
     "shutdown",
