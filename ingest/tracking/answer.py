@@ -87,6 +87,12 @@ class Answer:
         return next((reason for reason in _REASONS if reason in reasons), reasons[-1] if reasons else None)
 
     @property
+    def is_over(self) -> bool:
+        """Whether a stream that ends now has ended as its provider meant it to; True where nothing tells."""
+        has_usage = self.usage is not None and self.ends_with_usage
+        return self.is_complete or has_usage or bool(self.error_type) or self.is_cancelled or self.is_unknown
+
+    @property
     def is_partial(self) -> bool:
         """Whether usage tells the input alone so far."""
         return False

@@ -235,9 +235,12 @@ class Call:
 
     def end_of_stream(self) -> None:
         """Record a stream that came to its end, as a failed one where the provider did not say that it was the end."""
-        answer = self.answer
-        has_usage = answer.usage is not None and answer.ends_with_usage
-        if answer.is_complete or has_usage or answer.error_type or answer.is_cancelled or answer.is_unknown:
+        try:
+            is_whole = self.answer.is_over
+        except Exception as error:  # noqa: BLE001 -- as above
+            report(error)
+            is_whole = True
+        if is_whole:
             self.finish()
         else:
             self.finish("error", "stream_ended_early")

@@ -59,6 +59,7 @@ class UnknownAnswer(Answer):
         call: The call whose answer this is, to be replaced by one of the kind found.
     """
 
+    maker = ""
     is_unknown = True
 
     __slots__ = ("_call", "_found", "_is_complete")
