@@ -12,11 +12,13 @@ from uuid_utils.compat import uuid7
 from ingest.record import capture
 from ingest.record.context import current_fields, merge
 from ingest.record.last_call import RecordedCall, remember
-from ingest.tracking import seen
-from ingest.tracking.answer import Answer, error_kind
+from ingest.tracking import background_responses, seen
+from ingest.tracking.answer import Answer
 from ingest.tracking.counting import Job, submit
 from ingest.tracking.emit import emit, report
+from ingest.tracking.failures import name_of, reached_a_model
 from ingest.tracking.frames import Frames
+from ingest.tracking.operations import Operation, operation_named
 from ingest.tracking.usage import read_usage
 
 if TYPE_CHECKING:
@@ -29,18 +31,13 @@ _CHARACTERS_PER_TOKEN = 4
 _NOTE_INTERVAL_S = 0.25
 UNKNOWN_FLAG = "stream:unknown"
 RETRIED_KEY = "treering_retried_ms"
-# As httpx, urllib3 through botocore, and aiohttp name it.
-_BROKEN_OFF = frozenset(
-    {"ReadTimeout", "ReadError", "RemoteProtocolError", "ReadTimeoutError", "ResponseStreamingError"}
-    | {"ConnectionClosedError", "SocketTimeoutError", "ServerDisconnectedError", "ClientPayloadError"}
-)
 
 
 class Call:
     """A call that is under way; `finish` records it, once however often it is called.
 
     Args:
-        operation: chat, responses or embeddings.
+        operation: What is done: one of `operations`, or its name.
         provider: Who is called.
         asked: What was asked.
         is_streamed: Whether the answer comes in chunks.
@@ -54,7 +51,11 @@ class Call:
         hides_usage: Whether the chunk that carries usage alone was not asked for by the caller.
         is_inside: Whether the client library is at work, which may close its response itself.
         is_left: Whether the caller's loop over the answer was left.
+        is_retrieval: Whether this looks for a response that was asked for before.
         is_seen: Whether the whole answer was taken.
+        is_timed: Whether the time until its end is that of the answer.
+        is_waiting: Whether the client waits for its next attempt.
+        units: What it is billed by where the answer does not say.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Call:
         "_group",
         "_is_open",
         "_kept",
+        "_kind",
         "_note_at",
         "_noted",
         "_process_id",
@@ -77,16 +79,20 @@ class Call:
         "host",
         "is_inside",
         "is_left",
+        "is_retrieval",
         "is_seen",
         "is_streamed",
+        "is_timed",
+        "is_waiting",
         "operation",
         "provider",
         "started_at",
+        "units",
     )
 
     def __init__(
         self,
-        operation: str,
+        operation: str | Operation,
         provider: str,
         asked: Asked,
         *,
@@ -94,7 +100,8 @@ class Call:
         fields: dict[str, Any] | None = None,
         answer: Answer | None = None,
     ) -> None:
-        self.operation = operation
+        self._kind = operation_named(operation) if isinstance(operation, str) else operation
+        self.operation = self._kind.name
         self.provider = provider
         self.asked = asked
         self.is_streamed = is_streamed
@@ -104,7 +111,11 @@ class Call:
         self.hides_usage = False
         self.is_inside = False
         self.is_left = False
+        self.is_retrieval = False
         self.is_seen = False
+        self.is_timed = True
+        self.is_waiting = False
+        self.units: dict[str, int] = {}
         self.created_at = datetime.now(UTC)
         self.started_at = perf_counter()
         self._event_id: uuid.UUID | None = None
@@ -140,6 +151,11 @@ class Call:
             self._fields = merge(self._fields, fields)
             if self._kept is not None:
                 self.keep()
+
+    def continue_from(self, asking: Call) -> None:
+        """Take what is known of the call that asked for the response that this one looks for."""
+        self.asked, self.provider, self.host = asking.asked, asking.provider, asking.host
+        self._fields = asking._fields
 
     def keep(self) -> Call:
         """Have a call whose answer comes in chunks survive the process, as a cancelled one. Never raises."""
@@ -228,6 +244,13 @@ class Call:
         if self._scope is not None and self._scope.is_over:
             return  # left over from a test
         try:
+            if self.is_retrieval or self.answer.background is not None:
+                identity = background_responses.identity_of(self.answer.background, self)
+                if identity is None:
+                    self.answer = Answer()  # what is kept of this call is how it began
+                    self._release()
+                    return
+                (self._event_id, self.created_at), status, error_type = identity, "ok", None
             self._record(status, error_type, was_delivered=was_delivered)
         except Exception as error:  # noqa: BLE001 -- as above
             report(error)
@@ -254,21 +277,25 @@ class Call:
         if not isinstance(error, Exception):
             self.finish("cancelled")  # KeyboardInterrupt, CancelledError, GeneratorExit
             return
-        self.finish("error", self.answer.error_type or self._name(error), was_delivered=self._may_be_billed(error))
+        self.finish(
+            "error", self.answer.error_type or name_of(error, self.answer), was_delivered=self._may_be_billed(error)
+        )
 
     def record_lost_attempt(self, error: BaseException) -> None:
         """Record an attempt whose answer the client did not wait for: the provider bills it. Then the next begins."""
-        if _reached_a_model(error) and not self.is_finished:
+        if reached_a_model(error) and not self.is_finished:
             self._group = self._group or uuid7().hex
             try:
-                self._record("error", self._name(error), was_delivered=True)
+                self._record("error", name_of(error, self.answer), was_delivered=True)
             except Exception as fault:  # noqa: BLE001 -- as above
                 report(fault)
         self.attempt += 1
+        self.is_waiting = True
         self._group = self._group or uuid7().hex
 
     def begin_attempt(self) -> None:
         """Begin the next attempt, after the pause before it: times are those of the attempt."""
+        self.is_waiting = False
         self.created_at = datetime.now(UTC)
         now = perf_counter()
         self._retried_ms += (now - self.started_at) * 1000
@@ -276,15 +303,8 @@ class Call:
         if self._event_id is not None:
             self.keep()
 
-    def _name(self, error: BaseException) -> str:
-        try:
-            return self.answer.name_error(error) or name_of(error)
-        except Exception as fault:  # noqa: BLE001 -- as above
-            report(fault)
-            return type(error).__name__
-
     def _may_be_billed(self, error: BaseException) -> bool:
-        return bool(self.answer.texts) or self.answer.usage is not None or _reached_a_model(error)
+        return bool(self.answer.texts) or self.answer.usage is not None or reached_a_model(error)
 
     def _record(self, status: str, error_type: str | None, *, was_delivered: bool) -> None:
         answer = self.answer
@@ -305,12 +325,25 @@ class Call:
             emit(fields, reported, self._fields)
             self._release()
         elif not was_delivered or (status == "error" and self.is_streamed and not answer.texts and answer.error_type):
-            emit(fields, {"prompt_tokens": 0, "completion_tokens": 0}, self._fields)
+            is_priced = self._kind.is_text and fields["model"] != "unknown"  # tokens alone: 0 of them cost 0
+            free = {} if is_priced else {"provider_cost": 0}
+            emit(fields, {"prompt_tokens": 0, "completion_tokens": 0, **free}, self._fields)
+            self._release()
+        elif not self._kind.is_text:
+            emit(fields, self._by_units(reported), self._fields)
             self._release()
         else:
             job = Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported)
             kept, self._kept = self._kept, None
             submit(job._replace(on_recorded=kept.close if kept is not None else None, call=remember(RecordedCall())))
+
+    def _by_units(self, reported: dict[str, Any] | None) -> dict[str, Any]:
+        """What is known of a call whose answer tells no usage, and whose tokens cannot be counted here."""
+        counted: dict[str, Any] = {**(reported or {}), "prompt_tokens": 0, "completion_tokens": 0}
+        if self.units:
+            return {**counted, "units": self.units, "usage_source": "tokenizer"}
+        flags = [*counted.get("flags", ()), "usage:not_reported"]
+        return {**counted, "flags": flags, "usage_source": "heuristic"}
 
     def _read_usage(self) -> dict[str, Any] | None:
         answer = self.answer
@@ -356,23 +389,9 @@ class Call:
         }
         if self.operation == "embeddings":
             fields["feature"] = "embeddings"
+        if answer.background is not None or not self.is_timed:
+            took_ms = answer.background.latency_ms if answer.background is not None else None
+            fields |= {"latency_ms": took_ms, "time_to_first_token_ms": None}
         if self._retried_ms:
             fields["metadata"] = {RETRIED_KEY: round(self._retried_ms, 3)}
         return fields
-
-
-def name_of(error: BaseException) -> str:
-    """The kind of an error: what the provider called it inside a stream, else its class."""
-    code = getattr(error, "code", None)
-    if isinstance(code, str) and not code.isdecimal() and (kind := error_kind({"code": code})) is not None:
-        return kind  # RateLimitError is both a limit that passes and a quota that is used up
-    body = getattr(error, "body", None)
-    if type(error).__name__ == "APIError" and body is not None:
-        return error_kind(body) or "APIError"
-    return type(error).__name__
-
-
-def _reached_a_model(error: BaseException) -> bool:
-    """Whether the request was on its way when the connection ended: then the provider has answered, and billed."""
-    names = {type(cause).__name__ for cause in (error, error.__cause__) if cause is not None}
-    return not names.isdisjoint(_BROKEN_OFF)

@@ -8,7 +8,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from tests.support.openai_server import OpenAIServer, Reply, document, events, frames
+from tests.support.openai_server import OpenAIServer, Reply, answer_as_openai, document, events, frames
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,13 +36,16 @@ TOKEN_HEADERS = {
 class MakerServer(OpenAIServer):
     """Answers by the path that is asked."""
 
+    def __init__(self, *script: Reply) -> None:
+        super().__init__(*script)
+        self.answer = self._answer_as_maker
+
     @property
     def root(self) -> str:
         """Address without a path."""
         return self.url.removesuffix("/v1")
 
-    def answer(self, path: str, body: dict[str, Any]) -> Reply:
-        """Answer what no test scripted."""
+    def _answer_as_maker(self, path: str, body: dict[str, Any]) -> Reply:
         name = unquote(path)
         if path.endswith("/v1/messages"):
             return Reply(events(message_events())) if body.get("stream") else document(message())
@@ -52,7 +55,7 @@ class MakerServer(OpenAIServer):
             return _answer_as_gemini(name.rpartition(":")[2], name)
         if path.startswith("/model/"):
             return _answer_as_bedrock(name)
-        return super().answer(path, body)
+        return answer_as_openai(path, body)
 
 
 def message(**fields: Any) -> dict[str, Any]:
