@@ -82,6 +82,11 @@ class Api:
         self._thread = threading.Thread(target=self._gateway.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
 
+    def is_as_new(self) -> bool:
+        """Whether somebody else can use it; forgets what came before."""
+        self.connections = 0
+        return self._postgrest.poll() is None and self.canned.empty()
+
     def stop(self) -> None:
         self._gateway.shutdown()
         self._thread.join()
