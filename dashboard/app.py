@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.panels.delivery import draw_delivery
 from dashboard.reads.viewer import draw_account, require_viewer
 
 HERE = Path(__file__).parent
@@ -35,4 +36,5 @@ page = st.navigation(
 )
 with st.sidebar:
     draw_account(viewer)
+draw_delivery(viewer)
 page.run()

@@ -10,26 +10,28 @@ from pydantic import SecretStr, ValidationError
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
 from dashboard.reads.settings import (
+    allows_private_addresses,
     delete_notification_channel,
     save_notification_channel,
     send_test_notification,
 )
-from ingest.alerts.channels import ChannelTarget
+from ingest.alerts.channels import ChannelTarget, find_private_address
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
     from ingest.database import JsonValue
+    from ingest.documents.alerts import AlertRule
     from ingest.documents.settings import Channel
 
 _SHOWN_ONCE: Final = "settings_shown_once"
 KINDS: Final = {"webhook": "Webhook", "apprise": "Service or e-mail (apprise)"}
 _EXAMPLES: Final = {
     "webhook": "https://hooks.example.com/alerts",
-    "apprise": "slack://… · mailto://user:password@example.com · msteams://… · discord://…",
+    "apprise": "slack://… · mailtos://user:password@example.com · workflows://… · pagerduty://…",
 }
 
 
-def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
+def draw_channels(viewer: Viewer, channels: tuple[Channel, ...], rules: tuple[AlertRule, ...] = ()) -> None:
     """Draw the channels, each with test and editor, and the form of a new one. An address is never shown again."""
     for channel in channels:
         with line(f"channel_{channel.channel_id}"):
@@ -53,6 +55,9 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
             )
             with st.popover("Edit", type="tertiary", key=f"settings_channel_edit_{channel.channel_id}"):
                 _draw_channel_form(viewer, channel)
+                alone = [rule.name for rule in rules if rule.channels == (channel.channel_id,)]
+                if alone:
+                    st.caption(f"The only channel of: {', '.join(alone)}. Without it they send to nobody.")
     if secret := st.session_state.pop(_SHOWN_ONCE, None):
         with st.container(border=True, key="panel_settings_secret"):
             draw_title(
@@ -83,11 +88,20 @@ def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:
         rate = st.number_input(
             "Messages per minute", 1, 6000, channel.max_per_minute if channel else 60, key=f"{key}_rate"
         )
+        hourly = st.number_input(
+            "Messages per hour",
+            0,
+            10_000,
+            (channel.max_per_hour or 0) if channel else 0,
+            key=f"{key}_hourly",
+            help="What exceeds it is told in one digest; critical alerts always leave. 0 is no limit.",
+        )
         is_enabled = st.toggle("Enabled", value=channel.is_enabled if channel else True, key=f"{key}_enabled")
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
     if is_saved:
         document: dict[str, JsonValue] = {
-            "name": (name or "").strip(), "max_per_minute": int(rate), "is_enabled": is_enabled
+            "name": (name or "").strip(), "max_per_minute": int(rate), "is_enabled": is_enabled,
+            "max_per_hour": max(int(hourly), 2) if hourly else None,
         }  # fmt: skip
         _save_channel(viewer, channel, document, kind or "webhook", (url or "").strip(), key)
     if channel:
@@ -117,6 +131,9 @@ def _save_channel(
             target = ChannelTarget(**fields)
         except ValidationError as error:
             st.error(explain(error))
+            return
+        if not allows_private_addresses() and (reason := find_private_address(target)):
+            st.error(f"{reason[0].upper()}{reason[1:]}.")
             return
     if channel:
         document["channel_id"] = channel.channel_id

@@ -57,6 +57,8 @@ BACKLOG_LIMITS = _Limits(timedelta(minutes=1), timedelta(minutes=15))
 REFRESH_LIMITS = _Limits(timedelta(minutes=15), timedelta(hours=1))
 # The rollups are compared with the raw rows every day.
 VERIFICATION_LIMITS = _Limits(timedelta(hours=36), timedelta(days=7))
+# Counted from the moment at which a message is overdue: five minutes after it was written.
+MESSAGE_LIMITS = _Limits(timedelta(0), timedelta(minutes=25))
 # A rejected event is a fault in a client: it stays a warning for this long.
 REJECTION_SHOWN_FOR = timedelta(hours=24)
 
@@ -72,6 +74,7 @@ def judge_status(status: Status) -> list[Finding]:
         _judge_rollups(status, now),
         *_judge_catalogue(status, now),
         _judge_rejections(status, now),
+        *_judge_messages(status, now),
         _describe_data(status, now),
     ]
 
@@ -143,6 +146,24 @@ def _judge_rejections(status: Status, now: datetime) -> Finding:
     level = Level.WARNING if age < REJECTION_SHOWN_FOR else Level.OK
     message = f"{status.rejected_events}, the last {describe_age(age)} ago: {last.reason}"
     return Finding("rejected events", level, message)
+
+
+def _judge_messages(status: Status, now: datetime) -> list[Finding]:
+    health = status.delivery
+    if health is None:
+        return []
+    findings = []
+    said = health.describe()
+    if said is None:
+        findings.append(Finding("messages", Level.OK, "none is overdue or dead"))
+    else:
+        late = now - health.oldest_due_at if health.oldest_due_at else timedelta(0)
+        level = max(Level.WARNING, MESSAGE_LIMITS.judge(late))
+        findings.append(Finding("messages", level, f"{said}; the Alerts page sends dead ones again"))
+    if health.silent_rules:
+        names = ", ".join(health.silent_rules)
+        findings.append(Finding("alert rules", Level.WARNING, f"send to nobody: {names}; choose channels in Settings"))
+    return findings
 
 
 def _describe_data(status: Status, now: datetime) -> Finding:

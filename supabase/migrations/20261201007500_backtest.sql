@@ -412,7 +412,9 @@ begin
     raise exception 'days is from 1 to 90' using errcode = '22023';
   end if;
   v_rule := observability_internal.draft_rule(rule);
-  if v_rule.metric in ('pipeline_lag_s', 'provider_drift', 'budget_used', 'budget_forecast', 'anomaly') then
+  if v_rule.metric in (
+    'pipeline_lag_s', 'undelivered_messages', 'provider_drift', 'budget_used', 'budget_forecast', 'anomaly'
+  ) then
     raise exception 'the metric % keeps no history to test a rule on', v_rule.metric using errcode = '22023';
   end if;
   v_step := case
