@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pricing.calls import DETAILS, usage_of
 from pricing.errors import UnknownModelError
-from pricing.names import is_openai_text, is_self_hosted
+from pricing.names import families, is_openai_text, is_self_hosted
 from pricing.rates import EXACT, sum_exactly
 from pricing.results import Cost
 from pricing.usage import UNITS
@@ -52,8 +52,8 @@ def charge(call: Mapping[str, Any], book: PriceBook, fallback_model: str | None)
     """Decide what a recorded call costs.
 
     What its provider said it charged counts, in a unit that is known; else the book's price; else, for a name of
-    OpenAI's kind, OpenAI's own price of it or else that of the fallback model. Fees of tools count even where the
-    tokens have no price.
+    OpenAI's kind, OpenAI's own price of it, that of the model which its name begins with, or that of the fallback
+    model. Fees of tools count even where the tokens have no price.
 
     Args:
         call: The fields of `record_usage` that have a value, with `created_at` as text.
@@ -92,8 +92,9 @@ def _priced(
         # A call without any count is not free because the model that stands in would be.
         if stands_in and not (usage.is_empty and call.get("status") != "error"):
             assert fallback_model is not None
-            # OpenAI's own price of a model that this provider is not known to sell is nearer than another model's.
-            for stand_in in (model, fallback_model):
+            # OpenAI's own price of a model that this provider is not known to sell is nearer than another model's, and
+            # so is that of the model which the name begins with: deployments are named after what they deploy.
+            for stand_in in (model, *families(model), fallback_model):
                 try:
                     return _price(call, usage, book, stand_in, FALLBACK_PROVIDER), "fallback"
                 except UnknownModelError:

@@ -12,7 +12,10 @@ from ingest.documents.pages import Options
 
 
 class Call(Document):
-    """One LLM call as recorded. Token counts are inclusive, as OpenAI reports them; money is US dollars."""
+    """One LLM call as recorded. Token counts are inclusive, as OpenAI reports them; money is US dollars.
+
+    The fields are the columns of the table, in the order of exports and of the archive, whose types follow from these.
+    """
 
     event_id: str
     created_at: datetime
@@ -47,11 +50,28 @@ class Call(Document):
     time_to_first_token_ms: float | None = None
     request_group_id: str | None = None
     attempt: int = 1
-    response_id: str | None = None
     prompt_hash: str | None = None
     prefix_hash: str | None = None
+    response_id: str | None = None
     metadata: dict[str, object] | None = None
     usage_details: dict[str, object] | None = None
+
+
+class CallContext(Document):
+    """Document of `get_call_context`: the calls of the same feature before a call, and its session; US dollars.
+
+    Attributes:
+        calls: How many successful calls with a price the medians are of, at most 2,000 of 7 days.
+        session_place: Which call of its session it was, from 1; 0 without a session.
+    """
+
+    calls: int = 0
+    median_cost: Decimal | None = None
+    median_prompt_tokens: int | None = None
+    median_completion_tokens: int | None = None
+    session_calls: int = 0
+    session_cost: Decimal | None = None
+    session_place: int = 0
 
 
 class Calls(Document):

@@ -12,10 +12,12 @@ from uuid_utils.compat import uuid7
 from ingest.record import capture
 from ingest.record.context import current_fields, merge
 from ingest.record.last_call import RecordedCall, remember
+from ingest.tracking import background_responses
 from ingest.tracking.answer import Answer, error_kind
 from ingest.tracking.counting import Job, submit
 from ingest.tracking.emit import emit, report
 from ingest.tracking.frames import Frames
+from ingest.tracking.operations import Operation, operation_named
 from ingest.tracking.usage import read_usage
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ class Call:
     """A call that is under way; `finish` records it, once however often it is called.
 
     Args:
-        operation: chat, responses or embeddings.
+        operation: What is done: one of `operations`, or its name.
         provider: Who is called.
         asked: What was asked.
         is_streamed: Whether the answer comes in chunks.
@@ -46,7 +48,11 @@ class Call:
         hides_usage: Whether the chunk that carries usage alone was not asked for by the caller.
         is_inside: Whether the client library is at work, which may close its response itself.
         is_left: Whether the caller's loop over the answer was left.
+        is_retrieval: Whether this looks for a response that was asked for before.
         is_seen: Whether the whole answer was taken.
+        is_timed: Whether the time until its end is that of the answer.
+        is_waiting: Whether the client waits for its next attempt.
+        units: What it is billed by where the answer does not say.
     """
 
     __slots__ = (
@@ -56,6 +62,7 @@ class Call:
         "_group",
         "_is_open",
         "_kept",
+        "_kind",
         "_note_at",
         "_noted",
         "_process_id",
@@ -69,17 +76,28 @@ class Call:
         "host",
         "is_inside",
         "is_left",
+        "is_retrieval",
         "is_seen",
         "is_streamed",
+        "is_timed",
+        "is_waiting",
         "operation",
         "provider",
         "started_at",
+        "units",
     )
 
     def __init__(
-        self, operation: str, provider: str, asked: Asked, *, is_streamed: bool, fields: dict[str, Any] | None = None
+        self,
+        operation: str | Operation,
+        provider: str,
+        asked: Asked,
+        *,
+        is_streamed: bool,
+        fields: dict[str, Any] | None = None,
     ) -> None:
-        self.operation = operation
+        self._kind = operation_named(operation) if isinstance(operation, str) else operation
+        self.operation = self._kind.name
         self.provider = provider
         self.asked = asked
         self.is_streamed = is_streamed
@@ -89,7 +107,11 @@ class Call:
         self.hides_usage = False
         self.is_inside = False
         self.is_left = False
+        self.is_retrieval = False
         self.is_seen = False
+        self.is_timed = True
+        self.is_waiting = False
+        self.units: dict[str, int] = {}
         self.created_at = datetime.now(UTC)
         self.started_at = perf_counter()
         self._event_id: uuid.UUID | None = None
@@ -125,6 +147,11 @@ class Call:
             self._fields = merge(self._fields, fields)
             if self._kept is not None:
                 self.keep()
+
+    def continue_from(self, asking: Call) -> None:
+        """Take what is known of the call that asked for the response that this one looks for."""
+        self.asked, self.provider, self.host = asking.asked, asking.provider, asking.host
+        self._fields = asking._fields
 
     def keep(self) -> Call:
         """Have a call whose answer comes in chunks survive the process, as a cancelled one. Never raises."""
@@ -211,6 +238,13 @@ class Call:
         if self._scope is not None and self._scope.is_over:
             return  # left over from a test
         try:
+            if self.is_retrieval or self.answer.background is not None:
+                identity = background_responses.identity_of(self.answer.background, self)
+                if identity is None:
+                    self.answer = Answer()  # what is kept of this call is how it began
+                    self._release()
+                    return
+                (self._event_id, self.created_at), status, error_type = identity, "ok", None
             self._record(status, error_type, was_delivered=was_delivered)
         except Exception as error:  # noqa: BLE001 -- as above
             report(error)
@@ -244,10 +278,12 @@ class Call:
             except Exception as fault:  # noqa: BLE001 -- as above
                 report(fault)
         self.attempt += 1
+        self.is_waiting = True
         self._group = self._group or uuid7().hex
 
     def begin_attempt(self) -> None:
         """Begin the next attempt, after the pause before it: times are those of the attempt."""
+        self.is_waiting = False
         self.created_at = datetime.now(UTC)
         now = perf_counter()
         self._retried_ms += (now - self.started_at) * 1000
@@ -272,12 +308,25 @@ class Call:
             emit(fields, reported, self._fields)
             self._release()
         elif not was_delivered or (status == "error" and self.is_streamed and not answer.texts and answer.error_type):
-            emit(fields, {"prompt_tokens": 0, "completion_tokens": 0}, self._fields)
+            is_priced = self._kind.is_text and fields["model"] != "unknown"  # tokens alone: 0 of them cost 0
+            free = {} if is_priced else {"provider_cost": 0}
+            emit(fields, {"prompt_tokens": 0, "completion_tokens": 0, **free}, self._fields)
+            self._release()
+        elif not self._kind.is_text:
+            emit(fields, self._by_units(reported), self._fields)
             self._release()
         else:
             job = Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported)
             kept, self._kept = self._kept, None
             submit(job._replace(on_recorded=kept.close if kept is not None else None, call=remember(RecordedCall())))
+
+    def _by_units(self, reported: dict[str, Any] | None) -> dict[str, Any]:
+        """What is known of a call whose answer tells no usage, and whose tokens cannot be counted here."""
+        counted: dict[str, Any] = {**(reported or {}), "prompt_tokens": 0, "completion_tokens": 0}
+        if self.units:
+            return {**counted, "units": self.units, "usage_source": "tokenizer"}
+        flags = [*counted.get("flags", ()), "usage:not_reported"]
+        return {**counted, "flags": flags, "usage_source": "heuristic"}
 
     def _read_usage(self) -> dict[str, Any] | None:
         answer = self.answer
@@ -322,6 +371,9 @@ class Call:
         }
         if self.operation == "embeddings":
             fields["feature"] = "embeddings"
+        if answer.background is not None or not self.is_timed:
+            took_ms = answer.background.latency_ms if answer.background is not None else None
+            fields |= {"latency_ms": took_ms, "time_to_first_token_ms": None}
         if self._retried_ms:
             fields["metadata"] = {RETRIED_KEY: round(self._retried_ms, 3)}
         return fields
