@@ -9,6 +9,7 @@ from pydantic import SecretStr, ValidationError
 
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
+from dashboard.reads.alerts import get_delivery_health
 from dashboard.reads.settings import (
     allows_private_addresses,
     delete_notification_channel,
@@ -16,11 +17,13 @@ from dashboard.reads.settings import (
     send_test_notification,
 )
 from ingest.alerts.channels import ChannelTarget, find_private_address
+from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
     from ingest.database import JsonValue
     from ingest.documents.alerts import AlertRule
+    from ingest.documents.delivery import ChannelTrouble
     from ingest.documents.settings import Channel
 
 _SHOWN_ONCE: Final = "settings_shown_once"
@@ -33,6 +36,7 @@ _EXAMPLES: Final = {
 
 def draw_channels(viewer: Viewer, channels: tuple[Channel, ...], rules: tuple[AlertRule, ...] = ()) -> None:
     """Draw the channels, each with test and editor, and the form of a new one. An address is never shown again."""
+    troubles = {one.channel_name: one for one in _find_troubles(viewer)}
     for channel in channels:
         with line(f"channel_{channel.channel_id}"):
             kind = "Webhook" if channel.kind == "webhook" else "Service"
@@ -40,6 +44,8 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...], rules: tuple[Al
             draw_facts(channel.name, f"{kind} to {channel.target_hint or 'an unknown host'}, {rate}")
             if not channel.is_enabled:
                 st.badge("Off", color="gray")
+            elif trouble := troubles.get(channel.name):
+                st.badge("Failing", icon=":material/mail_off:", color="red", help=trouble.last_error)
             st.button(
                 "Test",
                 key=f"settings_channel_test_{channel.channel_id}",
@@ -67,6 +73,13 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...], rules: tuple[Al
             st.code(secret, language=None)
     with st.expander("New channel", icon=":material/add:", expanded=not channels, key="settings_channel_add"):
         _draw_channel_form(viewer, None)
+
+
+def _find_troubles(viewer: Viewer) -> tuple[ChannelTrouble, ...]:
+    try:
+        return get_delivery_health(viewer).channels
+    except TreeringError:  # the page's own read reports it
+        return ()
 
 
 def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:

@@ -97,6 +97,9 @@ def alert_facts(
     if event == "firing" and isinstance(over, dict):
         rest = Rest.model_validate(over)
         facts.append(("Not told one by one", f"{rest.count:,} more in breach, {_span(alert, rest)}"))
+    late = payload.get("unacknowledged_s")
+    if isinstance(late, int):
+        facts.append(("Why you", f"nobody acknowledged it within {_length(late)}."))
     facts += _context_facts(payload, alert, bundle, event, zone)
     return facts
 
@@ -160,6 +163,10 @@ def _context_facts(
     if isinstance(rule, dict) and rule.get("description"):
         facts.append(("About this rule", one_line(rule["description"])))
     return facts
+
+
+def _length(seconds: int) -> str:
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds / 3600:g} h"
 
 
 def _span(alert: Alert, rest: Rest) -> str:

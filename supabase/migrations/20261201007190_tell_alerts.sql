@@ -226,6 +226,15 @@ declare
   v_told record;
   v_over jsonb;
 begin
+  -- Most rules have nothing to tell at most times.
+  if not exists (
+    select from observability_internal.alerts as a where a.rule_id = rule.rule_id and a.state = 'firing'
+  ) and not exists (
+    select from observability_internal.alerts as a
+    where a.rule_id = rule.rule_id and a.state = 'resolved' and not a.is_end_told
+  ) then
+    return;
+  end if;
   perform observability_internal.tell_ends(rule.rule_id, as_of);
   if observability_internal.is_muted(rule, as_of) then
     return;

@@ -24,6 +24,8 @@ _SLACK_HOOKS: Final = {"hook": "https://hooks.slack.com/services", "gov-hook": "
 # A section of Slack has ten fields, a message fifty blocks; Discord's embed has 25 fields.
 _SLACK_FIELDS: Final = 10
 _DISCORD_FIELDS: Final = 25
+# All texts of an embed together have 6000 characters; title and links need some of them.
+_DISCORD_TEXT: Final = 5000
 _DISCORD_MARKUP: Final = re.compile(r"([\\`*_~|<>\[\]()#:@+=-])")
 
 
@@ -138,6 +140,8 @@ def write_discord(service: Any, message: Message) -> Sequence[Call]:
         {"name": shorten(_escape_discord(name), 256), "value": shorten(_escape_discord(fact), 200), "inline": False}
         for name, fact in message.facts[:_DISCORD_FIELDS]
     ]
+    while sum(len(str(one)) for one in fields) > _DISCORD_TEXT:
+        fields.pop()
     embed: dict[str, JsonValue] = {
         "title": shorten(_escape_discord(message.title), 256),
         "color": _color(message),

@@ -62,19 +62,19 @@ def test_a_silence_by_link_is_of_the_group_and_lasts_a_day(clockwork: Clockwork)
     assert (silence["rule_id"], silence["group_key"]) == (1, None)
 
 
-@pytest.mark.parametrize("change", ["action", "number", "end", "signature", "nothing"])
-def test_what_we_have_not_signed_is_refused(clockwork: Clockwork, change: str) -> None:
+def test_what_we_have_not_signed_is_refused(clockwork: Clockwork) -> None:
     action, number, end, signature = links_of(clockwork)["acknowledge"].split(".")
-    forged = {
-        "action": f"silence.{number}.{end}.{signature}",
-        "number": f"{action}.{int(number) + 1}.{end}.{signature}",
-        "end": f"{action}.{number}.{int(end) + 1}.{signature}",
-        "signature": f"{action}.{number}.{end}.{'0' * 64}",
-        "nothing": "",
-    }[change]
-    for function in ("read_alert_link", "use_alert_link"):
-        with pytest.raises(InvalidArgumentError, match="not one of ours"):
-            clockwork.ask(function, link=forged)
+    forged = (
+        f"silence.{number}.{end}.{signature}",
+        f"{action}.{int(number) + 1}.{end}.{signature}",
+        f"{action}.{number}.{int(end) + 1}.{signature}",
+        f"{action}.{number}.{end}.{'0' * 64}",
+        "",
+    )
+    for link in forged:
+        for function in ("read_alert_link", "use_alert_link"):
+            with pytest.raises(InvalidArgumentError, match="not one of ours"):
+                clockwork.ask(function, link=link)
 
 
 def test_a_link_ends_after_three_days_and_its_signature_is_an_hmac(direct: Door) -> None:

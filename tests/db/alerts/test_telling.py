@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
@@ -188,29 +189,36 @@ def test_an_alert_that_nobody_acknowledges_reaches_the_next_ones(pager: Clockwor
     assert (escalated["channel"], escalated["alert"]["alert_id"], escalated["unacknowledged_s"]) == ("boss", 2, 600)
 
 
-@pytest.mark.parametrize(
-    ("mute", "is_told"),
-    [
-        # NOON is a Monday, 12:00 UTC, 13:00 in Berlin.
-        ({"starts_at": at(-60).isoformat(), "ends_at": at(600).isoformat()}, False),
-        ({"starts_at": at(-60).isoformat(), "ends_at": at(5).isoformat()}, True),
-        ({"weekdays": [1], "from_time": "12:00", "to_time": "13:00"}, False),
-        ({"weekdays": [1], "from_time": "12:00", "to_time": "13:00", "timezone": "Europe/Berlin"}, True),
-        ({"weekdays": [2], "from_time": "12:00", "to_time": "13:00"}, True),
-        ({"weekdays": [7], "from_time": "22:00", "to_time": "13:00"}, False),  # from Sunday night on
-        ({"weekdays": [1], "from_time": "22:00", "to_time": "13:00"}, True),
-        ({"weekdays": [1], "from_time": "12:00", "to_time": "13:00", "labels": {"team": "chat"}}, True),
-        ({"weekdays": [1], "from_time": "12:00", "to_time": "13:00", "rules": [1]}, False),
-        ({"weekdays": [1], "from_time": "12:00", "to_time": "13:00", "rules": [2]}, True),
-        ({"weekdays": [1], "from_time": "12:00", "to_time": "13:00", "is_enabled": False}, True),
-    ],
-)
-def test_in_a_mute_time_nothing_is_sent(pager: Clockwork, mute: dict[str, Any], is_told: bool) -> None:
-    pager.ask("save_alert_mute", mute={"name": "quiet", **mute})
-    pager.rule("spend", "0", window_s=7200, channels=[1])
-    pager.record(call(0))
-    assert pager.evaluate(10) == {"fired": 1}
-    assert bool(payloads(pager, 10)) is is_told
+# NOON is a Monday, 12:00 UTC, 13:00 in Berlin.
+HOURS = {"weekdays": [1], "from_time": "12:00", "to_time": "13:00"}
+MUTES: list[tuple[dict[str, Any], bool]] = [
+    ({"starts_at": at(-60).isoformat(), "ends_at": at(600).isoformat()}, True),
+    ({"starts_at": at(-60).isoformat(), "ends_at": at(5).isoformat()}, False),
+    (HOURS, True),
+    ({**HOURS, "starts_at": at(600).isoformat(), "ends_at": at(900).isoformat()}, False),
+    ({**HOURS, "timezone": "Europe/Berlin"}, False),
+    ({**HOURS, "weekdays": [2]}, False),
+    ({"weekdays": [7], "from_time": "22:00", "to_time": "13:00"}, True),  # from Sunday night on
+    ({"weekdays": [1], "from_time": "22:00", "to_time": "13:00"}, False),
+    ({**HOURS, "labels": {"team": "chat"}}, True),
+    ({**HOURS, "labels": {"team": "search"}}, False),
+    ({**HOURS, "rules": [1]}, True),
+    ({**HOURS, "rules": [2]}, False),
+    ({**HOURS, "is_enabled": False}, False),
+]
+
+
+def test_a_mute_time_holds_for_its_rules_in_its_hours_and_window(direct: Door) -> None:
+    service = Clockwork(direct.service())
+    service.rule("spend", "0", labels={"team": "chat", "tier": "1"})
+    with psycopg.connect(direct.database.superuser_url, autocommit=True) as connection:
+        for mute, is_muted in MUTES:
+            saved = service.ask("save_alert_mute", mute={"name": "quiet", **mute})
+            row = connection.execute(
+                "select observability_internal.is_muted(r, %s) from observability_internal.alert_rules as r", (at(10),)
+            ).fetchone()
+            assert row == (is_muted,), mute
+            service.database.call("delete_alert_mute", mute_id=saved["mute_id"])
 
 
 def test_what_still_fires_after_a_maintenance_window_is_told_then(door: Door) -> None:
