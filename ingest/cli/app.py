@@ -6,6 +6,7 @@ import typer
 
 from ingest.cli import (
     alerts,
+    alerts_code,
     archive,
     dead_letters,
     doctor,
@@ -47,7 +48,7 @@ app.command("reconcile", short_help="Compare the provider's bill with recorded c
 app.command("export", short_help="Export raw calls to a file.")(export.export)
 app.command("report", short_help="Show or send the daily or weekly report.")(report.report)
 app.command("secret-key", short_help="Generate a key that encrypts channel addresses.")(alerts.secret_key)
-app.add_typer(alerts.app, name="alerts", short_help="Test alert rules.")
+app.add_typer(alerts_code.app, name="alerts", short_help="List, acknowledge, silence, test; rules as code.")
 app.command("forget", short_help="Erase a person's data.")(archive.forget)
 app.add_typer(dead_letters.app, name="dead-letters", short_help="List, resend or delete refused events.")
 app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")
