@@ -13,6 +13,7 @@ from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
+from dashboard.panels.shape import draw_shape
 from dashboard.reads.pages import get_costs
 from ingest.documents.words import format_change, format_usd, format_usd_column
 
@@ -48,11 +49,19 @@ def draw_figures(view: View[Costs], document: Costs) -> None:
 
 
 def draw_trend(view: View[Costs], document: Costs) -> None:
-    """Draw the cost over time, split by the chosen dimension."""
+    """Draw the cost over time, split by the chosen dimension or beside the tokens."""
     with st.container(border=True, key="panel_costs_trend"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            cards.draw_title("Spend over time")
+            trend = draw_choice("Trend", ["Spend over time", "With tokens"], name="trend", key="costs_trend")
             draw_group("costs", view.selection, is_user_shown=document.access != "member")
+        if trend == "With tokens":
+            points = frames.summed(document.series)
+            cost = frames.measures_over_time(document, points, {"Spend": frames.COST})
+            tokens = frames.measures_over_time(document, points, {"Tokens": frames.TOKENS})
+            cards.draw_legend(["Spend", "Tokens"], [colours.PALETTE[0], colours.PALETTE[2]])
+            chart = charts.cost_and_tokens(cost, tokens)
+            st.altair_chart(chart, key="costs_tokens_chart", alt="Spend and tokens over time")
+            return
         timeline = frames.groups_over_time(document, document.series, frames.COST)
         if (earlier := view.earlier()) is not None:
             timeline = frames.with_ghost(timeline, earlier, earlier.series, frames.COST)
@@ -96,6 +105,7 @@ def body() -> None:
         draw_trend(view, document)
         if (month := view.outlook()) is not None:
             outlook.draw_month(month.forecast, month.month.budgets)
+        draw_shape(view, document)
         if document.access != "member":
             contract.draw_contract(view.viewer, datetime.now(UTC))
         checks.draw_checks(view.viewer, view.selection, document)

@@ -5,12 +5,13 @@ Legends are drawn beside the chart (`cards.draw_legend`), where they can wrap on
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import altair as alt
 import pandas as pd
 
-from dashboard.figures.colours import OTHER_COLOUR, colours_of
+from dashboard.figures.colours import OTHER_COLOUR, PALETTE, colours_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,6 +76,37 @@ def lines(
     if len(alone):
         drawn.append(alt.Chart(alone).mark_point(size=18, filled=True, opacity=1))
     return _finish(timeline, [layer.encode(x=x, y=y, color=colour) for layer in drawn], height)
+
+
+def cost_and_tokens(cost: Timeline, tokens: Timeline, height: int = HEIGHT) -> alt.LayerChart:
+    """Draw spend as bars on the left axis and tokens as a line on the right one."""
+    bars = alt.Chart(_stack(cost)).mark_rect(strokeWidth=0, color=PALETTE[0])
+    bars = bars.encode(
+        x=_x_axis(cost),
+        x2=alt.X2("edge"),
+        y=alt.Y("low:Q", axis=_y_axis(cost, "usd", is_stacked=True), title=None, scale=_y_scale(cost)),
+        y2=alt.Y2("high"),
+        opacity=alt.Opacity("strength:Q", scale=None, legend=None),
+    )
+    middle = tokens.frame.assign(middle=(tokens.frame["at"] + tokens.frame["until"]) // 2)
+    options: dict[str, Any] = _y_axis(tokens, "tokens").to_dict()
+    axis = alt.Axis(**{**options, "orient": "right", "titleAlign": "right", "titleX": 0, "grid": False})
+    line = alt.Chart(middle[["middle", "value"]]).mark_line(strokeWidth=2, color=PALETTE[2])
+    line = line.encode(
+        x=alt.X("middle:T", scale=alt.Scale(type="utc", nice=False)), y=alt.Y("value:Q", axis=axis, title=None)
+    )
+    hover = _finish(_both(cost, tokens), [], height)
+    both: alt.LayerChart = alt.LayerChart(layer=[bars, line]).resolve_scale(y="independent")
+    chart: alt.LayerChart = alt.LayerChart(layer=[both, *hover.layer]).properties(
+        height=height, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
+    )
+    return chart
+
+
+def _both(first: Timeline, second: Timeline) -> Timeline:
+    """Return two time lines of the same calls as one, for the pointer."""
+    frame = pd.concat([first.frame, second.frame], ignore_index=True)
+    return replace(first, frame=frame, series=(*first.series, *second.series), is_shared=True)
 
 
 def axis_unit(timeline: Timeline, unit: Unit) -> str:
