@@ -42,7 +42,7 @@ def heat_map(hours: Sequence[HourOfWeek]) -> alt.Chart:
         "cost:Q", scale=alt.Scale(domain=[0, max(frame["cost"].max(), 1e-9)], range=[0.04, 1]), legend=None
     )
     fields = alt.Chart(frame).mark_rect(color=PALETTE[0], cornerRadius=2)
-    axis = alt.Axis(title=None, ticks=False, domain=False)
+    axis = alt.Axis(title=None, ticks=False, domain=False, labelOverlap=False)
     chart: alt.Chart = fields.encode(
         x=alt.X(
             "hour:O",

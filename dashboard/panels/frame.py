@@ -29,6 +29,8 @@ from ingest.errors import (
     FunctionNotFoundError,
     InvalidArgumentError,
     PermissionDeniedError,
+    SignInExpiredError,
+    SignInTokenError,
     TreeringError,
 )
 
@@ -217,9 +219,16 @@ def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: Treering
 
 def draw_error(key: str, error: TreeringError) -> None:
     """Say what went wrong and what helps, with a button to try again."""
+    if isinstance(error, SignInExpiredError):
+        text = "Sign in again to go on; the page stays as it is."
+        box = draw_state(f"{key}_error", ":material/lock_clock:", "Your sign-in has expired", text)
+        box.button("Sign in again", key=f"{key}_sign_in", type="primary", icon=":material/login:", on_click=st.login)
+        return
     icon, title, text = ":material/error:", "The figures could not be read", str(error)
     if isinstance(error, DatabaseUnavailableError):
         icon, title = ":material/cloud_off:", "The database cannot be reached"
+    elif isinstance(error, SignInTokenError):
+        icon, title = ":material/key_off:", "The database does not know who you are"
     elif isinstance(error, PermissionDeniedError):
         icon, title = ":material/lock:", "You have no access"
         text = f"{error} Ask someone with the role ops to add you: treering members add."

@@ -38,6 +38,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_cost_sums": {"from_day": "2026-05-04", "to_day": "2026-05-05"},
     "get_cost_drivers": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
     "get_costs": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
+    "get_deployment": {},
     "get_events": {**_WINDOW, "filters": {"limit": 2}},
     "get_hours": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
     "get_month": {"filters": {"timezone": "Europe/Berlin"}},
@@ -50,6 +51,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_rows_to_reprice": {**_WINDOW, "filters": {}, "max_rows": 2},
     "get_savings_evidence": {**_WINDOW, "filters": {}},
     "get_settings": {},
+    "get_status": {},
     "get_terms": {},
     "get_usage": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
 }
