@@ -28,6 +28,8 @@ SECONDS_FROM_MS: Final = 10_000
 # A percentile of fewer calls than this says little: its line is faint.
 FEW_CALLS: Final = 20
 FAINT: Final = 0.35
+# The parameter of a chart that holds the bucket that was clicked.
+PICK: Final = "pick"
 # Stripes of a bar that is not complete yet, over the height of the chart.
 STRIPES: Final = 48
 
@@ -38,9 +40,22 @@ _SHORT_COUNT: Final = "replace(format(datum.value, '.3~s'), 'G', 'B')"
 
 
 def stacked_bars(
-    timeline: Timeline, unit: Unit, *, colours: Sequence[str] | None = None, height: int = HEIGHT
+    timeline: Timeline,
+    unit: Unit,
+    *,
+    colours: Sequence[str] | None = None,
+    height: int = HEIGHT,
+    band: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
-    """Draw amounts that add up: one bar per bucket, stacked by series; a bar that is not complete is striped."""
+    """Draw amounts that add up: one bar per bucket, stacked by series; a bar that is not complete is striped.
+
+    Args:
+        timeline: What is drawn.
+        unit: Of its values.
+        colours: One for each series; by default each name's own.
+        height: In pixels.
+        band: What was expected: `at` (epoch ms), `low`, `high`; None for nothing.
+    """
     bars = alt.Chart(_stack(timeline)).mark_rect(strokeWidth=0)
     y = alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=_y_scale(timeline))
     bars = bars.encode(
@@ -51,7 +66,7 @@ def stacked_bars(
         color=_colour(timeline, colours),
         opacity=alt.Opacity("strength:Q", scale=None, legend=None),
     )
-    return _finish(timeline, [bars, *_ghost(timeline)], height)
+    return _finish(timeline, [bars, *_band(band), *_ghost(timeline)], height)
 
 
 def lines(
@@ -157,6 +172,15 @@ def _stripes(bars: pd.DataFrame, top: float) -> pd.DataFrame:
     return pd.DataFrame(cut, columns=list(bars.columns))
 
 
+def _band(band: pd.DataFrame | None) -> list[alt.Chart]:
+    """Draw the edges of what was expected over the bars."""
+    if band is None or not len(band):
+        return []
+    x = alt.X("at:T", scale=alt.Scale(type="utc", nice=False))
+    area = alt.Chart(band).mark_area(color=OTHER_COLOUR, opacity=0.22, line={"color": OTHER_COLOUR, "strokeWidth": 1})
+    return [area.encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high"))]
+
+
 def _ghost(timeline: Timeline) -> list[alt.Chart]:
     """Draw the earlier period as a stepped line."""
     if timeline.ghost is None or not len(timeline.ghost):
@@ -257,6 +281,7 @@ def _labels(largest: float, unit: Unit) -> dict[str, Any]:
 def _finish(timeline: Timeline, layers: list[alt.Chart], height: int) -> alt.LayerChart:
     """Lay an invisible column over each bucket that answers the pointer with all series at once."""
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["at"], empty=False)
+    pick = alt.selection_point(name=PICK, on="click", fields=["at", "until"], empty=False)
     wide = _tooltips(timeline)
     names = [alt.Tooltip("when:N", title=" ")]
     names += [alt.Tooltip(f"t{rank}:N", title=name) for rank, name in enumerate(timeline.series)]
@@ -272,7 +297,7 @@ def _finish(timeline: Timeline, layers: list[alt.Chart], height: int) -> alt.Lay
             opacity=alt.condition(hover, alt.value(0.16), alt.value(0)),
             tooltip=names,
         )
-        .add_params(hover)
+        .add_params(hover, pick)
     )
     chart: alt.LayerChart = alt.LayerChart(layer=[*layers, column]).properties(
         height=height, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import streamlit as st
 
 from dashboard.figures.heat_map import heat_map
 from dashboard.figures.kinds import UNSPLIT, split_by_kind
 from ingest.documents.month import HourOfWeek
 from ingest.documents.pages import TokenKinds
 from ingest.errors import DatabaseUnavailableError
+from ingest.forecasting.daily import daily_bands
 from pricing import PriceBook
 from tests.app.test_pages import address, texts
 
@@ -81,3 +85,41 @@ def test_a_tab_of_the_settings_can_be_linked_to(open_app: OpenApp) -> None:
     assert not open_app("settings", tab="prices").exception
     link = next(one.proto for one in open_app("costs").get("page_link") if "missing prices" in one.proto.label)
     assert link.query_string == "tab=prices"
+
+
+def test_a_day_far_outside_of_what_was_expected_is_unusual() -> None:
+    # Nine weeks of 10 dollars a day that jitter by a tenth; then 10 and 30.
+    spend = [10 + (number * 7 % 11 - 5) / 5 for number in range(63)]
+
+    calm, dear = daily_bands([*spend, 10.0, 30.0], 63)
+    (short,) = daily_bands([10.0] * 15, 14)
+
+    assert calm is not None
+    assert dear is not None
+    assert calm.low <= 10 <= calm.high
+    assert (calm.is_unusual, dear.is_unusual) == (False, True)
+    assert dear.high < 15
+    assert short is None, "one error makes no band"
+
+
+@pytest.mark.dated
+def test_unusual_days_are_named_with_what_made_them_so(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fake._get_month
+
+    def with_a_dear_day(filters: Any) -> Any:
+        month = whole(filters)
+        month["series"][-6] |= {"cost": "400"}
+        return month
+
+    assert "most of it" not in texts(open_app("costs", period="month"))
+    monkeypatch.setattr(fake, "_get_month", with_a_dear_day, raising=False)
+    st.cache_data.clear()
+
+    app = open_app("costs", period="month")
+
+    assert not app.exception
+    assert "most of it chat with gpt-4o (+$5.00 against the day before)" in texts(app)
+    assert '<span class="value">$400.00</span>' in texts(app)
+    assert "period=custom&amp;from=" in texts(app)
