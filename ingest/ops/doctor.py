@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ingest.alerts.sealing import SecretBox
 from ingest.database import EMBEDDED_URI_FILE, PostgresDatabase, SupabaseDatabase, fetch, open_database
+from ingest.database.health import Finding, Level, judge_deployment, judge_migrations, judge_status
 from ingest.documents.deployment import Deployment
 from ingest.documents.pipeline import Status
 from ingest.errors import (
@@ -20,7 +21,6 @@ from ingest.errors import (
     PermissionDeniedError,
     TreeringError,
 )
-from ingest.health import Finding, Level, judge_deployment, judge_migrations, judge_status
 from ingest.ops.price_names import judge_recorded_models, judge_release
 from ingest.ops.settings_checks import examine_settings, examine_sign_in
 from ingest.ops.undelivered import judge_undelivered

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ingest.health.findings import Finding, Level, describe_age
-from ingest.health.pipeline import BACKLOG_LIMITS
+from ingest.database.health.findings import Finding, Level, describe_age
+from ingest.database.health.pipeline import BACKLOG_LIMITS
 from ingest.record.dead_letters import DEAD_LETTERS_FILE, DeadLetters
 from ingest.record.survey import survey_journals
 

@@ -7,9 +7,9 @@ import pytest
 from pydantic import SecretStr
 
 from ingest.alerts.sealing import SecretBox, make_key
+from ingest.database.health import Level
 from ingest.database.migrate import read_migrations
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, PermissionDeniedError
-from ingest.health import Level
 from ingest.ops import doctor, viewer_checks
 from ingest.ops.doctor import examine
 from ingest.ops.price_names import judge_release

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from ingest.health.findings import Finding, Level, Limits, describe_age
+from ingest.database.health.findings import Finding, Level, Limits, describe_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

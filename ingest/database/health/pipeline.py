@@ -7,8 +7,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from ingest.database.health.findings import Finding, Level, Limits, describe_age
 from ingest.database.migrate import read_migrations
-from ingest.health.findings import Finding, Level, Limits, describe_age
 
 if TYPE_CHECKING:
     from datetime import datetime
