@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING
 from ingest.database import EMBEDDED_URI_FILE, PostgresDatabase, SupabaseDatabase, fetch, open_database
 from ingest.database.migrate import read_migrations
 from ingest.documents.pipeline import Status
-from ingest.errors import DatabaseError, FunctionNotFoundError, PermissionDeniedError, TreeringError
+from ingest.errors import (
+    DatabaseError,
+    FunctionNotFoundError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+    TreeringError,
+)
 from ingest.ops.health import Finding, Level, judge_status
 from ingest.ops.undelivered import judge_undelivered
 from pricing import UnknownModelError, calculate_cost
@@ -128,7 +134,7 @@ def _examine_door(name: str, database: Database, now: Callable[[], datetime]) ->
         asked_at = now()
         status = fetch(database, Status, "get_status")
         answered_at = now()
-    except FunctionNotFoundError:
+    except (FunctionNotFoundError, InvalidArgumentError):  # the latter: there is no role service_role
         return Finding(name, Level.CRITICAL, "Treering's functions are missing: run `treering migrate`"), None
     except PermissionDeniedError as error:
         return Finding(name, Level.CRITICAL, f"the key or user may not act as service_role: {error}"), None

@@ -6,7 +6,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.database.migrate import read_migrations
-from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, PermissionDeniedError
+from ingest.errors import (
+    DatabaseUnavailableError,
+    FunctionNotFoundError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+)
 from ingest.ops import doctor
 from ingest.ops.doctor import examine
 from ingest.ops.health import Level
@@ -117,6 +122,7 @@ def test_the_fallback_model_needs_a_price(deployment: Deployment, model: str, le
     ("error", "advice"),
     [
         (FunctionNotFoundError("none"), "treering migrate"),
+        (InvalidArgumentError('role "service_role" does not exist', sqlstate="22023"), "treering migrate"),
         (DENIED, "service_role"),
         (DatabaseUnavailableError("no route"), "check the address"),
     ],
