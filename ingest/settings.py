@@ -45,6 +45,12 @@ def _check_dashboard_url(value: str | None) -> str | None:
     return None if value is None else value.rstrip("/")
 
 
+def _check_fallback_channel(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and "://" not in value.get_secret_value():
+        raise ValueError("must be an address such as mailtos://… or https://…")
+    return value
+
+
 def _check_api_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -56,6 +62,12 @@ def _check_database_url(value: SecretStr | None) -> SecretStr | None:
     # The address holds a password, so the message repeats no part of it.
     if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
         raise ValueError("must be an address like postgresql://user:password@host:5432/postgres")
+    return value
+
+
+def _check_embed_secret(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and len(value.get_secret_value()) < 32:
+        raise ValueError("must have at least 32 characters")
     return value
 
 
@@ -128,8 +140,9 @@ class Settings(BaseSettings):
             `SUPABASE_SERVICE_ROLE_KEY`).
         supabase_publishable_key: Public key of the project, for viewers (`SUPABASE_PUBLISHABLE_KEY`, older name
             `SUPABASE_ANON_KEY`).
-        supabase_jwt_secret: Secret that signs viewers' tokens and insert-only keys, HS256 (`SUPABASE_JWT_SECRET`).
-        supabase_jwt_signing_key: Private key that signs insert-only keys instead, ES256, as a JWK
+        supabase_jwt_secret: Shared secret of an older project that signs viewers' tokens and insert-only keys, HS256
+            (`SUPABASE_JWT_SECRET`).
+        supabase_jwt_signing_key: Private key as a JWK that signs them instead, ES256 or RS256
             (`SUPABASE_JWT_SIGNING_KEY`).
         supabase_db_url: Direct address of the database, preferred over the API (`SUPABASE_DB_URL`).
         home: Folder of the embedded database and of the journal (`TREERING_HOME`).
@@ -145,6 +158,8 @@ class Settings(BaseSettings):
         secret_key: Key, or several separated by commas, that seals addresses and secrets of channels
             (`TREERING_SECRET_KEY`).
         dashboard_url: Address of the dashboard, for links in messages (`TREERING_DASHBOARD_URL`).
+        embed_secret: Secret with which the customer's product signs for whom it embeds the app, at least 32 characters
+            (`TREERING_EMBED_SECRET`).
         deployments: Names of the customer's own (Azure deployments, gateway routes) to model names
             (`TREERING_DEPLOYMENTS`, "azure/chat-prod=gpt-4o,…").
         providers: Who answers at which host of the customer's own (`TREERING_PROVIDERS`,
@@ -158,6 +173,8 @@ class Settings(BaseSettings):
         hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
+        fallback_channel: Where the worker tells of messages that other channels did not get: an address for apprise,
+            or a web address with the signing secret after its # (`TREERING_FALLBACK_CHANNEL`).
         openai_admin_key: Admin key that may read the organization's costs and usage (`OPENAI_ADMIN_KEY`).
         openai_admin_url: Address of the API that is read with it. Not `OPENAI_BASE_URL`: that may be a gateway, which
             must not see the admin key (`TREERING_OPENAI_ADMIN_URL`).
@@ -203,6 +220,9 @@ class Settings(BaseSettings):
     dashboard_url: Annotated[OptionalText, AfterValidator(_check_dashboard_url)] = Field(
         default=None, validation_alias="TREERING_DASHBOARD_URL"
     )
+    embed_secret: Annotated[OptionalSecret, AfterValidator(_check_embed_secret)] = Field(
+        default=None, validation_alias="TREERING_EMBED_SECRET"
+    )
     # NoDecode: the value is our own short form, not JSON.
     deployments: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_deployments)] = Field(
         default_factory=dict, validation_alias="TREERING_DEPLOYMENTS"
@@ -220,6 +240,9 @@ class Settings(BaseSettings):
     auto_reprice: bool = Field(default=True, validation_alias="TREERING_AUTO_REPRICE")
     hash_salt: OptionalSecret = Field(default=None, validation_alias="TREERING_HASH_SALT")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
+    fallback_channel: Annotated[OptionalSecret, AfterValidator(_check_fallback_channel)] = Field(
+        default=None, validation_alias="TREERING_FALLBACK_CHANNEL"
+    )
     openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")
     openai_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
         default="https://api.openai.com/v1", validation_alias="TREERING_OPENAI_ADMIN_URL"

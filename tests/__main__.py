@@ -114,7 +114,7 @@ def install_tools() -> None:
         if shutil.which("npm") is None:
             install_packages("nodejs", "npm")
         toolchain.install()
-    if not toolchain.has_postgres_15():
+    if not (toolchain.has_postgres_15() and toolchain.has_servers()):
         install_packages(*toolchain.DEBIAN_PACKAGES)
     if sys.platform == "linux" and shutil.which("cc") is None:
         install_packages("gcc", "libc6-dev")

@@ -6,9 +6,11 @@ import html
 
 import streamlit as st
 
+from dashboard.editors.alerts_file import draw_alerts_file
 from dashboard.editors.budgets import draw_budgets
 from dashboard.editors.channels import draw_channels
 from dashboard.editors.members import ROLES, draw_members
+from dashboard.editors.on_call import draw_on_call
 from dashboard.editors.prices import draw_prices
 from dashboard.editors.reports import draw_reports
 from dashboard.editors.rules import draw_rules
@@ -39,15 +41,18 @@ def body() -> None:
         )
         return
     clear_saved_fields()
-    rules, budgets, channels, reports, members, prices = st.tabs(
-        ["Alert rules", "Budgets", "Channels", "Reports", "Members", "Prices"], key="settings_tabs"
+    rules, budgets, on_call, channels, reports, members, prices = st.tabs(
+        ["Alert rules", "Budgets", "On call", "Channels", "Reports", "Members", "Prices"], key="settings_tabs"
     )
     with rules:
         draw_rules(viewer, configuration)
+        draw_alerts_file(viewer, configuration)
     with budgets:
         draw_budgets(viewer, configuration)
+    with on_call:
+        draw_on_call(viewer, configuration)
     with channels:
-        draw_channels(viewer, configuration.channels)
+        draw_channels(viewer, configuration.channels, configuration.rules)
     with reports:
         draw_reports(viewer, configuration.channels)
     with members:

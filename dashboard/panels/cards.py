@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
+from ingest.documents.names import visible_name
 from ingest.documents.words import (
     DASH,
     UNCHANGED,
@@ -92,6 +93,13 @@ def cost_per_call(totals: Totals) -> Decimal | None:
     """Return the average cost of the calls that have a price of their own; None where none has."""
     priced = totals.requests - totals.unpriced_requests - totals.fallback_requests
     return totals.cost / priced if totals.cost is not None and priced > 0 else None
+
+
+def cost_per_million(totals: Totals) -> Decimal | None:
+    """Return US dollars of a million tokens, of what has a price for every call; None without any."""
+    if totals.wholly_priced_cost is None or not totals.wholly_priced_tokens:
+        return None
+    return totals.wholly_priced_cost / totals.wholly_priced_tokens * 1_000_000
 
 
 def fallback_note(amount: Decimal | None) -> str:
@@ -179,7 +187,7 @@ def draw_cards(page: str, cards: Sequence[Card], before: str = "") -> None:
     Args:
         page: Short name of the page.
         cards: The figures.
-        before: Length of the period that changes are measured against, such as "7d".
+        before: What changes are measured against, such as "vs 7d before".
     """
     with st.container(key="cards"):
         for index, card in enumerate(cards):
@@ -191,7 +199,7 @@ def draw_cards(page: str, cards: Sequence[Card], before: str = "") -> None:
                     delta_color="off" if card.change in (None, UNCHANGED) else card.colour,
                     delta_arrow="off" if card.change == UNCHANGED else "auto",
                     help=card.help,
-                    delta_description=f"vs {before} before" if card.change and before else None,
+                    delta_description=before if card.change and before else None,
                 )
                 st.html(f'<div class="tr-note">{html.escape(card.note)}</div>')
 
@@ -230,7 +238,7 @@ def name_of(key: str | None, *, is_other: bool = False, keys: int | None = None)
     """Write a ranking's key: what did not fit is "Other" with how many these are, an empty name a dash."""
     if is_other:
         return f"Other ({keys:,})" if keys else "Other"
-    return key or DASH
+    return visible_name(key) if key else DASH
 
 
 def _line(bar: Bar, *, is_bad: bool) -> str:

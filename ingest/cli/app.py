@@ -6,10 +6,12 @@ import typer
 
 from ingest.cli import (
     alerts,
+    alerts_code,
     archive,
     dead_letters,
     doctor,
     export,
+    init,
     keys,
     members,
     migrate,
@@ -34,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("init", short_help="Set up hosted Supabase: write the settings, check them, list what remains.")(init.init)
 app.command("up", short_help="Run everything on this machine.")(up.up)
 app.command("migrate", short_help="Apply the missing migrations to a database.")(migrate.migrate)
 app.command("worker", short_help="Run the background jobs.")(worker.worker)
@@ -45,7 +48,7 @@ app.command("reconcile", short_help="Compare the provider's bill with recorded c
 app.command("export", short_help="Export raw calls to a file.")(export.export)
 app.command("report", short_help="Show or send the daily or weekly report.")(report.report)
 app.command("secret-key", short_help="Generate a key that encrypts channel addresses.")(alerts.secret_key)
-app.add_typer(alerts.app, name="alerts", short_help="Test alert rules.")
+app.add_typer(alerts_code.app, name="alerts", short_help="List, acknowledge, silence, test; rules as code.")
 app.command("forget", short_help="Erase a person's data.")(archive.forget)
 app.add_typer(dead_letters.app, name="dead-letters", short_help="List, resend or delete refused events.")
 app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")

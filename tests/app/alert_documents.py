@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
 
 Json = dict[str, Any]
+
+
+BUDGET: Json = {
+    "budget_id": 1,
+    "name": "Everything",
+    "amount": "1000",
+    "period": "month",
+    "timezone": "Europe/Berlin",
+    "scope": {"environment": ["production"]},
+    "steps": ["0.5", "0.8", "0.9", "1"],
+    "forecast_step": "1",
+    "channels": [1],
+    "used": "0.83",
+    "forecast": "1.12",
+}
 
 
 @dataclass
@@ -18,6 +33,8 @@ class AlertAnswers:
     access: str = "ops"
     is_empty: bool = False
     firing: int = 1
+    delivery: Json = field(default_factory=lambda: {"overdue": 0, "dead": 0, "channels": [], "silent_rules": []})
+    link: Json = field(default_factory=dict)
 
     def _get_alerts(self, from_time: str, to_time: str, filters: Json) -> Json:
         del from_time, to_time, filters
@@ -52,6 +69,12 @@ class AlertAnswers:
             "outbox": _outbox(now),
             "rules": [self._rule(1) | {"groups_over_limit": 3}, self._rule(2) | failing],
         }
+
+    def _get_delivery_health(self) -> Json:
+        return {"access": self.access, "server_time": datetime.now(UTC).isoformat(), **self.delivery}
+
+    def _read_alert_link(self, link: str) -> Json:
+        return {"link": link, **self.link}
 
     def _alert(
         self,
@@ -143,23 +166,7 @@ class AlertAnswers:
                 {"user_id": "user_9xq33tom", "role": "analyst", **added},
             ],
             "rules": [] if self.is_empty else [self._rule(1), self._rule(2), self._rule(3)],
-            "budgets": []
-            if self.is_empty
-            else [
-                {
-                    "budget_id": 1,
-                    "name": "Everything",
-                    "amount": "1000",
-                    "period": "month",
-                    "timezone": "Europe/Berlin",
-                    "scope": {"environment": ["production"]},
-                    "steps": ["0.5", "0.8", "0.9", "1"],
-                    "forecast_step": "1",
-                    "channels": [1],
-                    "used": "0.83",
-                    "forecast": "1.12",
-                }
-            ],
+            "budgets": [] if self.is_empty else [BUDGET],
             "dimensions": {"model": list(MODELS), "feature": list(FEATURES), "environment": list(ENVIRONMENTS)},
             "channels": []
             if self.is_empty
