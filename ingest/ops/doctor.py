@@ -18,6 +18,7 @@ from ingest.errors import (
     ConfigurationError,
     DatabaseError,
     FunctionNotFoundError,
+    InvalidArgumentError,
     PermissionDeniedError,
     TreeringError,
 )
@@ -156,7 +157,7 @@ def _examine_door(name: str, database: Database, now: Callable[[], datetime]) ->
         asked_at = now()
         status = fetch(database, Status, "get_status")
         answered_at = now()
-    except FunctionNotFoundError:
+    except (FunctionNotFoundError, InvalidArgumentError):  # the latter: there is no role service_role
         return Finding(name, Level.CRITICAL, "Treering's functions are missing", "run `treering migrate`"), None
     except TreeringError as error:
         return Finding(name, Level.CRITICAL, *_split(error)), None
