@@ -10,10 +10,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from ingest.database.migrate import read_migrations
-from ingest.errors import PermissionDeniedError
 from tests.app.alert_documents import BUDGET, AlertAnswers
 from tests.app.call_documents import CallAnswers
+from tests.app.health_documents import HealthAnswers
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
 from tests.app.price_documents import PriceAnswers
 from tests.app.recording import READS, differences, recorded
@@ -60,7 +59,7 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
+class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, PriceAnswers):
     """Answers the read functions in the form of the recorded documents; remembers every call; refuses when told to."""
 
     pending_rows: int = 0
@@ -73,7 +72,6 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
     errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_closed: bool = False
-    faults: Json = field(default_factory=dict)
     data_begin_at: datetime = datetime(2020, 1, 1, tzinfo=UTC)
 
     def call(self, function: str, /, **arguments: Any) -> JsonValue:
@@ -92,30 +90,6 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
 
     def close(self) -> None:
         self.is_closed = True
-
-    def _get_deployment(self) -> Json:
-        if self.access != "ops":
-            raise PermissionDeniedError("this needs the access of ops or service", sqlstate="42501")
-        quiet = {"count": 0, "oldest_at": None}
-        return {
-            "server_time": datetime.now(UTC).isoformat(),
-            "overdue_messages": quiet,
-            "ops_members": 1,
-            **self.faults,
-        }
-
-    def _get_status(self) -> Json:
-        now = datetime.now(UTC).isoformat()
-        needed = [migration.version for migration in read_migrations()]
-        leader = {"worker": "w", "seen_at": now, "is_leader": True, "details": {}}
-        document = {"server_time": now, "refreshed_at": now, "workers": [leader], "migrations": needed}
-        return {
-            **recorded("get_status"),
-            "verification": None,
-            "last_rejection": None,
-            "oldest_pending_at": None,
-            **document,
-        }
 
     # -- documents -----------------------------------------------------------------------------------------------
 
@@ -393,7 +367,7 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
 
     def _get_cost_drivers(self, from_time: str, to_time: str, filters: Json) -> Json:
         """More calls of one model, and nothing else."""
-        before = {
+        before: Json = {
             "requests": 100,
             "errors": 0,
             "uncertain_requests": 0,
