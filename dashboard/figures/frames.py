@@ -117,13 +117,13 @@ def groups_over_time(page: Page, points: Sequence[Point], measure: Measure) -> T
 
 def with_ghost(timeline: Timeline, earlier: Page, points: Sequence[Point], measure: Measure) -> Timeline:
     """Return the same time line with an earlier period behind it, its first bucket behind the first one."""
-    whole = measures_over_time(earlier, _summed(points), {"": measure}).frame
+    whole = measures_over_time(earlier, summed(points), {"": measure}).frame
     places = timeline.frame[["at", "until"]].drop_duplicates().reset_index(drop=True)
     ghost = places.join(whole[["value", "text", "when"]], how="inner")
     return replace(timeline, ghost=ghost[ghost["value"].notna()].reset_index(drop=True))
 
 
-def _summed(points: Sequence[Point]) -> list[Point]:
+def summed(points: Sequence[Point]) -> list[Point]:
     """Sum the points of each bucket over their keys; the cost of a bucket without any price is unknown."""
     sums: dict[datetime, Point] = {}
     for point in points:

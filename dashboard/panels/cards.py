@@ -210,14 +210,20 @@ def draw_title(title: str, subtitle: str = "") -> None:
     st.html(f'<div class="tr-title" role="heading" aria-level="2">{html.escape(title)}</div>{below}')
 
 
-def draw_legend(names: Sequence[str], colours: Sequence[str], values: Sequence[str] | None = None) -> None:
-    """Draw a chart's legend, each name with its value."""
-    shown = values or [""] * len(names)
+def draw_legend(
+    names: Sequence[str],
+    colours: Sequence[str],
+    values: Sequence[str] | None = None,
+    addresses: Sequence[str] | None = None,
+) -> None:
+    """Draw a chart's legend, each name with its value and, where it has an address, as a link."""
+    nothing = [""] * len(names)
     items = "".join(
-        f'<span><i style="background:{colour}"></i>{html.escape(name)}'
+        f'<span><i style="background:{colour}"></i>'
+        + (f'<a href="{html.escape(address)}" target="_self">{html.escape(name)}</a>' if address else html.escape(name))
         + (f"<b>{html.escape(value)}</b>" if value else "")
         + "</span>"
-        for name, colour, value in zip(names, colours, shown, strict=True)
+        for name, colour, value, address in zip(names, colours, values or nothing, addresses or nothing, strict=True)
     )
     st.html(f'<div class="tr-legend">{items}</div>')
 
