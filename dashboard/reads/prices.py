@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pricing import PriceBook
     from pricing.catalogue import Catalogue
 
-__all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_prices", "get_savings", "preview_reprice"]
+__all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_book", "get_prices", "get_savings", "preview_reprice"]
 
 MAX_ROWS: Final = 20_000
 """Most calls that one preview reads; takes some seconds."""
@@ -64,6 +64,11 @@ def get_prices(viewer: Viewer) -> PricesInForce:
     return PricesInForce(prices.book, prices.entries, prices.catalogue)
 
 
+def get_book(viewer: Viewer) -> PriceBook:
+    """Return the price book in force, for some minutes from memory. Analysts and ops."""
+    return _read_book(viewer)
+
+
 def add_price(viewer: Viewer, price: Mapping[str, JsonValue]) -> None:
     """Append a price. Ops only."""
     change(viewer, "add_price", price=dict(price))
@@ -89,6 +94,13 @@ def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]
         filters: Pairs of a dimension and the values that it is restricted to.
     """
     return _read_savings(viewer, filters)
+
+
+@st.cache_resource(
+    ttl=SAVINGS_TTL, max_entries=20, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id}
+)
+def _read_book(viewer: Viewer) -> PriceBook:
+    return get_prices(viewer).book
 
 
 @st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})

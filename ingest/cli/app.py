@@ -8,6 +8,7 @@ from ingest.cli import (
     alerts,
     alerts_code,
     archive,
+    dashboard,
     dead_letters,
     doctor,
     export,
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.command("init", short_help="Set up hosted Supabase: write the settings, check them, list what remains.")(init.init)
 app.command("up", short_help="Run everything on this machine.")(up.up)
 app.command("migrate", short_help="Apply the missing migrations to a database.")(migrate.migrate)
+app.command("dashboard", short_help="Start the app.")(dashboard.dashboard)
 app.command("worker", short_help="Run the background jobs.")(worker.worker)
 app.command("replay", short_help="Load a recorded trace.")(replay.replay)
 app.command("reprice", short_help="Recalculate the cost of recorded calls.")(reprice.reprice)
