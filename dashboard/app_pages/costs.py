@@ -75,7 +75,7 @@ def draw_trend(view: View[Costs], document: Costs) -> None:
         chart = charts.stacked_bars(timeline, "usd", colours=shown, band=band_frame(days))
         draw_time_chart(chart, "costs_trend_chart", "Spend over time", view.zone)
         if days:
-            st.caption("The grey band holds 19 of 20 days, as forecast from the day before.")
+            st.caption("The grey band holds 19 of 20 usual days, as forecast from the day before.")
         draw_unusual(view, days)
 
 
