@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from dashboard.figures.colours import OTHER
+from ingest.documents.names import visible_name
 from ingest.documents.words import DASH, format_count, format_duration, format_usd
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ def costs_by_key(points: Sequence[Point]) -> dict[str, Decimal | None]:
 
 
 def _name(point: Point) -> str:
-    return OTHER if point.key is None else point.key or DASH
+    return OTHER if point.key is None else visible_name(point.key) or DASH
 
 
 def _bucket_name(page: Page) -> str:

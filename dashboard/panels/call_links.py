@@ -13,6 +13,7 @@ import streamlit as st
 from dashboard.panels.filter_bar import store_selection
 from dashboard.selection.filters import FILTERS, LONGEST_DAYS, Selection
 from ingest.alerts.metrics import CALLS, metric_named
+from ingest.documents.names import visible_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,4 +97,4 @@ def draw_alert_link(alert: Alert) -> None:
 
 def _plain(text: str) -> str:
     """Escape a name so that Markdown formats none of it."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in text)
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in visible_name(text))

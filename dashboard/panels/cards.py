@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
+from ingest.documents.names import visible_name
 from ingest.documents.words import (
     DASH,
     UNCHANGED,
@@ -243,7 +244,7 @@ def name_of(key: str | None, *, is_other: bool = False, keys: int | None = None)
     """Write a ranking's key: what did not fit is "Other" with how many these are, an empty name a dash."""
     if is_other:
         return f"Other ({keys:,})" if keys else "Other"
-    return key or DASH
+    return visible_name(key) if key else DASH
 
 
 def _line(bar: Bar, *, is_bad: bool) -> str:

@@ -156,6 +156,12 @@ begin
       greatest(coalesce(extract(epoch from as_of - min(p.enqueued_at)), 0), 0), 1::bigint,
       jsonb_build_object('pending_rows', coalesce(sum(p.row_count), 0))
     from observability_internal.pending_batches as p;
+  elsif rule.metric = 'undelivered_messages' then
+    return query
+    select
+      '', as_of, as_of, count(*)::numeric, 1::bigint,
+      jsonb_build_object('dead', count(*) filter (where u.is_dead), 'overdue', count(*) filter (where not u.is_dead))
+    from observability_internal.undelivered(as_of) as u;
   elsif rule.metric = 'anomaly' then
     return query select * from observability_internal.measure_outside(rule, as_of);
   elsif rule.budget_id is not null then
