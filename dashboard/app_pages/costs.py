@@ -94,7 +94,7 @@ def draw_table(view: View[Costs], document: Costs) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             name = draw_choice("Table", list(by), name="table", key="costs_by")
             tables.draw_download("costs", f"costs-by-{name.lower()}", by[name])
-        chosen = tables.draw_costs("costs", name, by[name])
+        chosen = tables.draw_costs("costs", name, by[name], view.selection)
         draw_calls_link("costs", view.selection, name, by[name], chosen)
 
 
