@@ -49,7 +49,8 @@ begin
       max_output_tokens bigint, usage_source text, estimated_cost numeric, cost_source text, price_id text,
       provider_cost numeric, request_fees numeric, latency_ms double precision,
       time_to_first_token_ms double precision, request_group_id text, attempt integer, prompt_hash text,
-      prefix_hash text, response_id text, metadata jsonb, usage_details jsonb, usage jsonb
+      prefix_hash text, prefix_tokens bigint, prompt_blocks bytea, response_id text, metadata jsonb,
+      usage_details jsonb, usage jsonb
     )
   ),
   stored as (
@@ -58,7 +59,8 @@ begin
       error_type, finish_reason, streamed, service_tier, prompt_tokens, completion_tokens, cached_tokens,
       cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, max_output_tokens, usage_source,
       estimated_cost, cost_source, price_id, provider_cost, request_fees, latency_ms, time_to_first_token_ms,
-      request_group_id, attempt, prompt_hash, prefix_hash, response_id, metadata, usage_details
+      request_group_id, attempt, prompt_hash, prefix_hash, prefix_tokens, prompt_blocks, response_id, metadata,
+      usage_details
     )
     select
       e.event_id, e.created_at, store_usage.batch_id, e.user_id, e.session_id, e.feature,
@@ -68,7 +70,8 @@ begin
       coalesce(e.cache_write_tokens, 0), coalesce(e.reasoning_tokens, 0), coalesce(e.audio_input_tokens, 0),
       coalesce(e.audio_output_tokens, 0), e.max_output_tokens, coalesce(e.usage_source, 'reported'),
       e.estimated_cost, coalesce(e.cost_source, 'unpriced'), e.price_id, e.provider_cost, e.request_fees, e.latency_ms,
-      e.time_to_first_token_ms, e.request_group_id, coalesce(e.attempt, 1), e.prompt_hash, e.prefix_hash, e.response_id,
+      e.time_to_first_token_ms, e.request_group_id, coalesce(e.attempt, 1), e.prompt_hash, e.prefix_hash,
+      least(e.prefix_tokens, e.whole_prompt), e.prompt_blocks, e.response_id,
       case when e.whole_prompt > e.prompt_tokens
         then observability_internal.with_cost_flags(e.metadata, '["prompt_tokens:cache_added"]')
         else nullif(nullif(e.metadata, '{}'), 'null') end,
