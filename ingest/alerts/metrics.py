@@ -1,7 +1,7 @@
 """The one table of what alert rules measure: names, units, what they are measured of, where they are shown.
 
-A new metric is one row here, one branch in the SQL function `observability_internal.measure_alert` with its name in the
-check of `alert_rules`, and one test. Messages, the app's forms and reports follow from the row.
+A new metric is one row here, one name and one branch in `supabase/migrations/…_metric_kinds.sql`, and one test.
+Messages, the app's forms, reports, thresholds and back-tests follow.
 """
 
 from __future__ import annotations

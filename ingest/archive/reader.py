@@ -5,13 +5,14 @@ from __future__ import annotations
 import binascii
 import datetime as dt
 import io
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyarrow import csv
 
-from ingest.archive.schema import MONEY, SCHEMAS
+from ingest.archive.schema import EXACT_SUFFIX, MONEY, SCHEMAS
 from ingest.database import JsonValue, PostgresDatabase, fetch
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 # Pages through the API are JSON and cost more memory a row.
 API_PAGE_ROWS = 2_000
 
-_HEX = pa.string()
+_UUID_CHARACTERS = 36
+_LAST_DIGIT = Decimal(1).scaleb(-MONEY.scale)
+# As Postgres rounds: half away from zero.
+_EXACT = Context(prec=MONEY.precision, rounding=ROUND_HALF_UP)
 
 
 def read_month(database: Database, kind: Kind, month: dt.date, *, page_rows: int) -> Iterator[pa.Table]:
@@ -74,17 +78,16 @@ def _read_by_copy(
         max_rows=page_rows,
     ):
         blocks.write(block)
-    schema = _text_schema(SCHEMAS[kind])
-    if not blocks.tell():
-        return SCHEMAS[kind].empty_table()
+    schema = SCHEMAS[kind]
     blocks.seek(0)
     table = csv.read_csv(
         blocks,
         # One thread: the time goes into the database, and threads hold on to memory.
-        read_options=csv.ReadOptions(column_names=schema.names, use_threads=False, block_size=1 << 20),
+        read_options=csv.ReadOptions(use_threads=False, block_size=1 << 20),
         parse_options=csv.ParseOptions(newlines_in_values=True),
         convert_options=csv.ConvertOptions(
-            column_types=schema,
+            column_types=_text_schema(schema),
+            include_columns=_text_schema(schema).names,
             null_values=[""],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,  # Postgres quotes the empty text and leaves null bare
@@ -92,7 +95,7 @@ def _read_by_copy(
             false_values=["f"],
         ),
     )
-    return _with_binary_ids(table, SCHEMAS[kind])
+    return _archived(table, schema)
 
 
 def _read_by_api(
@@ -127,26 +130,51 @@ def _to_table(rows: list[dict[str, JsonValue]], schema: pa.Schema) -> pa.Table:
     columns = []
     for field in _text_schema(schema):
         values: list[Any] = [row[field.name] for row in rows]
-        if field.type == MONEY:
-            values = [None if value is None else Decimal(value) for value in values]
-        elif pa.types.is_timestamp(field.type):
+        if pa.types.is_timestamp(field.type):
             values = [dt.datetime.fromisoformat(value) for value in values]
         elif pa.types.is_floating(field.type):
             values = [None if value is None else float(value) for value in values]
         columns.append(pa.array(values, field.type))
-    return _with_binary_ids(pa.table(columns, schema=_text_schema(schema)), schema)
+    return _archived(pa.table(columns, schema=_text_schema(schema)), schema)
 
 
 def _text_schema(schema: pa.Schema) -> pa.Schema:
-    return schema.set(schema.get_field_index("event_id"), pa.field("event_id", _HEX))
+    """What the database sends: ids and money as text, and nothing beside them."""
+    return pa.schema(
+        pa.field(field.name, pa.string() if field.name == "event_id" or field.type == MONEY else field.type)
+        for field in schema
+        if not field.name.endswith(EXACT_SUFFIX)
+    )
 
 
-def _with_binary_ids(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    index = schema.get_field_index("event_id")
-    hexadecimal = table.column(index).combine_chunks()
-    if isinstance(hexadecimal, pa.ChunkedArray):
-        hexadecimal = hexadecimal.chunk(0)
-    # All ids have 32 digits, so that the texts lie end to end in one buffer.
-    digits = hexadecimal.buffers()[2][: 32 * len(hexadecimal)]
-    ids = pa.Array.from_buffers(pa.binary(16), len(hexadecimal), [None, pa.py_buffer(binascii.unhexlify(digits))])
-    return table.set_column(index, pa.field("event_id", pa.binary(16)), ids).cast(schema)
+def _archived(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns: dict[str, pa.Array | pa.ChunkedArray] = {name: table.column(name) for name in table.column_names}
+    columns["event_id"] = _binary_ids(table.column("event_id"))
+    for field in schema:
+        if field.type == MONEY:
+            columns[field.name], columns[field.name + EXACT_SUFFIX] = _split_money(table.column(field.name))
+    return pa.table([columns[field.name] for field in schema], names=schema.names).cast(schema)
+
+
+def _binary_ids(ids: pa.ChunkedArray) -> pa.Array:
+    whole = pa.concat_arrays(ids.chunks) if ids.num_chunks else pa.array([], pa.string())
+    if not len(whole):
+        return pa.array([], pa.binary(16))
+    # All ids have 36 characters, so that the texts lie end to end in one buffer.
+    text = whole.buffers()[2][: _UUID_CHARACTERS * len(whole)].to_pybytes()
+    digits = binascii.unhexlify(text.replace(b"-", b""))
+    return pa.Array.from_buffers(pa.binary(16), len(whole), [None, pa.py_buffer(digits)])
+
+
+def _split_money(texts: pa.ChunkedArray) -> tuple[pa.ChunkedArray, pa.Array | pa.ChunkedArray]:
+    """Return values as `MONEY` and, where a value has more digits than that holds, its full text; null elsewhere."""
+    longest = pc.max(pc.utf8_length(texts)).as_py() or 0
+    if longest <= MONEY.scale:
+        return texts.cast(MONEY), pa.nulls(len(texts), pa.string())
+    values, exact = [], []
+    for text in texts.to_pylist():
+        value = None if text is None else Decimal(text)
+        rounded = None if value is None else _EXACT.quantize(value, _LAST_DIGIT)
+        values.append(rounded)
+        exact.append(None if value == rounded else text)
+    return pa.chunked_array([pa.array(values, MONEY)]), pa.array(exact, pa.string())

@@ -1,10 +1,18 @@
-"""What a Parquet file of the archive looks like. The columns are those of the tables, without the batch's number."""
+"""What a Parquet file of the archive looks like. The columns are those of the tables, without the batch's number.
+
+Those of a call follow from `Call`, so that a new field of it is archived.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from datetime import datetime
+from decimal import Decimal
+from types import NoneType
+from typing import TYPE_CHECKING, Literal, get_args
 
 import pyarrow as pa
+
+from ingest.documents.calls import Call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,45 +36,47 @@ _ID = pa.binary(16)  # the bytes of the UUID; Parquet's own UUID type is not rea
 _TIME = pa.timestamp("us", tz="UTC")
 
 
-def _columns(kind: pa.DataType, *names: str) -> list[tuple[str, pa.DataType]]:
-    return [(name, kind) for name in names]
+_TYPES: Mapping[object, pa.DataType] = {
+    str: pa.string(),
+    bool: pa.bool_(),
+    int: pa.int64(),
+    float: pa.float64(),
+    Decimal: MONEY,
+    datetime: _TIME,
+    dict[str, object]: pa.string(),  # as JSON
+}
 
 
-_USAGE = pa.schema(
-    [
-        ("event_id", _ID),
-        *_columns(_TIME, "created_at", "received_at"),
-        *_columns(pa.string(), "user_id", "session_id", "feature", "environment", "provider", "model", "operation"),
-        *_columns(pa.string(), "status", "error_type", "finish_reason"),
-        ("streamed", pa.bool_()),
-        ("service_tier", pa.string()),
-        *_columns(pa.int64(), "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens"),
-        *_columns(pa.int64(), "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "max_output_tokens"),
-        ("usage_source", pa.string()),
-        ("estimated_cost", MONEY),
-        *_columns(pa.string(), "cost_source", "price_id"),
-        *_columns(MONEY, "provider_cost", "request_fees"),
-        *_columns(pa.float64(), "latency_ms", "time_to_first_token_ms"),
-        ("request_group_id", pa.string()),
-        ("attempt", pa.int32()),
-        *_columns(pa.string(), "prompt_hash", "prefix_hash", "response_id", "metadata", "usage_details"),
-        *_columns(pa.string(), *(name + EXACT_SUFFIX for name in MONEY_COLUMNS)),
-    ]
-)
+def _type_of(annotation: object) -> pa.DataType:
+    (kind,) = [one for one in get_args(annotation) if one is not NoneType] or [annotation]
+    return _TYPES[kind]
+
+
+def _usage_schema() -> pa.Schema:
+    types = {name: _type_of(field.annotation) for name, field in Call.model_fields.items()}
+    types |= {"event_id": _ID, "attempt": pa.int32()} | {name + EXACT_SUFFIX: pa.string() for name in MONEY_COLUMNS}
+    return pa.schema(list(types.items()))
+
 
 _PERFORMANCE = pa.schema(
     [
         ("event_id", _ID),
-        *_columns(_TIME, "created_at", "received_at"),
-        *_columns(pa.string(), "environment", "route", "method"),
+        ("created_at", _TIME),
+        ("received_at", _TIME),
+        ("environment", pa.string()),
+        ("route", pa.string()),
+        ("method", pa.string()),
         ("status_code", pa.int32()),
-        *_columns(pa.string(), "error_type", "user_id"),
-        *_columns(pa.float64(), "latency_ms", "time_to_first_byte_ms", "sample_weight"),
+        ("error_type", pa.string()),
+        ("user_id", pa.string()),
+        ("latency_ms", pa.float64()),
+        ("time_to_first_byte_ms", pa.float64()),
+        ("sample_weight", pa.float64()),
         ("metadata", pa.string()),
     ]
 )
 
-SCHEMAS: Mapping[Kind, pa.Schema] = {"usage": _USAGE, "performance": _PERFORMANCE}
+SCHEMAS: Mapping[Kind, pa.Schema] = {"usage": _usage_schema(), "performance": _PERFORMANCE}
 
 
 def as_kind(text: object) -> Kind:

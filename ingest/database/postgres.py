@@ -102,12 +102,12 @@ class PostgresDatabase:
             raise InvalidArgumentError(f"an argument is not valid Unicode: {error.reason}", sqlstate="22P05") from error
 
     def copy_rows(self, function: str, /, **arguments: date | datetime | str | int | None) -> Iterator[bytes]:
-        """Stream the rows of `observability_internal.<function>` as CSV without a header, in one transaction.
+        """Stream the rows of `observability_internal.<function>` as CSV with a header, in one transaction.
 
         Raises:
             DatabaseError: As `call`.
         """
-        query = sql.SQL("copy (select * from observability_internal.{}({})) to stdout (format csv)").format(
+        query = sql.SQL("copy (select * from observability_internal.{}({})) to stdout (format csv, header)").format(
             sql.Identifier(function),
             sql.SQL(", ").join(
                 sql.SQL("{} => {}").format(sql.Identifier(name), sql.Literal(value))

@@ -12,7 +12,10 @@ from ingest.documents.pages import Options
 
 
 class Call(Document):
-    """One LLM call as recorded. Token counts are inclusive, as OpenAI reports them; money is US dollars."""
+    """One LLM call as recorded. Token counts are inclusive, as OpenAI reports them; money is US dollars.
+
+    The fields are the columns of the table, in the order of exports and of the archive, whose types follow from these.
+    """
 
     event_id: str
     created_at: datetime
@@ -47,9 +50,9 @@ class Call(Document):
     time_to_first_token_ms: float | None = None
     request_group_id: str | None = None
     attempt: int = 1
-    response_id: str | None = None
     prompt_hash: str | None = None
     prefix_hash: str | None = None
+    response_id: str | None = None
     metadata: dict[str, object] | None = None
     usage_details: dict[str, object] | None = None
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Literal
 
 from ingest.database import fetch
-from ingest.documents.calls import RawCalls
+from ingest.documents.calls import Call, RawCalls
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -27,14 +27,7 @@ PAGE_SIZE = 1000
 _LONGEST_RANGE = timedelta(days=400)
 
 # Fixed, so that exports of different days can be put together. A column that a newer database adds comes behind.
-COLUMNS = (
-    "event_id", "created_at", "received_at", "user_id", "session_id", "feature", "environment", "provider", "model",
-    "operation", "status", "error_type", "finish_reason", "streamed", "service_tier", "prompt_tokens",
-    "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens", "audio_input_tokens",
-    "audio_output_tokens", "max_output_tokens", "usage_source", "estimated_cost", "cost_source", "price_id",
-    "provider_cost", "request_fees", "latency_ms", "time_to_first_token_ms", "request_group_id", "attempt",
-    "prompt_hash", "prefix_hash", "response_id", "metadata", "usage_details",
-)  # fmt: skip
+COLUMNS = tuple(Call.model_fields)
 
 # A spreadsheet takes a cell that begins like this for a formula; user ids and metadata come from outside.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")

@@ -9,7 +9,7 @@ from uuid_utils.compat import uuid7
 
 from ingest.notices import Notices
 from ingest.record.fields import ARGUMENTS, DEFAULTS, DETAILS, ZERO_SAYS_NOTHING
-from ingest.record.last_call import RecordedCall, remember
+from ingest.record.last_call import last_call, remember_later
 from ingest.record.process import Process, make_recorder
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from ingest.database import Database
     from ingest.record.fields import UsageFields
+    from ingest.record.last_call import RecordedCall
     from ingest.record.open_calls import OpenCall
     from ingest.record.process import Scope
     from ingest.record.recorder import Stats
@@ -62,8 +63,9 @@ def record_usage(
     """
     if _process.is_off:
         return uuid7()
-    if not fields.keys() <= ARGUMENTS:
+    if not ARGUMENTS.issuperset(fields):
         raise TypeError(f"record_usage() has no argument {', '.join(sorted(fields.keys() - ARGUMENTS))}")
+    event_id, created_at = fields.pop("event_id", None), fields.pop("created_at", None)
     given: dict[str, object] = {
         "user_id": user_id,
         "model": model,
@@ -72,14 +74,14 @@ def record_usage(
         **DEFAULTS,
         **fields,
     }
-    for name in ZERO_SAYS_NOTHING & fields.keys():
-        given[name] = given[name] or None
-    details = {name: given.pop(name) for name in DETAILS & fields.keys()}
-    if any(details.values()) or details.get("image_output_tokens") is not None:
-        given["usage_details"] = details
-    given.pop("event_id", None)
-    given.pop("created_at", None)
-    return _record(_USAGE, given, fields.get("event_id"), fields.get("created_at"))
+    for name in ZERO_SAYS_NOTHING:
+        if name in given and not given[name]:
+            given[name] = None
+    if not DETAILS.isdisjoint(fields):
+        details = {name: given.pop(name) for name in DETAILS & fields.keys()}
+        if any(details.values()) or details.get("image_output_tokens") is not None:
+            given["usage_details"] = details
+    return _record(_USAGE, given, event_id, created_at)
 
 
 def record_performance(
@@ -296,14 +298,16 @@ def _record(
             return uuid7()
         made = recorder.record(kind, fields, event_id, created_at)
     if kind == _USAGE:
-        call = remember(RecordedCall(made, fields, created_at, recorder.price if recorder is not None else None))
+        remember_later(made, fields, created_at, recorder)
         if _process.on_record is not None:
-            _tell(_process.on_record, call)
+            _tell(_process.on_record)
     return made
 
 
-def _tell(listener: Callable[[RecordedCall], object], call: RecordedCall) -> None:
+def _tell(listener: Callable[[RecordedCall], object]) -> None:
+    call = last_call()
     try:
-        listener(call)
+        if call is not None:
+            listener(call)
     except Exception as error:  # noqa: BLE001 -- the listener's fault must not be the call's
         _NOTICES.warn("on_record", f"on_record failed: {type(error).__name__}")

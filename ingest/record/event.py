@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TypeAlias
+from typing import ForwardRef, TypeAlias
 
 from pydantic import JsonValue
 
@@ -29,6 +29,7 @@ from ingest.record.cleaning import (
     clean_usage_source,
     clean_weight,
 )
+from ingest.record.fields import DETAILS, UsageFields
 from pricing.names import leaves_cache_out
 
 Event: TypeAlias = dict[str, JsonValue]
@@ -38,39 +39,35 @@ _Cleaner: TypeAlias = Callable[[object, str, list[str]], JsonValue]
 _MAX_FLAG_CHARACTERS = 80
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+# How a field is cleaned follows from its type, but for those whose values are fewer than the type's.
+_BY_TYPE: dict[str, _Cleaner] = {
+    "bool": clean_truth,
+    "float | None": clean_duration,
+    "int": clean_tokens,
+    "int | None": clean_tokens,
+    "Mapping[str, object] | None": clean_metadata,
+    "str": clean_text,
+    "str | None": clean_text,
+}
+_BY_NAME: dict[str, _Cleaner] = {
+    "attempt": clean_attempt,
+    "provider_cost": clean_cost,
+    "request_fees": clean_money,
+    "status": clean_status,
+    "usage_source": clean_usage_source,
+}
+_ARGUMENT_TYPES: dict[str, ForwardRef] = UsageFields.__annotations__  # not evaluated: only their text is needed
 _USAGE: dict[str, _Cleaner] = {
     "user_id": clean_text,
     "model": clean_text,
     "prompt_tokens": clean_tokens,
     "completion_tokens": clean_tokens,
-    "session_id": clean_text,
-    "feature": clean_text,
-    "environment": clean_text,
-    "provider": clean_text,
-    "operation": clean_text,
-    "cached_tokens": clean_tokens,
-    "cache_write_tokens": clean_tokens,
-    "reasoning_tokens": clean_tokens,
-    "audio_input_tokens": clean_tokens,
-    "audio_output_tokens": clean_tokens,
-    "service_tier": clean_text,
-    "streamed": clean_truth,
-    "status": clean_status,
-    "error_type": clean_text,
-    "finish_reason": clean_text,
-    "latency_ms": clean_duration,
-    "time_to_first_token_ms": clean_duration,
-    "request_group_id": clean_text,
-    "attempt": clean_attempt,
-    "prompt_hash": clean_text,
-    "prefix_hash": clean_text,
-    "max_output_tokens": clean_tokens,
-    "provider_cost": clean_cost,
-    "request_fees": clean_money,
-    "response_id": clean_text,
-    "usage_source": clean_usage_source,
+    **{
+        name: _BY_NAME.get(name) or _BY_TYPE[kind.__forward_arg__]
+        for name, kind in _ARGUMENT_TYPES.items()
+        if name not in {"event_id", "created_at", *DETAILS}
+    },
     "usage_details": clean_usage_details,
-    "metadata": clean_metadata,
 }
 _USAGE_DEFAULTS: Event = {
     "user_id": "anonymous",

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class UsageFields(TypedDict, total=False):
     """What is known of a call of a model; all of it may be left out.
 
+    But for `DETAILS`, each is a column of the database. Its type says how `ingest.record.event` cleans it.
+
     Attributes:
         session_id: Conversation.
         feature: Part of the product.

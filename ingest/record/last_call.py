@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from ingest.record.event import Event
+    from ingest.record.recorder import Recorder
 
 
 class RecordedCall:
@@ -115,7 +116,8 @@ class RecordedCall:
         return self._event
 
 
-_LAST: ContextVar[RecordedCall | None] = ContextVar("treering_last_call", default=None)
+_Late = tuple["uuid.UUID", "dict[str, object]", object, "Recorder | None"]
+_LAST: ContextVar[RecordedCall | _Late | None] = ContextVar("treering_last_call", default=None)
 
 
 def last_call() -> RecordedCall | None:
@@ -123,10 +125,19 @@ def last_call() -> RecordedCall | None:
 
     A stream counts when it has ended. Tasks and threads started from here have a last call of their own.
     """
-    return _LAST.get()
+    last = _LAST.get()
+    if not isinstance(last, tuple):
+        return last
+    event_id, said, created_at, recorder = last
+    return remember(RecordedCall(event_id, said, created_at, recorder.price if recorder is not None else None))
 
 
 def remember(call: RecordedCall) -> RecordedCall:
     """Make `call` the last one here."""
     _LAST.set(call)
     return call
+
+
+def remember_later(event_id: uuid.UUID, said: dict[str, object], created_at: object, recorder: Recorder | None) -> None:
+    """Make a call the last one here; its `RecordedCall` is made only where somebody asks."""
+    _LAST.set((event_id, said, created_at, recorder))

@@ -22,6 +22,35 @@ comment on function observability_internal.whole_input is
 revoke execute on function observability_internal.whole_input from public;
 grant execute on function observability_internal.whole_input to service_role;
 
+create function observability_internal.queue_batch(
+  batch_id bigint, kind text, row_count integer, min_created_at timestamptz, max_created_at timestamptz, needs_price boolean,
+  needs_usage boolean
+) returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  insert into observability_internal.pending_batches as p (
+    batch_id, kind, row_count, min_created_at, max_created_at, needs_price, needs_usage
+  )
+  select
+    queue_batch.batch_id, queue_batch.kind, queue_batch.row_count, queue_batch.min_created_at, queue_batch.max_created_at,
+    queue_batch.needs_price, queue_batch.needs_usage
+  where queue_batch.row_count > 0
+  on conflict on constraint pending_batches_pkey do update set
+    row_count = p.row_count + excluded.row_count,
+    needs_price = p.needs_price or excluded.needs_price,
+    needs_usage = p.needs_usage or excluded.needs_usage,
+    min_created_at = least(p.min_created_at, excluded.min_created_at),
+    max_created_at = greatest(p.max_created_at, excluded.max_created_at);
+$$;
+
+comment on function observability_internal.queue_batch is 'Hands stored rows to the roll-up; nothing where there are none.';
+revoke execute on function observability_internal.queue_batch from public;
+grant execute on function observability_internal.queue_batch to service_role;
+
+-- The columns of an event are those of its table, and so are the defaults: a column added there is stored.
 create function observability_internal.store_usage(events jsonb, batch_id bigint) returns integer
 language plpgsql
 volatile
@@ -29,76 +58,67 @@ security invoker
 set search_path = ''
 as $$
 declare
+  -- What holds where an event leaves a column out.
+  v_blank constant observability_internal.ai_usage_metrics := jsonb_populate_record(
+    null::observability_internal.ai_usage_metrics,
+    observability_internal.column_defaults('observability_internal.ai_usage_metrics')
+    || jsonb_build_object('batch_id', store_usage.batch_id)
+  );
   v_count integer;
   v_min timestamptz;
   v_max timestamptz;
   v_needs_price boolean;
   v_needs_usage boolean;
 begin
-  with arrived as materialized (
+  -- What an event says of the columns that are the database's own is not read.
+  with populated as materialized (
     select
-      e.*, e.estimated_cost is null and e.cost_source is null as is_unjudged,
-      observability_internal.whole_input(
-        e.provider, e.model, e.prompt_tokens, coalesce(e.cached_tokens, 0) + coalesce(e.cache_write_tokens, 0)
-      ) as whole_prompt
-    from jsonb_to_recordset(events) as e (
-      event_id uuid, created_at timestamptz, user_id text, session_id text, feature text, environment text,
-      provider text, model text, operation text, status text, error_type text, finish_reason text, streamed boolean,
-      service_tier text, prompt_tokens bigint, completion_tokens bigint, cached_tokens bigint,
-      cache_write_tokens bigint, reasoning_tokens bigint, audio_input_tokens bigint, audio_output_tokens bigint,
-      max_output_tokens bigint, usage_source text, estimated_cost numeric, cost_source text, price_id text,
-      provider_cost numeric, request_fees numeric, latency_ms double precision,
-      time_to_first_token_ms double precision, request_group_id text, attempt integer, prompt_hash text,
-      prefix_hash text, prefix_tokens bigint, prompt_blocks bytea, response_id text, metadata jsonb,
-      usage_details jsonb, usage jsonb
-    )
+      e.value as event, jsonb_populate_record(v_blank, case
+        when e.value ?| '{batch_id,received_at}' then e.value - '{batch_id,received_at}'::text[] else e.value
+      end) as call
+    from jsonb_array_elements(events) as e
+  ),
+  arrived as materialized (
+    select
+      p.call, case
+        when (p.call).cached_tokens + (p.call).cache_write_tokens > (p.call).prompt_tokens
+          then observability_internal.whole_input(
+            (p.call).provider, (p.call).model, (p.call).prompt_tokens,
+            (p.call).cached_tokens + (p.call).cache_write_tokens
+          )
+        else (p.call).prompt_tokens
+      end as whole_prompt,
+      (p.call).estimated_cost is null and coalesce(p.event -> 'cost_source', 'null') = 'null' as is_unjudged,
+      case when jsonb_typeof(p.event -> 'usage') = 'object' then p.event -> 'usage' end as usage
+    from populated as p
   ),
   stored as (
-    insert into observability_internal.ai_usage_metrics as m (
-      event_id, created_at, batch_id, user_id, session_id, feature, environment, provider, model, operation, status,
-      error_type, finish_reason, streamed, service_tier, prompt_tokens, completion_tokens, cached_tokens,
-      cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, max_output_tokens, usage_source,
-      estimated_cost, cost_source, price_id, provider_cost, request_fees, latency_ms, time_to_first_token_ms,
-      request_group_id, attempt, prompt_hash, prefix_hash, prefix_tokens, prompt_blocks, response_id, metadata,
-      usage_details
-    )
-    select
-      e.event_id, e.created_at, store_usage.batch_id, e.user_id, e.session_id, e.feature,
-      coalesce(e.environment, 'production'), coalesce(e.provider, 'openai'), e.model, coalesce(e.operation, 'chat'),
-      coalesce(e.status, 'ok'), e.error_type, e.finish_reason, coalesce(e.streamed, false), e.service_tier,
-      e.whole_prompt, coalesce(e.completion_tokens, 0), coalesce(e.cached_tokens, 0),
-      coalesce(e.cache_write_tokens, 0), coalesce(e.reasoning_tokens, 0), coalesce(e.audio_input_tokens, 0),
-      coalesce(e.audio_output_tokens, 0), e.max_output_tokens, coalesce(e.usage_source, 'reported'),
-      e.estimated_cost, coalesce(e.cost_source, 'unpriced'), e.price_id, e.provider_cost, e.request_fees, e.latency_ms,
-      e.time_to_first_token_ms, e.request_group_id, coalesce(e.attempt, 1), e.prompt_hash, e.prefix_hash,
-      least(e.prefix_tokens, e.whole_prompt), e.prompt_blocks, e.response_id,
-      case when e.whole_prompt > e.prompt_tokens
-        then observability_internal.with_cost_flags(e.metadata, '["prompt_tokens:cache_added"]')
-        else nullif(nullif(e.metadata, '{}'), 'null') end,
-      case when e.is_unjudged and jsonb_typeof(e.usage) = 'object' then jsonb_build_object('reported', e.usage)
-        else nullif(nullif(e.usage_details, '{}'), 'null') end
-    from arrived as e
+    insert into observability_internal.ai_usage_metrics as m
+    select r.*
+    from arrived as a
+    cross join lateral jsonb_populate_record(
+      a.call, case
+        when a.whole_prompt > (a.call).prompt_tokens then jsonb_build_object(
+          'prompt_tokens', a.whole_prompt,
+          'metadata', observability_internal.with_cost_flags((a.call).metadata, '["prompt_tokens:cache_added"]')
+        )
+        when (a.call).metadata = '{}' then '{"metadata": null}' else '{}'
+      end || case
+        when a.is_unjudged and a.usage is not null
+          then jsonb_build_object('usage_details', jsonb_build_object('reported', a.usage))
+        when (a.call).usage_details = '{}' then '{"usage_details": null}' else '{}'
+      end
+    ) as r
     on conflict do nothing
     returning m.created_at
   )
   select
     count(*), min(s.created_at), max(s.created_at),
     exists (select from arrived as a where a.is_unjudged),
-    exists (select from arrived as a where a.is_unjudged and jsonb_typeof(a.usage) = 'object')
+    exists (select from arrived as a where a.is_unjudged and a.usage is not null)
   into v_count, v_min, v_max, v_needs_price, v_needs_usage
   from stored as s;
-  if v_count > 0 then
-    insert into observability_internal.pending_batches as p (
-      batch_id, kind, row_count, min_created_at, max_created_at, needs_price, needs_usage
-    )
-    values (store_usage.batch_id, 'usage', v_count, v_min, v_max, v_needs_price, v_needs_usage)
-    on conflict on constraint pending_batches_pkey do update set
-      row_count = p.row_count + excluded.row_count,
-      needs_price = p.needs_price or excluded.needs_price,
-      needs_usage = p.needs_usage or excluded.needs_usage,
-      min_created_at = least(p.min_created_at, excluded.min_created_at),
-      max_created_at = greatest(p.max_created_at, excluded.max_created_at);
-  end if;
+  perform observability_internal.queue_batch(store_usage.batch_id, 'usage', v_count, v_min, v_max, v_needs_price, v_needs_usage);
   return v_count;
 end;
 $$;
@@ -114,36 +134,28 @@ security invoker
 set search_path = ''
 as $$
 declare
+  v_blank constant observability_internal.performance_metrics := jsonb_populate_record(
+    null::observability_internal.performance_metrics,
+    observability_internal.column_defaults('observability_internal.performance_metrics')
+    || jsonb_build_object('batch_id', store_performance.batch_id)
+  );
   v_count integer;
   v_min timestamptz;
   v_max timestamptz;
 begin
   with stored as (
-    insert into observability_internal.performance_metrics as m (
-      event_id, created_at, batch_id, environment, route, method, status_code, error_type, user_id, latency_ms,
-      time_to_first_byte_ms, sample_weight, metadata
-    )
-    select
-      e.event_id, e.created_at, store_performance.batch_id, coalesce(e.environment, 'production'), e.route, e.method,
-      e.status_code, e.error_type, e.user_id, e.latency_ms, e.time_to_first_byte_ms, coalesce(e.sample_weight, 1),
-      nullif(nullif(e.metadata, '{}'), 'null')
-    from jsonb_to_recordset(events) as e (
-      event_id uuid, created_at timestamptz, environment text, route text, method text, status_code integer,
-      error_type text, user_id text, latency_ms double precision, time_to_first_byte_ms double precision,
-      sample_weight double precision, metadata jsonb
-    )
+    insert into observability_internal.performance_metrics as m
+    select r.*
+    from jsonb_array_elements(events) as e
+    cross join lateral jsonb_populate_record(
+      v_blank, e.value - '{batch_id,received_at}'::text[]
+      || case when e.value -> 'metadata' = '{}' then '{"metadata": null}'::jsonb else '{}' end
+    ) as r
     on conflict do nothing
     returning m.created_at
   )
   select count(*), min(s.created_at), max(s.created_at) into v_count, v_min, v_max from stored as s;
-  if v_count > 0 then
-    insert into observability_internal.pending_batches as p (batch_id, kind, row_count, min_created_at, max_created_at)
-    values (store_performance.batch_id, 'performance', v_count, v_min, v_max)
-    on conflict on constraint pending_batches_pkey do update set
-      row_count = p.row_count + excluded.row_count,
-      min_created_at = least(p.min_created_at, excluded.min_created_at),
-      max_created_at = greatest(p.max_created_at, excluded.max_created_at);
-  end if;
+  perform observability_internal.queue_batch(store_performance.batch_id, 'performance', v_count, v_min, v_max, false, false);
   return v_count;
 end;
 $$;
@@ -170,7 +182,7 @@ grant execute on function observability_internal.store_batch to service_role;
 
 create function observability_internal.describe_rejected(event jsonb) returns jsonb
 language sql
-immutable
+stable
 security invoker
 set search_path = ''
 as $$
@@ -180,22 +192,46 @@ as $$
         f.key, case jsonb_typeof(f.value) when 'string' then to_jsonb(left(f.value #>> '{}', 200)) else f.value end
       )
       from jsonb_each(event) as f
-      where f.key = any (array[
-        'event_id', 'created_at', 'user_id', 'session_id', 'feature', 'environment', 'provider', 'model', 'operation',
-        'status', 'error_type', 'finish_reason', 'streamed', 'service_tier', 'prompt_tokens', 'completion_tokens',
-        'cached_tokens', 'cache_write_tokens', 'reasoning_tokens', 'audio_input_tokens', 'audio_output_tokens',
-        'max_output_tokens', 'usage_source', 'estimated_cost', 'cost_source', 'price_id', 'provider_cost',
-        'request_fees', 'latency_ms', 'time_to_first_token_ms', 'request_group_id', 'attempt', 'route', 'method',
-        'status_code', 'time_to_first_byte_ms', 'sample_weight'
-      ]) and jsonb_typeof(f.value) in ('string', 'number', 'boolean', 'null')
+      where jsonb_typeof(f.value) in ('string', 'number', 'boolean', 'null') and f.key in (
+        select a.attname
+        from pg_catalog.pg_attribute as a
+        where a.attrelid in (
+          'observability_internal.ai_usage_metrics'::regclass, 'observability_internal.performance_metrics'::regclass
+        )
+        and a.attnum > 0 and not a.attisdropped and a.atttypid <> 'jsonb'::regtype
+      )
     ), '{}')
     else jsonb_build_object('json_type', jsonb_typeof(event))
   end;
 $$;
 
-comment on function observability_internal.describe_rejected is 'What is kept of a rejected event: known fields, shortened, no metadata.';
+comment on function observability_internal.describe_rejected is
+'What is kept of a rejected event: the fields that are columns, shortened, but no JSON such as metadata.';
 revoke execute on function observability_internal.describe_rejected from public;
 grant execute on function observability_internal.describe_rejected to service_role;
+
+create function observability_internal.without_nulls(events jsonb) returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select jsonb_agg(
+    case
+      when jsonb_typeof(e.value) = 'object' then (
+        select coalesce(jsonb_object_agg(f.key, f.value), '{}') from jsonb_each(e.value) as f where f.value <> 'null'
+      )
+      else e.value
+    end
+    order by e.position
+  )
+  from jsonb_array_elements(events) with ordinality as e (value, position);
+$$;
+
+comment on function observability_internal.without_nulls is
+'The events without the fields that are null; what lies within a field stays as it is.';
+revoke execute on function observability_internal.without_nulls from public;
+grant execute on function observability_internal.without_nulls to service_role;
 
 create function observability_internal.record_events(kind text, events jsonb) returns integer
 language plpgsql
@@ -204,11 +240,13 @@ security invoker
 set search_path = ''
 as $$
 declare
+  v_events jsonb := events;
   v_batch_id bigint;
-  v_stored integer := 0;
   v_event jsonb;
-  v_missing_partition text;
-  v_is_done boolean := false;
+  v_constraint text;
+  v_problem text;
+  v_solved text[] := array[]::text[];
+  v_stored integer := 0;
 begin
   if events is null or jsonb_typeof(events) <> 'array' then
     raise exception 'events must be a JSON array' using errcode = '22023';
@@ -217,30 +255,34 @@ begin
     raise exception 'at most 10,000 events a call' using errcode = '22023';
   end if;
   v_batch_id := nextval('observability_internal.batch_ids');
-  -- The common case is one statement. A row of a month without a partition raises a check violation without a
-  -- constraint's name: then the months are made and the statement is tried again.
-  for v_try in 1..2 loop
+  -- The common case is one statement. Two problems of a whole batch are solved and the statement is tried again: a row of
+  -- a month without a partition raises a check violation without a constraint's name, and a null stands in the way of a
+  -- column's default.
+  loop
     begin
-      v_stored := observability_internal.store_batch(record_events.kind, events, v_batch_id);
-      v_is_done := true;
-      exit;
+      return observability_internal.store_batch(record_events.kind, v_events, v_batch_id);
     exception
+      when not_null_violation then
+        v_problem := 'null';
       when check_violation then
-        get stacked diagnostics v_missing_partition = constraint_name;
-        exit when v_missing_partition <> '' or v_try = 2;
+        get stacked diagnostics v_constraint = constraint_name;
+        v_problem := case when v_constraint = '' then 'partition' end;
       when data_exception or integrity_constraint_violation then
-        exit;
+        v_problem := null;
     end;
-    begin
-      perform observability_internal.ensure_partitions_for(record_events.kind, events);
-    exception
-      when data_exception then
-        exit;
-    end;
+    exit when v_problem is null or v_problem = any (v_solved);
+    v_solved := v_solved || v_problem;
+    if v_problem = 'null' then
+      v_events := observability_internal.without_nulls(v_events);
+    else
+      begin
+        perform observability_internal.ensure_partitions_for(record_events.kind, v_events);
+      exception
+        when data_exception then
+          exit;
+      end;
+    end if;
   end loop;
-  if v_is_done then
-    return v_stored;
-  end if;
   for v_event in select e.value from jsonb_array_elements(events) as e loop
     v_stored := v_stored + observability_internal.record_one(record_events.kind, v_event, v_batch_id);
   end loop;
@@ -262,7 +304,9 @@ declare
   v_reason text;
 begin
   perform observability_internal.ensure_partitions_for(record_one.kind, jsonb_build_array(event));
-  return observability_internal.store_batch(record_one.kind, jsonb_build_array(event), record_one.batch_id);
+  return observability_internal.store_batch(
+    record_one.kind, observability_internal.without_nulls(jsonb_build_array(event)), record_one.batch_id
+  );
 exception
   when data_exception or integrity_constraint_violation then
     get stacked diagnostics v_reason = message_text;

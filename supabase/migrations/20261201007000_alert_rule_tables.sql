@@ -220,19 +220,11 @@ create table observability_internal.alert_rules (
   constraint alert_rules_budget_id_fkey foreign key (budget_id)
   references observability_internal.budgets (budget_id) on delete cascade,
   constraint "a metric is one that Treering measures" check (
-    metric in (
-      'spend', 'tokens', 'requests', 'error_rate', 'p50_latency_ms', 'p90_latency_ms', 'p99_latency_ms',
-      'p50_time_to_first_token_ms', 'p90_time_to_first_token_ms', 'p99_time_to_first_token_ms', 'route_requests',
-      'route_error_rate', 'p50_route_latency_ms', 'p90_route_latency_ms', 'p99_route_latency_ms',
-      'p50_route_time_to_first_byte_ms', 'p90_route_time_to_first_byte_ms', 'p99_route_time_to_first_byte_ms',
-      'unpriced_share', 'estimated_share', 'provider_drift', 'pipeline_lag_s', 'budget_used', 'budget_forecast',
-      'anomaly'
-    )
+    observability_internal.metric_kinds() ? metric
   ),
   constraint "a threshold is a number from 0 to a quadrillion" check (threshold >= 0 and threshold < 1e15),
   constraint "a rate or share is a fraction from 0 to 1" check (
-    metric not in ('error_rate', 'route_error_rate', 'unpriced_share', 'estimated_share')
-    or greatest(threshold, critical_threshold) <= 1
+    observability_internal.metric_kinds() ->> metric <> 'share' or greatest(threshold, critical_threshold) <= 1
   ),
   constraint "a minimum sample is from 0 to a billion" check (minimum_sample between 0 and 1000000000),
   constraint "a rule compares above or below" check (comparator in ('above', 'below')),

@@ -49,7 +49,7 @@ security invoker
 set search_path = ''
 as $$
   select case
-    when rule.comparator = 'below' and rule.metric in ('spend', 'tokens', 'requests', 'route_requests') then 0
+    when rule.comparator = 'below' and observability_internal.metric_kinds() ->> rule.metric = 'amount' then 0
     else rule.minimum_sample
   end;
 $$;
@@ -105,6 +105,7 @@ declare
   v_by_user constant boolean := observability_internal.is_by_user(rule);
   v_group_by constant text := coalesce(rule.group_by, '');
   v_metric constant text := rule.metric;
+  v_is_share constant boolean := observability_internal.metric_kinds() ->> rule.metric = 'share';
   v_quantile constant double precision := observability_internal.metric_quantile(rule.metric);
   v_user_keys constant integer[] := case when v_users is not null then array(
     select u.user_key from observability_internal.users as u where u.user_id = any (v_users)
@@ -141,18 +142,10 @@ begin
     where u.user_id is distinct from observability_internal.forgotten_user()
   ),
   sums as (
-    select
-      k.key,
-      case v_metric
-        -- Unknown, not zero, where nothing was priced. The fallback price counts here: better an alert too many than none.
-        when 'spend' then case when sum(k.unpriced_requests) < sum(k.requests) then sum(k.cost) end
-        when 'tokens' then sum(k.tokens) when 'requests' then sum(k.requests)
-        when 'error_rate' then
-          coalesce(sum(k.requests) filter (where k.status = 'error'), 0) / nullif(sum(k.requests), 0)
-        when 'unpriced_share' then sum(k.unpriced_requests) / nullif(sum(k.requests), 0)
-        when 'estimated_share' then sum(k.estimated_requests) / nullif(sum(k.requests), 0)
-      end as value,
-      sum(k.requests)::bigint as sample_count
+    select k.key, row(
+      sum(k.requests), coalesce(sum(k.requests) filter (where k.status = 'error'), 0), sum(k.unpriced_requests),
+      sum(k.estimated_requests), sum(k.tokens), sum(k.cost)
+    )::observability_internal.metric_sums as sums
     from keyed as k
     where v_quantile is null
     group by k.key
@@ -164,7 +157,12 @@ begin
     from (select k.key, unnest(k.histogram) as entry from keyed as k where v_quantile is not null) as e
     group by e.key
   )
-  select s.key, s.value, s.sample_count from sums as s
+  select
+    s.key,
+    case when v_is_share then p.amount / nullif(p.base, 0) when p.base > 0 then p.amount end,
+    (s.sums).requests::bigint
+  from sums as s
+  cross join lateral observability_internal.metric_parts(v_metric, s.sums) as p
   union all
   select q.key, q.value, q.sample_count from quantiles as q;
 end;
@@ -190,6 +188,7 @@ declare
   v_environments constant text[] := observability_internal.filter_values(rule.scope, 'environment');
   v_group_by constant text := coalesce(rule.group_by, '');
   v_metric constant text := rule.metric;
+  v_is_share constant boolean := observability_internal.metric_kinds() ->> rule.metric = 'share';
   v_quantile constant double precision := observability_internal.metric_quantile(rule.metric);
 begin
   return query
@@ -204,13 +203,9 @@ begin
       and (v_environments is null or d.environment = any (v_environments))
   ),
   sums as (
-    select
-      k.key,
-      case v_metric
-        when 'route_requests' then sum(k.requests)
-        else coalesce(sum(k.requests) filter (where k.is_error), 0) / nullif(sum(k.requests), 0)
-      end::numeric as value,
-      sum(k.requests)::bigint as sample_count
+    select k.key, row(
+      sum(k.requests), coalesce(sum(k.requests) filter (where k.is_error), 0), 0, 0, 0, 0
+    )::observability_internal.metric_sums as sums
     from keyed as k
     where v_quantile is null
     group by k.key
@@ -222,7 +217,12 @@ begin
     from (select k.key, unnest(k.histogram) as entry from keyed as k where v_quantile is not null) as e
     group by e.key
   )
-  select s.key, s.value, s.sample_count from sums as s
+  select
+    s.key,
+    case when v_is_share then p.amount / nullif(p.base, 0) when p.base > 0 then p.amount end,
+    (s.sums).requests::bigint
+  from sums as s
+  cross join lateral observability_internal.metric_parts(v_metric, s.sums) as p
   union all
   select q.key, q.value, q.sample_count from quantiles as q;
 end;

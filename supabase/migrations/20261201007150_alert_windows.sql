@@ -173,7 +173,7 @@ begin
       return query
       select
         '', w.window_start, least(w.window_end, as_of),
-        case when rule.metric in ('spend', 'tokens', 'requests', 'route_requests') then 0::numeric end, 0::bigint, '{}'::jsonb
+        case when observability_internal.metric_kinds() ->> rule.metric = 'amount' then 0::numeric end, 0::bigint, '{}'::jsonb
       from observability_internal.alert_windows(rule, as_of) as w
       order by w.window_end desc
       limit 1;

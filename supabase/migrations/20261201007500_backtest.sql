@@ -105,19 +105,17 @@ begin
   with named as materialized (
     select r.* from observability_internal.backtest_rows(rule, backtest_cells.from_time, backtest_cells.to_time, step) as r
   )
-  select
-    n.key, n.bucket,
-    sum(case
-      when v_metric = 'spend' then n.cost when v_metric = 'tokens' then n.tokens
-      when v_metric in ('requests', 'route_requests') then n.requests
-      when v_metric = 'unpriced_share' then n.unpriced_requests when v_metric = 'estimated_share' then n.estimated_requests
-      when v_metric in ('error_rate', 'route_error_rate') then case when n.is_error then n.requests else 0 end
-    end)::numeric,
-    sum(case when v_metric = 'spend' then n.requests - n.unpriced_requests else n.requests end)::numeric,
-    sum(n.requests)::numeric, 0::numeric, 0::numeric
-  from named as n
-  where not v_is_quantile
-  group by n.key, n.bucket
+  select s.key, s.bucket, p.amount, p.base, (s.sums).requests, 0::numeric, 0::numeric
+  from (
+    select n.key, n.bucket, row(
+      sum(n.requests), sum(case when n.is_error then n.requests else 0 end), sum(n.unpriced_requests),
+      sum(n.estimated_requests), sum(n.tokens), sum(n.cost)
+    )::observability_internal.metric_sums as sums
+    from named as n
+    where not v_is_quantile
+    group by n.key, n.bucket
+  ) as s
+  cross join lateral observability_internal.metric_parts(v_metric, s.sums) as p
   union all
   select
     e.key, e.bucket, sum(e.weight) filter (where e.bin > v_bins[1]), sum(e.weight), sum(e.weight),
@@ -211,7 +209,7 @@ as $$
 #variable_conflict use_column
 declare
   v_quantile constant numeric := observability_internal.metric_quantile(rule.metric)::numeric;
-  v_is_share constant boolean := rule.metric in ('error_rate', 'route_error_rate', 'unpriced_share', 'estimated_share');
+  v_is_share constant boolean := observability_internal.metric_kinds() ->> rule.metric = 'share';
 begin
   return query
   with valued as (
@@ -220,7 +218,7 @@ begin
       case
         when v_quantile is not null then null
         when v_is_share then w.amount / nullif(w.base, 0)
-        when rule.metric = 'spend' and w.base = 0 and w.sample > 0 then null
+        when w.base = 0 and w.sample > 0 then null
         else w.amount
       end as value,
       -- How many calls must be slower for the quantile to be.
@@ -412,7 +410,7 @@ begin
     raise exception 'days is from 1 to 90' using errcode = '22023';
   end if;
   v_rule := observability_internal.draft_rule(rule);
-  if v_rule.metric in ('pipeline_lag_s', 'provider_drift', 'budget_used', 'budget_forecast', 'anomaly') then
+  if observability_internal.metric_kinds() ->> v_rule.metric = 'figure' then
     raise exception 'the metric % keeps no history to test a rule on', v_rule.metric using errcode = '22023';
   end if;
   v_step := case

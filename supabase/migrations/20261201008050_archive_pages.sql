@@ -2,40 +2,16 @@
 -- Locks: none to apply, it only creates. At run time restoring takes the roll-up's advisory lock and ROW EXCLUSIVE;
 -- reading takes none.
 
--- Money leaves as text. Parquet's decimals have 24 digits after the point; the rare value with more of them (a provider's own
--- figure, say) is rounded there and travels beside it in full.
 create function observability_internal.read_usage_page(
   month date, after_created_at timestamptz, after_event_id uuid, max_rows integer
-) returns table (
-  event_id text, created_at timestamptz, received_at timestamptz, user_id text, session_id text, feature text,
-  environment text, provider text, model text, operation text, status text, error_type text, finish_reason text,
-  streamed boolean, service_tier text, prompt_tokens bigint, completion_tokens bigint, cached_tokens bigint,
-  cache_write_tokens bigint, reasoning_tokens bigint, audio_input_tokens bigint, audio_output_tokens bigint,
-  max_output_tokens bigint, usage_source text, estimated_cost text, cost_source text, price_id text, provider_cost text,
-  request_fees text, latency_ms double precision, time_to_first_token_ms double precision, request_group_id text,
-  attempt integer, prompt_hash text, prefix_hash text, response_id text, metadata text, usage_details text, estimated_cost_exact text,
-  provider_cost_exact text, request_fees_exact text
-)
+) returns setof observability_internal.ai_usage_metrics
 language sql
 stable
 security invoker
 set search_path = ''
 set timezone = 'UTC'
 as $$
-  select
-    encode(uuid_send(m.event_id), 'hex'), m.created_at, m.received_at, m.user_id, m.session_id, m.feature, m.environment,
-    m.provider, m.model, m.operation, m.status, m.error_type, m.finish_reason, m.streamed, m.service_tier,
-    m.prompt_tokens, m.completion_tokens, m.cached_tokens, m.cache_write_tokens, m.reasoning_tokens,
-    m.audio_input_tokens, m.audio_output_tokens, m.max_output_tokens, m.usage_source,
-    case when scale(m.estimated_cost) > 24 then round(m.estimated_cost, 24) else m.estimated_cost end::text,
-    m.cost_source, m.price_id,
-    case when scale(m.provider_cost) > 24 then round(m.provider_cost, 24) else m.provider_cost end::text,
-    case when scale(m.request_fees) > 24 then round(m.request_fees, 24) else m.request_fees end::text, m.latency_ms,
-    m.time_to_first_token_ms, m.request_group_id, m.attempt, m.prompt_hash, m.prefix_hash, m.response_id,
-    m.metadata::text, m.usage_details::text,
-    case when scale(m.estimated_cost) > 24 and min_scale(m.estimated_cost) > 24 then m.estimated_cost::text end,
-    case when scale(m.provider_cost) > 24 and min_scale(m.provider_cost) > 24 then m.provider_cost::text end,
-    case when scale(m.request_fees) > 24 and min_scale(m.request_fees) > 24 then m.request_fees::text end
+  select m.*
   from observability_internal.ai_usage_metrics as m
   where m.created_at < (date_trunc('month', read_usage_page.month::timestamp) + interval '1 month') at time zone 'UTC'
     and m.created_at >= coalesce(
@@ -47,26 +23,20 @@ as $$
   limit read_usage_page.max_rows;
 $$;
 
-comment on function observability_internal.read_usage_page is 'The next calls of a month after a key, as the archive stores them.';
+comment on function observability_internal.read_usage_page is 'The next calls of a month after a key.';
 revoke execute on function observability_internal.read_usage_page from public;
 grant execute on function observability_internal.read_usage_page to service_role;
 
 create function observability_internal.read_performance_page(
   month date, after_created_at timestamptz, after_event_id uuid, max_rows integer
-) returns table (
-  event_id text, created_at timestamptz, received_at timestamptz, environment text, route text, method text,
-  status_code integer, error_type text, user_id text, latency_ms double precision,
-  time_to_first_byte_ms double precision, sample_weight double precision, metadata text
-)
+) returns setof observability_internal.performance_metrics
 language sql
 stable
 security invoker
 set search_path = ''
 set timezone = 'UTC'
 as $$
-  select
-    encode(uuid_send(m.event_id), 'hex'), m.created_at, m.received_at, m.environment, m.route, m.method, m.status_code,
-    m.error_type, m.user_id, m.latency_ms, m.time_to_first_byte_ms, m.sample_weight, m.metadata::text
+  select m.*
   from observability_internal.performance_metrics as m
   where m.created_at < (date_trunc('month', read_performance_page.month::timestamp) + interval '1 month') at time zone 'UTC'
     and m.created_at >= coalesce(
@@ -79,7 +49,7 @@ as $$
   limit read_performance_page.max_rows;
 $$;
 
-comment on function observability_internal.read_performance_page is 'The next requests of a month after a key, as the archive stores them.';
+comment on function observability_internal.read_performance_page is 'The next requests of a month after a key.';
 revoke execute on function observability_internal.read_performance_page from public;
 grant execute on function observability_internal.read_performance_page to service_role;
 
@@ -94,25 +64,34 @@ set statement_timeout = '60s'
 set jit = off
 set timezone = 'UTC'
 as $$
+declare
+  -- What a program in between could round leaves as text.
+  v_texts constant text[] := observability_internal.columns_of_type(
+    ('observability_internal.' || observability_internal.archive_table(kind))::regclass, '{numeric,jsonb}'
+  );
 begin
-  perform observability_internal.archive_table(kind);
   if max_rows is null or max_rows not between 1 and 20000 then
     raise exception 'max_rows is from 1 to 20,000' using errcode = '22023';
   end if;
-  if kind = 'usage' then
-    return (
-      select coalesce(jsonb_agg(to_jsonb(p) order by p.created_at, p.event_id), '[]')
-      from observability_internal.read_usage_page(month, after_created_at, after_event_id, max_rows) as p
-    );
-  end if;
   return (
-    select coalesce(jsonb_agg(to_jsonb(p) order by p.created_at, p.event_id), '[]')
-    from observability_internal.read_performance_page(month, after_created_at, after_event_id, max_rows) as p
+    select coalesce(jsonb_agg(
+      p.event - 'batch_id' || (select jsonb_object_agg(t.name, p.event ->> t.name) from unnest(v_texts) as t (name))
+      order by p.created_at, p.event_id
+    ), '[]')
+    from (
+      select u.created_at, u.event_id, to_jsonb(u) as event
+      from observability_internal.read_usage_page(month, after_created_at, after_event_id, max_rows) as u
+      where kind = 'usage'
+      union all
+      select r.created_at, r.event_id, to_jsonb(r)
+      from observability_internal.read_performance_page(month, after_created_at, after_event_id, max_rows) as r
+      where kind = 'performance'
+    ) as p
   );
 end;
 $$;
 
-comment on function observability.read_archive_page is 'The next rows of a month after a key as a JSON array; money as text.';
+comment on function observability.read_archive_page is 'The next rows of a month after a key as a JSON array; money and JSON as text.';
 revoke execute on function observability.read_archive_page from public;
 grant execute on function observability.read_archive_page to service_role;
 
@@ -164,6 +143,10 @@ as $$
 #variable_conflict use_column
 declare
   v_month constant date := date_trunc('month', restore_rows.month::timestamp)::date;
+  v_table constant regclass := ('observability_internal.' || observability_internal.archive_table(kind))::regclass;
+  -- JSON comes as text, so that no program in between rounds a number in it.
+  v_json constant text[] := observability_internal.columns_of_type(v_table, '{jsonb}');
+  v_blank jsonb;
   v_batch_id bigint;
   v_count integer;
   v_min timestamptz;
@@ -179,19 +162,18 @@ begin
   ) then
     raise exception 'no restore of this month was begun' using errcode = '55000';
   end if;
-  -- Metadata and usage details come as text, so that no program in between rounds a number in it.
   -- A batch id that is new and never waits in pending_batches: the rows are in the rollups already.
   v_batch_id := nextval('observability_internal.batch_ids');
+  -- What an older archive does not have gets the column's default.
+  v_blank := observability_internal.column_defaults(v_table) || jsonb_build_object('batch_id', v_batch_id);
   if restore_rows.kind = 'usage' then
     with stored as (
       insert into observability_internal.ai_usage_metrics as m
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability_internal.ai_usage_metrics, e.value || jsonb_build_object(
-          'batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb,
-          'usage_details', (e.value ->> 'usage_details')::jsonb
-        )
+        jsonb_populate_record(null::observability_internal.ai_usage_metrics, v_blank), jsonb_strip_nulls(e.value)
+        || (select jsonb_object_agg(t.name, (e.value ->> t.name)::jsonb) from unnest(v_json) as t (name))
       ) as r
       on conflict do nothing
       returning m.created_at
@@ -203,7 +185,8 @@ begin
       select r.*
       from jsonb_array_elements(events) as e
       cross join lateral jsonb_populate_record(
-        null::observability_internal.performance_metrics, e.value || jsonb_build_object('batch_id', v_batch_id, 'metadata', (e.value ->> 'metadata')::jsonb)
+        jsonb_populate_record(null::observability_internal.performance_metrics, v_blank), jsonb_strip_nulls(e.value)
+        || (select jsonb_object_agg(t.name, (e.value ->> t.name)::jsonb) from unnest(v_json) as t (name))
       ) as r
       on conflict do nothing
       returning m.created_at

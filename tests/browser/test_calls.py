@@ -86,6 +86,7 @@ def test_a_call_is_found_by_user_and_metadata_and_tells_why_it_cost_that(home: P
 
     choose(page, "Users", "user_1")
     expect(page).to_have_url(f"{address}/calls?user_id=user_1")
+    expect_rows(page, 20)
     table(page).click(position={"x": 18, "y": 52})
     details = page.locator(".st-key-panel_calls_details")
     expect(details.get_by_text("Why this price")).to_be_visible()

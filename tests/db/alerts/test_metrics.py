@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 
-from ingest.alerts.metrics import CALL_SCOPE, METRICS, ROUTE_SCOPE, Metric, Unit
+from ingest.alerts.metrics import CALL_SCOPE, CALLS, METRICS, ROUTE_SCOPE, ROUTES, Metric, Unit
 from ingest.errors import InvalidArgumentError
 from tests.support.clockwork import NOON, Clockwork, at, call
 from tests.support.events import performance_event
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.support.doors import Door
 
 DAY_S = 86_400
+COUNTED = (Unit.USD, Unit.TOKENS, Unit.CALLS, Unit.REQUESTS)
 GROUPS = ("user_id", "feature", "model", "provider", "environment", "route")
 
 # Four calls of 150 tokens: three cost a dollar, one has no price; two counted tokens; one failed. Two requests, one
@@ -43,22 +44,17 @@ MEASURED = {
 }
 
 
-def names_in_the_check(door: Door, constraint: str) -> set[str]:
-    with psycopg.connect(door.database.superuser_url) as connection:
-        row = connection.execute(
-            "select pg_get_constraintdef(oid) from pg_constraint where conname = %s", (constraint,)
-        ).fetchone()
+def test_the_database_knows_the_names_and_kinds_of_the_table(direct: Door) -> None:
+    with psycopg.connect(direct.database.superuser_url) as connection:
+        row = connection.execute("select observability_internal.metric_kinds()").fetchone()
     assert row is not None
-    return set(re.findall(r"'(\w+)'", row[0]))
-
-
-def test_the_database_checks_the_names_of_the_table(direct: Door) -> None:
-    assert names_in_the_check(direct, "a metric is one that Treering measures") == set(METRICS)
-
-
-def test_the_database_bounds_the_shares_of_the_table(direct: Door) -> None:
+    kinds = row[0]
+    assert kinds.keys() == METRICS.keys()
     shares = {metric.name for metric in METRICS.values() if metric.unit is Unit.SHARE}
-    assert names_in_the_check(direct, "a rate or share is a fraction from 0 to 1") == shares
+    assert {name for name, kind in kinds.items() if kind == "share"} == shares
+    amounts = {metric.name for metric in METRICS.values() if metric.unit in COUNTED and metric.of in (CALLS, ROUTES)}
+    assert {name for name, kind in kinds.items() if kind == "amount"} == amounts
+    assert {kind for name, kind in kinds.items() if re.match("p[0-9]+_", name)} == {"quantile"}
 
 
 def test_the_database_measures_every_metric_of_the_table(service: Clockwork) -> None:

@@ -25,18 +25,19 @@ if TYPE_CHECKING:
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 FUNCTIONS = ("record_usage", "record_performance")
 SCHEMAS = {"record_usage": "Call", "record_performance": "Request"}
-STORES = {"record_usage": "store_usage", "record_performance": "store_performance"}
+TABLES = {"record_usage": "ai_usage_metrics", "record_performance": "performance_metrics"}
+OWN_COLUMNS = {"batch_id", "received_at"}
 
 # How a column's type reads in JSON. numeric also takes text, which keeps every digit.
 JSON_TYPES = {
     "uuid": {"string"},
     "timestamptz": {"string"},
     "text": {"string"},
-    "boolean": {"boolean"},
-    "bigint": {"integer"},
-    "integer": {"integer"},
+    "bool": {"boolean"},
+    "int8": {"integer"},
+    "int4": {"integer"},
     "numeric": {"number", "string"},
-    "double precision": {"number"},
+    "float8": {"number"},
     "jsonb": {"object"},
 }
 
@@ -86,13 +87,14 @@ def post(api: Api, function: str, body: Any, **headers: str) -> httpx.Response:
 
 def columns(door: Door, function: str) -> dict[str, str]:
     """The fields that the SQL function reads of an event, with their types."""
+    query = (
+        "select a.attname, t.typname from pg_attribute as a inner join pg_type as t on a.atttypid = t.oid"
+        " where a.attrelid = %s::regclass and a.attnum > 0 and not a.attisdropped"
+    )
     with psycopg.connect(door.database.superuser_url) as connection:
-        row = connection.execute("select prosrc from pg_proc where proname = %s", [STORES[function]]).fetchone()
-    assert row is not None
-    match = re.search(r"jsonb_to_recordset\(events\) as e \((.*?)\)", row[0], re.DOTALL)
-    assert match is not None
-    pairs = (column.split(maxsplit=1) for column in match[1].split(","))
-    return {name: " ".join(kind.split()) for name, kind in pairs}
+        rows = connection.execute(query, [f"observability_internal.{TABLES[function]}"]).fetchall()
+    usage = {"usage": "jsonb"} if function == "record_usage" else {}
+    return {name: kind for name, kind in rows if name not in OWN_COLUMNS} | usage
 
 
 def test_the_document_is_valid_openapi(contract: dict[str, Any]) -> None:
@@ -144,9 +146,8 @@ def test_the_documents_defaults_are_the_databases(door: Door, contract: dict[str
     defaults = {name: part["default"] for name, part in schema["properties"].items() if "default" in part}
     bare = {name: value for name, value in example(contract, function).items() if name in schema["required"]}
     post(door.api, function, {"events": [bare]})
-    table = {"record_usage": "ai_usage_metrics", "record_performance": "performance_metrics"}[function]
     with psycopg.connect(door.database.superuser_url) as connection:
-        query = f"select to_jsonb(m) from observability_internal.{table} as m"
+        query = f"select to_jsonb(m) from observability_internal.{TABLES[function]} as m"
         row = connection.execute(query.encode()).fetchone()
     assert row is not None
     kept = {name: value for name, value in row[0].items() if value is not None and name in schema["properties"]}
