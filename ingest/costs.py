@@ -31,6 +31,7 @@ __all__ = [
     "get_daily_cost",
 ]
 
+
 def get_daily_cost(
     database: Database,
     user_id: str | None = None,

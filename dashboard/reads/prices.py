@@ -1,16 +1,13 @@
-"""What the app reads of prices, all from the one book in force: Settings, a call's price, savings, the preview."""
+"""What the app reads of prices, all from the one book in force: Settings, a call's price, the preview."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
 from dashboard.reads.connection import change, connected
-from dashboard.reads.viewer import Viewer
-from ingest.costs import Suggestion, cost_optimization_suggestions
 from ingest.notices import Notices
 from ingest.prices.in_force import Prices, read_catalogue
 from ingest.prices.reprice import preview
@@ -19,19 +16,17 @@ from ingest.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dashboard.reads.viewer import Viewer
     from ingest.database import Database, JsonValue
     from ingest.documents.prices import CatalogueVersion
     from ingest.prices.reprice import RepriceScope, RepriceTotals
     from pricing import PriceBook
     from pricing.catalogue import Catalogue
 
-__all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_prices", "get_savings", "preview_reprice"]
+__all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_prices", "preview_reprice"]
 
 MAX_ROWS: Final = 20_000
 """Most calls that one preview reads; takes some seconds."""
-
-# Savings are of a month: they need no newer answer, and the evidence is the dearest read of the app.
-SAVINGS_TTL: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +74,6 @@ def preview_reprice(viewer: Viewer, book: PriceBook, scope: RepriceScope) -> Rep
     """
     with connected(viewer) as database:
         return preview(database, scope, book, load_settings().fallback_model, MAX_ROWS)
-
-
-def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Sequence[Suggestion]:
-    """Return what would have saved money in the last 30 days. Analysts and ops.
-
-    Args:
-        viewer: Who is looking.
-        filters: Pairs of a dimension and the values that it is restricted to.
-    """
-    return _read_savings(viewer, filters)
-
-
-@st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
-def _read_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Suggestion]:
-    book = get_prices(viewer).book
-    with connected(viewer) as database:
-        chosen: dict[str, JsonValue] = {name: list(values) for name, values in filters}
-        return cost_optimization_suggestions(database, filters=chosen, book=book)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

@@ -79,6 +79,18 @@ class SavingFact(Document):
     example_event_id: UUID
 
 
+class Judged(Document):
+    """What `judge_savings` did.
+
+    Attributes:
+        days: Days that it judged.
+        waiting: Days that still wait.
+    """
+
+    days: int
+    waiting: int
+
+
 class UserShare(Document):
     """How much of the spend one user makes.
 

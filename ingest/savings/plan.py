@@ -259,9 +259,9 @@ def _evidence(facts: Sequence[SavingFact], days: int) -> dict[str, int | Decimal
         "excess_output_tokens", "excess_reasoning_tokens", "cut_off", "regenerated", "continued", "liked", "disliked",
     )  # fmt: skip
     sums = {name: sum(getattr(fact, name) for fact in facts) for name in names}
-    return {"days": days, "cost": sum_exactly(fact.cost for fact in facts)} | {
-        name: value for name, value in sums.items() if value
-    }
+    found: dict[str, int | Decimal] = {"days": days, "cost": sum_exactly(fact.cost for fact in facts)}
+    found.update({name: value for name, value in sums.items() if value})
+    return found
 
 
 def _confidence(kind: Kind, expected: Decimal, low: Decimal, high: Decimal, days: int) -> Level:

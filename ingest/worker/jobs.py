@@ -19,6 +19,7 @@ from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key,
 from ingest.costs import cost_optimization_suggestions
 from ingest.database import fetch
 from ingest.documents.pipeline import Condensed, RolledUp
+from ingest.documents.savings import Judged
 from ingest.errors import CatalogueError
 from ingest.notices import Notices
 from ingest.prices.arrivals import price_arrivals
@@ -154,6 +155,10 @@ def _verify(tools: Tools) -> bool:
     return False
 
 
+def _judge_savings(tools: Tools) -> bool:
+    return fetch(tools.database, Judged, "judge_savings").waiting > 0
+
+
 def _deliver(tools: Tools) -> bool:
     return deliver_notifications(tools.database, tools.worker, notifier=tools.notifier) >= MAX_COUNT
 
@@ -244,6 +249,8 @@ JOBS: Final = (
     JobRow("condense_rollups", _MINUTE_S, "rollups", _condense),
     JobRow("refresh_aggregates", 5 * _MINUTE_S, "aggregates", _calling("refresh_aggregates")),
     JobRow("verify_rollups", _DAY_S, "aggregates", _verify),
+    # A day is judged within the hour after it ends; a history that was loaded, a day after the other.
+    JobRow("judge_savings", 15 * _MINUTE_S, "aggregates", _judge_savings),
     # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
     JobRow("evaluate_alerts", EVALUATION_PERIOD_S, "rules", _calling("evaluate_alerts")),
     JobRow("deliver_notifications", 1, "messages", _deliver),
