@@ -127,3 +127,70 @@ class Evidence(Document):
     days: tuple[date, ...]
     facts: tuple[SavingFact, ...]
     users: tuple[UserShare, ...] | None = None
+
+
+class UnitCost(Document):
+    """What the work of one stratum cost on one day.
+
+    Attributes:
+        day: UTC day.
+        stratum: Feature and operation.
+        units: Calls that were of use.
+        cost: US dollars of all calls.
+    """
+
+    day: date
+    stratum: str
+    units: int
+    cost: Decimal
+
+
+class LedgerEntry(Document):
+    """A suggestion and what became of it; US dollars a month.
+
+    Attributes:
+        suggestion_key: What tells it from others.
+        kind: What is saved.
+        provider: Provider of the calls.
+        model: Model that answered.
+        feature: Feature; None for all.
+        headline: What to do.
+        needs_evaluation: Whether answers may change.
+        state: open, accepted, measured, verified, withdrawn or dismissed.
+        low: Lower end of the latest figure.
+        expected: The latest figure.
+        high: Upper end.
+        opened_at: When it was found, or found again.
+        accepted_on: Day of the change.
+        accepted_expected: The figure on that day.
+        reason: Why it was dismissed.
+        measured_low: Lower end of what was measured.
+        measured_expected: What was measured.
+        measured_high: Upper end.
+    """
+
+    suggestion_key: str
+    kind: str
+    provider: str
+    model: str
+    feature: str | None
+    headline: str
+    needs_evaluation: bool
+    state: str
+    low: Decimal
+    expected: Decimal
+    high: Decimal
+    opened_at: datetime
+    accepted_on: date | None
+    accepted_expected: Decimal | None
+    reason: str | None
+    measured_low: Decimal | None
+    measured_expected: Decimal | None
+    measured_high: Decimal | None
+
+
+class Ledger(Document):
+    """Document of `get_saving_ledger`."""
+
+    access: str
+    entries: tuple[LedgerEntry, ...]

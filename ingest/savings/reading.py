@@ -9,6 +9,7 @@ from ingest.database import fetch
 from ingest.documents.savings import Evidence
 from ingest.prices.in_force import read_price_book
 from ingest.savings.plan import Plan, make_plan
+from ingest.savings.what_if import Change, WhatIf, price_anew
 from pricing import PriceBook
 
 if TYPE_CHECKING:
@@ -39,6 +40,42 @@ def read_savings_plan(
     Raises:
         InvalidArgumentError: The range or a filter is wrong.
     """
+    return make_plan(*_read(database, from_time, to_time, filters, book))
+
+
+def read_what_if(
+    database: Database,
+    change: Change,
+    *,
+    from_time: datetime | None = None,
+    to_time: datetime | None = None,
+    filters: Mapping[str, Argument] | None = None,
+    book: PriceBook | None = None,
+) -> WhatIf:
+    """Price the whole UTC days of a range anew, with another model, tier, share of cached input or length.
+
+    Args:
+        database: As for `read_savings_plan`.
+        change: What is different.
+        from_time: As for `read_savings_plan`.
+        to_time: As for `read_savings_plan`.
+        filters: Which calls the change is about; the others are not looked at.
+        book: As for `read_savings_plan`.
+
+    Raises:
+        InvalidArgumentError: The range or a filter is wrong.
+    """
+    evidence, prices = _read(database, from_time, to_time, filters, book)
+    return price_anew(evidence, change, prices)
+
+
+def _read(
+    database: Database,
+    from_time: datetime | None,
+    to_time: datetime | None,
+    filters: Mapping[str, Argument] | None,
+    book: PriceBook | None,
+) -> tuple[Evidence, PriceBook]:
     end = to_time or datetime.now(UTC)
     evidence = fetch(
         database,
@@ -50,4 +87,4 @@ def read_savings_plan(
     )
     if book is None:
         book = PriceBook.default() if evidence.access == "member" else read_price_book(database)
-    return make_plan(evidence, book)
+    return evidence, book

@@ -29,6 +29,8 @@ from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices, read_price_book
 from ingest.reports.figures import Saving, as_savings
 from ingest.reports.publish import publish_due_reports
+from ingest.savings.ledger import update_ledger
+from ingest.savings.reading import read_savings_plan
 from ingest.worker.lane import LONGEST_BACKOFF_S, Job
 from ingest.worker.rollups import verify_rollups
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from ingest.alerts.notification import Notifier
     from ingest.database import Database
     from ingest.settings import Settings
+    from pricing import PriceBook
 
 logger = logging.getLogger("treering.worker")
 
@@ -156,7 +159,19 @@ def _verify(tools: Tools) -> bool:
 
 
 def _judge_savings(tools: Tools) -> bool:
-    return fetch(tools.database, Judged, "judge_savings").waiting > 0
+    judged = fetch(tools.database, Judged, "judge_savings")
+    if judged.days and not judged.waiting:
+        now = tools.now()
+        plan = read_savings_plan(tools.database, to_time=now, book=_read_book(tools))
+        update_ledger(tools.database, plan, now=now)
+    return judged.waiting > 0
+
+
+def _read_book(tools: Tools) -> PriceBook:
+    settings = tools.settings
+    return read_price_book(
+        tools.database, deployments=settings.deployments, providers=settings.providers, region=settings.region
+    )
 
 
 def _deliver(tools: Tools) -> bool:
@@ -172,13 +187,7 @@ def _publish(tools: Tools) -> bool:
     now = tools.now()
 
     def find_savings() -> list[Saving]:
-        book = read_price_book(
-            tools.database,
-            deployments=tools.settings.deployments,
-            providers=tools.settings.providers,
-            region=tools.settings.region,
-        )
-        return as_savings(cost_optimization_suggestions(tools.database, to_time=now, book=book))
+        return as_savings(cost_optimization_suggestions(tools.database, to_time=now, book=_read_book(tools)))
 
     publish_due_reports(
         tools.database,

@@ -1,7 +1,7 @@
 -- The evidence from which savings are worked out.
 -- Locks: none; it only creates.
 
-create function observability_internal.facts_of(day_from date, day_to date, filters jsonb, access text)
+create function observability_internal.facts_of(day_from date, day_to date, access text)
 returns setof observability_internal.saving_facts
 language plpgsql
 stable
@@ -14,7 +14,8 @@ declare
   -- What is not judged yet is judged on the spot, newest first, as far as that takes a second or so.
   v_most constant bigint := 200000;
   v_days date[];
-  v_day date;
+  v_first date;
+  v_end date;
 begin
   if access = 'member' then
     -- Their own calls alone, which the table does not tell apart: row level security finds them.
@@ -36,9 +37,13 @@ begin
       where w.until_here <= v_most
     );
   end if;
-  foreach v_day in array v_days loop
-    return query
-    select * from observability_internal.judge_calls(v_day::timestamptz, (v_day + 1)::timestamptz);
+  -- Days that follow each other at once: a text may have been embedded on an earlier one.
+  for v_first, v_end in
+    select min(r.day), max(r.day) + 1
+    from (select d.day, d.day - row_number() over (order by d.day)::integer as run from unnest(v_days) as d (day)) as r
+    group by r.run
+  loop
+    return query select * from observability_internal.judge_calls(v_first::timestamptz, v_end::timestamptz);
   end loop;
 end;
 $$;
@@ -56,7 +61,7 @@ set work_mem = '32MB'
 as $$
   with chosen as (
     select f.*
-    from observability_internal.facts_of(day_from, day_to, filters, access) as f
+    from observability_internal.facts_of(day_from, day_to, access) as f
     where (f.provider = any (observability_internal.filter_values(filters, 'provider'))) is not false
       and (f.model = any (observability_internal.filter_values(filters, 'model'))) is not false
       and (f.feature = any (observability_internal.filter_values(filters, 'feature'))) is not false
@@ -147,8 +152,8 @@ declare
   v_from constant date := (get_savings_evidence.from_time + interval '1 day' - interval '1 microsecond')::date;
   v_to constant date := least(get_savings_evidence.to_time::date, current_date);
   v_scope observability_internal.read_scope;
-  v_sums observability_internal.usage_sum[] := '{}';
-  v_facts jsonb := '{"days": [], "facts": []}';
+  v_sums observability_internal.usage_sum[] := array[]::observability_internal.usage_sum[];
+  v_facts jsonb := jsonb_build_object('days', jsonb_build_array(), 'facts', jsonb_build_array());
 begin
   v_scope := observability_internal.make_scope(
     get_savings_evidence.from_time, get_savings_evidence.to_time, get_savings_evidence.filters || '{"timezone": "UTC", "bucket": "day"}'

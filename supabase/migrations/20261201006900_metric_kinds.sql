@@ -20,7 +20,7 @@ as $$
     "p50_route_time_to_first_byte_ms": "quantile", "p90_route_time_to_first_byte_ms": "quantile",
     "p99_route_time_to_first_byte_ms": "quantile",
     "provider_drift": "figure", "pipeline_lag_s": "figure", "budget_used": "figure", "budget_forecast": "figure",
-    "anomaly": "figure"
+    "anomaly": "figure", "new_saving": "figure"
   }'::jsonb;
 $$;
 
