@@ -226,7 +226,8 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
     assert {name for (name,) in definers} == {
         "access_level", "acknowledge_alert", "add_member", "add_price", "add_term", "batches_to_price",
         "close_alerts_of_rule",
-        "current_catalogue", "current_user_dims", "current_user_key", "decide_saving", "delete_alert_rule", "delete_budget",
+        "current_catalogue", "current_user_dims", "current_user_key", "decide_saving", "delete_alert_rule",
+        "delete_budget",
         "delete_notification_channel", "drop_archived_partition", "end_silence", "end_term", "ensure_partition",
         "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_status",
         "pending_batch_ids", "pending_rows", "read_channel_vault", "record_performance", "record_usage",
