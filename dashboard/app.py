@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.panels.health import draw_health
+from dashboard.panels.style import draw_style
 from dashboard.reads.viewer import draw_account, require_viewer
 
 HERE = Path(__file__).parent
@@ -13,7 +15,7 @@ HERE = Path(__file__).parent
 st.set_page_config(
     page_title="Treering", page_icon=HERE / "static" / "icon.svg", layout="wide", initial_sidebar_state=220
 )
-st.html(HERE / "static" / "style.css")
+draw_style((HERE / "static" / "style.css").read_text(encoding="utf-8"))
 st.logo(HERE / "static" / "logo.svg", icon_image=HERE / "static" / "icon.svg", size="large")
 
 viewer = require_viewer()
@@ -35,4 +37,5 @@ page = st.navigation(
 )
 with st.sidebar:
     draw_account(viewer)
+draw_health(viewer)
 page.run()

@@ -14,6 +14,8 @@
     - UpError
     - DatabaseError
         · PermissionDeniedError
+            - SignInExpiredError
+            - SignInTokenError
         · InvalidArgumentError
         · FunctionNotFoundError
         · DatabaseUnavailableError
@@ -49,6 +51,8 @@ __all__ = [
     "ReplayError",
     "RepriceError",
     "RequestTooLargeError",
+    "SignInExpiredError",
+    "SignInTokenError",
     "TraceError",
     "TreeringError",
     "UnexpectedResponseError",
@@ -126,6 +130,14 @@ class DatabaseError(TreeringError):
 
 class PermissionDeniedError(DatabaseError):
     """The caller's role may not do this, or its key or token was not accepted."""
+
+
+class SignInExpiredError(PermissionDeniedError):
+    """The viewer's sign-in has expired; signing in again helps."""
+
+
+class SignInTokenError(PermissionDeniedError):
+    """The token of the viewer's sign-in is not one that the project takes; the message says what it lacks."""
 
 
 class InvalidArgumentError(DatabaseError):

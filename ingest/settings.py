@@ -59,6 +59,12 @@ def _check_database_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _check_embed_secret(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and len(value.get_secret_value()) < 32:
+        raise ValueError("must have at least 32 characters")
+    return value
+
+
 def _check_timezone(value: str) -> str:
     try:
         ZoneInfo(value)
@@ -128,8 +134,9 @@ class Settings(BaseSettings):
             `SUPABASE_SERVICE_ROLE_KEY`).
         supabase_publishable_key: Public key of the project, for viewers (`SUPABASE_PUBLISHABLE_KEY`, older name
             `SUPABASE_ANON_KEY`).
-        supabase_jwt_secret: Secret that signs viewers' tokens and insert-only keys, HS256 (`SUPABASE_JWT_SECRET`).
-        supabase_jwt_signing_key: Private key that signs insert-only keys instead, ES256, as a JWK
+        supabase_jwt_secret: Shared secret of an older project that signs viewers' tokens and insert-only keys, HS256
+            (`SUPABASE_JWT_SECRET`).
+        supabase_jwt_signing_key: Private key as a JWK that signs them instead, ES256 or RS256
             (`SUPABASE_JWT_SIGNING_KEY`).
         supabase_db_url: Direct address of the database, preferred over the API (`SUPABASE_DB_URL`).
         home: Folder of the embedded database and of the journal (`TREERING_HOME`).
@@ -145,6 +152,8 @@ class Settings(BaseSettings):
         secret_key: Key, or several separated by commas, that seals addresses and secrets of channels
             (`TREERING_SECRET_KEY`).
         dashboard_url: Address of the dashboard, for links in messages (`TREERING_DASHBOARD_URL`).
+        embed_secret: Secret with which the customer's product signs for whom it embeds the app, at least 32 characters
+            (`TREERING_EMBED_SECRET`).
         deployments: Names of the customer's own (Azure deployments, gateway routes) to model names
             (`TREERING_DEPLOYMENTS`, "azure/chat-prod=gpt-4o,…").
         providers: Who answers at which host of the customer's own (`TREERING_PROVIDERS`,
@@ -204,6 +213,9 @@ class Settings(BaseSettings):
     secret_key: OptionalSecret = Field(default=None, validation_alias="TREERING_SECRET_KEY")
     dashboard_url: Annotated[OptionalText, AfterValidator(_check_dashboard_url)] = Field(
         default=None, validation_alias="TREERING_DASHBOARD_URL"
+    )
+    embed_secret: Annotated[OptionalSecret, AfterValidator(_check_embed_secret)] = Field(
+        default=None, validation_alias="TREERING_EMBED_SECRET"
     )
     # NoDecode: the value is our own short form, not JSON.
     deployments: Annotated[dict[str, str], NoDecode, BeforeValidator(_read_deployments)] = Field(

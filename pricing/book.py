@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pricing.errors import PriceBookError, UnknownModelError, UsageError
 from pricing.fills import Fill, filled
-from pricing.names import candidates, is_free, is_host
+from pricing.names import candidates, free_variant, is_host
 from pricing.overlay import known_regions, overlay
 from pricing.plan import Plan, make_plan
 from pricing.rates import Rates, add_units, sum_exactly
@@ -44,9 +44,6 @@ _MAX_PLANS: Final = 4096
 _RENAMES_TIERS: Final = frozenset({"openai", "azure"})
 # Vertex has prices of its own beside those of Google's developer API, under whichever of its names.
 _OTHER_NAMES: Final = {"gcp.vertex_ai": "vertex_ai", "vertexai": "vertex_ai", "google-vertex": "vertex_ai"}
-_FREE: Final = PriceRow(
-    "treering", "openrouter", ("*:free",), (Rates(input=Decimal(0), output=Decimal(0)),), service_tier=None
-)
 
 
 class PriceBook:
@@ -229,6 +226,18 @@ class PriceBook:
         plan = self._plan(provider, model, service_tier)
         return list({compiled.price_id: compiled.row for span in plan.spans for compiled in span}.values())
 
+    def figures(self, model: str, *, provider: str = DEFAULT_PROVIDER, service_tier: str | None = None) -> list[object]:
+        """Return all that prices a model on a tier: instants, rows and their figures, fees of tools included.
+
+        Two books that return the same charge the same.
+
+        Raises:
+            UnknownModelError: No layer knows the model.
+        """
+        plan = self._plan(provider, model, service_tier)
+        spans = [[(compiled.row, compiled.rates) for compiled in span] for span in plan.spans]
+        return [plan.starts, spans]
+
     def models(self, provider: str = DEFAULT_PROVIDER) -> list[str]:
         """Return the names of the models that the book prices for a provider, sorted."""
         own = {model for name, model in self._rows if name == provider}
@@ -256,8 +265,9 @@ class PriceBook:
         places = {self._region, region, f"+{region}"}
         uplifts = [uplift for uplift in overlay().uplifts if uplift.regions & places]
         readings = list(self._readings(provider, model))
-        if is_free(asked, _clean(model)) and not any(reading[:2] in self._rows for reading in readings):
-            return make_plan("openrouter", _clean(model), tier, ("its name says that it is free",), [_FREE])
+        free = free_variant(asked, _clean(model), [self._seller(owner) for owner, _, _ in readings])
+        if free is not None and not any(reading[:2] in self._rows for reading in readings):
+            return make_plan(free[0], _clean(model), tier, ("its name says that it is free",), [_free_row(*free)])
         # The catalogue takes a fine-tune by how its name begins; a row of another layer that names it goes first.
         named = [reading for reading in readings if reading[1].startswith("ft:") and reading[:2] in self._rows]
         for owner, name, steps in (*named, *readings):
@@ -360,6 +370,12 @@ class PriceBook:
 @cache
 def _default_book() -> PriceBook:
     return PriceBook()
+
+
+@cache
+def _free_row(seller: str, ending: str) -> PriceRow:
+    rates = Rates(input=Decimal(0), output=Decimal(0))
+    return PriceRow("treering", seller, (f"*{ending}",), (rates,), service_tier=None)
 
 
 def _first_start(rows: Iterable[PriceRow]) -> datetime | None:

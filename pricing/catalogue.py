@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, time
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from genai_prices.data_snapshot import find_provider_by_id, get_snapshot
 from genai_prices.types import (
+    ClauseAnd,
+    ClauseContains,
+    ClauseEquals,
+    ClauseOr,
+    ClauseStartsWith,
     ConditionalPrice,
     ModelInfo,
     ModelPrice,
@@ -25,6 +31,8 @@ from pricing.rows import DEFAULT_TIER, PriceRow, make_rates
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from decimal import Decimal
+
+    from genai_prices.types import MatchLogic
 
 _RATE_OF_KEY: Final = {
     "input_mtok": "input",
@@ -50,6 +58,14 @@ _UNIT_KEYS: Final[Mapping[str, tuple[tuple[str, ...], int]]] = {
     "annotated_pages": (("input_annotated_document_kpages",), 1_000),
     "messages": (("input_text_messages_kcount",), 1_000),
 }
+# What makes another model of a name that begins alike.
+_OTHER_MODEL: Final = re.compile(
+    r"(?:^|[-_.:])(?:lite|mini|nano|micro|small|medium|large|pro|max|plus|ultra|turbo|fast|flash|image|vision|tts|live"
+    r"|(?<!native-)audio|realtime|transcribe|search|research|embed\w*|codex|code|computer|robotics|cyber|omni|highspeed|free|\d+b)(?=$|[-_.:@\d])"
+)
+# Here customers deploy models under names of their own; what is the same model's goes on like this.
+_DEPLOYING: Final = frozenset({"openai", "azure"})
+_SAME_MODEL: Final = re.compile(r"(?:[-@.]?(?:latest|preview|turbo|\d[\d-]*))*")
 _REQUESTS_PER_KCOUNT_EXPONENT = -3
 
 # Peak hours that are of Monday to Friday alone, which genai-prices cannot say; China's public holidays are off-peak too
@@ -152,9 +168,38 @@ class Catalogue:
         fallbacks = (self._provider(name) for name in asked.fallback_model_providers or ())
         for owner in (asked, *(fallback for fallback in fallbacks if fallback is not None)):
             info = owner.find_model(model)
-            if info is not None:
+            if info is not None and not _is_another(owner.id, info.match, model):
                 return owner, info
         return None
+
+
+def _is_another(provider: str, match: MatchLogic | None, model: str) -> bool:
+    """Whether a name was matched by its beginning alone and goes on as the names of other models do.
+
+    `gemini-3.8-flash-lite` begins like `gemini-3.8-flash`, at a price that is another's: such a name is unknown until
+    the catalogue lists it. Where customers name deployments after models, a name goes on as they like.
+    """
+    begun = [text for text in _beginnings(match, model) if model in text or text in model]
+    if not begun or model in begun:
+        return False
+    longest = max(begun, key=len)
+    rest = model[model.index(longest) + len(longest) :]
+    if provider in _DEPLOYING:
+        return _SAME_MODEL.fullmatch(rest) is None
+    return _OTHER_MODEL.search(rest) is not None
+
+
+def _beginnings(match: MatchLogic | None, model: str) -> Iterator[str]:
+    """Yield what a rule found in a name: the whole name where the rule names it, else the text that it looks for."""
+    match match:
+        case ClauseOr(or_=clauses) | ClauseAnd(and_=clauses):
+            for clause in clauses:
+                if clause.is_match(model):
+                    yield from _beginnings(clause, model)
+        case ClauseEquals() if match.is_match(model):
+            yield model
+        case ClauseStartsWith(starts_with=text) | ClauseContains(contains=text):
+            yield text.lower()
 
 
 _Span = tuple[datetime | None, datetime | None]

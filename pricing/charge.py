@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pricing.calls import DETAILS, usage_of
 from pricing.errors import UnknownModelError
-from pricing.names import is_openai_text, is_self_hosted
+from pricing.names import families, is_openai_text, is_self_hosted
 from pricing.rates import EXACT, sum_exactly
 from pricing.results import Cost
 from pricing.usage import UNITS
@@ -52,8 +52,8 @@ def charge(call: Mapping[str, Any], book: PriceBook, fallback_model: str | None)
     """Decide what a recorded call costs.
 
     What its provider said it charged counts, in a unit that is known; else the book's price; else, for a name of
-    OpenAI's kind, OpenAI's own price of it or else that of the fallback model. Fees of tools count even where the
-    tokens have no price.
+    OpenAI's kind, OpenAI's own price of it, that of the model which its name begins with, or that of the fallback
+    model. Fees of tools count even where the tokens have no price.
 
     Args:
         call: The fields of `record_usage` that have a value, with `created_at` as text.
@@ -92,8 +92,9 @@ def _priced(
         # A call without any count is not free because the model that stands in would be.
         if stands_in and not (usage.is_empty and call.get("status") != "error"):
             assert fallback_model is not None
-            # OpenAI's own price of a model that this provider is not known to sell is nearer than another model's.
-            for stand_in in (model, fallback_model):
+            # OpenAI's own price of a model that this provider is not known to sell is nearer than another model's, and
+            # so is that of the model which the name begins with: deployments are named after what they deploy.
+            for stand_in in (model, *families(model), fallback_model):
                 try:
                     return _price(call, usage, book, stand_in, FALLBACK_PROVIDER), "fallback"
                 except UnknownModelError:
@@ -117,8 +118,8 @@ def _price(call: Mapping[str, Any], usage: TokenUsage, book: PriceBook, model: s
 def _known(cost: Cost, call: Mapping[str, Any], usage: TokenUsage) -> tuple[list[Decimal], tuple[str, ...]]:
     """Return the amounts that are certain and what is unknown: of tokens it is all or nothing."""
     if cost.total is not None:
-        if call.get("status") == "cancelled" and usage.is_empty:
-            return [], ("usage",)  # what was written until then is charged, however much it was
+        if usage.is_empty and _is_uncounted(call):
+            return [], ("usage",)  # what was written is charged, however much it was
         return [cost.total], ()
     if cost.unknown == ("usage",) and call.get("status") == "error" and usage.is_empty:
         return [Decimal(0)], ()  # refused before it did anything
@@ -128,6 +129,12 @@ def _known(cost: Cost, call: Mapping[str, Any], usage: TokenUsage) -> tuple[list
     others = {name if name in ("duration", "usage") else "tokens" for name in cost.unknown if name not in units}
     fees = [amount for name, amount in cost.known.items() if name in usage.units]
     return fees, (*sorted(others), *(name for name in cost.unknown if name in units))
+
+
+def _is_uncounted(call: Mapping[str, Any]) -> bool:
+    """Whether a call without tokens may have used some: it was broken off, or nobody said how many."""
+    status = call.get("status")
+    return status == "cancelled" or (status != "error" and call.get("usage_source") == "heuristic")
 
 
 def _contradicts(call: Mapping[str, Any], total: Decimal) -> bool:

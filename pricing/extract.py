@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any, Final
 
+from pricing.dialects import Counts, Units, cohere_counts, gemini_counts
 from pricing.names import gives_images, leaves_cache_out
 from pricing.rates import measures
 from pricing.reported import Report, to_amount, to_units
@@ -23,6 +24,7 @@ _MONEY: Final = Context(prec=60)  # the thread's own context may round at six di
 # Providers that say what they charge in US dollars: https://openrouter.ai/docs/cookbook/administration/usage-accounting,
 # https://docs.perplexity.ai/api-reference. xAI's unit is in the field's name.
 _CHARGES_IN_USD: Final = frozenset({"openrouter", "perplexity"})
+_RESEARCH: Final = "deep-research"
 _LARGER_SEARCHES: Final = ("medium", "high")
 _TIERS: Final = {
     "on_demand_flex": "flex",
@@ -39,6 +41,8 @@ _MEASURES: Final = (
     ("pages", "pages_processed"),
     ("characters", "characters"),
     ("search_units", "search_units"),
+    ("image_pixels", "image_pixels"),  # Voyage
+    ("video_pixels", "video_pixels"),
 )
 _WRITTEN: Final = (
     "cache_write_tokens",
@@ -110,6 +114,9 @@ def _extract(
 ) -> Extracted:
     counts, units, total = _counts(report, flags, provider, model, operation)
     units = {**count_tools(answer, model), **units, **count_reported_tools(report, model)}
+    advised = _advisor_tokens(report, provider, model)
+    if advised:
+        units["advisor_tokens"] = advised
     size = report.get("search_context_size")  # Perplexity's, whose fee for a request grows with it
     if size in _LARGER_SEARCHES:
         units[f"request:{size}"] = 1
@@ -128,23 +135,21 @@ def _extract(
     )
 
 
-_Counts = dict[str, int | None]
-_Units = dict[str, int | Decimal]
-
-
 def _counts(
     report: Report, flags: list[str], provider: str, model: str, operation: str
-) -> tuple[_Counts, _Units, int | None]:
+) -> tuple[Counts, Units, int | None]:
     """Return counts by name, units, and the total where that is the only count."""
     if "prompt_token_count" in report or "candidates_token_count" in report or "total_token_count" in report:
-        return _gemini_counts(report, model), {}, None
+        return gemini_counts(report, model), {}, None
     if "billed_units" in report or "tokens" in report or "meta" in report:
-        return *_cohere_counts(report, flags), None
+        return *cohere_counts(report, flags), None
     units = _measures(report, flags)
     prompt = report.count("prompt_tokens", "input_tokens")
     completion = report.count("completion_tokens", "output_tokens")
     total = report.count("total_tokens")
     if prompt is None and completion is None:
+        if "image_pixels" in report and "text_tokens" in report:  # the total counts pixels as tokens at another price
+            return {"prompt_tokens": report.count("text_tokens"), "completion_tokens": 0}, units, None
         if total is not None and _has_input_alone(provider, operation):
             return {"prompt_tokens": total, "completion_tokens": 0}, units, None
         return {}, units, total
@@ -155,16 +160,19 @@ def _counts(
     counts = _openai_parts(report, model, operation, completion)
     prompt = _with_cache(report, prompt, completion, counts, total, provider, model, flags)
     completion, reasoning = _with_reasoning(prompt, completion, counts.get("reasoning_tokens"), total, flags)
+    if _RESEARCH in model:
+        prompt, completion = _with_research(report, prompt, completion, reasoning, flags)
     counts |= {"prompt_tokens": prompt, "completion_tokens": completion, "reasoning_tokens": reasoning}
     return _with_iterations(report, counts, flags, provider, model, operation), units, None
 
 
 def _with_iterations(
-    report: Report, counts: _Counts, flags: list[str], provider: str, model: str, operation: str
-) -> _Counts:
+    report: Report, counts: Counts, flags: list[str], provider: str, model: str, operation: str
+) -> Counts:
     """Add what Anthropic bills beside its top-level counts, which cover the messages alone.
 
-    A compaction is read and written by the model itself; an advisor is another model with other prices.
+    A compaction is read and written by the model itself. An advisor is another model with other prices: its tokens are
+    a unit of their own, see `_advisor_tokens`.
     """
     for entry in report.items("iterations"):
         if entry.get("type") == "compaction":
@@ -174,12 +182,20 @@ def _with_iterations(
                 for name, count in counts.items()
             }
             flags.append("iterations:compaction_added")
-        elif entry.get("type") == "advisor_message":
-            flags.append("iterations:advisor_left_out")
     return counts
 
 
-def _openai_parts(report: Report, model: str, operation: str, completion: int) -> _Counts:
+def _advisor_tokens(report: Report, provider: str, model: str) -> int:
+    """Count the tokens of other models that were asked for advice, input and output together."""
+    total = 0
+    for entry in report.items("iterations"):
+        if entry.get("type") == "advisor_message":
+            counts, _, _ = _counts(entry, [], provider, model, "")
+            total += (counts.get("prompt_tokens") or 0) + (counts.get("completion_tokens") or 0)
+    return total
+
+
+def _openai_parts(report: Report, model: str, operation: str, completion: int) -> Counts:
     into = report.under("prompt_tokens_details", "input_tokens_details", "input_token_details")
     out = report.under("completion_tokens_details", "output_tokens_details", "output_token_details")
     cached = into.under("cached_tokens_details")
@@ -233,7 +249,7 @@ def _with_cache(
     report: Report,
     prompt: int,
     completion: int,
-    counts: _Counts,
+    counts: Counts,
     total: int | None,
     provider: str,
     model: str,
@@ -270,75 +286,28 @@ def _with_reasoning(
     return completion + missing, max(reasoning or 0, missing)
 
 
-def _gemini_counts(report: Report, model: str) -> _Counts:
-    prompt, candidates = (
-        report.count("prompt_token_count"),
-        report.count("candidates_token_count", "response_token_count"),
-    )
-    thoughts, tools = report.count("thoughts_token_count"), report.count("tool_use_prompt_token_count")
-    total = report.count("total_token_count")
-    whole = (prompt or 0) + (tools or 0)
-    output = candidates or 0
-    if prompt is None and total is not None:
-        whole = max(total - output - (thoughts or 0), 0)
-    # Thoughts stand beside the candidates; an answer whose sum says otherwise has them inside.
-    if total is None or total != whole + output or not output:
-        output += thoughts or 0
-    if total is not None and total > whole + output and candidates is None:
-        output = total - whole
-    given = _modalities(report, "prompt_tokens_details", "tool_use_prompt_tokens_details")
-    cached = _modalities(report, "cache_tokens_details")
-    delivered = _modalities(report, "candidates_tokens_details", "response_tokens_details")
-    return {
-        "prompt_tokens": whole,
-        "completion_tokens": output,
-        "cached_tokens": report.count("cached_content_token_count"),
-        "reasoning_tokens": thoughts,
-        "audio_input_tokens": given.get("audio"),
-        "audio_output_tokens": delivered.get("audio"),
-        "cached_audio_tokens": cached.get("audio"),
-        "image_input_tokens": given.get("image"),
-        "cached_image_tokens": cached.get("image"),
-        "image_output_tokens": delivered.get("image", 0 if delivered and gives_images(model) else None),
-    }
+def _with_research(
+    report: Report, prompt: int, completion: int, reasoning: int | None, flags: list[str]
+) -> tuple[int, int]:
+    """Add what Perplexity's deep research bills beside its counts: citations at the price of input, and reasoning.
+
+    https://docs.perplexity.ai/getting-started/pricing
+    """
+    cited = report.count("citation_tokens")
+    if cited is None:
+        return prompt, completion
+    if cited:
+        flags.append("prompt_tokens:citations_added")
+    told = report.count("completion_tokens")
+    if reasoning and completion == told:
+        flags.append("reasoning_tokens:left_out_of_completion")
+        completion += reasoning
+    return prompt + cited, completion
 
 
-def _modalities(report: Report, *names: str) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for name in names:
-        for entry in report.items(name):
-            # An enumeration of Google's library has its word in `value`; documents are read as images.
-            modality = entry.get("modality")
-            word = str(getattr(modality, "value", modality)).lower()
-            word = "image" if word == "document" else word
-            found[word] = found.get(word, 0) + (entry.count("token_count") or 0)
-    return found
-
-
-def _cohere_counts(report: Report, flags: list[str]) -> tuple[_Counts, _Units]:
-    """What Cohere bills is less than what its models read: system texts of its own are free."""
-    outer = report.under("meta") if "meta" in report else report
-    billed, tokens = outer.under("billed_units"), outer.under("tokens")
-    units: _Units = {}
-    for kind, name in (("search_units", "search_units"), ("input_images", "images")):
-        amount = to_amount(billed.get(name), name, flags)
-        if amount is not None:
-            units[kind] = to_units(amount)
-    counted = billed if "input_tokens" in billed or "output_tokens" in billed or not tokens else tokens
-    prompt, completion = counted.count("input_tokens"), counted.count("output_tokens")
-    if prompt is None and completion is None:
-        return {}, units
-    counts: _Counts = {
-        "prompt_tokens": prompt or 0,
-        "completion_tokens": completion or 0,
-        "cached_tokens": outer.count("cached_tokens"),
-    }
-    return counts, units
-
-
-def _measures(report: Report, flags: list[str]) -> _Units:
+def _measures(report: Report, flags: list[str]) -> Units:
     """What is billed by other units: a transcription's seconds, a document's pages, characters that were spoken."""
-    units: _Units = {}
+    units: Units = {}
     for kind, name in _MEASURES:
         if name in report:
             amount = to_amount(report.get(name), name, flags)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 SELF_HOSTED_PROVIDERS: Final = frozenset(
     {
@@ -21,6 +21,9 @@ SELF_HOSTED_PROVIDERS: Final = frozenset(
 
 FREE_SUFFIX: Final = ":free"
 """How OpenRouter names the variant of a model that costs nothing."""
+
+# How other providers name such variants at the end: meta-llama/Llama-3.3-70B-Instruct-Turbo-Free at Together.
+_FREE_ENDINGS: Final = {"together": "-free"}
 
 _DATED = re.compile(r"(?P<family>.+?)[-@](?:20\d{2}-\d{2}-\d{2}|20\d{6}|latest|default)$")
 _FINE_TUNE: Final = "ft:"
@@ -44,24 +47,27 @@ _BEDROCK: Final = re.compile(
     r"(?P<geo>(?:us|eu|apac|jp|au|ca|sa|us-gov|global)\.)?"
     r"(?P<name>(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai|qwen|writer|stability|twelvelabs)\.[\w.:-]+)"
 )
-# Models with one maker whose price list they are on. Open weights that many sell (Llama, Qwen, gpt-oss) are not here.
+# Models with one maker whose price list they are on, by the names that only its own API gives them. Open weights are
+# not here by the names that people serve them under (Llama, Qwen, gpt-oss, and mistral-nemo, deepseek-r1, command-r):
+# on a host that nobody knows they may run on a machine of the customer's, which has no list price.
 _MAKERS: Final = (
     (re.compile(r"claude\b.*"), "anthropic"),
     (re.compile(r"(?:gemini|imagen|veo)-.*"), "google"),
-    (re.compile(r"grok\b.*"), "x-ai"),
+    (re.compile(r"grok\b(?!-1$).*"), "x-ai"),
     (
-        # Open weights have a size or "instruct" in their names: whoever serves them sets the price.
         re.compile(
-            r"(?:open-)?(?:mistral|ministral|codestral|magistral|devstral|pixtral|voxtral)\b(?!.*instruct).*|open-mixtral-.*"
+            r"(?:mistral|ministral|codestral|magistral|devstral|pixtral|voxtral)-(?!.*instruct).*?(?:-?latest|-\d{4})"
+            r"|(?:mistral-(?:medium|tiny|saba|embed|moderation|ocr)|codestral-embed|magistral-medium|devstral-medium)\b.*"
+            r"|open-mi[sx]tral-.*"
         ),
         "mistral",
     ),
-    (re.compile(r"deepseek\b(?!.*distill).*"), "deepseek"),  # the distilled ones are Llama and Qwen
-    (re.compile(r"(?:command|rerank|embed|c4ai)-.*|command"), "cohere"),
+    (re.compile(r"deepseek-(?:chat|reasoner|flash|v4)\b(?!.*distill).*"), "deepseek"),
+    (re.compile(r"command-[a-z0-9-]+-\d{2}-\d{4}|command(?:-light|-nightly)?|(?:rerank|embed|c4ai)-.*"), "cohere"),
     (re.compile(r"sonar\b.*"), "perplexity"),
     (re.compile(r"voyage-.*"), "voyageai"),
-    (re.compile(r"(?:kimi|moonshot)-.*"), "moonshotai"),
-    (re.compile(r"glm-.*"), "zai"),
+    (re.compile(r"(?:kimi|moonshot)-(?!k2$|.*instruct|.*-base$).*"), "moonshotai"),
+    (re.compile(r"glm-(?!4-9b|.*-hf$).*"), "zai"),
 )
 # Names of OpenAI's kind whose calls are billed by text tokens, so that another model's price can stand in for theirs.
 _OPENAI_TEXT: Final = re.compile(
@@ -70,6 +76,8 @@ _OPENAI_TEXT: Final = re.compile(
 )
 _OPENAI_OTHER: Final = re.compile(r"(?:gpt-(?!oss).*|chatgpt-.*|dall-e-.*|sora-.*|whisper-.*|tts-.*|omni-moderation.*)")
 _NOT_TEXT: Final = re.compile(r".*(?:transcribe|-tts|-audio|-realtime|-image|-diarize).*")
+# Where a name can be cut, its first part left whole.
+_PART: Final = re.compile(r"(?<=[a-z0-9])(?:[-_]|\.(?!\d))")
 _ADDRESS: Final = re.compile(r"(?:https?://)?(?P<host>\[[0-9a-f:]+\]|[^:/\s]+)(?::(?P<port>\d{1,5}))?(?:/.*)?")
 # OpenTelemetry names clouds with a dot too: aws.bedrock, az.ai.openai, gcp.gemini.
 _HOST: Final = re.compile(r"(?!(?:aws|az|azure|gcp)\.)(?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d+)?")
@@ -172,9 +180,30 @@ def gives_images(model: str) -> bool:
     return "image" in model or "banana" in model
 
 
-def is_free(provider: str, model: str) -> bool:
-    """Whether a name says that its calls cost nothing."""
-    return model.endswith(FREE_SUFFIX) and not is_self_hosted(provider)
+def free_variant(provider: str, model: str, sellers: Iterable[str]) -> tuple[str, str] | None:
+    """Return who sells a model for nothing and how its name says so; None where it does not.
+
+    Args:
+        provider: Provider, lower case.
+        model: Model, lower case.
+        sellers: Providers that the name can be read as a model of.
+    """
+    if is_self_hosted(provider):
+        return None
+    if model.endswith(FREE_SUFFIX):
+        return "openrouter", FREE_SUFFIX
+    endings = ((seller, _FREE_ENDINGS[seller]) for seller in sellers if seller in _FREE_ENDINGS)
+    return next(((seller, ending) for seller, ending in endings if model.endswith(ending)), None)
+
+
+def families(model: str) -> Iterator[str]:
+    """Yield shorter and shorter beginnings of a name of OpenAI's kind: gpt-4o-mini, gpt-4o for gpt-4o-mini-prod.
+
+    A deployment named after its model begins with the model's name; a version ("gpt-5.7") is not cut.
+    """
+    name = bare_name(model)
+    for end in reversed([found.start() for found in _PART.finditer(name)]):
+        yield name[:end]
 
 
 def _without_prefixes(

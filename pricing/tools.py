@@ -21,6 +21,8 @@ _ITEMS = {
     "image_generation_call": "image_generation",
     "collections_search_call": "collections_search",
 }
+# Items that run in a container, whose session is charged, by the tool that asks for it.
+_IN_CONTAINER = {"code_interpreter_call": "code_interpreter", "shell_call": "shell"}
 # What usage calls them: Anthropic, xAI, Perplexity, Mistral.
 _REPORTED = {
     "web_search_requests": "web_search",
@@ -81,14 +83,13 @@ def count_items(items: Any, tools: Any = ()) -> _Units:
         kind == "web_search" or kind.startswith("web_search_2") for kind in kinds
     )
     units: _Units = {}
-    containers: set[str] = set()
-    unnamed = False
+    sessions: dict[str, str] = {}
     for entry in map(_as_item, _each(items)):
         kind = str(entry.get("type"))
-        if kind == "code_interpreter_call":
-            container = entry.get("container_id")
-            containers |= {container} if isinstance(container, str) else set()
-            unnamed = unnamed or not isinstance(container, str)
+        if kind in _IN_CONTAINER:
+            session = _session(entry, asked)
+            if session is not None:
+                sessions.setdefault(session, _container(asked, _IN_CONTAINER[kind]))
         unit = _ITEMS.get(kind)
         if unit is None or entry.get("status") == "failed":
             continue
@@ -97,9 +98,9 @@ def count_items(items: Any, tools: Any = ()) -> _Units:
                 continue
             unit = "web_search:preview" if is_preview else unit
         units[unit] = units.get(unit, 0) + 1
-    sessions = len(containers) or int(unnamed)  # calls without an id share one session
-    if sessions:
-        units[_container(asked)] = sessions
+    named = {session: container for session, container in sessions.items() if session}
+    for container in (named or sessions).values():  # calls without an id share one session
+        units[container] = units.get(container, 0) + 1
     return units
 
 
@@ -139,10 +140,22 @@ def _count_grounding(report: Report, model: str) -> _Units:
     return units
 
 
-def _container(tools: Iterable[Report]) -> str:
+def _session(call: Report, tools: Iterable[Report]) -> str | None:
+    """Return the container of a call, "" for one without a name; None where it ran on the customer's own machine."""
+    place = call.under("environment")
+    if not place:
+        place = next((tool.under("environment") for tool in tools if tool.get("type") == "shell"), place)
+    if place.get("type") == "local" and call.get("type") == "shell_call":
+        return None
+    container = call.get("container_id") or place.get("container_id")
+    return container if isinstance(container, str) else ""
+
+
+def _container(tools: Iterable[Report], kind: str) -> str:
+    """Return the unit of a session by the size that the request asked for."""
     for tool in tools:
-        if tool.get("type") == "code_interpreter":
-            limit = tool.under("container").get("memory_limit")
+        if tool.get("type") == kind:
+            limit = tool.under("container", "environment").get("memory_limit")
             if isinstance(limit, str) and limit.isalnum() and limit.lower() != "1g":
                 return f"container:{limit.lower()[:10]}"
     return "container"

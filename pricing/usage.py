@@ -19,6 +19,7 @@ FEE_UNITS: Final = frozenset(
     {
         *("web_search", "maps_grounding", "x_search", "web_fetch", "file_search"),
         *("collections_search", "container", "code_execution", "image_generation", "tool_call", "request"),
+        "advisor_tokens",
     }
 )
 """Units of tools, billed on top of tokens."""
@@ -26,6 +27,7 @@ FEE_UNITS: Final = frozenset(
 MEASURE_UNITS: Final = frozenset(
     {
         *("audio_seconds", "video_seconds", "characters", "pages", "annotated_pages", "images", "input_images"),
+        *("image_pixels", "video_pixels"),
         *("search_units", "messages"),
     }
 )

@@ -10,6 +10,7 @@ import streamlit as st
 from dashboard.panels import alerts as incidents
 from dashboard.panels import filter_bar
 from dashboard.panels.frame import chosen_zone, draw_error, draw_header, draw_state
+from dashboard.panels.period_bar import draw_period
 from dashboard.reads.alerts import get_alerts
 from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
@@ -18,7 +19,7 @@ viewer = require_viewer()
 selection = filter_bar.current_selection()
 zone = chosen_zone(selection)
 with draw_header("Alerts"):
-    filter_bar.draw_period("alerts", selection, datetime.now(UTC).astimezone(zone).date())
+    draw_period("alerts", selection, datetime.now(UTC).astimezone(zone).date())
     is_live = filter_bar.draw_live("alerts")
 
 
@@ -39,11 +40,12 @@ def body() -> None:
         draw_state("alerts_empty", ":material/notifications_off:", "No alerts in this period", text)
         incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
         return
-    count = len(document.firing)
+    matters = incidents.matters_of(document.firing, document.rules)
+    count = len(matters)
     firing = "1 alert is firing" if count == 1 else f"{count} alerts are firing" if count else "Nothing is firing"
     st.html(f'<div class="tr-scope">{firing} · times in {html.escape(zone.key)}</div>')
     incidents.draw_times(document.times, count)
-    incidents.draw_firing(viewer, document.firing, zone, can_change=can_change)
+    incidents.draw_firing(viewer, matters, zone, can_change=can_change)
     incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
     incidents.draw_history(document.history, zone)
     incidents.draw_outbox(viewer, document.outbox, zone, can_change=can_change)

@@ -9,15 +9,16 @@ import streamlit as st
 from dashboard.panels import filter_bar
 from dashboard.panels.calls import Explorer
 from dashboard.panels.frame import chosen_zone, draw_header
+from dashboard.panels.period_bar import draw_period
 from dashboard.reads.viewer import require_viewer
-from dashboard.selection.filters import PERIODS
+from dashboard.selection.periods import PERIODS
 
 selection = filter_bar.current_selection()
 zone = chosen_zone(selection)
 explorer = Explorer(require_viewer(), selection, zone)
 now = datetime.now(UTC)
 with draw_header("Calls"):
-    filter_bar.draw_period("calls", selection, now.astimezone(zone).date())
+    draw_period("calls", selection, now.astimezone(zone).date())
     options, users = explorer.choices()
     filter_bar.draw_filters("calls", selection, options, users, is_calls=True)
     is_live = filter_bar.draw_live("calls") and selection.is_live(now, zone)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.figures import charts, frames
+from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, checks, contract, outlook, tables
+from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
 from dashboard.reads.pages import get_costs
-from ingest.documents.words import format_change, format_usd
+from ingest.documents.words import format_change, format_usd, format_usd_column
 
 if TYPE_CHECKING:
     from ingest.documents.pages import Costs
@@ -23,20 +24,27 @@ def draw_figures(view: View[Costs], document: Costs) -> None:
     """Draw the key figures."""
     now, before = document.totals, document.previous
     per_call, per_call_before = cards.cost_per_call(now), cards.cost_per_call(before)
-    per_million = now.cost / now.total_tokens * 1_000_000 if now.cost is not None and now.total_tokens else None
+    per_million, per_million_before = cards.cost_per_million(now), cards.cost_per_million(before)
     draw = [
         cards.spend_card("Spend", now, before),
         cards.Card(
             "Cost per request",
             format_usd(per_call),
             format_change(per_call, per_call_before),
-            "average",
+            "of those with a price",
             colour="inverse",
         ),
-        cards.Card("Cost per million tokens", format_usd(per_million), note="prompt and completion together"),
+        cards.Card(
+            "Cost per million tokens",
+            format_usd(per_million),
+            format_change(per_million, per_million_before),
+            "of models with a price, prompt and completion",
+            "Cost and tokens of the models, features and other dimensions of which every call has a price",
+            "inverse",
+        ),
         cards.priced_card(now),
     ]
-    cards.draw_cards(view.key, draw, view.selection.short)
+    cards.draw_cards(view.key, draw, view.selection.before)
 
 
 def draw_trend(view: View[Costs], document: Costs) -> None:
@@ -46,10 +54,14 @@ def draw_trend(view: View[Costs], document: Costs) -> None:
             cards.draw_title("Spend over time")
             draw_group("costs", view.selection, is_user_shown=document.access != "member")
         timeline = frames.groups_over_time(document, document.series, frames.COST)
+        if (earlier := view.earlier()) is not None:
+            timeline = frames.with_ghost(timeline, earlier, earlier.series, frames.COST)
         sums = frames.costs_by_key(document.series)
-        values = [format_usd(sums[name]) for name in timeline.series]
-        cards.draw_legend(timeline.series, charts.colours_of(timeline.series), values)
-        st.altair_chart(charts.stacked_bars(timeline, "usd"), key="costs_trend_chart", alt="Spend over time")
+        values = format_usd_column([sums[name] for name in timeline.series])
+        shown = colours.colours_of(timeline.series, document.options.names_of(view.selection.group))
+        cards.draw_legend(timeline.series, shown, values)
+        chart = charts.stacked_bars(timeline, "usd", colours=shown)
+        st.altair_chart(chart, key="costs_trend_chart", alt="Spend over time")
 
 
 def draw_table(view: View[Costs], document: Costs) -> None:
@@ -65,9 +77,7 @@ def draw_table(view: View[Costs], document: Costs) -> None:
         del by["User"]
     with st.container(border=True, key="panel_costs_table"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            name = st.segmented_control(
-                "Table", list(by), default="Model", required=True, key="costs_by", label_visibility="collapsed"
-            )
+            name = draw_choice("Table", list(by), name="table", key="costs_by")
             tables.draw_download("costs", f"costs-by-{name.lower()}", by[name])
         chosen = tables.draw_costs("costs", name, by[name])
         draw_calls_link("costs", view.selection, name, by[name], chosen)
@@ -84,7 +94,8 @@ def body() -> None:
         draw_figures(view, document)
         checks.draw_repriced(document.repriced, view.zone)
         draw_trend(view, document)
-        outlook.draw_month(view.outlook())
+        if (month := view.outlook()) is not None:
+            outlook.draw_month(month.forecast, month.month.budgets)
         if document.access != "member":
             contract.draw_contract(view.viewer, datetime.now(UTC))
         checks.draw_checks(view.viewer, view.selection, document)

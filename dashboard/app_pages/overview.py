@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.figures import charts, frames
+from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, outlook
+from dashboard.panels.bound import draw_choice
 from dashboard.panels.frame import View, open_page
 from dashboard.panels.rankings import draw_top
+from dashboard.panels.story import draw_story
 from dashboard.reads.pages import get_overview
+from ingest.documents.month import Calendar
 from ingest.documents.words import format_count, format_exact_usd, format_usd
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from dashboard.reads.month import Outlook
     from ingest.documents.pages import Overview
 
 TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
@@ -26,10 +29,11 @@ TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
 }
 
 
-def draw_figures(view: View[Overview], document: Overview) -> None:
+def draw_figures(view: View[Overview], document: Overview, outlook_now: Outlook | None) -> None:
     """Draw the key figures."""
     now, before, phrase = document.totals, document.previous, view.selection.phrase
-    today, month = document.today, document.month
+    today, month = (outlook_now.month.today, outlook_now.month.month) if outlook_now else (Calendar(), Calendar())
+    forecast = outlook_now.forecast if outlook_now else None
     draw = [
         cards.Card(
             "Spend today",
@@ -40,7 +44,7 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
         cards.Card(
             "Spend this month",
             format_usd(month.cost),
-            note=_joined(outlook.month_note(view.outlook(), _counted(month.requests)), month.fallback_cost),
+            note=_joined(outlook.month_note(forecast, _counted(month.requests)), month.fallback_cost),
             help=f"Exactly {format_exact_usd(month.cost)}, since the 1st. Costs shows the basis of the forecast.",
         ),
         cards.spend_card(f"Spend, {phrase}", now, before),
@@ -56,7 +60,7 @@ def draw_figures(view: View[Overview], document: Overview) -> None:
         ),
         cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before),
     ]
-    cards.draw_cards(view.key, draw, view.selection.short)
+    cards.draw_cards(view.key, draw, view.selection.before)
 
 
 def _counted(requests: int | None, fallback_cost: Decimal | None = None) -> str:
@@ -72,12 +76,15 @@ def draw_trend(document: Overview) -> None:
     """Draw the chart of the chosen figure over time."""
     with st.container(border=True, key="panel_overview_trend"):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
-        choice = head.segmented_control(
-            "Trend", list(TRENDS), default="Spend", required=True, key="overview_trend", label_visibility="collapsed"
-        )
+        with head:
+            choice = draw_choice("Trend", list(TRENDS), name="trend", key="overview_trend")
         measure, unit = TRENDS[choice]
         timeline = frames.measures_over_time(document, document.series, {choice: measure})
-        st.altair_chart(charts.stacked_bars(timeline, unit), key="overview_trend_chart", alt=f"{choice} over time")
+        st.altair_chart(
+            charts.stacked_bars(timeline, unit, colours=colours.PALETTE[:1]),
+            key="overview_trend_chart",
+            alt=f"{choice} over time",
+        )
 
 
 view = open_page("overview", "Overview", get_overview)
@@ -89,12 +96,9 @@ def body() -> None:
     document = view.read()
     if document is None:
         return
-    if document.firing_alerts:
-        noun = "alert is" if document.firing_alerts == 1 else "alerts are"
-        with st.container(key="firing"):
-            label = f"{document.firing_alerts} {noun} firing"
-            st.page_link(Path(__file__).with_name("alerts.py"), label=label, icon=":material/notifications_active:")
-    draw_figures(view, document)
+    outlook_now = view.outlook()
+    draw_story(view, document, outlook_now)
+    draw_figures(view, document, outlook_now)
     draw_trend(document)
     draw_top("overview", document, view.selection)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from dashboard.panels.bound import draw_choice
 from dashboard.panels.frame import open_page
 from dashboard.panels.speed import draw_calls, draw_routes
 from dashboard.reads.pages import get_performance
@@ -17,14 +18,7 @@ def body() -> None:
     document = view.read()
     if document is None:
         return
-    part = st.segmented_control(
-        "Part",
-        ["Model calls", "Routes"],
-        default="Model calls",
-        required=True,
-        key="performance_part",
-        label_visibility="collapsed",
-    )
+    part = draw_choice("Part", ["Model calls", "Routes"], name="part", key="performance_part")
     if part == "Routes":
         draw_routes("performance", document)
     else:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.figures import charts, frames
+from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, tables
+from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
@@ -41,7 +42,7 @@ def draw_figures(view: View[Usage], document: Usage) -> None:
         f"Exactly {now.completion_tokens:,}, {now.reasoning_tokens:,} of them reasoning",
     )
     users = cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before)
-    cards.draw_cards(view.key, [cards.requests_card(now, before), prompt, completion, users], view.selection.short)
+    cards.draw_cards(view.key, [cards.requests_card(now, before), prompt, completion, users], view.selection.before)
 
 
 def draw_trend(view: View[Usage], document: Usage) -> None:
@@ -49,16 +50,18 @@ def draw_trend(view: View[Usage], document: Usage) -> None:
     with st.container(border=True, key="panel_usage_trend"):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
         with head:
-            choice = st.segmented_control(
-                "Trend", list(TRENDS), default="Tokens", required=True, key="usage_trend", label_visibility="collapsed"
-            )
+            choice = draw_choice("Trend", list(TRENDS), name="trend", key="usage_trend")
             draw_group("usage", view.selection, is_user_shown=document.access != "member")
         measure, unit = TRENDS[choice]
         timeline = frames.groups_over_time(document, document.series, measure)
+        if (earlier := view.earlier()) is not None:
+            timeline = frames.with_ghost(timeline, earlier, earlier.series, measure)
         totals = frames.totals_by_series(timeline)
         values = [format_count(round(totals[name])) for name in timeline.series]
-        cards.draw_legend(timeline.series, charts.colours_of(timeline.series), values)
-        st.altair_chart(charts.stacked_bars(timeline, unit), key="usage_trend_chart", alt=f"{choice} over time")
+        shown = colours.colours_of(timeline.series, document.options.names_of(view.selection.group))
+        cards.draw_legend(timeline.series, shown, values)
+        chart = charts.stacked_bars(timeline, unit, colours=shown)
+        st.altair_chart(chart, key="usage_trend_chart", alt=f"{choice} over time")
 
 
 def draw_table(view: View[Usage], document: Usage) -> None:
@@ -74,9 +77,7 @@ def draw_table(view: View[Usage], document: Usage) -> None:
         del by["User"]
     with st.container(border=True, key="panel_usage_table"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            name = st.segmented_control(
-                "Table", list(by), default="Model", required=True, key="usage_by", label_visibility="collapsed"
-            )
+            name = draw_choice("Table", list(by), name="table", key="usage_by")
             tables.draw_download("usage", f"usage-by-{name.lower()}", by[name])
         chosen = tables.draw_usage("usage", name, by[name])
         draw_calls_link("usage", view.selection, name, by[name], chosen)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import altair as alt
 import pandas as pd
 
-from dashboard.figures.charts import ERROR_COLOUR, PALETTE
+from dashboard.figures.colours import ERROR_COLOUR, PALETTE
 from ingest.alerts.metrics import metric_named
 
 if TYPE_CHECKING:

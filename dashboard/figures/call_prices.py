@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from dashboard.figures.price_table import RATES, explain_in_words
-from ingest.documents.words import format_exact_usd
+from ingest.documents.words import format_exact_usd, format_usd
 from pricing import PricingError, TokenUsage, UnknownModelError
 
 if TYPE_CHECKING:
@@ -85,7 +85,9 @@ def _usage(call: Call) -> TokenUsage:
 def _parts(cost: Cost, call: Call) -> list[tuple[str, str]]:
     tokens = _usage(call).parts._asdict()
     lines = [
-        (_named(name, tokens.get(name)), format_exact_usd(amount)) for name, amount in cost.parts.items() if amount
+        (_named(name, tokens.get(name)), _priced(amount, tokens.get(name)))
+        for name, amount in cost.parts.items()
+        if amount
     ]
     if call.request_fees:
         lines.append(("Request fees", format_exact_usd(call.request_fees)))
@@ -95,6 +97,11 @@ def _parts(cost: Cost, call: Call) -> list[tuple[str, str]]:
 def _named(part: str, tokens: int | None) -> str:
     name = _PARTS.get(part, RATES.get(part, part))
     return f"{name}, {tokens:,} tokens" if tokens else name
+
+
+def _priced(amount: Decimal, tokens: int | None) -> str:
+    text = format_exact_usd(amount)
+    return f"{text} ({format_usd(amount / tokens * 1_000_000)} per million)" if tokens else text
 
 
 def _unknown(call: Call) -> str:

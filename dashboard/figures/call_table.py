@@ -24,11 +24,11 @@ MOST_ROWS_SEEN: Final = 16
 
 _COLUMNS: Final = {
     "created_at": "Time",
+    "estimated_cost": "Cost (US$)",
+    "model": "Model",
     "user_id": "User",
     "feature": "Feature",
-    "model": "Model",
     "status": "Status",
-    "estimated_cost": "Cost (US$)",
     "prompt_tokens": "Prompt",
     "completion_tokens": "Completion",
     "latency_ms": "Latency (ms)",
@@ -41,6 +41,14 @@ _COLUMNS: Final = {
     "session_id": "Session",
     "price_id": "Price",
     "environment": "Environment",
+}
+# What the calls are ordered by when the head of a column is chosen.
+ORDER_OF: Final = {
+    "created_at": "newest",
+    "estimated_cost": "cost",
+    "prompt_tokens": "tokens",
+    "completion_tokens": "tokens",
+    "latency_ms": "latency",
 }
 _COUNTS: Final = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
 _DURATIONS: Final = ("latency_ms", "time_to_first_token_ms")

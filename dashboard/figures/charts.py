@@ -1,8 +1,6 @@
 """Chart builders: a time line in, an Altair chart out. Pure; units stand on the axes.
 
-The colours are mid-tones, so that one set has a contrast of at least 3:1 on the light and on the dark background, and
-they stay apart for people with protanopia and deuteranopia. Legends are drawn beside the chart (`cards.draw_legend`),
-where they can wrap on a phone.
+Legends are drawn beside the chart (`cards.draw_legend`), where they can wrap on a phone.
 """
 
 from __future__ import annotations
@@ -10,19 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import altair as alt
+import pandas as pd
 
-from dashboard.figures.frames import OTHER
+from dashboard.figures.colours import OTHER_COLOUR, colours_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
-
     from dashboard.figures.frames import Timeline
 
-PALETTE: Final = ("#0f9477", "#3a7bd5", "#d9730d", "#8b6fd6", "#cf4a7e", "#a08300", "#2a98b8", "#a56a4a")
-OTHER_COLOUR: Final = "#858c92"
-ERROR_COLOUR: Final = "#d64545"
 HEIGHT: Final = 270
 # Part of a bucket's width that its bar takes; without gaps where they would flicker on a phone.
 BAR_SHARE: Final = 0.84
@@ -30,31 +24,33 @@ MOST_BARS_WITH_GAPS: Final = 100
 # An axis of durations that reaches this far counts in seconds.
 SECONDS_FROM_MS: Final = 10_000
 
+# A percentile of fewer calls than this says little: its line is faint.
+FEW_CALLS: Final = 20
+FAINT: Final = 0.35
+# Stripes of a bar that is not complete yet, over the height of the chart.
+STRIPES: Final = 48
+
 Unit = Literal["usd", "tokens", "requests", "ms", "percent"]
 _DAY_MS: Final = 86_400_000
 # The vertical axis never lets Vega write "G" for a billion.
 _SHORT_COUNT: Final = "replace(format(datum.value, '.3~s'), 'G', 'B')"
 
 
-def colours_of(series: Sequence[str]) -> list[str]:
-    """Return one colour per series, in order; the rest that did not fit is grey."""
-    named = iter(PALETTE * (len(series) // len(PALETTE) + 1))
-    return [OTHER_COLOUR if name == OTHER else next(named) for name in series]
-
-
 def stacked_bars(
     timeline: Timeline, unit: Unit, *, colours: Sequence[str] | None = None, height: int = HEIGHT
 ) -> alt.LayerChart:
-    """Draw amounts that add up: one bar per bucket, stacked by series."""
+    """Draw amounts that add up: one bar per bucket, stacked by series; a bar that is not complete is striped."""
     bars = alt.Chart(_stack(timeline)).mark_rect(strokeWidth=0)
+    y = alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=_y_scale(timeline))
     bars = bars.encode(
         x=_x_axis(timeline),
         x2=alt.X2("edge"),
-        y=alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=_y_scale(timeline)),
+        y=y,
         y2=alt.Y2("high"),
         color=_colour(timeline, colours),
+        opacity=alt.Opacity("strength:Q", scale=None, legend=None),
     )
-    return _finish(timeline, [bars], height)
+    return _finish(timeline, [bars, *_ghost(timeline)], height)
 
 
 def lines(
@@ -65,10 +61,19 @@ def lines(
     y = alt.Y("value:Q", axis=_y_axis(timeline, unit), title=None, scale=alt.Scale(zero=True, nice=True))
     colour = _colour(timeline, colours)
     columns = ["at", "until", "series", "value"]
-    drawn = [alt.Chart(timeline.frame[columns]).mark_line(strokeWidth=2, interpolate="monotone")]
-    lonely = timeline.frame.loc[_is_lonely(timeline), columns]
-    if len(lonely):
-        drawn.append(alt.Chart(lonely).mark_point(size=18, filled=True, opacity=1))
+    is_few = (timeline.frame["calls"] < FEW_CALLS) & timeline.frame["value"].notna()
+    strong = timeline.frame[columns].assign(value=timeline.frame["value"].mask(is_few))
+    drawn = []
+    # From point to point and nowhere else: a smoothed line would pass through figures that nobody measured.
+    if is_few.any():
+        drawn.append(alt.Chart(timeline.frame[columns]).mark_line(strokeWidth=2, opacity=FAINT))
+        lonely = timeline.frame.loc[_is_lonely(timeline.frame) & is_few, columns]
+        if len(lonely):
+            drawn.append(alt.Chart(lonely).mark_point(size=18, filled=True, opacity=FAINT))
+    drawn.append(alt.Chart(strong).mark_line(strokeWidth=2))
+    alone = strong.loc[_is_lonely(strong)]
+    if len(alone):
+        drawn.append(alt.Chart(alone).mark_point(size=18, filled=True, opacity=1))
     return _finish(timeline, [layer.encode(x=x, y=y, color=colour) for layer in drawn], height)
 
 
@@ -90,13 +95,49 @@ def _stack(timeline: Timeline) -> pd.DataFrame:
     frame["low"] = frame["high"] - frame["value"]
     share = BAR_SHARE if frame["at"].nunique() <= MOST_BARS_WITH_GAPS else 1.0
     frame["edge"] = frame["at"] + (frame["until"] - frame["at"]) * share
-    return frame[["at", "edge", "series", "low", "high"]]
+    frame["strength"] = 1.0
+    top = float(frame["high"].max()) if len(frame) else 0.0
+    columns = ["at", "edge", "series", "low", "high", "strength"]
+    partial = frame[frame["is_partial"] & (frame["high"] > frame["low"])]
+    if not len(partial):
+        return frame[columns]
+    return pd.concat([frame.loc[~frame.index.isin(partial.index), columns], _stripes(partial[columns], top)])
 
 
-def _is_lonely(timeline: Timeline) -> pd.Series:
+def _stripes(bars: pd.DataFrame, top: float) -> pd.DataFrame:
+    """Cut bars into stripes, every second one faint."""
+    step = top / STRIPES or 1.0
+    cut: list[dict[str, Any]] = []
+    for bar in bars.to_dict("records"):
+        low = bar["low"]
+        while low < bar["high"] and len(cut) < 20 * STRIPES:
+            stripe = int(low / step + 1e-9)
+            high = min(bar["high"], (stripe + 1) * step)
+            cut.append(
+                {
+                    **{str(name): value for name, value in bar.items()},
+                    "low": low,
+                    "high": high,
+                    "strength": FAINT if stripe % 2 else 1.0,
+                }
+            )
+            low = high
+    return pd.DataFrame(cut, columns=list(bars.columns))
+
+
+def _ghost(timeline: Timeline) -> list[alt.Chart]:
+    """Draw the earlier period as a stepped line."""
+    if timeline.ghost is None or not len(timeline.ghost):
+        return []
+    steps = timeline.ghost[["at", "until", "value"]]
+    line = alt.Chart(steps).mark_rule(color=OTHER_COLOUR, strokeWidth=2, strokeDash=[4, 2])
+    return [line.encode(x=alt.X("at:T"), x2=alt.X2("until"), y=alt.Y("value:Q"))]
+
+
+def _is_lonely(frame: pd.DataFrame) -> pd.Series:
     """Find the values between two empty buckets: a line of no length, drawn as a point."""
-    series = timeline.frame["series"]
-    known = timeline.frame["value"].notna()
+    series = frame["series"]
+    known = frame["value"].notna()
     before = known.groupby(series).shift(1, fill_value=False)
     after = known.groupby(series).shift(-1, fill_value=False)
     return known & ~before & ~after
@@ -154,7 +195,8 @@ def _largest(timeline: Timeline, *, is_stacked: bool = False) -> float:
     """Return the largest value, of the bars as they stand on each other or of the lines; 0 where all is unknown."""
     frame = timeline.frame
     values = frame.groupby("at")["value"].sum() if is_stacked else frame["value"]
-    return float(values.max()) if values.notna().any() else 0.0
+    largest = float(values.max()) if values.notna().any() else 0.0
+    return largest if timeline.ghost is None else max([largest, *timeline.ghost["value"]])
 
 
 def _y_scale(timeline: Timeline) -> alt.Scale:
@@ -186,6 +228,9 @@ def _finish(timeline: Timeline, layers: list[alt.Chart], height: int) -> alt.Lay
     wide = _tooltips(timeline)
     names = [alt.Tooltip("when:N", title=" ")]
     names += [alt.Tooltip(f"t{rank}:N", title=name) for rank, name in enumerate(timeline.series)]
+    names.append(alt.Tooltip("calls:N", title="Calls"))
+    if timeline.ghost is not None:
+        names.append(alt.Tooltip("earlier:N", title="Compared"))
     column = (
         alt.Chart(wide)
         .mark_rect(color=OTHER_COLOUR, strokeWidth=0)
@@ -209,4 +254,16 @@ def _tooltips(timeline: Timeline) -> pd.DataFrame:
     )
     wide = wide.reindex(columns=list(timeline.series))
     wide.columns = [f"t{rank}" for rank in range(len(timeline.series))]
-    return wide.reset_index().astype({"at": "int64", "until": "int64"})
+    wide = wide.reset_index().astype({"at": "int64", "until": "int64"})
+    by_bucket = timeline.frame.groupby("at")
+    # The same call may be a part of several lines, as of percentiles, or each line has its own.
+    calls = by_bucket["calls"].agg(lambda counts: counts.max() if timeline.is_shared else counts.sum())
+    partial = by_bucket["is_partial"].any()
+    wide["calls"] = [f"{calls[at]:,}" for at in wide["at"]]
+    wide["when"] = [
+        f"{when}, not complete" if partial[at] else when for when, at in zip(wide["when"], wide["at"], strict=True)
+    ]
+    if timeline.ghost is not None:
+        earlier = {row["at"]: f"{row['text']} ({row['when']})" for row in timeline.ghost.to_dict("records")}
+        wide["earlier"] = [earlier.get(at, "—") for at in wide["at"]]
+    return wide

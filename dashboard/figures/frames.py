@@ -7,13 +7,14 @@ on a UTC scale: a chart then reads the same in every browser, whatever that brow
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
 import pandas as pd
 
+from dashboard.figures.colours import OTHER
 from ingest.documents.words import DASH, format_count, format_duration, format_usd
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ingest.documents.pages import Page
     from ingest.documents.series import Point
 
-OTHER: Final = "Other"
 _STEPS_S: Final = {"minute": 60, "5 minutes": 300, "15 minutes": 900, "hour": 3600}
 # A line of more points than this would only be drawn slower; the read functions stay well below it.
 _MOST_BUCKETS: Final = 2000
@@ -36,14 +36,19 @@ class Timeline:
 
     Attributes:
         frame: One row per bucket and series: `at`, `until` (wall clock, epoch ms), `series`, `value` (NaN for
-            unknown), `text` (the value as people read it), `when` (the bucket in words).
+            unknown), `text` (the value as people read it), `when` (the bucket in words), `calls` (in the point),
+            `is_partial` (the period holds a part of the bucket only).
         series: The names of the series in drawing order.
         bucket: Length of a bucket, in words for an axis: "hour", "15 min".
+        is_shared: Whether the series are figures of the same calls, and not of calls of their own.
+        ghost: An earlier period to draw behind: `at`, `until`, `value`, `text`, bucket by bucket; None without.
     """
 
     frame: pd.DataFrame
     series: tuple[str, ...]
     bucket: str
+    is_shared: bool = False
+    ghost: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,7 @@ def measures_over_time(page: Page, points: Sequence[Point], measures: Mapping[st
         point = by_start.get(start)
         for name, measure in measures.items():
             rows.append(_cell(page, start, until, name, measure, point))
-    return Timeline(_frame(rows), tuple(measures), _bucket_name(page))
+    return Timeline(_frame(rows), tuple(measures), _bucket_name(page), is_shared=True)
 
 
 def groups_over_time(page: Page, points: Sequence[Point], measure: Measure) -> Timeline:
@@ -107,6 +112,31 @@ def groups_over_time(page: Page, points: Sequence[Point], measure: Measure) -> T
         for name in names
     ]
     return Timeline(_frame(rows), tuple(names), _bucket_name(page))
+
+
+def with_ghost(timeline: Timeline, earlier: Page, points: Sequence[Point], measure: Measure) -> Timeline:
+    """Return the same time line with an earlier period behind it, its first bucket behind the first one."""
+    whole = measures_over_time(earlier, _summed(points), {"": measure}).frame
+    places = timeline.frame[["at", "until"]].drop_duplicates().reset_index(drop=True)
+    ghost = places.join(whole[["value", "text", "when"]], how="inner")
+    return replace(timeline, ghost=ghost[ghost["value"].notna()].reset_index(drop=True))
+
+
+def _summed(points: Sequence[Point]) -> list[Point]:
+    """Sum the points of each bucket over their keys; the cost of a bucket without any price is unknown."""
+    sums: dict[datetime, Point] = {}
+    for point in points:
+        before = sums.get(point.bucket_start)
+        if before is None:
+            sums[point.bucket_start] = point.model_copy(update={"key": None})
+            continue
+        costs = [one.cost for one in (before, point) if one.cost is not None]
+        counts = {
+            name: getattr(before, name) + getattr(point, name)
+            for name in ("requests", "total_tokens", "prompt_tokens", "completion_tokens", "errors")
+        }
+        sums[point.bucket_start] = before.model_copy(update={**counts, "cost": sum(costs) if costs else None})
+    return list(sums.values())
 
 
 def totals_by_series(timeline: Timeline) -> dict[str, float]:
@@ -142,14 +172,16 @@ def _cell(
         "until": _wall_ms(until, zone),
         "when": _in_words(start.astimezone(zone), page.bucket),
         "series": name,
+        "calls": 0 if point is None else point.requests,
+        "is_partial": start < page.from_time or until > page.to_time or start <= page.generated_at < until,
         "value": measure.empty if point is None else measure.value(point),
         "text": (DASH if measure.empty is None else "0") if point is None else measure.text(point),
     }
 
 
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows, columns=["at", "until", "when", "series", "value", "text"])
-    return frame.astype({"at": "int64", "until": "int64", "value": "float64"})
+    frame = pd.DataFrame(rows, columns=["at", "until", "when", "series", "calls", "is_partial", "value", "text"])
+    return frame.astype({"at": "int64", "until": "int64", "calls": "int64", "is_partial": "bool", "value": "float64"})
 
 
 def _spans(page: Page, points: Sequence[Point]) -> list[tuple[datetime, datetime]]:

@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.figures.alert_words import describe_scope, length_in_words, moment_in_words
+from dashboard.panels.call_links import draw_alert_link
 from dashboard.panels.cards import Card, draw_cards, draw_title
 from dashboard.panels.changes import change, draw_facts, line
 from dashboard.panels.tables import draw_download
@@ -81,27 +82,47 @@ def draw_failing(rules: Sequence[AlertRule], zone: ZoneInfo) -> None:
             )
 
 
-def draw_firing(viewer: Viewer, alerts: Sequence[Alert], zone: ZoneInfo, *, can_change: bool) -> None:
-    """Draw the alerts that fire now, the most severe first, with what ops can do about each."""
-    for alert in sorted(alerts, key=lambda alert: (alert.severity != "critical", alert.started_at)):
-        with st.container(border=True, key=f"panel_alert_{alert.alert_id}", gap="xsmall"):
+def matters_of(alerts: Sequence[Alert], rules: Sequence[AlertRule]) -> list[tuple[Alert, ...]]:
+    """Return what to look at, the most severe first: an alert alone, those of one budget together."""
+    budgets = {rule.rule_id: rule.budget_id for rule in rules}
+    matters: dict[tuple[str, int], list[Alert]] = {}
+    for alert in sorted(alerts, key=lambda one: (one.severity != "critical", one.started_at)):
+        budget = budgets.get(alert.rule_id) if alert.rule_id is not None else None
+        matters.setdefault(("alert", alert.alert_id) if budget is None else ("budget", budget), []).append(alert)
+    return [tuple(together) for together in matters.values()]
+
+
+def draw_firing(viewer: Viewer, matters: Sequence[tuple[Alert, ...]], zone: ZoneInfo, *, can_change: bool) -> None:
+    """Draw what fires now with what ops can do about it, and the way to the calls."""
+    for alerts in matters:
+        first = alerts[0]
+        with st.container(border=True, key=f"panel_alert_{first.alert_id}", gap="xsmall"):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.badge(
-                    alert.severity.capitalize(),
+                    first.severity.capitalize(),
                     icon=":material/local_fire_department:",
-                    color="red" if alert.severity == "critical" else "orange",
+                    color="red" if first.severity == "critical" else "orange",
                 )
-                group = f": {alert.group_key}" if alert.group_key else ""
-                draw_title(f"{alert.rule_name}{group}")
-                if alert.acknowledged_at:
-                    st.badge(f"Acknowledged by {alert.acknowledged_by}", icon=":material/visibility:", color="blue")
-                if alert.silenced_until:
-                    until = moment_in_words(alert.silenced_until, zone)
+                draw_title(matter_title(alerts))
+                if first.acknowledged_at:
+                    st.badge(f"Acknowledged by {first.acknowledged_by}", icon=":material/visibility:", color="blue")
+                if first.silenced_until:
+                    until = moment_in_words(first.silenced_until, zone)
                     st.badge(f"Silenced until {until}", icon=":material/notifications_paused:", color="gray")
-            st.html(f'<div class="tr-facts">{describe_alert(alert, zone)}</div>')
-            if can_change:
-                with st.container(horizontal=True, gap="small"):
-                    _draw_actions(viewer, alert)
+            for alert in alerts:
+                st.html(f'<div class="tr-facts">{describe_alert(alert, zone)}</div>')
+            with st.container(horizontal=True, gap="small"):
+                if can_change:
+                    _draw_actions(viewer, alerts)
+                draw_alert_link(first)
+
+
+def matter_title(alerts: Sequence[Alert]) -> str:
+    """Name what is to be looked at: a rule with its group, or the budget that several alerts are about."""
+    first = alerts[0]
+    if budget := first.evidence.get("budget"):
+        return f"Budget {budget}"
+    return f"{first.rule_name}: {first.group_key}" if first.group_key else first.rule_name
 
 
 def draw_silences(viewer: Viewer, silences: Sequence[Silence], zone: ZoneInfo, *, can_change: bool) -> None:
@@ -238,43 +259,48 @@ def describe_alert(alert: Alert, zone: ZoneInfo) -> str:
     return text
 
 
-def _draw_actions(viewer: Viewer, alert: Alert) -> None:
-    if alert.acknowledged_at is None:
-        with st.popover("Acknowledge", icon=":material/visibility:", key=f"alerts_acknowledge_{alert.alert_id}"):
-            note = f"alerts_note_{alert.alert_id}"
+def _draw_actions(viewer: Viewer, alerts: Sequence[Alert]) -> None:
+    first, title = alerts[0], matter_title(alerts)
+    waiting = [alert for alert in alerts if alert.acknowledged_at is None]
+    if waiting:
+        with st.popover("Acknowledge", icon=":material/visibility:", key=f"alerts_acknowledge_{first.alert_id}"):
+            note = f"alerts_note_{first.alert_id}"
             st.text_input("Note", key=note, max_chars=500)
             st.button(
                 "Acknowledge",
-                key=f"alerts_acknowledge_save_{alert.alert_id}",
+                key=f"alerts_acknowledge_save_{first.alert_id}",
                 type="primary",
                 on_click=change,
-                args=(
-                    lambda: acknowledge_alert(viewer, alert.alert_id, _typed(note)),
-                    f"{alert.rule_name} acknowledged",
-                ),
+                args=(lambda: _acknowledge(viewer, waiting, _typed(note)), f"{title} acknowledged"),
             )
-    if alert.rule_id is None:
+    if first.rule_id is None:
         return
-    rule_id = alert.rule_id
-    with st.popover("Silence", icon=":material/notifications_paused:", key=f"alerts_silence_{alert.alert_id}"):
-        length = st.selectbox("For", list(SILENCES), key=f"alerts_silence_for_{alert.alert_id}")
-        if alert.group_key:
-            st.toggle(f"Only {alert.group_key}", value=True, key=f"alerts_silence_one_{alert.alert_id}")
-        st.text_input("Reason", key=f"alerts_silence_note_{alert.alert_id}", max_chars=500)
+    with st.popover("Silence", icon=":material/notifications_paused:", key=f"alerts_silence_{first.alert_id}"):
+        length = st.selectbox("For", list(SILENCES), key=f"alerts_silence_for_{first.alert_id}")
+        if first.group_key:
+            st.toggle(f"Only {first.group_key}", value=True, key=f"alerts_silence_one_{first.alert_id}")
+        st.text_input("Reason", key=f"alerts_silence_note_{first.alert_id}", max_chars=500)
         st.button(
             "Silence",
-            key=f"alerts_silence_save_{alert.alert_id}",
+            key=f"alerts_silence_save_{first.alert_id}",
             type="primary",
             on_click=change,
-            args=(lambda: _silence(viewer, alert, rule_id), f"{alert.rule_name} is silenced for {length}"),
+            args=(lambda: _silence(viewer, alerts), f"{title} is silenced for {length}"),
         )
 
 
-def _silence(viewer: Viewer, alert: Alert, rule_id: int) -> None:
-    length = SILENCES[st.session_state[f"alerts_silence_for_{alert.alert_id}"]]
-    group = alert.group_key if st.session_state.get(f"alerts_silence_one_{alert.alert_id}") else None
-    reason = _typed(f"alerts_silence_note_{alert.alert_id}")
-    silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
+def _acknowledge(viewer: Viewer, alerts: Sequence[Alert], note: str) -> None:
+    for alert in alerts:
+        acknowledge_alert(viewer, alert.alert_id, note)
+
+
+def _silence(viewer: Viewer, alerts: Sequence[Alert]) -> None:
+    first = alerts[0]
+    length = SILENCES[st.session_state[f"alerts_silence_for_{first.alert_id}"]]
+    group = first.group_key if st.session_state.get(f"alerts_silence_one_{first.alert_id}") else None
+    reason = _typed(f"alerts_silence_note_{first.alert_id}")
+    for rule_id in sorted({alert.rule_id for alert in alerts if alert.rule_id is not None}):
+        silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
 
 
 def _typed(key: str) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import streamlit as st
 
+from dashboard.selection.filters import FILTERS, LONGEST_DAYS, Selection
+from ingest.alerts.metrics import CALLS, metric_named
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dashboard.selection.filters import Selection
+    from ingest.documents.alerts import Alert
     from ingest.documents.pages import Row, SpeedRow
 
 PAGE: Final = Path(__file__).parents[1] / "app_pages" / "calls.py"
@@ -54,6 +59,27 @@ def draw_calls_link(
             icon=":material/receipt_long:",
             query_params=calls_query(selection, **{FILTER_OF[ranking]: row.key}),
         )
+
+
+def alert_query(alert: Alert) -> dict[str, str | list[str]]:
+    """Return the address of the calls that an alert is about: its window, its scope and its group."""
+    start, end = alert.window_start, alert.window_end
+    selection = Selection()
+    if start is not None and end is not None and start < end and (end - start).days < LONGEST_DAYS:
+        selection = replace(selection, period="custom", frozen=(start.astimezone(UTC), end.astimezone(UTC)))
+    for name, values in alert.scope.items():
+        if name in FILTERS:
+            selection = selection.with_filter(name, values)
+    if alert.group_by in FILTERS and alert.group_key:
+        selection = selection.with_filter(str(alert.group_by), [alert.group_key])
+    return selection.to_query()
+
+
+def draw_alert_link(alert: Alert) -> None:
+    """Draw the way to the calls of an alert; nothing for one that is not about calls."""
+    if metric_named(alert.metric).of.scope != CALLS.scope:
+        return
+    st.page_link(PAGE, label="Its calls", icon=":material/receipt_long:", query_params=alert_query(alert))
 
 
 def _plain(text: str) -> str:

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from dashboard.figures.call_prices import explain_call
-from dashboard.figures.call_table import call_columns, call_frame, facts_of, table_height
-from dashboard.panels import filter_bar
-from dashboard.panels.cards import draw_title
-from dashboard.panels.frame import draw_action, draw_empty, draw_error, draw_refusal
-from dashboard.panels.tables import draw_download
-from dashboard.reads.pages import get_calls
-from dashboard.reads.prices import get_prices
+from dashboard.figures.call_table import ORDER_OF, call_columns, call_frame, table_height
+from dashboard.panels.call_details import draw_details
+from dashboard.panels.filter_bar import current_selection, store_selection
+from dashboard.panels.frame import draw_empty, draw_error, draw_refusal
+from dashboard.panels.tables import MOST_EXPORTED, write_calls
+from dashboard.reads.pages import each_page_of_calls, get_calls, get_one_call
+from dashboard.selection.filters import ORDERS
 from ingest.documents.pages import Options
-from ingest.errors import PermissionDeniedError, TreeringError
+from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
+
+    from streamlit.delta_generator import DeltaGenerator
 
     from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Selection
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 SIZES: Final = (50, 100, 200)
 _PLACE: Final = "calls_place"
 _TABLE: Final = "calls_table"
+# Parameter of the address that names the open call.
+_CALL: Final = "call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class Explorer:
         place = self.place()
         if place.held is not None:
             return place.held
-        window = self.selection.window(datetime.now(UTC), self.zone)
+        window = self.selection.calls_window(datetime.now(UTC), self.zone)
         cursor = place.cursors[-1] if place.cursors else None
         document = get_calls(self.viewer, window.with_page(place.size, cursor))
         if place.cursors:
@@ -108,14 +111,29 @@ class Explorer:
         if not document.events and not place.cursors:
             draw_empty("calls", self.selection, document.newest_event_at, self.zone)
             return
-        opened = next((call for call in document.events if call.event_id == place.opened), None)
+        opened = self._opened(place, document)
         left, *right = st.columns([3, 2] if opened else 1, gap="small")
         with left, st.container(border=True, key="panel_calls_table"):
             self._draw_bar(place, document)
             self._draw_table(place, document)
         if opened:
             with right[0], st.container(border=True, key="panel_calls_details"):
-                self._draw_details(opened, is_member=document.access == "member")
+                draw_details(
+                    self.viewer, self.selection, self.zone, opened, close_call, is_member=document.access == "member"
+                )
+
+    def _opened(self, place: Place, document: Calls) -> Call | None:
+        """Return the call whose details are shown: one of the page, or the one that a shared link names."""
+        asked = st.query_params.get(_CALL, "")
+        moment, _, event_id = asked.partition("_")
+        wanted = place.opened or event_id
+        found = next((call for call in document.events if call.event_id == wanted), None)
+        if found is not None or not wanted or place.opened:
+            return found
+        try:
+            return get_one_call(self.viewer, datetime.fromisoformat(moment), event_id)
+        except (ValueError, TreeringError):
+            return None  # an address is free text, and the call may be somebody else's
 
     def _draw_bar(self, place: Place, document: Calls) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -129,7 +147,17 @@ class Explorer:
                         help="Generated data, not your own calls.",
                     )
                 if document.events:
-                    draw_download("calls", "calls", document.events)
+                    self._draw_export()
+                st.session_state["calls_order"] = self.selection.order
+                st.selectbox(
+                    "Order",
+                    list(ORDERS),
+                    format_func=ORDERS.__getitem__,
+                    key="calls_order",
+                    label_visibility="collapsed",
+                    width=155,
+                    on_change=lambda: _order_by(st.session_state["calls_order"]),
+                )
                 st.session_state["calls_size"] = place.size
                 st.selectbox(
                     "Calls per page",
@@ -142,13 +170,40 @@ class Explorer:
                 )
                 self._draw_turns(place, document)
 
+    def _draw_export(self) -> None:
+        """Draw the way to a file of all calls of the period, which is written while it is watched."""
+        with st.popover("CSV", icon=":material/download:", type="tertiary", key="calls_csv"):
+            st.caption(f"All calls that match, {ORDERS[self.selection.order].lower()}, at most {MOST_EXPORTED:,}.")
+            if not st.button("Write the file", key="calls_csv_write", type="primary"):
+                return
+            bar = st.progress(0.0, text="Reading")
+            window = self.selection.calls_window(datetime.now(UTC), self.zone)
+            try:
+                written, count = write_calls(each_page_of_calls(self.viewer, window), lambda read: _report(bar, read))
+            except TreeringError as error:
+                st.error(f"The file could not be written: {error}")
+                return
+            bar.progress(1.0, text=f"{count:,} calls")
+            st.download_button(
+                "Save",
+                written,
+                file_name="treering-calls.csv",
+                mime="text/csv",
+                key="calls_csv_calls",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
     def _draw_turns(self, place: Place, document: Calls) -> None:
         is_first = not place.cursors
+        first, back, on = (
+            ("Newest", "Newer", "Older") if self.selection.order == "newest" else ("First", "Back", "Next")
+        )
         turns = (
-            ("newest", ":material/first_page:", "Newest", (), is_first),
-            ("newer", ":material/chevron_left:", "Newer", place.cursors[:-1], is_first),
+            ("newest", ":material/first_page:", first, (), is_first),
+            ("newer", ":material/chevron_left:", back, place.cursors[:-1], is_first),
             (
-                *("older", ":material/chevron_right:", "Older"),
+                *("older", ":material/chevron_right:", on),
                 (*place.cursors, document.next_cursor or ""),
                 document.next_cursor is None,
             ),
@@ -167,7 +222,7 @@ class Explorer:
 
     def _draw_table(self, place: Place, document: Calls) -> None:
         if not document.events:
-            st.caption("There are no older calls.")
+            st.caption("There are no older calls." if self.selection.order == "newest" else "There are no more calls.")
             return
         ids = [call.event_id for call in document.events]
         key = f"{_TABLE}_{place.turn}"
@@ -178,64 +233,21 @@ class Explorer:
             height=table_height(len(ids)),
             column_config=call_columns(document.events, self.zone),
             placeholder="—",
-            selection_mode="single-row",
+            # A header is chosen, not sorted by: Streamlit would sort the calls of this page alone.
+            selection_mode=["single-row", "single-column"],
             on_select=lambda: _open_chosen(key, document),
         )
         if place.opened is None:
-            st.caption("Select a row to see the full record of a call and how its cost was calculated.")
-
-    def _draw_details(self, call: Call, *, is_member: bool) -> None:
-        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            draw_title(call.model, f"{call.operation} by {call.user_id}")
-            st.button("Close", key="calls_close", icon=":material/close:", type="tertiary", on_click=_close)
-        self._draw_related_calls(call, is_member=is_member)
-        facts = facts_of(call, self.zone)
-        _draw_facts("Cost", facts.pop("Cost"))
-        self._draw_price(call)
-        if call.metadata:
-            _draw_heading("Metadata")
-            st.json(call.metadata, expanded=2)
-        for heading, lines in facts.items():
-            _draw_facts(heading, lines)
-
-    def _draw_price(self, call: Call) -> None:
-        known: tuple[str, list[tuple[str, str]], list[str]] | None = st.session_state.get("calls_price")
-        if known is None or known[0] != call.event_id:
-            try:
-                book = get_prices(self.viewer).book
-            except PermissionDeniedError:
-                known = (call.event_id, [], ["Only analysts and ops can see prices."])
-            except TreeringError as error:
-                known = (call.event_id, [], [f"The prices could not be read: {error}"])
-            else:
-                known = (call.event_id, *explain_call(book, call))
-            st.session_state["calls_price"] = known
-        _, parts, steps = known
-        _draw_facts("Cost components", parts)
-        _draw_heading("Why this price")
-        st.html(f'<ol class="tr-steps">{"".join(f"<li>{html.escape(step)}</li>" for step in steps)}</ol>')
-
-    def _draw_related_calls(self, call: Call, *, is_member: bool) -> None:
-        """Draw links to related calls. A session is looked up among its user's calls, which an index knows."""
-        chosen = self.selection
-        ways = {}
-        if call.session_id:
-            ways["Whole session"] = chosen.without_filters().with_filter("session_id", [call.session_id])
-            if not is_member:
-                ways["Whole session"] = ways["Whole session"].with_filter("user_id", [call.user_id])
-        if not is_member:
-            ways["All calls by this user"] = chosen.without_filters().with_filter("user_id", [call.user_id])
-        if call.error_type:
-            ways["All calls with this error"] = chosen.without_filters().with_filter("error_type", [call.error_type])
-        if not ways:
-            return
-        box = st.container(horizontal=True, gap="small", key="calls_ways")
-        for number, (label, selection) in enumerate(ways.items()):
-            draw_action(box, label, f"calls_way_{number}", filter_bar.store_selection, selection)
+            st.caption(
+                "Select a row to see the full record of a call and how its cost was calculated. Select the head of "
+                "Cost, Prompt, Completion or Latency to order all calls of the period by it."
+            )
 
     def _scope(self, place: Place, document: Calls) -> str:
-        parts = ["Newest first" if not place.cursors else f"Page {len(place.cursors) + 1}"]
-        if document.events:
+        parts = [ORDERS[self.selection.order] if not place.cursors else f"Page {len(place.cursors) + 1}"]
+        if self.selection.order != "newest":
+            parts.append("of all calls of the period")
+        elif document.events:
             last, first = (document.events[end].created_at.astimezone(self.zone) for end in (0, -1))
             until = f"{last:%H:%M:%S}" if last.date() == first.date() else f"{last.day} {last:%b}, {last:%H:%M}"
             parts.append(f"{first.day} {first:%b %Y}, {first:%H:%M:%S} to {until}")
@@ -247,15 +259,12 @@ class Explorer:
         return " · ".join(parts)
 
 
-def _draw_heading(text: str) -> None:
-    st.html(f'<div class="tr-heading" role="heading" aria-level="3">{html.escape(text)}</div>')
+def _report(bar: DeltaGenerator, read: int) -> None:
+    bar.progress(min(read / MOST_EXPORTED, 1.0), text=f"{read:,} calls read")
 
 
-def _draw_facts(heading: str, lines: list[tuple[str, str]]) -> None:
-    if lines:
-        items = "".join(f"<dt>{html.escape(name)}</dt><dd>{html.escape(text)}</dd>" for name, text in lines)
-        _draw_heading(heading)
-        st.html(f'<dl class="tr-list">{items}</dl>')
+def _order_by(order: str) -> None:
+    store_selection(replace(current_selection(), order=order))
 
 
 def _turn_to(cursors: tuple[str, ...]) -> None:
@@ -269,14 +278,24 @@ def _take_size() -> None:
 
 def _open_chosen(key: str, document: Calls) -> None:
     place: Place = st.session_state[_PLACE]
-    rows: list[int] = st.session_state[key].selection.rows
+    chosen = st.session_state[key].selection
+    rows: list[int] = chosen.rows
+    if heads := [ORDER_OF[name] for name in getattr(chosen, "columns", ()) if name in ORDER_OF]:
+        st.session_state[_PLACE] = place.at(())
+        _order_by(heads[0])
+        return
+    st.query_params.pop(_CALL, None)
     if not rows or rows[0] >= len(document.events):
         st.session_state[_PLACE] = replace(place, opened=None, held=document if place.cursors else None)
         return
-    st.session_state[_PLACE] = replace(place, opened=document.events[rows[0]].event_id, held=document)
+    opened = document.events[rows[0]]
+    st.query_params[_CALL] = f"{opened.created_at.isoformat()}_{opened.event_id}"
+    st.session_state[_PLACE] = replace(place, opened=opened.event_id, held=document)
 
 
-def _close() -> None:
+def close_call() -> None:
+    """Close the details of the open call."""
     place: Place = st.session_state[_PLACE]
     held = place.held if place.cursors else None
+    st.query_params.pop(_CALL, None)
     st.session_state[_PLACE] = replace(place, opened=None, held=held, turn=place.turn + 1)

@@ -94,6 +94,13 @@ def cost_per_call(totals: Totals) -> Decimal | None:
     return totals.cost / priced if totals.cost is not None and priced > 0 else None
 
 
+def cost_per_million(totals: Totals) -> Decimal | None:
+    """Return US dollars of a million tokens, of what has a price for every call; None without any."""
+    if totals.wholly_priced_cost is None or not totals.wholly_priced_tokens:
+        return None
+    return totals.wholly_priced_cost / totals.wholly_priced_tokens * 1_000_000
+
+
 def fallback_note(amount: Decimal | None) -> str:
     """Say how much was priced as the fallback model, which is in no sum; nothing where that is nothing."""
     return f"+ {format_usd(amount)} at fallback price" if amount else ""
@@ -179,7 +186,7 @@ def draw_cards(page: str, cards: Sequence[Card], before: str = "") -> None:
     Args:
         page: Short name of the page.
         cards: The figures.
-        before: Length of the period that changes are measured against, such as "7d".
+        before: What changes are measured against, such as "vs 7d before".
     """
     with st.container(key="cards"):
         for index, card in enumerate(cards):
@@ -191,7 +198,7 @@ def draw_cards(page: str, cards: Sequence[Card], before: str = "") -> None:
                     delta_color="off" if card.change in (None, UNCHANGED) else card.colour,
                     delta_arrow="off" if card.change == UNCHANGED else "auto",
                     help=card.help,
-                    delta_description=f"vs {before} before" if card.change and before else None,
+                    delta_description=before if card.change and before else None,
                 )
                 st.html(f'<div class="tr-note">{html.escape(card.note)}</div>')
 

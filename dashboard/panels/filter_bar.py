@@ -1,9 +1,9 @@
-"""The controls of a page's header: period, filters, time zone, live refresh; the address bar holds what is chosen."""
+"""The controls of a page's header: filters, time zone, live refresh; the address bar holds what is chosen."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
@@ -12,9 +12,8 @@ from dashboard.selection.filters import (
     CALL_FILTERS,
     FILTERS,
     GROUPS,
-    LONGEST_DAYS,
+    LEAST,
     MAX_VALUES,
-    PERIODS,
     QUERY_KEYS,
     STATUSES,
     Selection,
@@ -24,6 +23,7 @@ from dashboard.selection.metadata import MAX_PAIRS, tidy_pair, tidy_pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from ingest.documents.pages import Options
 
@@ -65,35 +65,6 @@ def store_selection(selection: Selection) -> None:
             del st.query_params[key]
 
 
-def draw_period(page: str, selection: Selection, today: date) -> None:
-    """Draw the period selector, with two days for a custom period."""
-    key = f"{page}_period"
-    st.session_state[key] = selection.period
-    st.segmented_control(
-        "Period",
-        list(PERIODS),
-        format_func=lambda name: PERIODS[name].label,
-        key=key,
-        required=True,
-        label_visibility="collapsed",
-        on_change=_take_period,
-        args=(page, today),
-    )
-    if selection.period == "custom":
-        days = f"{page}_days"
-        st.session_state[days] = (selection.first_day, selection.last_day)
-        st.date_input(
-            "Days",
-            key=days,
-            max_value=today,
-            format="YYYY-MM-DD",
-            label_visibility="collapsed",
-            width=230,
-            on_change=_take_days,
-            args=(page,),
-        )
-
-
 def draw_filters(
     page: str, selection: Selection, options: Options, users: Sequence[str] | None = (), *, is_calls: bool = False
 ) -> None:
@@ -124,6 +95,8 @@ def draw_filters(
             for name in names:
                 _draw_choice(page, name, getattr(selection, name), known.get(name, ()))
         _draw_metadata(page, selection)
+        if is_calls:
+            _draw_least(page, selection)
         zone = f"{page}_zone"
         st.session_state[zone] = selection.is_reporting_zone
         st.toggle(
@@ -213,18 +186,16 @@ def _draw_metadata(page: str, selection: Selection) -> None:
         st.error(f"{fault} is not a pair of a key and a text, number or boolean, such as plan=pro.")
 
 
-def _take_period(page: str, today: date) -> None:
-    selection = replace(current_selection(), period=st.session_state[f"{page}_period"])
-    if selection.period == "custom" and not (selection.first_day and selection.last_day):
-        selection = replace(selection, first_day=today - timedelta(days=6), last_day=today)
-    store_selection(selection)
+def _draw_least(page: str, selection: Selection) -> None:
+    amounts = dict(selection.least)
+    for column, (name, label) in zip(st.columns(len(LEAST), gap="small"), LEAST.items(), strict=True):
+        key = f"{page}_{name}"
+        st.session_state[key] = amounts.get(name, "")
+        column.text_input(label, key=key, placeholder="Any", on_change=_take_least, args=(page, name), max_chars=20)
 
 
-def _take_days(page: str) -> None:
-    days: tuple[date, ...] = st.session_state[f"{page}_days"]
-    if len(days) == 2:  # after the first click on the calendar there is one
-        last = min(days[1], days[0] + timedelta(days=LONGEST_DAYS - 1))
-        store_selection(replace(current_selection(), first_day=days[0], last_day=last))
+def _take_least(page: str, name: str) -> None:
+    store_selection(current_selection().with_least(name, st.session_state[f"{page}_{name}"]))
 
 
 def _take_filter(page: str, name: str) -> None:

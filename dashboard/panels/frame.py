@@ -5,18 +5,22 @@ from __future__ import annotations
 import html
 import time
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
+from dashboard.figures.comparison import compare, data_begin_late
 from dashboard.figures.frames import BUCKET_UNITS
 from dashboard.panels import filter_bar
+from dashboard.panels.chips import draw_chips, draw_link
 from dashboard.panels.outlook import month_outlook
+from dashboard.panels.period_bar import draw_comparison, draw_period
 from dashboard.reads.settings import reporting_zone
 from dashboard.reads.viewer import Viewer, require_viewer
-from dashboard.selection.filters import PERIODS, Selection, viewer_zone
+from dashboard.selection.filters import Selection, viewer_zone
+from dashboard.selection.periods import PERIODS
 from ingest.documents.pages import Options, Page
 from ingest.errors import (
     ConfigurationError,
@@ -25,14 +29,16 @@ from ingest.errors import (
     FunctionNotFoundError,
     InvalidArgumentError,
     PermissionDeniedError,
+    SignInExpiredError,
+    SignInTokenError,
     TreeringError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from dashboard.reads.month import Outlook
     from dashboard.selection.filters import Window
-    from ingest.forecasting.forecast import MonthForecast
 
 D = TypeVar("D", bound=Page)
 
@@ -59,9 +65,12 @@ class View(Generic[D]):
     refresh_s: int | None
 
     def read(self) -> D | None:
-        """Read the page's document and draw its notes; draw the empty or the error state and return None instead."""
+        """Read the page's document and draw its notes; draw the empty or the error state and return None instead.
+
+        What it is compared with stands in `previous` and in the rows, and is left out where data had not begun.
+        """
         try:
-            document = self._fetch()
+            document, earlier = self._fetch(), self.earlier()
         except TreeringError as error:
             if not draw_refusal(self.key, self.selection, self.zone, error):
                 draw_error(self.key, error)
@@ -70,12 +79,20 @@ class View(Generic[D]):
             _draw_notes(document, "")
             draw_empty(self.key, self.selection, document.newest_event_at, self.zone)
             return None
-        _draw_notes(document, _scope(document, self.selection))
-        return document
+        is_wanted = self.selection.compare != "none"
+        begin = data_begin_late(document, earlier) if is_wanted else None
+        since = f"data begin {_day_in_words(begin.astimezone(self.zone).date())}" if begin else ""
+        _draw_notes(document, " · ".join(filter(None, (_scope(document, self.selection), since))))
+        return compare(document, earlier, is_wanted=is_wanted)
 
-    def outlook(self) -> MonthForecast | None:
-        """Return the forecast of the viewer's month for what is selected; None without one."""
-        return month_outlook(self.viewer, self.selection, self.zone, datetime.now(UTC))
+    def earlier(self) -> D | None:
+        """Read the document of the earlier period to compare with; None for the one that the page's own has."""
+        window = self.selection.compared(datetime.now(UTC), self.zone, is_grouped=self.is_grouped)
+        return self.reader(self.viewer, window) if window else None
+
+    def outlook(self) -> Outlook | None:
+        """Return the viewer's month with its forecast for what is selected; None where it cannot be read."""
+        return month_outlook(self.viewer, self.selection, self.zone)
 
     def options(self) -> Options:
         """Return the values for the filters; none while the database cannot be read."""
@@ -115,9 +132,12 @@ def open_page(key: str, title: str, reader: Callable[[Viewer, Window], D], *, is
     now = datetime.now(UTC)
     view = View(key, viewer, selection, zone, reader, is_grouped, None)
     with draw_header(title):
-        filter_bar.draw_period(key, selection, now.astimezone(zone).date())
+        draw_period(key, selection, now.astimezone(zone).date())
+        draw_comparison(key, selection)
         filter_bar.draw_filters(key, selection, view.options(), view.users())
+        draw_link(key, selection, zone)
         is_live = filter_bar.draw_live(key)
+    draw_chips(key, selection)
     if not is_live or not selection.is_live(now, zone):
         return view
     refresh_s = PERIODS[selection.period].refresh_s or 15
@@ -199,9 +219,16 @@ def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: Treering
 
 def draw_error(key: str, error: TreeringError) -> None:
     """Say what went wrong and what helps, with a button to try again."""
+    if isinstance(error, SignInExpiredError):
+        text = "Sign in again to go on; the page stays as it is."
+        box = draw_state(f"{key}_error", ":material/lock_clock:", "Your sign-in has expired", text)
+        box.button("Sign in again", key=f"{key}_sign_in", type="primary", icon=":material/login:", on_click=st.login)
+        return
     icon, title, text = ":material/error:", "The figures could not be read", str(error)
     if isinstance(error, DatabaseUnavailableError):
         icon, title = ":material/cloud_off:", "The database cannot be reached"
+    elif isinstance(error, SignInTokenError):
+        icon, title = ":material/key_off:", "The database does not know who you are"
     elif isinstance(error, PermissionDeniedError):
         icon, title = ":material/lock:", "You have no access"
         text = f"{error} Ask someone with the role ops to add you: treering members add."
@@ -273,10 +300,12 @@ def _lag_note(pending_rows: int) -> str:
 def _scope(document: Page, selection: Selection) -> str:
     zone = ZoneInfo(document.timezone)
     first, last = document.from_time.astimezone(zone), document.to_time.astimezone(zone)
-    is_days = selection.period in ("month", "quarter", "custom")
+    is_days = selection.period not in ("hour", "day", "week") and not selection.frozen
     start = _day_in_words(first.date()) if is_days else f"{_day_in_words(first.date())}, {first:%H:%M}"
     if selection.period == "custom" and selection.last_day:
         end = _day_in_words(selection.last_day)
+    elif PERIODS[selection.period].back:
+        end = _day_in_words((last - timedelta(seconds=1)).date())
     else:
         end = f"{_day_in_words(last.date())}, {last:%H:%M}"
     bucket = BUCKET_UNITS.get(document.bucket, document.bucket)

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
-from zoneinfo import ZoneInfo
+import html
+from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
+from dashboard.figures.alert_words import describe_scope
 from dashboard.panels.cards import draw_title
-from dashboard.reads.pages import get_spend_by_day
-from dashboard.reads.viewer import Viewer
-from dashboard.selection.filters import DIMENSIONS, Window
-from ingest.documents.words import format_estimate
+from dashboard.reads.month import get_outlook
+from ingest.documents.words import format_estimate, format_share, format_usd
 from ingest.errors import TreeringError
-from ingest.forecasting.forecast import CONFIDENCE, MonthForecast, forecast_month
+from ingest.forecasting.forecast import CONFIDENCE
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from collections.abc import Sequence
+    from zoneinfo import ZoneInfo
 
+    from dashboard.reads.month import Outlook
+    from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Selection
+    from ingest.documents.month import SpentBudget
+    from ingest.forecasting.forecast import MonthForecast
 
-# Half a year holds enough months for the interval.
-_HISTORY: Final = timedelta(days=182)
-# What a month will cost changes by the hour, not by the second, and its back-tests take a moment.
-_TTL: Final = timedelta(minutes=5)
+# From this share on a budget is nearly used up.
+_NEARLY = 0.8
 
 
-def month_outlook(viewer: Viewer, selection: Selection, zone: ZoneInfo, now: datetime) -> MonthForecast | None:
-    """Forecast the month of what is selected, in the viewer's zone; None without spend or where it cannot be read.
-
-    Args:
-        viewer: Who is looking; a member's forecast is of their own calls.
-        selection: Its filters count, its period does not.
-        zone: Whose days and months.
-        now: The time, aware.
-    """
-    filters = tuple((name, getattr(selection, name)) for name in DIMENSIONS if getattr(selection, name))
+def month_outlook(viewer: Viewer, selection: Selection, zone: ZoneInfo) -> Outlook | None:
+    """Read the month of what is selected with its forecast; None where it cannot be read."""
     try:
-        return _month_outlook(viewer, filters, zone.key, now)
+        return get_outlook(viewer, selection, zone)
     except TreeringError:
         return None  # the page shows why nothing can be read, or stays without a forecast on an older database
 
 
-def draw_month(outlook: MonthForecast | None) -> None:
+def draw_month(outlook: MonthForecast | None, budgets: Sequence[SpentBudget] = ()) -> None:
     """Draw what the month has cost and is expected to cost, with the interval; nothing without spend."""
     if outlook is None:
         return
@@ -60,6 +53,30 @@ def draw_month(outlook: MonthForecast | None) -> None:
             f'<i class="expected" style="width:{expected}"></i><i class="spent" style="width:{spent}"></i>'
             f'<i class="interval" style="left:{low};width:calc({high} - {low})"></i></div>'
         )
+        draw_budgets(budgets)
+
+
+def draw_budgets(budgets: Sequence[SpentBudget]) -> None:
+    """Draw what each budget has used and is expected to use, the fullest first."""
+    for budget in sorted(budgets, key=lambda one: -_used(one)):
+        used = _used(budget)
+        colour: Literal["red", "orange", "green"] = "red" if used >= 1 else "orange" if used >= _NEARLY else "green"
+        with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"budget_{budget.budget_id}"):
+            st.badge(f"{format_share(used, 1)} used", color=colour)
+            if budget.forecast is not None:
+                st.badge(f"{format_share(budget.forecast, 1)} expected", color="red" if budget.forecast > 1 else "gray")
+            st.html(f'<div class="tr-facts">{html.escape(budget_line(budget))}</div>', width="content")
+
+
+def budget_line(budget: SpentBudget) -> str:
+    """Say of which budget how much is spent."""
+    scope = describe_scope(budget.scope).removeprefix(", ")
+    text = f"{budget.name}: {format_usd(budget.spent)} of {format_usd(budget.amount)} this {budget.period}"
+    return f"{text}, {scope}" if scope else text
+
+
+def _used(budget: SpentBudget) -> float:
+    return float(budget.spent / budget.amount) if budget.spent is not None and budget.amount else 0.0
 
 
 def month_note(outlook: MonthForecast | None, otherwise: str) -> str:
@@ -84,18 +101,4 @@ def basis(outlook: MonthForecast) -> str:
     return (
         f"{spent} Based on the level, weekdays and trend so far; {CONFIDENCE:.0%} of months end within the "
         f"interval.{line}"
-    )
-
-
-@st.cache_data(ttl=_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
-def _month_outlook(
-    viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...], zone_name: str, _now: datetime
-) -> MonthForecast | None:
-    zone = ZoneInfo(zone_name)
-    local = _now.astimezone(zone)
-    start = (local - _HISTORY).replace(hour=0, minute=0, second=0, microsecond=0)
-    window = Window(start, _now, (("bucket", "day"), ("timezone", zone_name), *filters))
-    points = get_spend_by_day(viewer, window)
-    return forecast_month(
-        {point.bucket_start.astimezone(zone).date(): float(point.cost or 0) for point in points}, local
     )

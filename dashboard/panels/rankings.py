@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.panels.call_links import calls_address
 from dashboard.panels.cards import Bar, draw_bars, draw_title, name_of, share_of
-from ingest.documents.words import format_count, format_usd
+from ingest.documents.words import format_count, format_usd_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,13 +58,8 @@ def cost_bars(rows: Sequence[Row]) -> list[Bar]:
     whole = sum(row.cost or 0 for row in rows)
     if whole:
         return [
-            Bar(
-                name_of(row.key, is_other=row.is_other, keys=row.keys),
-                format_usd(row.cost),
-                share_of(row.cost, whole),
-                row.is_other,
-            )
-            for row in rows
+            Bar(name_of(row.key, is_other=row.is_other, keys=row.keys), text, share_of(row.cost, whole), row.is_other)
+            for row, text in zip(rows, format_usd_column([row.cost for row in rows]), strict=True)
         ]
     calls = sum(row.requests for row in rows)
     return [

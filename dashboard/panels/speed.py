@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from dashboard.figures import charts, frames
+from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, tables
+from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.rankings import draw_errors
 from ingest.documents.words import format_count, format_duration, format_share
@@ -40,7 +41,7 @@ _OUTCOMES: Final = {
     "Succeeded": frames.count_of(lambda p: p.requests - p.errors),
     "Failed": frames.count_of(lambda p: p.errors),
 }
-_OUTCOME_COLOURS: Final = (charts.PALETTE[1], charts.ERROR_COLOUR)
+_OUTCOME_COLOURS: Final = (colours.PALETTE[1], colours.ERROR_COLOUR)
 
 
 def draw_calls(page: str, document: Performance, selection: Selection) -> None:
@@ -68,7 +69,7 @@ def draw_calls(page: str, document: Performance, selection: Selection) -> None:
             ),
             cards.error_card(now.requests, now.errors, before.requests, before.errors),
         ],
-        selection.short,
+        selection.before,
     )
     _draw_lines(document, page, "latency", "Latency", "to the last token", _PERCENTILES, document.series)
     left, right = st.columns(2, gap="small")
@@ -131,8 +132,12 @@ def _draw_lines(
     with st.container(border=True, key=f"panel_{page}_{name}", height="stretch"):
         cards.draw_title(title, subtitle)
         timeline = frames.measures_over_time(document, points, measures)
-        cards.draw_legend(timeline.series, charts.colours_of(timeline.series))
-        st.altair_chart(charts.lines(timeline, "ms"), key=f"{page}_{name}_chart", alt=f"{title} over time, {subtitle}")
+        cards.draw_legend(timeline.series, colours.PALETTE[: len(timeline.series)])
+        st.altair_chart(
+            charts.lines(timeline, "ms", colours=colours.PALETTE[: len(timeline.series)]),
+            key=f"{page}_{name}_chart",
+            alt=f"{title} over time, {subtitle}",
+        )
 
 
 def _draw_outcomes(document: Performance, page: str, title: str, points: Sequence[Point]) -> None:
@@ -150,16 +155,14 @@ def _draw_error_rate(document: Performance, page: str, points: Sequence[Point]) 
     with st.container(border=True, key=f"panel_{page}_error_rate", height="stretch"):
         cards.draw_title("Error rate", "share of calls that failed")
         timeline = frames.measures_over_time(document, points, _ERROR_RATE)
-        chart = charts.stacked_bars(timeline, "percent", colours=[charts.ERROR_COLOUR], height=200)
+        chart = charts.stacked_bars(timeline, "percent", colours=[colours.ERROR_COLOUR], height=200)
         st.altair_chart(chart, key=f"{page}_error_rate_chart", alt="Error rate over time")
 
 
 def _draw_table(page: str, by: dict[str, tuple[SpeedRow, ...]], selection: Selection) -> None:
     with st.container(border=True, key=f"panel_{page}_table"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            name = st.segmented_control(
-                "Table", list(by), default="Model", required=True, key=f"{page}_by", label_visibility="collapsed"
-            )
+            name = draw_choice("Table", list(by), name="table", key=f"{page}_by")
             tables.draw_download(page, f"performance-by-{name.lower()}", by[name])
         chosen = tables.draw_speed(page, name, by[name])
         draw_calls_link(page, selection, name, by[name], chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
@@ -13,11 +14,15 @@ from dashboard.panels.cards import name_of
 from ingest.documents.words import column_decimals
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
+    from ingest.documents.calls import Call
     from ingest.documents.pages import Row, SpeedRow
+
+MOST_EXPORTED: Final = 200_000
+"""Most calls of a file from the page, which the browser takes in one piece; `treering export` writes any number."""
 
 _ROW_HEIGHT_PX: Final = 35
 _COUNT: Final = "localized"
@@ -37,7 +42,7 @@ def cost_frame(rows: Sequence[Row]) -> pd.DataFrame:
                 "share": float(row.cost) / whole * 100 if row.cost is not None and whole else None,
                 "change": _change(row),
                 "requests": row.requests,
-                "cost_per_request": float(row.cost) / row.requests if row.cost is not None and row.requests else None,
+                "cost_per_request": _number(row.cost_per_request),
             }
             for row in rows
         ],
@@ -91,7 +96,7 @@ def draw_costs(page: str, label: str, rows: Sequence[Row]) -> int | None:
     """Draw a cost ranking; return which row is chosen."""
     frame = cost_frame(rows)
     decimals = column_decimals([row.cost for row in rows])
-    per_request = [row.cost / row.requests for row in rows if row.cost and row.requests]
+    per_request = [row.cost_per_request for row in rows]
     number = st.column_config.NumberColumn
     return _draw(
         f"{page}_table_{label.lower()}",
@@ -100,9 +105,9 @@ def draw_costs(page: str, label: str, rows: Sequence[Row]) -> int | None:
             "name": st.column_config.TextColumn(label, width="medium"),
             "cost": number("Cost (US$)", format=f"%,.{decimals}f"),
             "share": st.column_config.ProgressColumn("Share", format=_PERCENT, min_value=0, max_value=100),
-            "change": number("Change", format="%+.1f%%", help="Compared with the previous period of the same length"),
+            "change": number("Change", format="%+.1f%%", help="Compared with the earlier period"),
             "requests": number("Requests", format=_COUNT),
-            "cost_per_request": number("US$ per request", format=f"%,.{column_decimals([*per_request]) + 1}f"),
+            "cost_per_request": number("US$ per priced request", format=f"%,.{column_decimals(per_request) + 1}f"),
         },
     )
 
@@ -155,6 +160,25 @@ def to_csv(rows: Sequence[BaseModel]) -> bytes:
     return frame.to_csv(index=False).encode()
 
 
+def write_calls(pages: Iterable[Sequence[Call]], report: Callable[[int], None]) -> tuple[bytes, int]:
+    """Write calls as CSV while they are read; return the file and how many calls it has.
+
+    Args:
+        pages: Calls in their order, page by page.
+        report: Told after each page how many calls were read.
+    """
+    file, count = io.BytesIO(), 0
+    for page in pages:
+        kept = page[: MOST_EXPORTED - count]
+        text = to_csv(kept) if kept or not count else b""
+        file.write(text if not count else text.partition(b"\n")[2])
+        count += len(kept)
+        report(count)
+        if count >= MOST_EXPORTED:
+            break
+    return file.getvalue(), count
+
+
 def draw_download(page: str, name: str, rows: Sequence[BaseModel]) -> None:
     """Draw the button that saves a table as CSV."""
     st.download_button(
@@ -171,6 +195,9 @@ def draw_download(page: str, name: str, rows: Sequence[BaseModel]) -> None:
 
 
 def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any], *, is_chosen_from: bool = True) -> int | None:
+    names = [str(name) for name in frame["name"]]
+    if is_chosen_from:
+        _keep_choice(key, names)
     shown: Any = st.dataframe(
         frame,
         key=key,
@@ -180,11 +207,25 @@ def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any], *, is_chosen
         row_height=_ROW_HEIGHT_PX,
         column_config={name: config[name] for name in frame.columns},
         placeholder="—",
-        on_select="rerun" if is_chosen_from else "ignore",
+        on_select=(lambda: _take_choice(key, names)) if is_chosen_from else "ignore",
         selection_mode="single-row",
     )
     rows: list[int] = shown.selection.rows if is_chosen_from else []
     return rows[0] if rows else None
+
+
+def _keep_choice(key: str, names: Sequence[str]) -> None:
+    """Choose again the row that was chosen, wherever it stands now: Streamlit keeps its place and not its name."""
+    chosen = st.session_state.get(f"{key}_name")
+    rows = [names.index(chosen)] if chosen in names else []
+    state = st.session_state.get(key)
+    if rows or (state is not None and state["selection"]["rows"]):
+        st.session_state[key] = {"selection": {"rows": rows}}
+
+
+def _take_choice(key: str, names: Sequence[str]) -> None:
+    rows = st.session_state[key]["selection"]["rows"]
+    st.session_state[f"{key}_name"] = names[rows[0]] if rows and rows[0] < len(names) else None
 
 
 def _number(amount: object) -> float | None:

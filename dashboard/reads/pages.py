@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
-from dashboard.reads.connection import fetch_window, read_window
+from dashboard.reads.connection import fetch_as, fetch_window, read_window
+from dashboard.selection.filters import Window
 from ingest.documents.billing import Reconciliation
-from ingest.documents.calls import Calls
+from ingest.documents.calls import Call, CallContext, Calls
 from ingest.documents.pages import Costs, Overview, Performance, Usage
-from ingest.documents.series import Point, Series
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from dashboard.reads.viewer import Viewer
-    from dashboard.selection.filters import Window
+
+_EXPORT_PAGE: Final = 1000
 
 __all__ = [
+    "each_page_of_calls",
+    "get_call_context",
     "get_calls",
     "get_costs",
+    "get_one_call",
     "get_overview",
     "get_performance",
     "get_reconciliation",
-    "get_spend_by_day",
     "get_usage",
 ]
 
@@ -50,16 +56,30 @@ def get_calls(viewer: Viewer, window: Window) -> Calls:
     return read_window(viewer, Calls, "get_events", window)
 
 
+def get_one_call(viewer: Viewer, moment: datetime, event_id: str) -> Call | None:
+    """Read a single call by its moment and id; None where there is none that the viewer may see."""
+    window = Window(moment, moment + timedelta(milliseconds=1)).with_page(200, None)
+    return next((call for call in get_calls(viewer, window).events if call.event_id == event_id), None)
+
+
+def get_call_context(viewer: Viewer, call: Call) -> CallContext:
+    """Read how a call compares with its feature's and where in its session it stands."""
+    return fetch_as(
+        viewer, CallContext, "get_call_context", event_id=call.event_id, created_at=call.created_at.isoformat()
+    )
+
+
+def each_page_of_calls(viewer: Viewer, window: Window) -> Iterator[tuple[Call, ...]]:
+    """Read all calls of a window, page by page; never from memory."""
+    cursor: str | None = None
+    while True:
+        page = fetch_window(viewer, Calls, "get_events", window.with_page(_EXPORT_PAGE, cursor))
+        yield page.events
+        cursor = page.next_cursor
+        if cursor is None:
+            return
+
+
 def get_reconciliation(viewer: Viewer, window: Window) -> Reconciliation:
     """Read a provider's bill beside what was recorded. Analysts and ops."""
     return read_window(viewer, Reconciliation, "get_reconciliation", window)
-
-
-def get_spend_by_day(viewer: Viewer, window: Window) -> tuple[Point, ...]:
-    """Read what each day cost; a member's own calls alone. Not cached: the forecast made of it is.
-
-    Args:
-        viewer: Who is looking.
-        window: The days; its filters give the bucket `day` and the time zone.
-    """
-    return fetch_window(viewer, Series, "get_series", window).series

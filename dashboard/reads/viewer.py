@@ -1,12 +1,17 @@
-"""Who is looking: the one viewer of `treering up` on this machine, or the person signed in with OpenID Connect."""
+"""Who is looking: the viewer of `treering up`, a person who signed in, or one whom an embedding product names."""
 
 from __future__ import annotations
 
+import html
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import streamlit as st
+
+from dashboard.reads.embedding import TokenRefusedError, embedded_person
+from ingest.database import choose_token
 
 # `treering up` sets this for the app that it starts on 127.0.0.1; nothing else should.
 LOCAL_VIEWER_VARIABLE: Final = "TREERING_LOCAL_VIEWER"
@@ -19,33 +24,44 @@ class Viewer:
     Attributes:
         user_id: As it stands in the recorded events and in `members`.
         name: What the sidebar shows.
-        is_local: True for the viewer of `treering up`, who cannot sign out.
+        can_sign_out: False for the viewer of `treering up` and in an embedded page.
         access_token: The sign-in's own token, where `expose_tokens` passes it on.
     """
 
     user_id: str
     name: str
-    is_local: bool = False
+    can_sign_out: bool = True
     access_token: str | None = field(default=None, repr=False, compare=False)
 
 
 def current_viewer() -> Viewer | None:
-    """Return who is looking; None when no one has signed in."""
+    """Return who is looking; None when no one has signed in.
+
+    Raises:
+        TokenRefusedError: The page is embedded, with a token that does not hold.
+    """
     local = os.environ.get(LOCAL_VIEWER_VARIABLE, "").strip()
     if local:
-        return Viewer(user_id=local, name="This machine", is_local=True)
+        return Viewer(user_id=local, name="This machine", can_sign_out=False)
+    embedded = embedded_person()
+    if embedded is not None:
+        return Viewer(user_id=embedded.user_id, name=embedded.name, can_sign_out=False)
     claims = st.user.to_dict()
     user_id = claims.get("sub")
     if claims.get("is_logged_in") is not True or not isinstance(user_id, str) or not user_id:
         return None
     names = (claims.get(key) for key in ("name", "preferred_username", "email"))
     name = next((name for name in names if isinstance(name, str) and name), user_id)
-    return Viewer(user_id=user_id, name=name, access_token=st.user.tokens.get("id"))
+    return Viewer(user_id=user_id, name=name, access_token=choose_token(_tokens()))
 
 
 def require_viewer() -> Viewer:
     """Return who is looking, or draw the sign-in page and end this run."""
-    viewer = current_viewer()
+    try:
+        viewer = current_viewer()
+    except TokenRefusedError as error:
+        st.navigation([st.Page(partial(_draw_refused, str(error)), title="Treering", url_path="refused")]).run()
+        st.stop()
     if viewer is None:
         st.navigation([st.Page(draw_sign_in, title="Sign in")], position="hidden").run()
         st.stop()
@@ -79,8 +95,19 @@ def draw_account(viewer: Viewer) -> None:
     """Show in the sidebar who is looking, with a way out."""
     with st.container(key="account", gap="xsmall"):
         st.caption(f":material/account_circle: {_plain(viewer.name)}")
-        if not viewer.is_local:
+        if viewer.can_sign_out:
             st.button("Log out", key="account_log_out", on_click=st.logout, icon=":material/logout:", type="tertiary")
+
+
+def _tokens() -> dict[str, str]:
+    return {name: token for name in ("id", "access") if (token := st.user.tokens.get(name))}
+
+
+def _draw_refused(reason: str) -> None:
+    _, middle, _ = st.columns([1, 1.4, 1])
+    with middle, st.container(border=True, key="state_embed_refused", horizontal_alignment="center"):
+        st.html('<div class="tr-state-title">Treering</div>')
+        st.html(f'<div class="tr-state-text" role="status">{html.escape(reason)}</div>')
 
 
 def _plain(text: str) -> str:

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from dashboard.selection.metadata import tidy_pairs, to_object
+from dashboard.selection.periods import (
+    COMPARISONS,
+    GRAINS,
+    PERIODS,
+    can_show,
+    ceil,
+    compared_moments,
+    midnight,
+    moments_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,35 +41,22 @@ GROUPS: Final = {
     "environment": "Environment",
     "user_id": "User",
 }
-QUERY_KEYS: Final = ("period", "from", "to", "group", "zone", *FILTERS, *CALL_FILTERS, "metadata")
-# A period that ends now is read at full steps, so that viewers and refreshes within a step share one cached answer.
-STEP_S: Final = 5
+# What single calls can be ordered by and restricted to: at least so much.
+ORDERS: Final = {"newest": "Newest first", "cost": "Most expensive", "latency": "Slowest", "tokens": "Most tokens"}
+LEAST: Final = {"min_cost": "Cost from (US$)", "min_latency_ms": "Latency from (ms)", "min_tokens": "Tokens from"}
+QUERY_KEYS: Final = (
+    *("period", "from", "to", "grain", "compare", "group", "zone", "order"),
+    *(*FILTERS, *CALL_FILTERS, "metadata", *LEAST),
+)
 LONGEST_DAYS: Final = 366
 # Metadata stands in raw calls alone, of which the database reads a week.
 METADATA_DAYS: Final = 7
 MAX_VALUES: Final = 20
 # Model and feature names are free text; control characters and endless strings are not names.
+_AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
-    """A choice of the period selector: `label` on the control, `phrase` in sentences."""
-
-    label: str
-    phrase: str
-    length: timedelta
-    refresh_s: int
-
-
-PERIODS: Final[dict[str, Period]] = {
-    "hour": Period("1h", "hour", timedelta(hours=1), 5),
-    "day": Period("24h", "24 hours", timedelta(days=1), 5),
-    "week": Period("7d", "7 days", timedelta(days=7), 15),
-    "month": Period("30d", "30 days", timedelta(days=30), 30),
-    "quarter": Period("90d", "90 days", timedelta(days=90), 60),
-    "custom": Period("Custom", "days", timedelta(days=7), 0),
-}
 DEFAULT_PERIOD: Final = "week"
 
 
@@ -84,19 +81,30 @@ class Window:
 
     def document(self) -> dict[str, JsonValue]:
         """Return the filters as the read functions take them."""
-        return {
-            name: to_object(values) if name == "metadata" else values if isinstance(values, str) else list(values)
-            for name, values in self.filters
-        }
+        return to_document(self.filters)
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Everything the viewer has chosen. `first_day` and `last_day` (inclusive) count for a custom period only."""
+    """Everything the viewer has chosen.
+
+    Attributes:
+        period: A name in `PERIODS`.
+        first_day: First day of a custom period.
+        last_day: Its last day, inclusive.
+        frozen: The exact moments of a custom period in place of days, as a copied link holds them.
+        grain: What a bar of a chart is; empty for what suits the period.
+        compare: A name in `COMPARISONS`.
+        order: How single calls are ordered, a name in `ORDERS`.
+        least: Pairs of a name in `LEAST` and the smallest figure of a call that is shown, as typed.
+    """
 
     period: str = DEFAULT_PERIOD
     first_day: date | None = None
     last_day: date | None = None
+    frozen: tuple[datetime, datetime] | None = None
+    grain: str = ""
+    compare: str = "before"
     model: tuple[str, ...] = ()
     feature: tuple[str, ...] = ()
     provider: tuple[str, ...] = ()
@@ -109,23 +117,40 @@ class Selection:
     metadata: tuple[str, ...] = ()
     group: str = "model"
     is_reporting_zone: bool = False
+    order: str = "newest"
+    least: tuple[tuple[str, str], ...] = ()
 
     @property
     def filter_count(self) -> int:
         """How many filters are set; each pair of metadata is one."""
-        return sum(1 for name in (*FILTERS, *CALL_FILTERS) if getattr(self, name)) + len(self.metadata)
+        return (
+            sum(1 for name in (*FILTERS, *CALL_FILTERS) if getattr(self, name)) + len(self.metadata) + len(self.least)
+        )
 
     @property
     def phrase(self) -> str:
         """The length of the period in words, for a label."""
+        if self.frozen:
+            return "frozen period"
         if self.period == "custom" and self.first_day and self.last_day:
             days = (self.last_day - self.first_day).days + 1
             return "day" if days == 1 else f"{days} days"
         return PERIODS[self.period].phrase
 
     @property
-    def short(self) -> str:
-        """The length of the period as on the selector, for the little room beside a change."""
+    def before(self) -> str:
+        """What changes are measured against, in the little room beside them."""
+        if self.compare != "before":
+            return {"weekdays": "vs same weekdays", "month": "vs a month earlier", "year": "vs a year earlier"}.get(
+                self.compare, ""
+            )
+        unit = PERIODS[self.period].unit
+        return f"vs {unit} before" if unit else f"vs {self._short} before"
+
+    @property
+    def _short(self) -> str:
+        if self.frozen:
+            return "period"
         if self.period == "custom" and self.first_day and self.last_day:
             return f"{(self.last_day - self.first_day).days + 1}d"
         return PERIODS[self.period].label
@@ -138,11 +163,18 @@ class Selection:
     def without_filters(self) -> Selection:
         """Return the same period without any restriction."""
         nothing: dict[str, Any] = dict.fromkeys((*FILTERS, *CALL_FILTERS, "metadata"), ())
-        return replace(self, **nothing)
+        return replace(self, least=(), **nothing)
 
     def without_call_filters(self) -> Selection:
         """Return the same choices without what only single calls can be restricted to."""
-        return replace(self, error_type=(), session_id=())
+        return replace(self, error_type=(), session_id=(), least=())
+
+    def with_least(self, name: str, amount: str) -> Selection:
+        """Return the same choices with calls of at least so much of a figure; of any size where it is no number."""
+        others = tuple(pair for pair in self.least if pair[0] != name)
+        typed = amount.strip().replace(",", "").removeprefix("$")
+        is_known = name in LEAST and _AMOUNT.fullmatch(typed) and (name != "min_tokens" or "." not in typed)
+        return replace(self, least=tuple(sorted((*others, (name, typed)))) if is_known else others)
 
     def shorter(self, zone: ZoneInfo) -> Selection | None:
         """Return the same choices for the next shorter period, within what a filter by metadata can read."""
@@ -153,21 +185,29 @@ class Selection:
             first = week if self.first_day < week else self.last_day
             longest = timedelta(days=METADATA_DAYS)
             # Of seven local days one may have 25 hours.
-            if _midnight(self.last_day + timedelta(days=1), zone) - _midnight(first, zone) > longest:
+            if midnight(self.last_day + timedelta(days=1), zone) - midnight(first, zone) > longest:
                 first += timedelta(days=1)
             return replace(self, first_day=first)
-        shorter = {"quarter": "week", "month": "week", "week": "day", "day": "hour"}.get(self.period)
+        if self.frozen:
+            return None
+        calendar = dict.fromkeys(("last_quarter", "this_quarter", "last_month", "this_month"), "week")
+        calendar |= {"last_week": "day", "this_week": "day", "yesterday": "day", "today": "hour"}
+        shorter = (calendar | {"quarter": "week", "month": "week", "week": "day", "day": "hour"}).get(self.period)
         return replace(self, period=shorter) if shorter else None
 
     def to_query(self) -> dict[str, str | list[str]]:
         """Return the choices that differ from the defaults, as the address bar holds them."""
         query: dict[str, str | list[str]] = {}
-        if self.period == "custom" and self.first_day and self.last_day:
+        if self.frozen:
+            start, end = (f"{moment:%Y-%m-%dT%H:%M:%SZ}" for moment in self.frozen)
+            query |= {"period": "custom", "from": start, "to": end}
+        elif self.period == "custom" and self.first_day and self.last_day:
             query |= {"period": "custom", "from": self.first_day.isoformat(), "to": self.last_day.isoformat()}
         elif self.period not in (DEFAULT_PERIOD, "custom"):
             query["period"] = self.period
-        if self.group != "model":
-            query["group"] = self.group
+        defaults = {"grain": "", "compare": "before", "group": "model", "order": "newest"}
+        query |= {name: getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default}
+        query |= dict(self.least)
         if self.is_reporting_zone:
             query["zone"] = "reporting"
         for name in (*FILTERS, *CALL_FILTERS, "metadata"):
@@ -175,41 +215,74 @@ class Selection:
                 query[name] = list(values)
         return query
 
-    def window(self, now: datetime, zone: ZoneInfo, *, is_grouped: bool = False) -> Window:
+    def window(
+        self,
+        now: datetime,
+        zone: ZoneInfo,
+        *,
+        is_grouped: bool = False,
+        moments: tuple[datetime, datetime] | None = None,
+    ) -> Window:
         """Return the moments and filters to ask the database for.
 
         Args:
             now: The present, aware.
             zone: The viewer's time zone, in which days begin and end.
             is_grouped: Whether the read function takes `group_by`.
+            moments: Another time to ask for than the chosen period.
         """
-        from_time, to_time = self._moments(now, zone)
+        chosen = self.moments(now, zone)
         filters: list[tuple[str, str | tuple[str, ...]]] = [
             (name, values) for name in (*FILTERS, *CALL_FILTERS, "metadata") if (values := getattr(self, name))
         ]
         filters.append(("timezone", zone.key))
         if is_grouped:
             filters.append(("group_by", self.group))
-        return Window(from_time, to_time, tuple(filters))
+        if self.grain and can_show(self.grain, chosen):
+            filters.append(("bucket", self.grain))
+        return Window(*(moments or chosen), tuple(filters))
+
+    def calls_window(self, now: datetime, zone: ZoneInfo) -> Window:
+        """Return what to ask the database for to see single calls, in their order."""
+        window = replace(self, grain="").window(now, zone)
+        order = (("order", self.order),) if self.order != "newest" else ()
+        return replace(window, filters=(*window.filters, *self.least, *order))
+
+    def compared(self, now: datetime, zone: ZoneInfo, *, is_grouped: bool = False) -> Window | None:
+        """Return what to ask for to compare with; None for the period directly before, which every page reads."""
+        if self.compare == "none":
+            return None
+        moments = compared_moments(self.period, self.compare, self.moments(now, zone), zone)
+        return self.window(now, zone, is_grouped=is_grouped, moments=moments) if moments else None
+
+    def freeze(self, now: datetime, zone: ZoneInfo) -> Selection:
+        """Return the same choices with the moments that the period has now."""
+        return replace(self, period="custom", first_day=None, last_day=None, frozen=self.moments(now, zone))
 
     def is_live(self, now: datetime, zone: ZoneInfo) -> bool:
         """Whether the window reaches the present, so that refreshing it can show something new."""
+        if self.frozen or PERIODS[self.period].back:
+            return False
         return self.period != "custom" or self.last_day is None or self.last_day >= now.astimezone(zone).date()
 
-    def _moments(self, now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    def moments(self, now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+        """Return the first moment of the period and the one after it, aware UTC."""
+        if self.frozen:
+            return self.frozen
         if self.period == "custom" and self.first_day and self.last_day:
-            return _midnight(self.first_day, zone), _midnight(self.last_day + timedelta(days=1), zone)
-        end = _ceil(now.astimezone(UTC), STEP_S)
-        start = end - PERIODS[self.period].length
-        if self.period == "hour":
-            return _floor(start, 60), end
-        if self.period == "day":
-            return _floor(start, 900), end
-        if self.period in ("month", "quarter"):
-            return _midnight((start + timedelta(days=1)).astimezone(zone).date(), zone), end
-        if self.metadata:
-            return _ceil(start, 900), end
-        return _floor(start, 3600), end
+            return midnight(self.first_day, zone), midnight(self.last_day + timedelta(days=1), zone)
+        if self.period in ("week", "custom") and self.metadata:
+            end = moments_of("week", now, zone)[1]
+            return ceil(end - PERIODS["week"].length, 900), end
+        return moments_of("week" if self.period == "custom" else self.period, now, zone)
+
+
+def to_document(filters: Sequence[tuple[str, str | tuple[str, ...]]]) -> dict[str, JsonValue]:
+    """Return pairs of a filter's name and its values as the read functions take them."""
+    return {
+        name: to_object(values) if name == "metadata" else values if isinstance(values, str) else list(values)
+        for name, values in filters
+    }
 
 
 def parse_query(query: Mapping[str, Sequence[str]]) -> Selection:
@@ -218,13 +291,19 @@ def parse_query(query: Mapping[str, Sequence[str]]) -> Selection:
     period = _first(query, "period")
     if period == "custom":
         first, last = _day(_first(query, "from")), _day(_first(query, "to"))
+        start, end = _moment(_first(query, "from")), _moment(_first(query, "to"))
         if first and last and first <= last and (last - first).days < LONGEST_DAYS:
             selection = replace(selection, period="custom", first_day=first, last_day=last)
+        elif start and end and start < end and (end - start).days < LONGEST_DAYS:
+            selection = replace(selection, period="custom", frozen=(start, end))
     elif period in PERIODS:
         selection = replace(selection, period=period)
-    group = _first(query, "group")
-    if group in GROUPS:
-        selection = replace(selection, group=group)
+    for name, known in (("grain", GRAINS), ("compare", COMPARISONS), ("group", GROUPS), ("order", ORDERS)):
+        if (value := _first(query, name)) in known:
+            choice: dict[str, Any] = {name: value}
+            selection = replace(selection, **choice)
+    for name in LEAST:
+        selection = selection.with_least(name, _first(query, name))
     names: dict[str, Any] = {name: _names(query.get(name, ())) for name in (*FILTERS, *CALL_FILTERS)}
     names["status"] = tuple(name for name in names["status"] if name in STATUSES)
     return replace(
@@ -262,13 +341,11 @@ def _day(text: str) -> date | None:
     return day if 2000 <= day.year <= 2200 else None
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime.combine(day, time(), tzinfo=zone).astimezone(UTC)
-
-
-def _floor(moment: datetime, step_s: int) -> datetime:
-    return datetime.fromtimestamp(moment.timestamp() // step_s * step_s, tz=UTC)
-
-
-def _ceil(moment: datetime, step_s: int) -> datetime:
-    return datetime.fromtimestamp(-(-moment.timestamp() // step_s) * step_s, tz=UTC)
+def _moment(text: str) -> datetime | None:
+    if "T" not in text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo and 2000 <= moment.year <= 2200 else None

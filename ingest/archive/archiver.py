@@ -14,7 +14,7 @@ import random
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ingest.archive.manifest import Generation, Manifest
 from ingest.archive.parts import verify_part, write_parts
@@ -28,17 +28,17 @@ from ingest.errors import ArchiveError, DatabaseError, DatabaseUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pydantic import JsonValue
-
     from ingest.archive.storage import Storage
     from ingest.database import Database
     from ingest.documents.pipeline import ColumnSum
 
 logger = logging.getLogger("treering.archive")
 
+_Answer = TypeVar("_Answer")
+
 LEASE_NAME = "archive"
 _LEASE_TTL_S = 120
-_DROP_ATTEMPTS = 60
+_LOCK_ATTEMPTS = 60
 # Ten million rows a slice at a hundred million a month: a call stays below the minute that hosted databases allow.
 _DAYS_A_SLICE = 3
 
@@ -157,14 +157,14 @@ class Archiver:
 
     def _archive(self, kind: Kind, month: dt.date, known: _Known) -> Outcome:
         self._hold_lease()
+        watch_id = self._watch(kind, month)
         summary = self._summarize(kind, month)
-        document: JsonValue = summary.model_dump(mode="json")
         expected = summary.columns
         unknown = expected.keys() - set(SCHEMAS[kind].names)
         if unknown:
             raise ArchiveError(f"this version does not know the columns {', '.join(sorted(unknown))}: upgrade Treering")
         if summary.rows == 0:
-            self._drop(kind, month, str(uuid.uuid4()), document)
+            self._drop(kind, month, str(uuid.uuid4()), watch_id, 0)
             return Outcome(kind, month, 0, 0)
         manifest = self._storage.read_manifest(kind, month)
         kept = [one for one in manifest.generations if one.archive_id in known.dropped - known.restored]
@@ -173,7 +173,7 @@ class Archiver:
             manifest = manifest.with_generations(*kept, generation)
             self._storage.write_manifest(manifest)
         self._on_step("manifest")
-        self._drop(kind, month, generation.archive_id, document)
+        self._drop(kind, month, generation.archive_id, watch_id, summary.rows)
         self._on_step("dropped")
         done = generation.model_copy(update={"dropped_at": dt.datetime.now(dt.UTC)})
         manifest = manifest.with_generations(*kept, done)
@@ -183,7 +183,7 @@ class Archiver:
         return Outcome(kind, month, generation.rows, sum(part.size_bytes for part in generation.parts))
 
     def _summarize(self, kind: Kind, month: dt.date) -> PartitionSummary:
-        """Add up a month, some days a call; the drop notices what changes between the calls."""
+        """Add up a month, some days a call; the watch notes what changes between the calls."""
         slices = []
         for first_day in range(1, 32, _DAYS_A_SLICE):
             last_day = min(first_day + _DAYS_A_SLICE - 1, 31)
@@ -201,7 +201,6 @@ class Archiver:
             self._hold_lease()
         return PartitionSummary(
             rows=sum(one.rows for one in slices),
-            fingerprint=str(sum(int(one.fingerprint) for one in slices)),
             columns=add_sums(one.columns for one in slices),
         )
 
@@ -246,24 +245,35 @@ class Archiver:
         self._on_step("verified")
         return generation
 
-    def _drop(self, kind: Kind, month: dt.date, archive_id: str, expected: JsonValue) -> None:
-        for attempt in range(_DROP_ATTEMPTS):
+    def _watch(self, kind: Kind, month: dt.date) -> str:
+        """Let the database note what changes in the month from here on; what is summed and read comes after."""
+        return self._when_free(
+            lambda: fetch(self._database, str, "watch_partition", kind=kind, month=month.isoformat())
+        )
+
+    def _drop(self, kind: Kind, month: dt.date, archive_id: str, watch_id: str, rows: int) -> None:
+        self._when_free(
+            lambda: self._database.call(
+                "drop_archived_partition",
+                kind=kind,
+                month=month.isoformat(),
+                retention_days=self._retention_days,
+                archive_id=archive_id,
+                watch_id=watch_id,
+                row_count=rows,
+            )
+        )
+
+    def _when_free(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Ask for a lock again and again: the database lets others go first after 200 ms."""
+        for attempt in range(_LOCK_ATTEMPTS):
             try:
-                self._database.call(
-                    "drop_archived_partition",
-                    kind=kind,
-                    month=month.isoformat(),
-                    retention_days=self._retention_days,
-                    archive_id=archive_id,
-                    expected=expected,
-                )
+                return ask()
             except DatabaseError as error:
                 if not error.retryable or isinstance(error, DatabaseUnavailableError):
                     raise
                 logger.info("the table is in use, attempt %d: %s", attempt + 1, error)
                 self._sleep(random.uniform(0.5, 1.5))  # noqa: S311 -- spreads retries, guards nothing
-            else:
-                return
         raise ArchiveError("the table was in use at every attempt")
 
 

@@ -17,8 +17,10 @@ def main() -> None:
     if missing:
         sys.exit(f"treering: {', '.join(missing)} is not installed; run: pip install 'treering[worker]'")
     from ingest.cli.app import app
+    from ingest.cli.env_file import use_env_file
 
     try:
+        use_env_file()
         app()
     except TreeringError as error:
         sys.exit(f"treering: {error}")

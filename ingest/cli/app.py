@@ -10,6 +10,7 @@ from ingest.cli import (
     dead_letters,
     doctor,
     export,
+    init,
     keys,
     members,
     migrate,
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command("init", short_help="Set up hosted Supabase: write the settings, check them, list what remains.")(init.init)
 app.command("up", short_help="Run everything on this machine.")(up.up)
 app.command("migrate", short_help="Apply the missing migrations to a database.")(migrate.migrate)
 app.command("worker", short_help="Run the background jobs.")(worker.worker)

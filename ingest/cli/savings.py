@@ -62,9 +62,8 @@ def _print(plan: Plan) -> None:
         return
     typer.echo(f"spend a month  {format_usd(plan.spend_per_month)}, from {plan.days} days with calls")
     typer.echo(f"goal           {format_usd(plan.goal)} ({format_share(GOAL, 1)})")
-    typer.echo(
-        f"found          {format_usd(plan.total())} ({format_usd(plan.total('low'))} to {format_usd(plan.total('high'))})"
-    )
+    low, high = format_usd(plan.total("low")), format_usd(plan.total("high"))
+    typer.echo(f"found          {format_usd(plan.total())} ({low} to {high})")
     for is_evaluated, title in ((False, ""), (True, "To evaluate first, in no sum:")):
         chosen = [one for one in plan.suggestions if one.needs_evaluation == is_evaluated]
         if chosen:

@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ingest.cli.doctor import as_document
 from ingest.cli.options import JsonOption  # noqa: TC001 -- typer reads the annotations at run time
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from ingest.ops.health import Finding, Level
+    from ingest.health import Finding, Level
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red"}
 
 
 def status(*, as_json: JsonOption = False) -> None:
     """Show the health of every part; the exit code is 0 (ok), 1 (warning) or 2 (critical or unreachable)."""
-    from ingest.database import open_database, parse
+    from ingest.database import fetch, open_database, parse
+    from ingest.documents.deployment import Deployment
     from ingest.documents.pipeline import Status
     from ingest.errors import DatabaseError
-    from ingest.ops.health import Finding, Level, judge_status
+    from ingest.health import Finding, Level, judge_deployment, judge_status
     from ingest.ops.undelivered import judge_undelivered
     from ingest.settings import load_settings
 
@@ -33,7 +35,9 @@ def status(*, as_json: JsonOption = False) -> None:
     try:
         with contextlib.closing(open_database(settings)) as database:
             document = database.call("get_status")
-        findings = judge_status(parse(Status, document, "get_status"))
+            deployment = fetch(database, Deployment, "get_deployment")
+        findings = judge_status(parse(Status, document, "get_status"), updates_prices=settings.update_prices)
+        findings += judge_deployment(deployment, has_key=settings.secret_key is not None)
     except DatabaseError as error:
         findings = [Finding("database", Level.CRITICAL, str(error))]
     findings += judge_undelivered(settings.home, datetime.now(UTC))
@@ -46,9 +50,7 @@ def status(*, as_json: JsonOption = False) -> None:
 
 
 def _as_json(findings: list[Finding], worst: Level, document: JsonValue) -> str:
-    parts = [
-        {"part": finding.part, "level": finding.level.name.lower(), "message": finding.message} for finding in findings
-    ]
+    parts = [as_document(finding) for finding in findings]
     return json.dumps({"level": worst.name.lower(), "parts": parts, "status": document}, indent=2)
 
 
@@ -60,5 +62,5 @@ def _print_table(findings: list[Finding]) -> None:
     table = Table("part", "level", "state")
     for finding in findings:
         level = finding.level.name
-        table.add_row(finding.part, f"[{_COLOURS[level]}]{level.lower()}[/]", escape(finding.message))
+        table.add_row(finding.part, f"[{_COLOURS[level]}]{level.lower()}[/]", escape(str(finding)))
     Console().print(table)

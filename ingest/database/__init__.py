@@ -8,6 +8,7 @@ from ingest.database.fetching import fetch, parse
 from ingest.database.opening import EMBEDDED_URI_FILE, open_database, open_viewer_database
 from ingest.database.postgres import PostgresDatabase
 from ingest.database.supabase import SupabaseDatabase
+from ingest.database.viewer_token import choose_token
 
 __all__ = [
     "EMBEDDED_URI_FILE",
@@ -16,6 +17,7 @@ __all__ = [
     "JsonValue",
     "PostgresDatabase",
     "SupabaseDatabase",
+    "choose_token",
     "fetch",
     "open_database",
     "open_viewer_database",

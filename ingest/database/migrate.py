@@ -109,7 +109,7 @@ def apply_migrations(conninfo: str, *, folder: Path | None = None) -> list[str]:
             if applied:
                 connection.execute("notify pgrst, 'reload schema'")  # PostgREST picks up the new functions at once
     except psycopg.Error as error:
-        raise translate(error) from error
+        raise translate(error, conninfo=conninfo) from error
     return applied
 
 

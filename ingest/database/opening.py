@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ingest.database.postgres import PostgresDatabase
+from ingest.database.signing import read_signing_key
 from ingest.database.supabase import SupabaseDatabase
+from ingest.database.viewer_token import is_viewer_token
 from ingest.errors import ConfigurationError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
@@ -38,14 +40,15 @@ def open_database(settings: Settings) -> Database:
 def open_viewer_database(settings: Settings, *, user_id: str, access_token: str | None = None) -> Database:
     """Open the database for reading as one signed-in person, with that person's rights.
 
-    With `SUPABASE_URL` and `SUPABASE_PUBLISHABLE_KEY` the API is used, with a token minted where
-    `SUPABASE_JWT_SECRET` is set, else with the sign-in's own; without any token `SUPABASE_DB_URL`, else the embedded
-    database, each with the person's claims per transaction.
+    With `SUPABASE_URL` and `SUPABASE_PUBLISHABLE_KEY` the API is used, with a token signed here where
+    `SUPABASE_JWT_SIGNING_KEY` or `SUPABASE_JWT_SECRET` is set, else with the sign-in's own. Without any token, or with
+    one that has no role, `SUPABASE_DB_URL` is used, else the embedded database, each with the person's claims per
+    transaction.
 
     Args:
         settings: Where the database is.
         user_id: The person, as `user_id` stands in the recorded events.
-        access_token: The token of the sign-in, if Supabase accepts it.
+        access_token: The token of the sign-in, see `choose_token`.
 
     Raises:
         ConfigurationError: `SUPABASE_URL` is set, but nothing that says who is looking.
@@ -53,16 +56,18 @@ def open_viewer_database(settings: Settings, *, user_id: str, access_token: str 
     """
     url, key = settings.supabase_url, settings.supabase_publishable_key
     if url is not None and key is not None:
-        if settings.supabase_jwt_secret is not None:
-            return SupabaseDatabase.for_viewer(url, key, settings.supabase_jwt_secret, user_id=user_id)
-        if access_token is not None:
-            return SupabaseDatabase(url, key, access_token=access_token)
+        signing_key = read_signing_key(settings)
+        if signing_key is not None:
+            return SupabaseDatabase.for_viewer(url, key, signing_key, user_id=user_id)
+        # A token without a role is passed on where there is no other way, so that it is told what it lacks.
+        if access_token is not None and (settings.supabase_db_url is None or is_viewer_token(access_token)):
+            return SupabaseDatabase.for_sign_in(url, key, access_token)
     claims: dict[str, JsonValue] = {"sub": user_id}
     if settings.supabase_db_url is not None:
         return PostgresDatabase(settings.supabase_db_url.get_secret_value(), role="authenticated", claims=claims)
     if url is not None:
         raise ConfigurationError(
-            "SUPABASE_URL: viewers also need SUPABASE_PUBLISHABLE_KEY with SUPABASE_JWT_SECRET or a sign-in whose "
+            "SUPABASE_URL: viewers also need SUPABASE_PUBLISHABLE_KEY with SUPABASE_JWT_SIGNING_KEY or a sign-in whose "
             "token Supabase accepts, or else SUPABASE_DB_URL"
         )
     return PostgresDatabase(_read_embedded_uri(settings), role="authenticated", claims=claims)

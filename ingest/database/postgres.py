@@ -15,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from ingest.database.postgres_advice import advise
 from ingest.database.sqlstate import database_error, function_not_found
 from ingest.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError, InvalidArgumentError
 
@@ -162,7 +163,7 @@ class PostgresDatabase:
         try:
             psycopg.connect(self._conninfo, **self._options()).close()
         except psycopg.Error as error:
-            raise translate(error) from error
+            raise translate(error, conninfo=self._conninfo) from error
 
     def _options(self) -> dict[str, Any]:
         return {
@@ -194,13 +195,16 @@ def describe(error: psycopg.Error) -> str:
     return error.diag.message_primary or "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
-def translate(error: psycopg.Error, function: str = "", arguments: Iterable[str] = ()) -> DatabaseError:
+def translate(
+    error: psycopg.Error, function: str = "", arguments: Iterable[str] = (), *, conninfo: str = ""
+) -> DatabaseError:
     """Turn a psycopg error into ours.
 
     Args:
         error: What psycopg raised.
         function: Name of the function that was called.
         arguments: Names of its arguments.
+        conninfo: The address where the connection itself failed, for advice.
     """
     if error.sqlstate is not None:
         # With a context, the missing function is one that our function calls, which is another failure.
@@ -210,7 +214,9 @@ def translate(error: psycopg.Error, function: str = "", arguments: Iterable[str]
     if isinstance(error, PoolTimeout):
         return DatabaseUnavailableError("all connections to the database are busy")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return DatabaseUnavailableError(f"the database cannot be reached: {describe(error)}")
+        said = describe(error)
+        advice = advise(conninfo, said) if conninfo else ""
+        return DatabaseUnavailableError(f"the database cannot be reached: {said}{advice and '; ' + advice}")
     if isinstance(error, psycopg.DataError):
         return InvalidArgumentError(describe(error), sqlstate="22P05")  # the client library found a NUL character
     return DatabaseError(describe(error))

@@ -39,7 +39,7 @@ def database_error(message: str, sqlstate: str | None) -> DatabaseError:
     match sqlstate:
         case "42501":
             return PermissionDeniedError(message, sqlstate=sqlstate)
-        case "42883":
+        case "42883" | "3F000":  # without any migration the schema itself is missing
             return FunctionNotFoundError(message, sqlstate=sqlstate)
     return DatabaseError(message, sqlstate=sqlstate, retryable=sqlstate in _RETRYABLE)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from typing import TYPE_CHECKING, cast
 
+from ingest.database.api_keys import KeyKind, kind_of
 from ingest.database.sqlstate import database_error, function_not_found
+from ingest.database.viewer_token import PassedToken, TokenMint
 from ingest.errors import (
     DatabaseError,
     DatabaseUnavailableError,
     InvalidArgumentError,
     PermissionDeniedError,
     RequestTooLargeError,
+    SignInExpiredError,
     UnexpectedResponseError,
 )
 
@@ -23,18 +25,15 @@ if TYPE_CHECKING:
 
     import httpx
     from postgrest import APIError, SyncPostgrestClient
-    from pydantic import SecretStr
 
     from ingest.database.contract import Argument, JsonValue
+    from ingest.database.signing import SigningKey
 
 _SCHEMA = "observability"
 
 # A viewer's query ends after 8 s on Supabase; maintenance functions have longer limits of their own.
 _TIMEOUT_S = 60.0
 _CONNECT_TIMEOUT_S = 10.0
-
-_TOKEN_LIFETIME_S = 3600
-_TOKEN_RENEWAL_S = 1800
 
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 
@@ -43,12 +42,23 @@ _TOO_LARGE = 413
 _MAX_MESSAGE_CHARACTERS = 300  # a proxy's words, not a page of it
 
 _CHECK_KEY = "check SUPABASE_SECRET_KEY: it must be a secret key of this project"
+_CHECK_PUBLISHABLE_KEY = "check SUPABASE_PUBLISHABLE_KEY: it must be the publishable key of this project"
+_CLOCK = "the token was made a moment ago, so this machine's clock is behind: synchronise it (NTP)"
+_PASSED_ON = (
+    "the project does not accept the sign-in's token: add the provider to Supabase under Authentication > Third-party "
+    "auth, or set SUPABASE_JWT_SIGNING_KEY or SUPABASE_DB_URL for the app"
+)
+_WRONG_KEY = {
+    "SUPABASE_JWT_SECRET": "the project does not accept tokens signed with SUPABASE_JWT_SECRET: newer projects sign "
+    "with keys of their own, so make one (`supabase gen signing-key --algorithm ES256`), import it under JWT Keys and "
+    "set SUPABASE_JWT_SIGNING_KEY",
+    "SUPABASE_JWT_SIGNING_KEY": "the project does not accept tokens signed with SUPABASE_JWT_SIGNING_KEY: import the "
+    "same key, with its kid, under JWT Keys in the project's settings",
+}
 _CHECK_URL = "check SUPABASE_URL: something other than Supabase's API answers there"
 _EXPOSE = f"add {_SCHEMA} to the exposed schemas in the project's API settings"
 _ADVICE = {
-    401: _CHECK_KEY,
     402: "the project is over its quota or has an unpaid invoice: see its billing page at Supabase",
-    403: _CHECK_KEY,
     404: _CHECK_URL,
     405: _CHECK_URL,
     406: _EXPOSE,
@@ -69,15 +79,25 @@ class SupabaseDatabase:
         self._url = url
         self._key = key
         self._token: Callable[[], str | None] = lambda: access_token
+        self._advice = _CHECK_PUBLISHABLE_KEY if kind_of(key) is KeyKind.PUBLISHABLE else _CHECK_KEY
         self._lock = threading.Lock()
         self._connection: _Connection | None = None
         self._is_closed = False
 
     @classmethod
-    def for_viewer(cls, url: str, key: str, jwt_secret: SecretStr, *, user_id: str) -> SupabaseDatabase:
-        """Open the API as one person, with tokens signed by the project's secret and renewed in time."""
+    def for_viewer(cls, url: str, key: str, signing_key: SigningKey, *, user_id: str) -> SupabaseDatabase:
+        """Open the API as one person, with tokens signed here and renewed in time."""
         database = cls(url, key)
-        database._token = _TokenMint(jwt_secret, user_id)
+        database._token = TokenMint(signing_key, user_id)
+        database._advice = _WRONG_KEY[signing_key.variable]
+        return database
+
+    @classmethod
+    def for_sign_in(cls, url: str, key: str, token: str) -> SupabaseDatabase:
+        """Open the API as one person, with the token of their sign-in; see `PassedToken`."""
+        database = cls(url, key)
+        database._token = PassedToken(token)
+        database._advice = _PASSED_ON
         return database
 
     def __repr__(self) -> str:
@@ -93,7 +113,7 @@ class SupabaseDatabase:
             return connection.call(self._token(), function, arguments)
         except APIError as error:
             # Without its cause, whose text holds the details: parts of the row that was refused.
-            raise _translate(error, connection.last_answer(), function, arguments) from None
+            raise _translate(error, connection.last_answer(), self._advice, function, arguments) from None
         except httpx.TimeoutException as error:
             raise DatabaseUnavailableError(f"the API did not respond in time ({type(error).__name__})") from error
         except httpx.HTTPError as error:
@@ -161,33 +181,9 @@ class _Connection:
         self._local.answer = (response.status_code, response.headers.get("location", "").partition("?")[0])
 
 
-class _TokenMint:
-    """Signs a viewer's token as Supabase Auth would, and renews it before it expires."""
-
-    def __init__(self, secret: SecretStr, user_id: str) -> None:
-        self._secret = secret
-        self._user_id = user_id
-        self._token = ""
-        self._renewed_at = float("-inf")
-
-    def __call__(self) -> str:
-        import jwt  # comes with supabase
-
-        if time.monotonic() - self._renewed_at >= _TOKEN_RENEWAL_S:
-            now = int(time.time())
-            claims = {
-                "sub": self._user_id,
-                "role": "authenticated",
-                "aud": "authenticated",
-                "iat": now,
-                "exp": now + _TOKEN_LIFETIME_S,
-            }
-            self._token = jwt.encode(claims, self._secret.get_secret_value(), algorithm="HS256")
-            self._renewed_at = time.monotonic()
-        return self._token
-
-
-def _translate(error: APIError, answer: tuple[int, str], function: str, arguments: Iterable[str]) -> DatabaseError:
+def _translate(
+    error: APIError, answer: tuple[int, str], refused: str, function: str, arguments: Iterable[str]
+) -> DatabaseError:
     code, message = error.code or "", (error.message or "the API gave no reason")[:_MAX_MESSAGE_CHARACTERS]
     status, location = answer
     if code == "PGRST202":
@@ -198,9 +194,15 @@ def _translate(error: APIError, answer: tuple[int, str], function: str, argument
         return DatabaseError(f"{message}; {_EXPOSE}")
     if 300 <= status < 400:
         return DatabaseError(f"the API answered {status}: set SUPABASE_URL to the address it redirects to, {location}")
-    advice = f"; {_ADVICE[status]}" if status in _ADVICE else ""
     if status in (401, 403):
-        return PermissionDeniedError(f"{message}{advice}")
+        if message == "JWT expired" and refused == _PASSED_ON:
+            return SignInExpiredError("The sign-in has expired.")
+        if message == "JWT expired" and refused in _WRONG_KEY.values():
+            return PermissionDeniedError(f"{message}; {_CLOCK}")
+        # The gateway judges the key before PostgREST judges the token.
+        is_key = "API key" in message and refused != _CHECK_KEY
+        return PermissionDeniedError(f"{message}; {_CHECK_PUBLISHABLE_KEY if is_key else refused}")
+    advice = f"; {_ADVICE[status]}" if status in _ADVICE else ""
     if status >= 500 or status in _RETRYABLE_STATUS:
         return DatabaseUnavailableError(f"the API answered {status}: {message}{advice}")
     if status == _TOO_LARGE:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
+from ingest.database.signing import read_signing_key
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from pydantic import SecretStr
 
     from ingest.settings import Settings
 
@@ -25,7 +23,7 @@ def make_writer_key(settings: Settings, *, issued_at: datetime, expires_at: date
     """Sign a token with which a program may insert events, and neither read nor change anything.
 
     Args:
-        settings: `supabase_jwt_signing_key` (ES256) signs it, else `supabase_jwt_secret` (HS256).
+        settings: `supabase_jwt_signing_key` signs it, else `supabase_jwt_secret`.
         issued_at: From when it holds, UTC.
         expires_at: Until when it holds, UTC.
         environment: Environment of all its events, whatever they say themselves; None leaves it to them.
@@ -34,10 +32,8 @@ def make_writer_key(settings: Settings, *, issued_at: datetime, expires_at: date
         The token, for the header `Authorization: Bearer …`.
 
     Raises:
-        ConfigurationError: Nothing is set to sign with, or the signing key is no private key on the curve P-256.
+        ConfigurationError: Nothing is set to sign with, or the signing key is no private key that Supabase takes.
     """
-    import jwt  # comes with supabase
-
     claims: dict[str, Any] = {
         "role": WRITER_ROLE,
         "iss": "treering",
@@ -46,29 +42,10 @@ def make_writer_key(settings: Settings, *, issued_at: datetime, expires_at: date
     }
     if environment is not None:
         claims[ENVIRONMENT_CLAIM] = environment
-    if settings.supabase_jwt_signing_key is not None:
-        key, headers = _read_signing_key(settings.supabase_jwt_signing_key)
-        return jwt.encode(claims, key, algorithm="ES256", headers=headers)
-    if settings.supabase_jwt_secret is not None:
-        return jwt.encode(claims, settings.supabase_jwt_secret.get_secret_value(), algorithm="HS256")
+    key = read_signing_key(settings)
+    if key is not None:
+        return key.sign(claims)
     raise ConfigurationError(
         "SUPABASE_JWT_SECRET: keys are signed with it (in the project's settings under JWT Keys), or with "
         "SUPABASE_JWT_SIGNING_KEY where the project signs with a key of its own"
     )
-
-
-def _read_signing_key(secret: SecretStr) -> tuple[Any, dict[str, str]]:
-    import jwt
-
-    try:
-        document = json.loads(secret.get_secret_value())
-        if document["crv"] != "P-256" or "d" not in document:
-            raise ValueError("another kind of key")
-        key = jwt.PyJWK(document, algorithm="ES256").key
-    except (ValueError, TypeError, KeyError, jwt.PyJWTError):
-        # Without the cause, whose text may hold parts of the key.
-        raise ConfigurationError(
-            "SUPABASE_JWT_SIGNING_KEY: it must be a private key as a JWK on the curve P-256, as "
-            "`supabase gen signing-key --algorithm ES256` prints it"
-        ) from None
-    return key, {"kid": str(document["kid"])} if "kid" in document else {}

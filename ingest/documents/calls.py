@@ -59,6 +59,23 @@ class Call(Document):
     usage_details: dict[str, object] | None = None
 
 
+class CallContext(Document):
+    """Document of `get_call_context`: the calls of the same feature before a call, and its session; US dollars.
+
+    Attributes:
+        calls: How many successful calls with a price the medians are of, at most 2,000 of 7 days.
+        session_place: Which call of its session it was, from 1; 0 without a session.
+    """
+
+    calls: int = 0
+    median_cost: Decimal | None = None
+    median_prompt_tokens: int | None = None
+    median_completion_tokens: int | None = None
+    session_calls: int = 0
+    session_cost: Decimal | None = None
+    session_place: int = 0
+
+
 class Calls(Document):
     """Document of `get_events`: one page, newest first. `newest_event_at` is told where the page is empty."""
 

@@ -20,7 +20,13 @@ class Quantiles(Document):
 
 
 class Totals(Document):
-    """The sums of one period. `cost` is US dollars without `fallback_cost`; None where nothing has a sure price."""
+    """The sums of one period.
+
+    Attributes:
+        cost: US dollars without `fallback_cost`; 0 without a call, None where no call has a sure price.
+        wholly_priced_cost: Cost of the combinations of dimensions of which every call has a price.
+        wholly_priced_tokens: Their tokens, the ones to divide that cost by.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -36,6 +42,8 @@ class Totals(Document):
     cost: Decimal | None = None
     fallback_cost: Decimal | None = None
     provider_reported_cost: Decimal | None = None
+    wholly_priced_cost: Decimal | None = None
+    wholly_priced_tokens: int = 0
     unpriced_requests: int = 0
     estimated_requests: int = 0
     fallback_requests: int = 0
@@ -54,9 +62,23 @@ class Options(Document):
     operations: tuple[str, ...] = ()
     error_types: tuple[str, ...] = ()
 
+    def names_of(self, dimension: str) -> tuple[str, ...]:
+        """Return the values of a dimension, as `group_by` names it; none of users, who are too many."""
+        known: dict[str, tuple[str, ...]] = {
+            "model": self.models,
+            "feature": self.features,
+            "provider": self.providers,
+            "environment": self.environments,
+            "operation": self.operations,
+        }
+        return known.get(dimension, ())
+
 
 class Row(Document):
-    """One line of a ranking. `is_other` marks the sum of all that did not fit, `keys` how many these are."""
+    """One line of a ranking. `is_other` marks the sum of all that did not fit, `keys` how many these are.
+
+    `unpriced_requests` counts the calls whose cost is not in `cost`, those at the fallback price too.
+    """
 
     key: str | None = None
     is_other: bool = False
@@ -67,8 +89,15 @@ class Row(Document):
     completion_tokens: int = 0
     cached_tokens: int = 0
     errors: int = 0
+    unpriced_requests: int = 0
     cost: Decimal | None = None
     previous_cost: Decimal | None = None
+
+    @property
+    def cost_per_request(self) -> Decimal | None:
+        """US dollars of an average call that has a price; None where none has."""
+        priced = self.requests - self.unpriced_requests
+        return self.cost / priced if self.cost is not None and priced > 0 else None
 
 
 class SpeedRow(Document):
@@ -86,21 +115,19 @@ class SpeedRow(Document):
     time_to_first_token_p90_ms: float | None = None
 
 
-class Calendar(Document):
-    """The viewer's day or month so far, whatever period is chosen; None where a filter by metadata is set."""
-
-    requests: int | None = None
-    total_tokens: int | None = None
-    cost: Decimal | None = None
-    fallback_cost: Decimal | None = None
-
-
 class Page(Document):
-    """What every page's document has in common."""
+    """What every page's document has in common.
+
+    Attributes:
+        previous_from: When the period before begins, which ends at `from_time`.
+        data_begin_at: The minute of the first call of all that the viewer may see; None before it.
+    """
 
     access: str
     from_time: datetime
     to_time: datetime
+    previous_from: datetime | None = None
+    data_begin_at: datetime | None = None
     bucket: str
     timezone: str
     generated_at: datetime
@@ -115,8 +142,6 @@ class Page(Document):
 class Overview(Page):
     """Document of `get_overview`."""
 
-    today: Calendar = Calendar()
-    month: Calendar = Calendar()
     series: tuple[Point, ...] = ()
     top_models: tuple[Row, ...] = ()
     top_features: tuple[Row, ...] = ()
@@ -135,6 +160,22 @@ class Usage(Page):
     by_status: tuple[Row, ...] = ()
 
 
+class TokenKinds(Document):
+    """The tokens of a model by kind, inclusive as reported, and what its calls with a price cost."""
+
+    provider: str = ""
+    model: str
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
+    audio_input_tokens: int = 0
+    audio_output_tokens: int = 0
+    cost: Decimal | None = None
+
+
 class Costs(Page):
     """Document of `get_costs`; `repriced` is what the worker corrected by itself last, within a week."""
 
@@ -144,6 +185,7 @@ class Costs(Page):
     by_provider: tuple[Row, ...] = ()
     by_environment: tuple[Row, ...] = ()
     by_user: tuple[Row, ...] = ()
+    token_kinds: tuple[TokenKinds, ...] = ()
     repriced: RepriceRun | None = None
 
 

@@ -40,6 +40,7 @@ class CatalogueCheck(Document):
 
     checked_at: datetime
     error: str | None = None
+    failing_since: datetime | None = None
 
 
 class Status(Document):
@@ -145,7 +146,6 @@ class PartitionSummary(Document):
     """Document of `summarize_partition`; those of different days of a month add up."""
 
     rows: int
-    fingerprint: str = "0"
     columns: dict[str, ColumnSum] = Field(default_factory=dict)
 
 

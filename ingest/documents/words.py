@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DASH = "—"
 UNCHANGED = "0.0%"
@@ -49,12 +53,32 @@ def decimals_for(amount: Decimal) -> int:
     return min(max(SIGNIFICANT_DIGITS - 1 - amount.adjusted(), 2), 12)
 
 
-def column_decimals(amounts: list[Decimal | None]) -> int:
+def column_decimals(amounts: Sequence[Decimal | None]) -> int:
     """Count the decimals for a column of sums, so that its digits line up and its smallest sum is not shown as 0."""
     known = [abs(amount) for amount in amounts if amount]
     if not known:
         return 2
     return min(2 if min(known) >= Decimal("0.1") else decimals_for(min(known)) - 1, 8)
+
+
+def format_usd_column(amounts: Sequence[Decimal | None]) -> list[str]:
+    """Write sums that stand below each other, so that their digits line up: all with the same decimals.
+
+    Beside sums of a dollar or more, one that four decimals cannot show is written as less than that.
+    """
+    known = [abs(amount) for amount in amounts if amount]
+    most = 4 if known and max(known) >= 1 else 12
+    decimals = min(column_decimals([*known]), most)
+    least = Decimal(1).scaleb(-decimals)
+
+    def write(amount: Decimal | None) -> str:
+        if amount is None:
+            return DASH
+        if 0 < abs(amount) < least / 2:
+            return f"{'-' if amount < 0 else ''}<${least:f}"
+        return f"{'-' if amount < 0 else ''}${abs(amount):,.{decimals}f}"
+
+    return [write(amount) for amount in amounts]
 
 
 def format_count(count: int | None) -> str:

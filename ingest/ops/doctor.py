@@ -6,14 +6,25 @@ import contextlib
 import os
 import tempfile
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
+from ingest.alerts.sealing import SecretBox
 from ingest.database import EMBEDDED_URI_FILE, PostgresDatabase, SupabaseDatabase, fetch, open_database
-from ingest.database.migrate import read_migrations
+from ingest.documents.deployment import Deployment
 from ingest.documents.pipeline import Status
-from ingest.errors import DatabaseError, FunctionNotFoundError, PermissionDeniedError, TreeringError
-from ingest.ops.health import Finding, Level, judge_status
+from ingest.errors import (
+    ConfigurationError,
+    DatabaseError,
+    FunctionNotFoundError,
+    PermissionDeniedError,
+    TreeringError,
+)
+from ingest.health import Finding, Level, judge_deployment, judge_migrations, judge_status
+from ingest.ops.price_names import judge_recorded_models, judge_release
+from ingest.ops.settings_checks import examine_settings, examine_sign_in
 from ingest.ops.undelivered import judge_undelivered
+from ingest.ops.viewer_checks import examine_viewers
 from pricing import UnknownModelError, calculate_cost
 
 if TYPE_CHECKING:
@@ -25,54 +36,73 @@ if TYPE_CHECKING:
 # Backends stamp times: a skew of seconds moves calls to another minute, one of minutes to another hour.
 SKEW_WARNING = timedelta(seconds=2)
 SKEW_CRITICAL = timedelta(minutes=1)
-_EXPECTED_PARTITIONS = 2 * 3  # two tables: this month and two ahead
 
 
-def examine(settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Iterator[Finding]:
+class _Key(TypedDict):
+    has_key: bool
+    opens: Callable[[str], bool] | None
+
+
+def examine(
+    settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), folder: Path | None = None
+) -> Iterator[Finding]:
     """Check each part of a deployment, those that others depend on first.
 
     Args:
         settings: The settings to examine.
         now: This machine's clock.
+        folder: Where the app is started, with its `.streamlit/secrets.toml`; by default here.
     """
-    yield _examine_settings(settings)
+    folder = folder or Path.cwd()
+    yield from examine_settings(settings)
     yield _examine_journal(settings)
     yield from judge_undelivered(settings.home, now())
     yield _examine_fallback(settings)
+    yield judge_release(now())
     doors = list(_open_doors(settings))
     if not doors:
-        yield Finding(
-            "database",
-            Level.CRITICAL,
-            "none is configured and none runs here: start `treering up` or set SUPABASE_DB_URL",
-        )
+        fix = "start `treering up` or set SUPABASE_DB_URL"
+        yield Finding("database", Level.CRITICAL, "none is configured and none runs here", fix)
     status: Status | None = None
+    deployment: Deployment | None = None
     for name, service, anonymous in doors:
         with contextlib.closing(service):
             finding, found = _examine_door(name, service, now)
             yield finding
-            status = status or found
+            if status is None and found is not None:
+                status, deployment = found, _read_deployment(service)
+                yield judge_recorded_models(service, settings)
         if anonymous is not None:
             with contextlib.closing(anonymous):
                 yield _examine_anonymous(name, anonymous)
-    if status is not None:
-        yield _examine_schema(status)
-        yield _examine_partitions(status)
-        yield from judge_status(status)[1:]
+    if status is None:
+        return
+    yield judge_migrations(status)
+    if deployment is not None:
+        yield from judge_deployment(deployment, **_key_of(settings))
+    if settings.supabase_url is not None or settings.supabase_db_url is not None:
+        yield examine_sign_in(settings, folder)
+        viewers = examine_viewers(settings, folder)
+        if viewers is not None:
+            yield viewers
+    yield from judge_status(status, updates_prices=settings.update_prices)[1:]
 
 
-def _examine_settings(settings: Settings) -> Finding:
-    if settings.supabase_url is not None and settings.supabase_secret_key is None and settings.supabase_db_url is None:
-        return Finding("settings", Level.CRITICAL, "SUPABASE_URL is set without SUPABASE_SECRET_KEY: set it too")
-    if not settings.enable_observability:
-        return Finding("settings", Level.WARNING, "ENABLE_OBSERVABILITY is off: nothing is recorded")
-    if settings.supabase_db_url is not None:
-        target = "SUPABASE_DB_URL"
-    elif settings.supabase_url is not None:
-        target = settings.supabase_url
-    else:
-        target = f"the embedded database in {settings.home}"
-    return Finding("settings", Level.OK, f"writing to {target}, reporting in {settings.timezone}")
+def _read_deployment(service: Database) -> Deployment | None:
+    try:
+        return fetch(service, Deployment, "get_deployment")
+    except FunctionNotFoundError:  # the finding on migrations tells
+        return None
+
+
+def _key_of(settings: Settings) -> _Key:
+    if settings.secret_key is None:
+        return {"has_key": False, "opens": None}
+    try:
+        box = SecretBox(settings.secret_key)
+    except ConfigurationError:
+        return {"has_key": True, "opens": lambda _: False}
+    return {"has_key": True, "opens": lambda sealed: box.open(sealed) is not None}
 
 
 def _examine_journal(settings: Settings) -> Finding:
@@ -85,9 +115,8 @@ def _examine_journal(settings: Settings) -> Finding:
             os.fsync(file.fileno())
     except OSError as error:
         reason = error.strerror or str(error)
-        return Finding(
-            "journal", Level.CRITICAL, f"{folder} is not writable ({reason}): set TREERING_HOME to a folder that is"
-        )
+        fix = "set TREERING_HOME to a folder that is"
+        return Finding("journal", Level.CRITICAL, f"{folder} is not writable ({reason})", fix)
     return Finding("journal", Level.OK, f"{folder} is writable")
 
 
@@ -102,9 +131,8 @@ def _examine_fallback(settings: Settings) -> Finding:
     except UnknownModelError:
         cost = None
     if cost is None or cost.total is None:
-        return Finding(
-            "prices", Level.CRITICAL, f"TREERING_FALLBACK_MODEL={model} has no price itself: name a model that has one"
-        )
+        message = f"TREERING_FALLBACK_MODEL={model} has no price itself"
+        return Finding("prices", Level.CRITICAL, message, "name a model that has one")
     return Finding("prices", Level.OK, f"an OpenAI model without a price is priced as {model}")
 
 
@@ -129,17 +157,15 @@ def _examine_door(name: str, database: Database, now: Callable[[], datetime]) ->
         status = fetch(database, Status, "get_status")
         answered_at = now()
     except FunctionNotFoundError:
-        return Finding(name, Level.CRITICAL, "Treering's functions are missing: run `treering migrate`"), None
-    except PermissionDeniedError as error:
-        return Finding(name, Level.CRITICAL, f"the key or user may not act as service_role: {error}"), None
+        return Finding(name, Level.CRITICAL, "Treering's functions are missing", "run `treering migrate`"), None
     except TreeringError as error:
-        return Finding(name, Level.CRITICAL, f"{error}: check the address, the key and the network"), None
+        return Finding(name, Level.CRITICAL, *_split(error)), None
     skew = abs(status.server_time - (asked_at + (answered_at - asked_at) / 2))
     message = f"answers in {(answered_at - asked_at) / timedelta(milliseconds=1):.0f} ms"
     if skew > SKEW_WARNING:
         level = Level.CRITICAL if skew > SKEW_CRITICAL else Level.WARNING
-        message += f"; its clock and this machine's differ by {skew.total_seconds():.1f} s: synchronise them (NTP)"
-        return Finding(name, level, message), status
+        message += f"; its clock and this machine's differ by {skew.total_seconds():.1f} s"
+        return Finding(name, level, message, "synchronise this machine's clock (NTP)"), status
     return Finding(name, Level.OK, message), status
 
 
@@ -152,32 +178,17 @@ def _examine_anonymous(name: str, database: Database) -> Finding:
         return Finding(part, Level.OK, "has no access, as intended")
     except DatabaseError as error:
         return Finding(part, Level.WARNING, f"could not be checked: {error}")
-    return Finding(part, Level.CRITICAL, "can read figures: revoke execute from anon and run `treering migrate`")
+    fix = "`revoke all on all functions in schema observability from anon, public`"
+    return Finding(part, Level.CRITICAL, "can read figures", fix)
 
 
-def _examine_schema(status: Status) -> Finding:
-    applied = status.migrations
-    needed = {migration.version for migration in read_migrations()}
-    missing, unknown = needed.difference(applied), set(applied) - needed
-    if missing:
-        return Finding(
-            "migrations",
-            Level.CRITICAL,
-            f"{len(missing)} of {len(needed)} are missing, the first is {min(missing)}: run `treering migrate`",
-        )
-    if unknown:
-        return Finding(
-            "migrations",
-            Level.WARNING,
-            f"{len(unknown)} are unknown to this version, the last is {max(unknown)}: update treering",
-        )
-    return Finding("migrations", Level.OK, f"all {len(needed)} applied")
-
-
-def _examine_partitions(status: Status) -> Finding:
-    count = status.partitions
-    if count < _EXPECTED_PARTITIONS:
-        return Finding(
-            "partitions", Level.WARNING, f"{count} are too few for the months ahead: start `treering worker`"
-        )
-    return Finding("partitions", Level.OK, str(count))
+def _split(error: TreeringError) -> tuple[str, str]:
+    """Return what went wrong and what helps."""
+    message, _, fix = str(error).partition("; ")
+    if fix:
+        return message, fix
+    if "schema cache" in message or "schema must be one of" in message:
+        return message, "run `treering migrate`, then add observability to the exposed schemas in the API settings"
+    if isinstance(error, PermissionDeniedError):
+        return message, "use a secret key, or a database user that may act as service_role; run `treering migrate`"
+    return message, "check the address, the key and the network"

@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ingest.ops.health import BACKLOG_LIMITS, Finding, Level, describe_age
+from ingest.health.findings import Finding, Level, describe_age
+from ingest.health.pipeline import BACKLOG_LIMITS
 from ingest.record.dead_letters import DEAD_LETTERS_FILE, DeadLetters
 from ingest.record.survey import survey_journals
 
 if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
+
+_READ_THE_LOG = "the log of the recording process says why it cannot deliver"
 
 
 def judge_undelivered(home: Path, now: datetime) -> list[Finding]:
@@ -29,21 +32,20 @@ def _judge_journals(home: Path, now: datetime) -> list[Finding]:
     findings = []
     if survey.unreadable:
         more = f" and {len(survey.unreadable) - 1} more" if len(survey.unreadable) > 1 else ""
-        message = (
-            f"{survey.unreadable[0]}{more} cannot be read: record and run `treering worker` as the same user and "
-            "with the same version"
-        )
-        findings.append(Finding("unreadable journal", Level.CRITICAL, message))
+        message = f"{survey.unreadable[0]}{more} cannot be read"
+        fix = "record and run `treering worker` as the same user and with the same version"
+        findings.append(Finding("unreadable journal", Level.CRITICAL, message, fix))
     if not survey.waiting + survey.left:
         return [*findings, Finding("undelivered events", Level.OK, "none on this machine")]
     age = max(now - survey.oldest_at, timedelta(0)) if survey.oldest_at is not None else timedelta(0)
     message = f"{survey.waiting} of running processes wait"
     if survey.left:
-        message += f", and {survey.left} of processes that have ended: `treering worker` on this machine delivers them"
+        message += f", and {survey.left} of processes that have ended"
     if survey.oldest_at is not None:
         message += f"; the oldest since {describe_age(age)}"
     level = max(BACKLOG_LIMITS.judge(age), Level.WARNING if survey.left else Level.OK)
-    return [*findings, Finding("undelivered events", level, message)]
+    fix = "start `treering worker` on this machine, which delivers them" if survey.left else _READ_THE_LOG
+    return [*findings, Finding("undelivered events", level, message, fix if level else "")]
 
 
 def _judge_dead_letters(home: Path) -> Finding:
@@ -55,5 +57,6 @@ def _judge_dead_letters(home: Path) -> Finding:
         return Finding("dead letters", Level.CRITICAL, f"they cannot be read ({error.strerror})")
     if last is None:
         return Finding("dead letters", Level.OK, "none on this machine")
-    message = f"{count}, the last refused for: {last.reason}; see `treering dead-letters list`"
-    return Finding("dead letters", Level.WARNING, message)
+    message = f"{count}, the last refused for: {last.reason}"
+    fix = "see `treering dead-letters list`, then `treering dead-letters retry` or `drop`"
+    return Finding("dead letters", Level.WARNING, message, fix)

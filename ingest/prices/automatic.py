@@ -1,7 +1,7 @@
 """Prices calls of the last 30 days again by itself when a price became known or was corrected.
 
 What is uncertain (unpriced, at the fallback price, or with an unknown part) is read again whenever the prices are other
-than at the last time; certain costs only of models whose own rows have changed.
+than at the last time; certain costs only of models whose own rows or fees have changed.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ def reprice_when_due(
 
 
 def _digest(book: PriceBook, provider: str, model: str) -> str:
-    """Tell the rows of a model from others; the empty text where nothing is known of it."""
-    rows = []
+    """Tell what prices a model from other figures, fees included; the empty text where nothing is known of it."""
+    figures = []
     for tier in _TIERS:
         try:
-            rows.append(book.rows(model, provider=provider, service_tier=tier))
+            figures.append(book.figures(model, provider=provider, service_tier=tier))
         except UnknownModelError:
             return ""
-    return hashlib.sha256(repr(rows).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr(figures).encode()).hexdigest()[:32]

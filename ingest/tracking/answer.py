@@ -6,6 +6,7 @@ import re
 from time import perf_counter
 from typing import Any
 
+from ingest.tracking.background_responses import Background, read_background
 from ingest.tracking.usage import extras, plain, view
 
 _KIND = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
@@ -13,11 +14,18 @@ _KIND = re.compile(r"[A-Za-z0-9_.:-]{1,60}")
 _REASONS = ("error", "length", "content_filter", "tool_calls", "function_call")
 _TEXTS = ("content", "refusal", "reasoning_content", "reasoning")
 _LAST_EVENTS = {"response.completed": "ok", "response.incomplete": "ok", "response.failed": "error"}
+# The last events of streams that are neither chats nor responses: pictures, transcriptions, speech.
+_LAST_OF_OTHERS = (
+    *("image_generation.completed", "image_edit.completed"),
+    *("transcript.text.done", "speech.audio.done"),
+)
 _INCOMPLETE = {"max_output_tokens": "length", "max_tokens": "length"}
 
 
 class Answer:
-    """Collects what a provider returns; the text is kept only for counting and never recorded.
+    """Collects what a provider of OpenAI's API returns; the text is kept only for counting and never recorded.
+
+    Other APIs have answers of their own; see `ingest.tracking.makers`.
 
     Attributes:
         usage: The last usage object that was not null.
@@ -27,8 +35,13 @@ class Answer:
         finish_reasons: Why each choice ended.
         items: Items of an answer of the Responses API, in which calls of tools are counted.
         tools: The tools that such an answer was asked with.
+        maker: Who made the API; whose models they are, where nothing else tells.
+        is_unknown: Whether nothing has told yet whose answer it is.
+        ends_with_usage: Whether usage comes with the end alone.
+        names_events: Whether frames of its streams name their event.
         texts: What was delivered.
         has_other_parts: Whether anything other than text was delivered.
+        background: What a response says of itself that is made in the background.
         error_type: Kind of error that came inside the answer.
         is_complete: Whether the provider said that the answer ended.
         is_cancelled: Whether the provider said that it was cancelled.
@@ -36,7 +49,13 @@ class Answer:
         last_at: When the last chunk came.
     """
 
+    maker = "openai"
+    is_unknown = False
+    ends_with_usage = True
+    names_events = False
+
     __slots__ = (
+        "background",
         "error_type",
         "finish_reasons",
         "first_token_at",
@@ -63,6 +82,7 @@ class Answer:
         self.tools: Any = None
         self.texts: list[str] = []
         self.has_other_parts = False
+        self.background: Background | None = None
         self.error_type: str | None = None
         self.is_complete = False
         self.is_cancelled = False
@@ -74,6 +94,30 @@ class Answer:
         """The reason that stands for all choices."""
         reasons = self.finish_reasons
         return next((reason for reason in _REASONS if reason in reasons), reasons[-1] if reasons else None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a stream that ends now has ended as its provider meant it to; True where nothing tells."""
+        has_usage = self.usage is not None and self.ends_with_usage
+        return self.is_complete or has_usage or bool(self.error_type) or self.is_cancelled or self.is_unknown
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether usage tells the input alone so far."""
+        return False
+
+    def report(self, operation: str) -> dict[str, Any]:
+        """What of the answer tells calls of tools that cost something."""
+        kind = "chat.completion" if operation == "chat" else None
+        return {"object": kind, "output": self.items, "tools": self.tools}
+
+    def name_error(self, error: BaseException) -> str | None:  # noqa: ARG002 -- other makers' answers know theirs
+        """The maker's name of an error that its client raised; None where its class says enough."""
+        return None
+
+    def may_be_body(self, piece: str) -> bool:  # noqa: ARG002 -- what this is of sends events alone
+        """Whether text may be a piece of a body of server-sent events, and not the answer's own text."""
+        return True
 
     def add_chunk(self, chunk: Any) -> bool:
         """Take a chunk of any stream; says whether it carries usage and nothing for the reader."""
@@ -92,7 +136,7 @@ class Answer:
 
     def add_whole(self, answer: Any) -> None:
         """Take an answer that was not streamed."""
-        seen = view(answer)
+        seen = plain(answer)  # an older library has no name for usage
         self._add_head(seen)
         if seen.get("usage") is not None:
             self.usage = seen["usage"]
@@ -100,10 +144,14 @@ class Answer:
         if "output" in seen and seen.get("object") == "response":
             self._add_response(seen)
             return
+        if self.usage is None and "text" in seen and seen.get("duration") is not None:
+            self.usage = {"type": "duration", "seconds": seen["duration"]}  # a verbose transcription
         for choice in seen.get("choices") or ():
             parts = view(choice)
             if parts.get("finish_reason"):
                 self.finish_reasons.append(str(parts["finish_reason"]))
+            if isinstance(parts.get("text"), str):
+                self.texts.append(parts["text"])
             self._add_delta(parts.get("message"))
         self.is_complete = self.error_type is None
 
@@ -134,10 +182,10 @@ class Answer:
         if reason is not None:
             self.finish_reasons.append(str(reason))
             self.is_complete = True
-        delta = parts.get("delta")
+        delta = parts if "text" in parts else parts.get("delta")
         if delta is None:
             return
-        text = (delta if type(delta) is dict else view(delta)).get("content")
+        text = parts["text"] if delta is parts else (delta if type(delta) is dict else view(delta)).get("content")
         if type(text) is str and text:
             self.texts.append(text)
         elif not self._add_delta(delta):
@@ -186,10 +234,16 @@ class Answer:
         if kind == "response.output_item.done":
             self.items.append(seen.get("item"))
             return
+        if kind in _LAST_OF_OTHERS:
+            self.usage = seen.get("usage") or self.usage
+            self.is_complete = self.has_other_parts = True
+        if kind.endswith(".partial_image") and self.first_token_at is None:
+            self.first_token_at = self.last_at
         response = seen.get("response")
         if response is not None:
-            parts = view(response)
+            parts = plain(response)
             self._add_head(parts)
+            self.background = read_background(parts)
             self.tools = parts.get("tools") or self.tools
             if parts.get("usage") is not None:
                 self.usage = parts["usage"]
@@ -199,6 +253,7 @@ class Answer:
 
     def _add_response(self, parts: Any, *, is_streamed: bool = False) -> None:
         status = parts.get("status")
+        self.background = read_background(parts)
         kinds = set()
         self.tools = parts.get("tools") or self.tools
         self.items = list(parts.get("output") or self.items)

@@ -12,10 +12,13 @@ from uuid_utils.compat import uuid7
 from ingest.record import capture
 from ingest.record.context import current_fields, merge
 from ingest.record.last_call import RecordedCall, remember
-from ingest.tracking.answer import Answer, error_kind
+from ingest.tracking import background_responses, seen
+from ingest.tracking.answer import Answer
 from ingest.tracking.counting import Job, submit
 from ingest.tracking.emit import emit, report
+from ingest.tracking.failures import name_of, reached_a_model
 from ingest.tracking.frames import Frames
+from ingest.tracking.operations import Operation, operation_named
 from ingest.tracking.usage import read_usage
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 _CHARACTERS_PER_TOKEN = 4
 _NOTE_INTERVAL_S = 0.25
+UNKNOWN_FLAG = "stream:unknown"
 RETRIED_KEY = "treering_retried_ms"
 
 
@@ -33,11 +37,12 @@ class Call:
     """A call that is under way; `finish` records it, once however often it is called.
 
     Args:
-        operation: chat, responses or embeddings.
+        operation: What is done: one of `operations`, or its name.
         provider: Who is called.
         asked: What was asked.
         is_streamed: Whether the answer comes in chunks.
         fields: What the product says of this call, over its context.
+        answer: Takes the answer; default: one of OpenAI's API.
 
     Attributes:
         answer: What is known of the answer.
@@ -46,7 +51,11 @@ class Call:
         hides_usage: Whether the chunk that carries usage alone was not asked for by the caller.
         is_inside: Whether the client library is at work, which may close its response itself.
         is_left: Whether the caller's loop over the answer was left.
+        is_retrieval: Whether this looks for a response that was asked for before.
         is_seen: Whether the whole answer was taken.
+        is_timed: Whether the time until its end is that of the answer.
+        is_waiting: Whether the client waits for its next attempt.
+        units: What it is billed by where the answer does not say.
     """
 
     __slots__ = (
@@ -56,6 +65,7 @@ class Call:
         "_group",
         "_is_open",
         "_kept",
+        "_kind",
         "_note_at",
         "_noted",
         "_process_id",
@@ -69,27 +79,43 @@ class Call:
         "host",
         "is_inside",
         "is_left",
+        "is_retrieval",
         "is_seen",
         "is_streamed",
+        "is_timed",
+        "is_waiting",
         "operation",
         "provider",
         "started_at",
+        "units",
     )
 
     def __init__(
-        self, operation: str, provider: str, asked: Asked, *, is_streamed: bool, fields: dict[str, Any] | None = None
+        self,
+        operation: str | Operation,
+        provider: str,
+        asked: Asked,
+        *,
+        is_streamed: bool,
+        fields: dict[str, Any] | None = None,
+        answer: Answer | None = None,
     ) -> None:
-        self.operation = operation
+        self._kind = operation_named(operation) if isinstance(operation, str) else operation
+        self.operation = self._kind.name
         self.provider = provider
         self.asked = asked
         self.is_streamed = is_streamed
-        self.answer = Answer()
+        self.answer = answer or Answer()
         self.attempt = 1
         self.host = ""
         self.hides_usage = False
         self.is_inside = False
         self.is_left = False
+        self.is_retrieval = False
         self.is_seen = False
+        self.is_timed = True
+        self.is_waiting = False
+        self.units: dict[str, int] = {}
         self.created_at = datetime.now(UTC)
         self.started_at = perf_counter()
         self._event_id: uuid.UUID | None = None
@@ -125,6 +151,11 @@ class Call:
             self._fields = merge(self._fields, fields)
             if self._kept is not None:
                 self.keep()
+
+    def continue_from(self, asking: Call) -> None:
+        """Take what is known of the call that asked for the response that this one looks for."""
+        self.asked, self.provider, self.host = asking.asked, asking.provider, asking.host
+        self._fields = asking._fields
 
     def keep(self) -> Call:
         """Have a call whose answer comes in chunks survive the process, as a cancelled one. Never raises."""
@@ -188,6 +219,8 @@ class Call:
             kept.close()
 
     def _see_piece(self, piece: bytes | str) -> bool:
+        if type(piece) is str and not self.answer.may_be_body(piece):
+            return False
         if self._frames is None:
             self._frames = Frames(self.see, self.answer)
         for _ in self._frames.feed(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")):
@@ -211,6 +244,13 @@ class Call:
         if self._scope is not None and self._scope.is_over:
             return  # left over from a test
         try:
+            if self.is_retrieval or self.answer.background is not None:
+                identity = background_responses.identity_of(self.answer.background, self)
+                if identity is None:
+                    self.answer = Answer()  # what is kept of this call is how it began
+                    self._release()
+                    return
+                (self._event_id, self.created_at), status, error_type = identity, "ok", None
             self._record(status, error_type, was_delivered=was_delivered)
         except Exception as error:  # noqa: BLE001 -- as above
             report(error)
@@ -218,8 +258,12 @@ class Call:
 
     def end_of_stream(self) -> None:
         """Record a stream that came to its end, as a failed one where the provider did not say that it was the end."""
-        answer = self.answer
-        if answer.is_complete or answer.usage is not None or answer.error_type or answer.is_cancelled:
+        try:
+            is_whole = self.answer.is_over
+        except Exception as error:  # noqa: BLE001 -- as above
+            report(error)
+            is_whole = True
+        if is_whole:
             self.finish()
         else:
             self.finish("error", "stream_ended_early")
@@ -233,21 +277,25 @@ class Call:
         if not isinstance(error, Exception):
             self.finish("cancelled")  # KeyboardInterrupt, CancelledError, GeneratorExit
             return
-        self.finish("error", self.answer.error_type or name_of(error), was_delivered=self._may_be_billed(error))
+        self.finish(
+            "error", self.answer.error_type or name_of(error, self.answer), was_delivered=self._may_be_billed(error)
+        )
 
     def record_lost_attempt(self, error: BaseException) -> None:
         """Record an attempt whose answer the client did not wait for: the provider bills it. Then the next begins."""
-        if _reached_a_model(error) and not self.is_finished:
+        if reached_a_model(error) and not self.is_finished:
             self._group = self._group or uuid7().hex
             try:
-                self._record("error", name_of(error), was_delivered=True)
+                self._record("error", name_of(error, self.answer), was_delivered=True)
             except Exception as fault:  # noqa: BLE001 -- as above
                 report(fault)
         self.attempt += 1
+        self.is_waiting = True
         self._group = self._group or uuid7().hex
 
     def begin_attempt(self) -> None:
         """Begin the next attempt, after the pause before it: times are those of the attempt."""
+        self.is_waiting = False
         self.created_at = datetime.now(UTC)
         now = perf_counter()
         self._retried_ms += (now - self.started_at) * 1000
@@ -256,10 +304,13 @@ class Call:
             self.keep()
 
     def _may_be_billed(self, error: BaseException) -> bool:
-        return bool(self.answer.texts) or self.answer.usage is not None or _reached_a_model(error)
+        return bool(self.answer.texts) or self.answer.usage is not None or reached_a_model(error)
 
     def _record(self, status: str, error_type: str | None, *, was_delivered: bool) -> None:
         answer = self.answer
+        if answer.response_id is not None and not seen.made(answer.response_id):
+            self._release()
+            return  # a callback that was told of it has recorded it
         if status == "ok" and (answer.error_type or "error" in answer.finish_reasons):
             status, error_type = "error", answer.error_type or "provider_error"
         elif status == "ok" and answer.is_cancelled:
@@ -267,31 +318,47 @@ class Call:
         fields = self._measured(status, error_type)
         fields["prefix_share"] = self.asked.prefix_share
         reported = self._read_usage()
-        if reported is not None and "prompt_tokens" in reported:
+        if reported is not None and answer.is_partial:
+            reported.pop("completion_tokens", None)  # what it says of the output is a first guess
+        if reported is not None and "completion_tokens" in reported:
             if answer.texts and not reported["prompt_tokens"] and not reported["completion_tokens"]:
                 reported["flags"].append("usage:zero_beside_text")
             emit(fields, reported, self._fields)
             self._release()
         elif not was_delivered or (status == "error" and self.is_streamed and not answer.texts and answer.error_type):
-            emit(fields, {"prompt_tokens": 0, "completion_tokens": 0}, self._fields)
+            is_priced = self._kind.is_text and fields["model"] != "unknown"  # tokens alone: 0 of them cost 0
+            free = {} if is_priced else {"provider_cost": 0}
+            emit(fields, {"prompt_tokens": 0, "completion_tokens": 0, **free}, self._fields)
+            self._release()
+        elif not self._kind.is_text:
+            emit(fields, self._by_units(reported), self._fields)
             self._release()
         else:
             job = Job(fields, self._fields, self.asked.prompt, tuple(answer.texts), answer.has_other_parts, reported)
             kept, self._kept = self._kept, None
             submit(job._replace(on_recorded=kept.close if kept is not None else None, call=remember(RecordedCall())))
 
+    def _by_units(self, reported: dict[str, Any] | None) -> dict[str, Any]:
+        """What is known of a call whose answer tells no usage, and whose tokens cannot be counted here."""
+        counted: dict[str, Any] = {**(reported or {}), "prompt_tokens": 0, "completion_tokens": 0}
+        if self.units:
+            return {**counted, "units": self.units, "usage_source": "tokenizer"}
+        flags = [*counted.get("flags", ()), "usage:not_reported"]
+        return {**counted, "flags": flags, "usage_source": "heuristic"}
+
     def _read_usage(self) -> dict[str, Any] | None:
         answer = self.answer
+        if answer.is_unknown:
+            return {"flags": [UNKNOWN_FLAG]}
         if answer.usage is None and not answer.items:
             return None
         trusted = frozenset(capture.named_hosts()[1])
-        kind = "chat.completion" if self.operation == "chat" else None
         return read_usage(
             answer.usage,
             provider=str(self._fields.get("provider") or self.provider),
             model=answer.model or self.asked.model,
             operation=self.operation,
-            answer={"object": kind, "output": answer.items, "tools": answer.tools},
+            answer=answer.report(self.operation),
             is_cost_trusted=not trusted.isdisjoint((self.provider, self.host)),
         )
 
@@ -303,7 +370,7 @@ class Call:
         fields: dict[str, Any] = {
             "user_id": None,
             "model": answer.model or asked.model,
-            "provider": self.provider,
+            "provider": self.provider or "unknown",
             "operation": self.operation,
             "streamed": self.is_streamed,
             "status": status,
@@ -324,23 +391,9 @@ class Call:
         }
         if self.operation == "embeddings":
             fields["feature"] = "embeddings"
+        if answer.background is not None or not self.is_timed:
+            took_ms = answer.background.latency_ms if answer.background is not None else None
+            fields |= {"latency_ms": took_ms, "time_to_first_token_ms": None}
         if self._retried_ms:
             fields["metadata"] = {RETRIED_KEY: round(self._retried_ms, 3)}
         return fields
-
-
-def name_of(error: BaseException) -> str:
-    """The kind of an error: what the provider called it inside a stream, else its class."""
-    code = getattr(error, "code", None)
-    if isinstance(code, str) and not code.isdecimal() and (kind := error_kind({"code": code})) is not None:
-        return kind  # RateLimitError is both a limit that passes and a quota that is used up
-    body = getattr(error, "body", None)
-    if type(error).__name__ == "APIError" and body is not None:
-        return error_kind(body) or "APIError"
-    return type(error).__name__
-
-
-def _reached_a_model(error: BaseException) -> bool:
-    """Whether the request was on its way when the connection ended: then the provider has answered, and billed."""
-    names = {type(cause).__name__ for cause in (error, error.__cause__) if cause is not None}
-    return bool(names & {"ReadTimeout", "ReadError", "RemoteProtocolError"})

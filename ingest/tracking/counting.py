@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from ingest.record.last_call import last_call
 from ingest.tracking import background
 from ingest.tracking.emit import emit
+from ingest.tracking.operations import operation_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ class Job(NamedTuple):
         prompt: The prompt as JSON.
         texts: What was delivered.
         has_other_parts: Whether anything other than text was delivered too.
-        reported: What the provider reported, without prompt and completion.
+        reported: What the provider reported, without completion and perhaps prompt.
         on_recorded: Called once the call is in the journal.
         call: What the caller holds of the call already.
     """
@@ -96,15 +97,19 @@ def count(job: Job, encoding: Encoding | None) -> dict[str, Any]:
     prompt, has_other_parts = count_prompt(job.prompt, encoding)
     completion = sum(_count_text(text, encoding) for text in _join(job.texts))
     is_exact = encoding is not None and not has_other_parts and not job.has_other_parts
+    has_input_alone = operation_named(str(job.fields["operation"])).has_input_alone
     counted: dict[str, Any] = {**(job.reported or {}), "usage_source": "tokenizer" if is_exact else "heuristic"}
     total = counted.get("total_tokens")
     if total is not None:  # the provider reported only the total
-        if job.fields["operation"] == "embeddings":
+        if has_input_alone:
             return {**counted, "prompt_tokens": total, "completion_tokens": 0, "usage_source": "reported"}
         completion = min(completion, total)
         prompt = total - completion
-    if job.fields["operation"] == "embeddings":
-        prompt, completion = max(prompt - _PER_PROMPT, 0), 0
+    if has_input_alone or job.fields["operation"] == "completions":
+        prompt = max(prompt - _PER_PROMPT, 0)  # a text, not a chat
+    if has_input_alone:
+        completion = 0
+    prompt = counted.get("prompt_tokens", prompt)
     return {**counted, "prompt_tokens": prompt, "completion_tokens": completion}
 
 
@@ -133,8 +138,8 @@ def count_prompt(prompt: bytes, encoding: Encoding | None) -> tuple[int, bool]:
 
 
 def _texts_of(message: dict[str, Any]) -> tuple[list[str], bool]:
-    texts = [str(message[name]) for name in ("role", "name", "arguments", "output") if message.get(name)]
-    is_text = True
+    texts = [str(message[name]) for name in ("role", "name", "text", "arguments", "output") if message.get(name)]
+    is_text = message.get("type") != "image_url"  # a part of what is moderated
     content = message.get("content")
     if isinstance(content, str):
         texts.append(content)

@@ -20,7 +20,7 @@ _MAX_KEPT_BYTES = 64 * 1024 * 1024
 
 def watch_response(response: Any, call: Call) -> None:
     """Watch the body of an unread HTTP response, however it will be read."""
-    body = _Body(call, is_events="event-stream" in response.headers.get("content-type", ""))
+    body = _Body(call, response.headers.get("content-type", ""))
     watch_close(response, call)
     abandoned.watch(response, call)
     if hasattr(response, "aiter_bytes"):
@@ -59,12 +59,19 @@ def watch_response(response: Any, call: Call) -> None:
         response.iter_bytes = read
 
 
+def is_json(content_type: str) -> bool:
+    """Whether a body is what an answer can be read from, not speech or subtitles."""
+    return not content_type or "json" in content_type
+
+
 class _Body:
     """The bytes of one answer."""
 
-    def __init__(self, call: Call, *, is_events: bool) -> None:
+    def __init__(self, call: Call, content_type: str) -> None:
         self._call = call
+        self._is_json = is_json(content_type)
         hides = call.hides_usage
+        is_events = "event-stream" in content_type
         self._frames = Frames(call.see, call.answer, hides_usage=hides, drops_null_usage=hides) if is_events else None
         self._kept = bytearray()
 
@@ -73,7 +80,7 @@ class _Body:
         if self._frames is not None:
             yield from self._frames.feed(piece)
             return
-        if len(self._kept) < _MAX_KEPT_BYTES:
+        if self._is_json and len(self._kept) < _MAX_KEPT_BYTES:
             self._kept += piece
         yield piece
 
@@ -86,7 +93,7 @@ class _Body:
                 yield rest
             return
         try:
-            self._call.answer.add_whole(json.loads(bytes(self._kept)))
+            self._call.answer.add_whole(json.loads(bytes(self._kept)) if self._is_json else {})
         except Exception as error:  # noqa: BLE001 -- a fault of ours, or a body that is not JSON
             report(error)
         self._call.finish()

@@ -44,7 +44,7 @@ def read_request(body: Mapping[str, Any], salt: bytes, *, with_blocks: bool = Tr
         with_blocks: Whether to hash beginnings.
     """
     head = [body.get("tools"), body.get("functions"), body.get("instructions")]
-    messages = next((body[name] for name in ("messages", "input") if name in body), None)
+    messages = next((body[name] for name in ("messages", "input", "prompt") if name in body), None)
     parts = list(messages) if isinstance(messages, list | tuple) else [messages]
     leading = next((index for index, part in enumerate(parts) if not _is_leading(part)), len(parts))
     has_head = leading > 0 or any(head)
@@ -69,5 +69,5 @@ def _is_leading(part: Any) -> bool:
 def _dump(value: Any) -> bytes:
     from pydantic_core import to_json  # 40 ms that `import ingest` shall not take
 
-    dumped: bytes = to_json(value, fallback=lambda item: f"<{type(item).__name__}>")
+    dumped: bytes = to_json(value, fallback=lambda item: f"<{type(item).__name__}>", bytes_mode="base64")
     return dumped

@@ -14,6 +14,7 @@ import secrets
 import socket
 import threading
 import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ingest.worker.lane import JobCounts, Lane
@@ -114,6 +115,7 @@ class Worker:
             **self.counts.as_json(),
             "is_leader": is_leader,
             "is_stopping": is_stopping,
+            "version": version("treering"),
             "host": socket.gethostname(),
             "pid": os.getpid(),
         }

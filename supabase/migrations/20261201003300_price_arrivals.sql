@@ -11,6 +11,7 @@ create table observability_internal.price_state (
   model_digests jsonb not null default '{}',
   catalogue_checked_at timestamptz,
   catalogue_error text,
+  catalogue_failing_since timestamptz,
   constraint price_state_pkey primary key (is_only),
   constraint "there is one row" check (is_only),
   constraint "digests are an object" check (jsonb_typeof(model_digests) = 'object')
@@ -19,7 +20,7 @@ create table observability_internal.price_state (
 comment on table observability_internal.price_state is
 'One row: when the worker last priced arrivals; how many batches were rolled up before it could, and how many of them'
 ' the automatic repricing has seen; which prices that repricing used last, in all and by model; when the worker last asked'
-' for the published catalogue, and why it could not have it.';
+' for the published catalogue, why it could not have it and since when.';
 
 alter table observability_internal.price_state enable row level security;
 

@@ -77,7 +77,16 @@ as $$
     'audio_output_tokens', coalesce(sum(s.audio_output_tokens), 0),
     'errors', coalesce(sum(s.requests) filter (where d.status = 'error'), 0),
     'cancelled', coalesce(sum(s.requests) filter (where d.status = 'cancelled'), 0),
-    'cost', case when sum(s.requests) > sum(s.unpriced_requests + s.fallback_requests) then sum(s.cost)::text end,
+    -- No call costs nothing; calls without a price cost nobody knows what.
+    'cost', case
+      when coalesce(sum(s.requests), 0) = 0 then '0'
+      when sum(s.requests) > sum(s.unpriced_requests + s.fallback_requests) then sum(s.cost)::text
+    end,
+    -- Tokens are not told apart by price within one combination of dimensions: only those of which all calls have one.
+    'wholly_priced_cost', coalesce(sum(s.cost) filter (where s.unpriced_requests + s.fallback_requests = 0), 0)::text,
+    'wholly_priced_tokens', coalesce(sum(s.prompt_tokens + s.completion_tokens) filter (
+      where s.unpriced_requests + s.fallback_requests = 0
+    ), 0),
     'fallback_cost', coalesce(sum(s.fallback_cost), 0)::text,
     'provider_reported_cost', coalesce(sum(s.provider_reported_cost), 0)::text,
     'unpriced_requests', coalesce(sum(s.unpriced_requests), 0),
@@ -283,3 +292,29 @@ $$;
 comment on function observability_internal.errors_by_type is 'Failed calls by error type, most frequent first.';
 revoke execute on function observability_internal.errors_by_type from public;
 grant execute on function observability_internal.errors_by_type to authenticated, service_role;
+
+create function observability_internal.token_kinds(sums observability_internal.usage_sum[]) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(jsonb_agg(to_jsonb(k) || jsonb_build_object('cost', k.cost::text) order by k.cost desc, k.provider, k.model), '[]')
+  from (
+    select
+      d.provider, d.model, sum(s.prompt_tokens) as prompt_tokens, sum(s.completion_tokens) as completion_tokens,
+      sum(s.cached_tokens) as cached_tokens, sum(s.cache_write_tokens) as cache_write_tokens,
+      sum(s.reasoning_tokens) as reasoning_tokens, sum(s.audio_input_tokens) as audio_input_tokens,
+      sum(s.audio_output_tokens) as audio_output_tokens, sum(s.requests) as requests, sum(s.cost) as cost
+    from unnest(sums) as s
+    inner join observability_internal.dimensions as d using (dim_id)
+    where s.is_current and s.requests > s.unpriced_requests + s.fallback_requests
+    group by d.provider, d.model
+    order by sum(s.cost) desc
+    limit 200
+  ) as k;
+$$;
+
+comment on function observability_internal.token_kinds is 'Tokens by kind and cost of the models that have a price.';
+revoke execute on function observability_internal.token_kinds from public;
+grant execute on function observability_internal.token_kinds to authenticated, service_role;

@@ -12,8 +12,14 @@ set search_path = ''
 as $$
   select jsonb_build_object(
     'access', case when (scope).access = 'service' then 'ops' else (scope).access end,
-    'from_time', (scope).from_time, 'to_time', (scope).to_time, 'bucket', (scope).bucket,
-    'timezone', (scope).timezone, 'generated_at', clock_timestamp(),
+    'from_time', (scope).from_time, 'to_time', (scope).to_time, 'previous_from', (scope).previous_from,
+    'bucket', (scope).bucket, 'timezone', (scope).timezone, 'generated_at', clock_timestamp(),
+    'data_begin_at', case
+      when (scope).access = 'member' then (
+        select min(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
+      )
+      else (select min(r.bucket) from observability_internal.usage_by_minute as r)
+    end,
     'newest_event_at', case
       when (scope).access = 'member' then (
         select max(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
@@ -45,41 +51,6 @@ comment on function observability_internal.page_head is
 'they are given.';
 revoke execute on function observability_internal.page_head from public;
 grant execute on function observability_internal.page_head to authenticated, service_role;
-
-create function observability_internal.spent_since(unit text, filters jsonb) returns jsonb
-language plpgsql
-stable
-security invoker
-set search_path = ''
-as $$
-declare
-  v_scope observability_internal.read_scope := observability_internal.make_scope(
-    date_trunc(unit, now(), coalesce(filters ->> 'timezone', 'UTC')), now() + interval '1 minute',
-    (filters - 'metadata') || '{"bucket": "day"}'
-  );
-begin
-  if filters ? 'metadata' then
-    return jsonb_build_object('from_time', v_scope.from_time, 'requests', null, 'total_tokens', null, 'cost', null, 'fallback_cost', null);
-  end if;
-  if v_scope.user_keys is not null then
-    v_scope.previous_from := v_scope.from_time;
-    v_scope.cells := observability_internal.own_cells(v_scope);
-  end if;
-  return (
-    select jsonb_build_object(
-      'from_time', v_scope.from_time, 'requests', coalesce(sum(c.requests), 0),
-      'total_tokens', coalesce(sum(c.prompt_tokens + c.completion_tokens), 0),
-      'cost', case when sum(c.requests) > sum(c.unpriced_requests + c.fallback_requests) then sum(c.cost)::text end,
-      'fallback_cost', coalesce(sum(c.fallback_cost), 0)::text
-    )
-    from observability_internal.usage_cells(v_scope, v_scope.from_time, v_scope.to_time, false) as c
-  );
-end;
-$$;
-
-comment on function observability_internal.spent_since is 'Requests, tokens and cost since the local day or month began; null under a filter by metadata.';
-revoke execute on function observability_internal.spent_since from public;
-grant execute on function observability_internal.spent_since to authenticated, service_role;
 
 create function observability_internal.grouped_series(
   scope observability_internal.read_scope, points observability_internal.usage_point[], users jsonb
@@ -121,20 +92,22 @@ declare
   v_rows constant jsonb := observability_internal.usage_breakdown(v_figures.sums, '{model,feature}', v_scope.row_limit);
 begin
   return observability_internal.page_head(v_scope, v_figures.sums, v_users) || jsonb_build_object(
-    'today', observability_internal.spent_since('day', filters),
-    'month', observability_internal.spent_since('month', filters),
     'series', observability_internal.latency_series(v_scope, v_figures.points, false),
     'top_models', coalesce(v_rows -> 'model', '[]'), 'top_features', coalesce(v_rows -> 'feature', '[]'),
     'top_users', v_users -> 'rows',
+    -- A budget that has two rules in breach is one matter to look at.
     'firing_alerts', case when v_scope.access <> 'member' then (
-      select count(*) from observability_internal.alerts as a where a.state = 'firing'
+      select count(distinct coalesce(-r.budget_id, a.alert_id))
+      from observability_internal.alerts as a
+      left join observability_internal.alert_rules as r using (rule_id)
+      where a.state = 'firing'
     ) end
   );
 end;
 $$;
 
 comment on function observability.get_overview is
-'The Overview page: head, today, month, series, top models, features and users, firing alerts (null for members).';
+'The Overview page: head, series, top models, features and users, firing alerts (null for members).';
 revoke execute on function observability.get_overview from public;
 grant execute on function observability.get_overview to authenticated, service_role;
 
@@ -197,13 +170,14 @@ begin
     'series', observability_internal.grouped_series(v_scope, v_figures.points, v_users),
     'by_model', coalesce(v_rows -> 'model', '[]'), 'by_feature', coalesce(v_rows -> 'feature', '[]'),
     'by_provider', coalesce(v_rows -> 'provider', '[]'), 'by_environment', coalesce(v_rows -> 'environment', '[]'),
-    'by_user', v_users -> 'rows', 'repriced', observability_internal.latest_automatic_reprice()
+    'by_user', v_users -> 'rows', 'repriced', observability_internal.latest_automatic_reprice(),
+    'token_kinds', observability_internal.token_kinds(v_figures.sums)
   );
 end;
 $$;
 
 comment on function observability.get_costs is
-'The Costs page: head, series by group_by, rows by model, feature, provider, environment and user; the last repricing by itself.';
+'The Costs page: head, series by group_by, rows by model, feature, provider, environment and user; tokens by kind; the last repricing by itself.';
 revoke execute on function observability.get_costs from public;
 grant execute on function observability.get_costs to authenticated, service_role;
 

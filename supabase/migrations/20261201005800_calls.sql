@@ -9,7 +9,10 @@ set search_path = ''
 as $$
   select concat_ws(
     ' and ', 'true', string_agg(format('%s = any (%L::text[])', f.expression, f.chosen), ' and '),
-    case when filters -> 'metadata' not in ('null', '{}') then format('m.metadata @> %L::jsonb', filters -> 'metadata') end
+    case when filters -> 'metadata' not in ('null', '{}') then format('m.metadata @> %L::jsonb', filters -> 'metadata') end,
+    'm.estimated_cost >= ' || quote_literal(filters ->> 'min_cost'),
+    'm.latency_ms >= ' || quote_literal(filters ->> 'min_latency_ms'),
+    'm.prompt_tokens + m.completion_tokens >= ' || quote_literal(filters ->> 'min_tokens')
   )
   from (
     select n.expression, observability_internal.filter_values(filters, n.name) as chosen
@@ -239,7 +242,7 @@ begin
   if v_users is not null then
     return query select * from observability_internal.calls_of_users(from_time, until_time, until_id, v_users, v_predicate, max_calls);
   -- What the rollups do not know cannot be counted in them.
-  elsif v_dims is not null and not filters ?| '{metadata,session_id}' then
+  elsif v_dims is not null and not filters ?| '{metadata,session_id,min_cost,min_latency_ms,min_tokens}' then
     return query select * from observability_internal.calls_of_dimensions(from_time, until_time, until_id, v_dims, v_predicate, max_calls);
   else
     return query select * from observability_internal.calls_in_range(from_time, until_time, until_id, v_predicate, max_calls);
@@ -275,79 +278,3 @@ $$;
 comment on function observability_internal.newest_call_at is 'When the newest call was made, of everybody (null) or of one person.';
 revoke execute on function observability_internal.newest_call_at from public;
 grant execute on function observability_internal.newest_call_at to authenticated, service_role;
-
-create function observability.get_events(from_time timestamptz, to_time timestamptz, filters jsonb default '{}') returns jsonb
-language plpgsql
-stable
-security invoker
-set search_path = ''
-set statement_timeout = '8s'
-set jit = off
-as $$
-declare
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
-  v_filters jsonb := filters;
-  v_cursor text[];
-  v_limit integer;
-  v_calls observability_internal.ai_usage_metrics[];
-  v_events jsonb;
-  v_next text;
-begin
-  perform observability_internal.check_filters(from_time, to_time, filters - '{error_type,session_id}'::text[]);
-  perform observability_internal.check_metadata(from_time, to_time, filters -> 'metadata');
-  v_limit := coalesce(filters ->> 'limit', '100')::integer;
-  v_cursor := string_to_array(filters ->> 'cursor', '|');
-  if v_cursor is not null and filters ->> 'cursor' !~ '^[^|]+\|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' then
-    raise exception 'the cursor is not one that get_events returned' using errcode = '22023';
-  end if;
-  if v_access = 'member' then
-    v_filters := filters || jsonb_build_object('user_id', auth.jwt() ->> 'sub');
-  end if;
-  v_calls := array(
-    select c
-    from observability_internal.find_calls(
-      get_events.from_time, least(get_events.to_time, v_cursor[1]::timestamptz),
-      case when v_cursor[1]::timestamptz < get_events.to_time then v_cursor[2]::uuid else '00000000-0000-0000-0000-000000000000' end,
-      v_filters, v_limit + 1
-    ) as c
-  );
-  select
-    coalesce(jsonb_agg((to_jsonb(c) - 'batch_id') || jsonb_build_object(
-      'estimated_cost', c.estimated_cost::text, 'provider_cost', c.provider_cost::text,
-      'request_fees', c.request_fees::text
-    ) order by c.created_at desc, c.event_id desc), '[]'),
-    case when cardinality(v_calls) > v_limit then (
-      array_agg(to_char(c.created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '|' || c.event_id
-        order by c.created_at, c.event_id)
-    )[1] end
-  into v_events, v_next
-  from (
-    select k.* from unnest(v_calls) as k order by k.created_at desc, k.event_id desc limit v_limit
-  ) as c;
-  return jsonb_build_object(
-    'access', case when v_access = 'service' then 'ops' else v_access end, 'events', v_events, 'next_cursor', v_next,
-    'newest_event_at', case
-      when cardinality(v_calls) = 0 then observability_internal.newest_call_at(
-        case when v_access = 'member' then array[auth.jwt() ->> 'sub'] end
-      )
-    end,
-    'options', (
-      select jsonb_build_object(
-        'models', coalesce(jsonb_agg(distinct d.model), '[]'), 'providers', coalesce(jsonb_agg(distinct d.provider), '[]'),
-        'features', coalesce(jsonb_agg(distinct d.feature), '[]'),
-        'environments', coalesce(jsonb_agg(distinct d.environment), '[]'),
-        'operations', coalesce(jsonb_agg(distinct d.operation), '[]'),
-        'error_types', coalesce(jsonb_agg(distinct d.error_type) filter (where d.error_type <> ''), '[]')
-      )
-      from observability_internal.dimensions as d
-    ),
-    'has_demo_data', exists (select from observability_internal.dimensions as d where d.environment = 'demo')
-  );
-end;
-$$;
-
-comment on function observability.get_events is
-'Raw calls, newest first, by keyset pages: {access, events, next_cursor, newest_event_at (where there are none), '
-'options, has_demo_data}; filters also error_type and session_id; limit 1 to 1000.';
-revoke execute on function observability.get_events from public;
-grant execute on function observability.get_events to authenticated, service_role;

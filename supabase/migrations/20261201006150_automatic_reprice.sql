@@ -74,9 +74,13 @@ declare
   v_before text;
 begin
   select s.catalogue_error into v_before from observability_internal.price_state as s;
-  insert into observability_internal.price_state as s (catalogue_checked_at, catalogue_error) values (now(), v_error)
+  insert into observability_internal.price_state as s (catalogue_checked_at, catalogue_error, catalogue_failing_since)
+  values (now(), v_error, case when v_error is not null then now() end)
   on conflict on constraint price_state_pkey do update set
-    catalogue_checked_at = excluded.catalogue_checked_at, catalogue_error = excluded.catalogue_error;
+    catalogue_checked_at = excluded.catalogue_checked_at, catalogue_error = excluded.catalogue_error,
+    catalogue_failing_since = case
+      when excluded.catalogue_error is not null then coalesce(s.catalogue_failing_since, now())
+    end;
   return (v_before is null) <> (v_error is null);
 end;
 $$;

@@ -66,7 +66,6 @@ begin
     and a.attnum > 0 and not a.attisdropped and a.attname <> 'batch_id';
   execute format(
     'select jsonb_build_object(''rows'', count(*), ''newest_received_at'', max(m.received_at),'
-    ' ''fingerprint'', coalesce(sum(hashtidextended(m.ctid, m.xmin::text::bigint)), 0)::text,'
     ' ''columns'', jsonb_build_object(%s)) from observability_internal.%I as m where m.created_at >= %L and m.created_at < %L',
     v_columns, observability_internal.archive_table(kind), from_time, to_time
   ) into v_sums;
@@ -75,7 +74,7 @@ end;
 $$;
 
 comment on function observability_internal.partition_sums is
-'Exact sums of every column of a month, and a fingerprint that any insert, update or delete changes.';
+'Exact sums of every column of a month.';
 revoke execute on function observability_internal.partition_sums from public;
 grant execute on function observability_internal.partition_sums to service_role;
 
@@ -104,8 +103,8 @@ end;
 $$;
 
 comment on function observability.summarize_partition is
-'Rows, newest arrival, sums of every column and a fingerprint of some days (all) of one month: {rows, '
-'newest_received_at, fingerprint, columns}. What several calls find of different days adds up.';
+'Rows, newest arrival and sums of every column of some days (all) of one month: {rows, newest_received_at, columns}.'
+' What several calls find of different days adds up.';
 revoke execute on function observability.summarize_partition from public;
 grant execute on function observability.summarize_partition to service_role;
 
@@ -195,93 +194,6 @@ comment on function observability.list_archived_months is
 'What the archive has taken out of this database: [{archive_id, kind, month, row_count, dropped_at, is_restored}].';
 revoke execute on function observability.list_archived_months from public;
 grant execute on function observability.list_archived_months to service_role;
-
--- Security definer: service_role writes rows but does not own the partitions.
-create function observability.drop_archived_partition(
-  kind text, month date, retention_days integer, archive_id uuid, expected jsonb
-) returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
-set lock_timeout = '200ms'
-set statement_timeout = '60s'
-set jit = off
-set timezone = 'UTC'
-as $$
-#variable_conflict use_variable
-declare
-  v_parent constant text := observability_internal.archive_table(kind);
-  v_start constant timestamptz := date_trunc('month', month::timestamp) at time zone 'UTC';
-  v_end constant timestamptz := (date_trunc('month', month::timestamp) + interval '1 month') at time zone 'UTC';
-  v_name constant text := v_parent || '_' || to_char(v_start, 'YYYYMM');
-  v_limit constant timestamptz := now() - make_interval(days => retention_days);
-  v_sums jsonb;
-begin
-  if retention_days is null or retention_days < 1 or archive_id is null or expected is null then
-    raise exception 'a partition goes with its retention, its archive and its sums' using errcode = '22023';
-  end if;
-  if to_regclass(format('observability_internal.%I', v_name)) is null then
-    return false;
-  end if;
-  if v_end > v_limit then
-    raise exception '% is not past its retention', v_name using errcode = '55000';
-  end if;
-  if exists (
-    select from observability_internal.restored_months as r
-    where r.kind = drop_archived_partition.kind and r.month = v_start::date and (not r.is_complete or r.keep_until > now())
-  ) then
-    raise exception '% was put back and is kept', v_name using errcode = '55000';
-  end if;
-  -- No writer from here on. The next statements' snapshots see all that those before committed.
-  execute format('lock table observability_internal.%I in share mode', v_name);
-  if exists (
-    select from observability_internal.pending_batches as p
-    where p.kind = drop_archived_partition.kind and p.min_created_at < v_end and p.max_created_at >= v_start
-  ) then
-    raise exception 'rows of % are not in the rollups yet', v_name using errcode = '55000';
-  end if;
-  execute format(
-    'select jsonb_build_object(''rows'', count(*), ''fingerprint'','
-    ' coalesce(sum(hashtidextended(m.ctid, m.xmin::text::bigint)), 0)::text, ''is_recent'', coalesce(max(m.received_at) > $1, false)%s)'
-    ' from observability_internal.%I as m',
-    case kind when 'usage' then
-      ', ''prompt_tokens'', coalesce(sum(m.prompt_tokens), 0)::text, ''completion_tokens'','
-      ' coalesce(sum(m.completion_tokens), 0)::text, ''estimated_cost'', coalesce(trim_scale(sum(m.estimated_cost)), 0)::text'
-    else '' end,
-    v_name
-  ) into v_sums using v_limit;
-  if (v_sums ->> 'is_recent')::boolean then
-    raise exception 'rows of % arrived within the retention', v_name using errcode = '55000';
-  end if;
-  if v_sums ->> 'rows' is distinct from expected ->> 'rows'
-    or v_sums ->> 'fingerprint' is distinct from expected ->> 'fingerprint'
-    or (kind = 'usage' and exists (
-      select from unnest(array['prompt_tokens', 'completion_tokens', 'estimated_cost']) as c (name)
-      where v_sums ->> c.name is distinct from expected -> 'columns' -> c.name ->> 'sum'
-    ))
-  then
-    raise exception '% has changed since it was archived', v_name using errcode = '55000';
-  end if;
-  delete from observability_internal.archived_months as a
-  where a.kind = drop_archived_partition.kind and a.month = v_start::date and a.is_restored;
-  delete from observability_internal.restored_months as r
-  where r.kind = drop_archived_partition.kind and r.month = v_start::date;
-  if (v_sums ->> 'rows')::bigint > 0 then
-    insert into observability_internal.archived_months (archive_id, kind, month, row_count)
-    values (archive_id, kind, v_start::date, (v_sums ->> 'rows')::bigint);
-  end if;
-  execute format('alter table observability_internal.%I detach partition observability_internal.%I', v_parent, v_name);
-  execute format('drop table observability_internal.%I', v_name);
-  return true;
-end;
-$$;
-
-comment on function observability.drop_archived_partition is
-'Detaches and drops a month whose rows still equal the sums of its archive; refuses otherwise. False when there is no'
-' such month.';
-revoke execute on function observability.drop_archived_partition from public;
-grant execute on function observability.drop_archived_partition to service_role;
 
 create function observability.prune_rollups(retention_days integer, max_rows integer default 20000) returns jsonb
 language plpgsql

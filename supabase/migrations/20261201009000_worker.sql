@@ -125,7 +125,9 @@ begin
       limit 1
     ),
     'catalogue', (
-      select jsonb_build_object('checked_at', s.catalogue_checked_at, 'error', s.catalogue_error)
+      select jsonb_build_object(
+        'checked_at', s.catalogue_checked_at, 'error', s.catalogue_error, 'failing_since', s.catalogue_failing_since
+      )
       from observability_internal.price_state as s
       where s.catalogue_checked_at is not null
     ),

@@ -11,6 +11,21 @@ from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
 Json = dict[str, Any]
 
 
+BUDGET: Json = {
+    "budget_id": 1,
+    "name": "Everything",
+    "amount": "1000",
+    "period": "month",
+    "timezone": "Europe/Berlin",
+    "scope": {"environment": ["production"]},
+    "steps": ["0.5", "0.8", "0.9", "1"],
+    "forecast_step": "1",
+    "channels": [1],
+    "used": "0.83",
+    "forecast": "1.12",
+}
+
+
 @dataclass
 class AlertAnswers:
     """Answers of the functions of alerts and settings, as a part of `FakeDatabase`."""
@@ -143,23 +158,7 @@ class AlertAnswers:
                 {"user_id": "user_9xq33tom", "role": "analyst", **added},
             ],
             "rules": [] if self.is_empty else [self._rule(1), self._rule(2), self._rule(3)],
-            "budgets": []
-            if self.is_empty
-            else [
-                {
-                    "budget_id": 1,
-                    "name": "Everything",
-                    "amount": "1000",
-                    "period": "month",
-                    "timezone": "Europe/Berlin",
-                    "scope": {"environment": ["production"]},
-                    "steps": ["0.5", "0.8", "0.9", "1"],
-                    "forecast_step": "1",
-                    "channels": [1],
-                    "used": "0.83",
-                    "forecast": "1.12",
-                }
-            ],
+            "budgets": [] if self.is_empty else [BUDGET],
             "dimensions": {"model": list(MODELS), "feature": list(FEATURES), "environment": list(ENVIRONMENTS)},
             "channels": []
             if self.is_empty

@@ -7,11 +7,14 @@ import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ingest.documents.calls import Call
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from pricing import PriceBook
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Json = dict[str, Any]
 
@@ -104,6 +107,20 @@ def matches(call: Json, filters: Json) -> bool:
     )
 
 
+def ranked(calls: list[Json], filters: Json) -> list[Json]:
+    """What is at least so much, in the order that is asked for."""
+    figures: dict[str, Callable[[Json], Any]] = {
+        "cost": lambda call: Decimal(call["estimated_cost"] or -1),
+        "latency": lambda call: call["latency_ms"],
+        "tokens": lambda call: call["prompt_tokens"] + call["completion_tokens"],
+    }
+    least = {"min_cost": "cost", "min_latency_ms": "latency", "min_tokens": "tokens"}
+    for name, figure in least.items():
+        calls = [call for call in calls if figures[figure](call) >= Decimal(filters.get(name, "-1"))]
+    order = filters.get("order")
+    return sorted(calls, key=figures[str(order)], reverse=True) if order else calls
+
+
 @dataclass
 class CallAnswers:
     """Answers of `get_events`, as a part of `FakeDatabase`; refuses what the database refuses."""
@@ -122,10 +139,23 @@ class CallAnswers:
         filters = arguments.get("filters") or {}
         if self.access == "member" and filters.get("user_id"):
             raise PermissionDeniedError("members see their own calls only", sqlstate="42501")
-        if filters.get("metadata"):
+        if filters.get("metadata") and "from_time" in arguments:
             span = datetime.fromisoformat(arguments["to_time"]) - datetime.fromisoformat(arguments["from_time"])
             if span > self.most_metadata:
                 raise InvalidArgumentError("a filter by metadata reads raw calls: at most 7 days", sqlstate="22023")
+
+    def _get_call_context(self, event_id: str, created_at: str) -> Json:
+        del created_at
+        place = next(index for index, call in enumerate(self.single_calls) if call["event_id"] == event_id)
+        return {
+            "calls": 412,
+            "median_cost": "0.0000064",
+            "median_prompt_tokens": 30,
+            "median_completion_tokens": 48,
+            "session_calls": 4,
+            "session_cost": "0.0123",
+            "session_place": place % 4 + 1,
+        }
 
     def _get_events(self, from_time: str, to_time: str, filters: Json) -> Json:
         start, end = datetime.fromisoformat(from_time), datetime.fromisoformat(to_time)
@@ -136,6 +166,7 @@ class CallAnswers:
             for call in ([] if self.is_empty else self.single_calls)
             if start <= datetime.fromisoformat(call["created_at"]) < end and matches(call, filters)
         ]
+        found = ranked(found, filters)
         if cursor := filters.get("cursor"):
             place = [index for index, call in enumerate(found) if call["event_id"] == cursor.partition("|")[2]]
             found = found[place[0] + 1 :] if place else []

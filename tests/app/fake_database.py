@@ -10,7 +10,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from tests.app.alert_documents import AlertAnswers
+from ingest.database.migrate import read_migrations
+from ingest.errors import PermissionDeniedError
+from tests.app.alert_documents import BUDGET, AlertAnswers
 from tests.app.call_documents import CallAnswers
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
 from tests.app.price_documents import PriceAnswers
@@ -66,10 +68,13 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
     is_unpriced: bool = False
     repriced: Json | None = None
     has_history: bool = True
+    is_sure: bool = False
     error: TreeringError | None = None
     errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_closed: bool = False
+    faults: Json = field(default_factory=dict)
+    data_begin_at: datetime = datetime(2020, 1, 1, tzinfo=UTC)
 
     def call(self, function: str, /, **arguments: Any) -> JsonValue:
         self.calls.append((function, arguments))
@@ -87,6 +92,30 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
 
     def close(self) -> None:
         self.is_closed = True
+
+    def _get_deployment(self) -> Json:
+        if self.access != "ops":
+            raise PermissionDeniedError("this needs the access of ops or service", sqlstate="42501")
+        quiet = {"count": 0, "oldest_at": None}
+        return {
+            "server_time": datetime.now(UTC).isoformat(),
+            "overdue_messages": quiet,
+            "ops_members": 1,
+            **self.faults,
+        }
+
+    def _get_status(self) -> Json:
+        now = datetime.now(UTC).isoformat()
+        needed = [migration.version for migration in read_migrations()]
+        leader = {"worker": "w", "seen_at": now, "is_leader": True, "details": {}}
+        document = {"server_time": now, "refreshed_at": now, "workers": [leader], "migrations": needed}
+        return {
+            **recorded("get_status"),
+            "verification": None,
+            "last_rejection": None,
+            "oldest_pending_at": None,
+            **document,
+        }
 
     # -- documents -----------------------------------------------------------------------------------------------
 
@@ -133,6 +162,8 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "bucket": bucket,
             "timezone": zone.key,
             "generated_at": datetime.now(UTC).isoformat(),
+            "previous_from": (start - (end - start)).isoformat(),
+            "data_begin_at": self.data_begin_at.isoformat(),
             "newest_event_at": self.newest_event_at.isoformat() if self.newest_event_at else None,
             "pending_rows": self.pending_rows,
             "has_demo_data": self.has_demo_data,
@@ -157,7 +188,10 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
         latency = {"count": requests, "p50": 1840.0 / factor, "p90": 5210.5, "p99": 14_950.0 / factor}
         first = {"count": requests, "p50": 412.0, "p90": 1180.0 * factor, "p99": 3300.0}
         none = {"count": 0, "p50": None, "p90": None, "p99": None}
+        priced = 0 if self.is_unpriced else int(sum(cell["total_tokens"] for cell in cells) * factor)
         return {
+            "wholly_priced_cost": "0" if cost is None else str(cost),
+            "wholly_priced_tokens": priced,
             "requests": requests,
             "prompt_tokens": total("prompt_tokens"),
             "completion_tokens": total("completion_tokens"),
@@ -172,9 +206,9 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "cost": None if cost is None else str(cost),
             "fallback_cost": "0" if cost is None else str(cost * Decimal("0.018")),
             "provider_reported_cost": "0",
-            "unpriced_requests": requests if self.is_unpriced else int(requests * 0.004),
+            "unpriced_requests": requests if self.is_unpriced else 0 if self.is_sure else int(requests * 0.004),
             "estimated_requests": int(requests * 0.021),
-            "fallback_requests": int(requests * 0.02),
+            "fallback_requests": 0 if self.is_sure else int(requests * 0.02),
             "users": 0 if not cells else int(218 * factor),
             "latency_ms": latency if cells else none,
             "time_to_first_token_ms": first if cells else none,
@@ -233,17 +267,7 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
 
     def _get_overview(self, from_time: str, to_time: str, filters: Json) -> Json:
         document, cells, _ = self._common(from_time, to_time, filters)
-        if "metadata" in filters:
-            unknown = {"requests": None, "total_tokens": None, "cost": None}
-            return document | {"today": unknown, "month": unknown, "series": self._merged(cells)}
         return document | {
-            "today": {
-                "requests": 8214,
-                "total_tokens": 10_301_222,
-                "cost": None if self.is_unpriced else "38.412907",
-                "fallback_cost": "0.7",
-            },
-            "month": {"requests": 214_903, "total_tokens": 260_400_100, "cost": "911.20655", "fallback_cost": "0"},
             "series": self._merged(cells),
             "top_models": self._by_model(cells),
             "top_features": self._by_share(cells, FEATURES),
@@ -343,21 +367,50 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "time_to_first_token_p99_ms": base * rng.uniform(1.2, 1.5),
         }
 
-    def _get_series(self, from_time: str, to_time: str, filters: Json) -> Json:
+    def _get_month(self, filters: Json) -> Json:
         """Some 45 dollars a weekday, a third of it at weekends."""
-        zone = ZoneInfo(filters["timezone"])
-        days = starts(datetime.fromisoformat(from_time), datetime.fromisoformat(to_time), "day", zone)
+        zone, now = ZoneInfo(filters["timezone"]), datetime.now(UTC)
+        document: Json = {"access": self.access, "timezone": zone.key, "generated_at": now.isoformat()}
+        if "metadata" in filters:
+            unknown = {"requests": None, "total_tokens": None, "cost": None, "fallback_cost": None}
+            return document | {"today": unknown, "month": unknown, "series": [], "budgets": []}
+        days = starts(now - timedelta(days=182), now, "day", zone)
+        series = [
+            {
+                "bucket_start": day.isoformat(),
+                "requests": 100,
+                "cost": str((15 if day.weekday() >= 5 else 45) + day.day % 7),
+            }
+            for day in days
+        ]
+        cost = None if self.is_unpriced else "38.412907"
+        return document | {
+            "today": {"requests": 8214, "total_tokens": 10_301_222, "cost": cost, "fallback_cost": "0.7"},
+            "month": {"requests": 214_903, "total_tokens": 260_400_100, "cost": "911.20655", "fallback_cost": "0"},
+            "series": [] if self.is_empty or not self.has_history else series,
+            "budgets": [] if self.access == "member" else [BUDGET | {"spent": "830"}],
+        }
+
+    def _get_cost_drivers(self, from_time: str, to_time: str, filters: Json) -> Json:
+        """More calls of one model, and nothing else."""
+        before: Json = {
+            "requests": 100,
+            "errors": 0,
+            "uncertain_requests": 0,
+            "prompt_tokens": 50_000,
+            "completion_tokens": 9000,
+        }
+        before = {**before, "cached_tokens": 0, "cache_write_tokens": 0, "cost": "10"}
+        now = before | {"requests": 150, "prompt_tokens": 75_000, "completion_tokens": 13_500, "cost": "15"}
+        cell = {"provider": "openai", "model": "gpt-4o", "feature": "chat", "now": now, "before": before}
+        start, end = datetime.fromisoformat(from_time), datetime.fromisoformat(to_time)
         return {
-            "series": []
-            if self.is_empty or not self.has_history
-            else [
-                {
-                    "bucket_start": day.isoformat(),
-                    "requests": 100,
-                    "cost": str((15 if day.weekday() >= 5 else 45) + day.day % 7),
-                }
-                for day in days
-            ]
+            "access": self.access,
+            "from_time": from_time,
+            "to_time": to_time,
+            "previous_from_time": (start - (end - start)).isoformat(),
+            "timezone": filters["timezone"],
+            "cells": [] if self.is_empty else [cell],
         }
 
 

@@ -40,6 +40,37 @@ def test_ops_acknowledge_an_alert_with_a_note(open_app: OpenApp, fake: FakeDatab
     assert [toast.value for toast in app.toast] == ["Spend spike acknowledged"]
 
 
+def test_a_budget_is_one_alert_however_many_of_its_rules_fire(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = fake._get_alerts
+
+    def with_budget(**window: Any) -> Any:
+        document = whole(**window)
+        budget = {"metric": "budget_used", "evidence": {"budget": "All", "spent": "9", "amount": "10"}, "group_key": ""}
+        firing = [alert | budget | {"rule_id": rule} for rule, alert in enumerate(document["firing"], 1)]
+        rules = [rule | {"budget_id": 7} for rule in document["rules"][:1]]
+        return document | {"firing": firing, "rules": [rules[0] | {"rule_id": rule} for rule in (1, 2)]}
+
+    monkeypatch.setattr(fake, "_get_alerts", with_budget, raising=False)
+    app = open_app("alerts")
+
+    app.button(key="alerts_acknowledge_save_4").click().run()
+
+    assert "1 alert is firing" in texts(app)
+    assert texts(app).count("Budget All") == 1
+    assert changes(fake) == [("acknowledge_alert", {"alert_id": number, "note": ""}) for number in (4, 3)]
+
+
+def test_an_alert_leads_to_the_calls_of_its_window(open_app: OpenApp) -> None:
+    app = open_app("alerts")
+
+    links = [link.proto.query_string for link in app.get("page_link") if link.proto.label == "Its calls"]
+
+    assert links
+    assert all("from=" in query and "period=custom" in query for query in links)
+
+
 @pytest.mark.parametrize(("is_one", "group"), [(True, "user_9xq33tom"), (False, None)])
 def test_ops_silence_a_group_or_the_whole_rule(
     open_app: OpenApp, fake: FakeDatabase, is_one: bool, group: str | None

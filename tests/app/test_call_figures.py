@@ -53,9 +53,9 @@ def test_the_parts_of_a_cost_add_up() -> None:
     )
 
     assert parts == [
-        ("Input, 50 tokens", "$0.000125"),
-        ("Cached input, 100 tokens", "$0.000125"),
-        ("Output, 50 tokens", "$0.0005"),
+        ("Input, 50 tokens", "$0.000125 ($2.50 per million)"),
+        ("Cached input, 100 tokens", "$0.000125 ($1.25 per million)"),
+        ("Output, 50 tokens", "$0.0005 ($10.00 per million)"),
         ("Request fees", "$0.01"),
     ]
     assert steps

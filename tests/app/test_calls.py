@@ -31,6 +31,14 @@ def shown_ids(app: AppTest) -> list[str]:
     return [one.event_id for one in place.held.events]
 
 
+class QueryParams(dict[str, Any]):
+    """An address bar without a browser."""
+
+    def get_all(self, key: str) -> list[str]:
+        value = self.get(key, [])
+        return [value] if isinstance(value, str) else value
+
+
 def open_row(app: AppTest, row: int) -> AppTest:
     """Do what choosing a row does: AppTest cannot click into a table."""
     place = app.session_state["calls_place"]
@@ -135,7 +143,7 @@ def test_a_member_sees_their_own_calls_without_a_column_of_users(open_app: OpenA
     assert not [box for box in app.multiselect if box.key == "calls_user_id"]
 
 
-def test_the_table_can_be_saved_with_every_digit(open_app: OpenApp) -> None:
+def test_the_table_can_be_saved_with_every_digit() -> None:
     rows = [call(estimated_cost="0.0000001500000000000000001", metadata={"plan": "pro", "n": 1}, session_id="=1+1")]
 
     (line,) = csv.DictReader(io.StringIO(tables.to_csv(rows).decode()))
@@ -143,7 +151,68 @@ def test_the_table_can_be_saved_with_every_digit(open_app: OpenApp) -> None:
     assert line["estimated_cost"] == "0.0000001500000000000000001"
     assert line["metadata"] == '{"plan": "pro", "n": 1}'
     assert line["session_id"] == "'=1+1"
-    assert open_app("calls").get("download_button")
+
+
+@pytest.mark.parametrize(("order", "key"), [("cost", "estimated_cost"), ("latency", "latency_ms")])
+def test_an_order_is_the_databases_and_so_is_that_of_the_file_of_all_calls(
+    open_app: OpenApp, fake: FakeDatabase, order: str, key: str
+) -> None:
+    app = open_app("calls")
+    app.text_input(key="calls_min_tokens").set_value("1000").run()
+
+    app.selectbox(key="calls_order").set_value(order).run()
+    app.button(key="calls_csv_write").click().run()
+
+    left = [one for one in fake.single_calls if one["prompt_tokens"] + one["completion_tokens"] >= 1000]
+    best = sorted(left, key=lambda one: float(one[key] or -1), reverse=True)
+    assert address(app) == {"order": [order], "min_tokens": ["1000"]}
+    assert last_call(fake, "get_events")["filters"]["order"] == order
+    assert list(app.dataframe[0].value[key][:5]) == pytest.approx([float(one[key]) for one in best[:5]])
+    assert "of all calls of the period" in texts(app)
+    assert len(left) > 50
+    assert app.get("download_button")
+
+
+def test_the_file_has_every_call_once_and_says_how_many() -> None:
+    rows = [call(event_id=f"{number:036d}", estimated_cost="0.1") for number in range(5)]
+    told: list[int] = []
+
+    written, count = tables.write_calls([tuple(rows[:3]), tuple(rows[3:])], told.append)
+
+    ids = [line["event_id"] for line in csv.DictReader(io.StringIO(written.decode()))]
+    assert ids == [row.event_id for row in rows]
+    assert (count, told) == (5, [3, 5])
+    assert tables.write_calls([()], told.append) == (b"\n", 0)
+
+
+def test_the_head_of_a_column_orders_all_calls_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    document = Calls(access="ops", events=(call(event_id="a"),))
+    chosen = SimpleNamespace(rows=[], columns=["estimated_cost"])
+    state: dict[str, Any] = {
+        "calls_place": explorer.Place(Selection(), cursors=("x",), opened="a", held=document),
+        "table": SimpleNamespace(selection=chosen),
+    }
+    monkeypatch.setattr(st, "session_state", state)
+    monkeypatch.setattr(st, "query_params", QueryParams())
+
+    explorer._open_chosen("table", document)
+
+    assert state["selection"].order == "cost"
+    assert state["calls_place"].cursors == ()
+
+
+def test_a_link_to_a_call_opens_it_wherever_it_is(open_app: OpenApp, fake: FakeDatabase) -> None:
+    old = fake.single_calls[120]
+
+    app = open_app("calls", call=f"{old['created_at']}_{old['event_id']}")
+
+    assert f"<dd>{old['response_id']}</dd>" in texts(app)
+    assert "tr-list" not in texts(open_app("calls", call="yesterday_x"))
+
+
+def test_an_open_call_says_what_stands_out(opened: AppTest) -> None:
+    assert "109 \N{MULTIPLICATION SIGN} the median of" in texts(opened)
+    assert "Call 1 of 4 in its session, which cost $0.0123 in all." in texts(opened)
 
 
 # -- one call ------------------------------------------------------------------------------------------------------
@@ -161,8 +230,8 @@ def test_an_open_call_shows_everything_and_why_it_cost_that(opened: AppTest) -> 
 
     assert not opened.exception
     assert "<dt>Cost</dt><dd>$0.0007</dd>" in shown
-    assert "<dt>Input, 150 tokens</dt><dd>$0.0003</dd>" in shown
-    assert "<dt>Output, 50 tokens</dt><dd>$0.0004</dd>" in shown
+    assert "<dt>Input, 150 tokens</dt><dd>$0.0003 ($2.00 per million)</dd>" in shown
+    assert "<dt>Output, 50 tokens</dt><dd>$0.0004 ($8.00 per million)</dd>" in shown
     assert "contract 2026-11, annex 2" in shown
     assert "<dt>Session</dt><dd>sess_first</dd>" in shown
 
@@ -248,6 +317,7 @@ def test_choosing_a_row_opens_its_call_and_holds_the_page(
         "table": SimpleNamespace(selection=SimpleNamespace(rows=rows)),
     }
     monkeypatch.setattr(st, "session_state", state)
+    monkeypatch.setattr(st, "query_params", QueryParams())
 
     explorer._open_chosen("table", document)
 

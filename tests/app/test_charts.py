@@ -6,18 +6,15 @@ import math
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
-from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+import altair as alt
 import pandas as pd
 import pytest
 
-from dashboard.figures import charts, frames
+from dashboard.figures import charts, colours, frames
 from ingest.documents.pages import Page
 from ingest.documents.series import Point
-
-if TYPE_CHECKING:
-    import altair as alt
 
 START = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
@@ -31,8 +28,8 @@ def point(hours: float, key: str | None = "gpt-4o", **values: object) -> Point:
     return Point.model_validate({"bucket_start": START + timedelta(hours=hours), "key": key, **values})
 
 
-def data_of(chart: alt.LayerChart) -> pd.DataFrame:
-    data = chart.layer[0].data
+def data_of(chart: alt.LayerChart, layer: int = 0) -> pd.DataFrame:
+    data = chart.layer[layer].data
     assert isinstance(data, pd.DataFrame)
     return data
 
@@ -111,7 +108,7 @@ def test_the_largest_series_comes_first_and_the_rest_last() -> None:
 
     assert line.series == ("large", "small", "—", "Other")
     assert frames.totals_by_series(line) == {"large": 5, "small": 1, "—": 0, "Other": 9}
-    assert charts.colours_of(line.series)[-1] == charts.OTHER_COLOUR
+    assert colours.colours_of(line.series)[-1] == colours.OTHER_COLOUR
 
 
 def test_sums_of_a_legend_are_exact() -> None:
@@ -148,11 +145,76 @@ def test_many_bars_stand_without_gaps() -> None:
 
 def test_a_single_value_between_gaps_is_drawn_as_a_point() -> None:
     measure = {"p50": frames.duration_of(lambda p: p.latency_p50_ms)}
-    alone = frames.measures_over_time(page(), [point(1, latency_p50_ms=9.5)], measure)
-    together = frames.measures_over_time(page(), [point(h, latency_p50_ms=9.5) for h in range(4)], measure)
+    alone = frames.measures_over_time(page(), [point(1, latency_p50_ms=9.5, requests=20)], measure)
+    many = [point(hour, latency_p50_ms=9.5, requests=20) for hour in range(4)]
+    together = frames.measures_over_time(page(), many, measure)
 
     assert [layer.mark.type for layer in charts.lines(alone, "ms").layer] == ["line", "point", "rect"]
     assert [layer.mark.type for layer in charts.lines(together, "ms").layer] == ["line", "rect"]
+
+
+def test_percentiles_of_few_calls_are_faint_and_no_line_is_smoothed() -> None:
+    measure = {"p50": frames.duration_of(lambda p: p.latency_p50_ms)}
+    counts = (50, 19, 20, 400)
+    points = [point(hour, latency_p50_ms=100.0 + hour, requests=count) for hour, count in enumerate(counts)]
+
+    chart = charts.lines(frames.measures_over_time(page(), points, measure), "ms")
+    faint, strong, *_ = chart.layer
+
+    assert (faint.mark.opacity, strong.mark.opacity) == (charts.FAINT, alt.Undefined)
+    assert [math.isnan(value) for value in data_of(chart, 1)["value"]] == [False, True, False, False]
+    assert faint.mark.interpolate is alt.Undefined
+
+
+def test_a_tooltip_says_of_how_many_calls_a_figure_is() -> None:
+    measures = {name: frames.duration_of(lambda p: p.latency_p50_ms) for name in ("p50", "p99")}
+    points = [point(0, latency_p50_ms=9.0, requests=1_234)]
+
+    shared = charts.lines(frames.measures_over_time(page(hours=1), points, measures), "ms")
+    groups = frames.groups_over_time(
+        page(hours=1), [point(0, "a", requests=2), point(0, "b", requests=3)], frames.REQUESTS
+    )
+
+    assert list(data_of(shared, -1)["calls"]) == ["1,234"]
+    assert list(data_of(charts.stacked_bars(groups, "requests"), -1)["calls"]) == ["5"]
+
+
+def test_a_bar_that_is_not_complete_is_striped_and_says_so() -> None:
+    today = page("day", START.replace(hour=0), hours=30)
+    points = [point(-10, "a", requests=10), point(14, "a", requests=9)]
+
+    chart = charts.stacked_bars(frames.groups_over_time(today, points, frames.REQUESTS), "requests")
+
+    bars = data_of(chart)
+    first, second = (bars[bars["at"] == at] for at in sorted(set(bars["at"])))
+    assert list(first["strength"]) == [1.0]
+    assert set(second["strength"]) == {1.0, charts.FAINT}
+    assert (second["high"] - second["low"]).sum() == pytest.approx(9)
+    assert list(data_of(chart, -1)["when"]) == ["Mon 23 Nov", "Tue 24 Nov, not complete"]
+
+
+def test_a_name_keeps_its_colour_whatever_its_rank_and_company() -> None:
+    known = [f"model-{number}" for number in range(8)]
+
+    alone = colours.colours_of(["model-3"], known)
+    ranked = colours.colours_of(["model-5", "model-3", "Other", "model-0"], known)
+
+    assert alone == [ranked[1]]
+    assert len({*colours.colours_of(known, known)}) == 8, "while there are colours, no two names share one"
+    assert len({*colours.colours_of(known, [f"m{number}" for number in range(40)])}) == 8
+
+
+def test_an_earlier_period_stands_behind_bucket_by_bucket() -> None:
+    line = frames.groups_over_time(page(hours=2), [point(0, "a", cost="1"), point(1, "b", cost="2")], frames.COST)
+    before = [point(-2, "a", cost="4"), point(-2, "b", cost="0.5"), point(-1, "a", cost=None)]
+
+    drawn = frames.with_ghost(line, page(start=START - timedelta(hours=2), hours=2), before, frames.COST)
+
+    assert drawn.ghost is not None
+    assert list(drawn.ghost["value"]) == [4.5]
+    chart = charts.stacked_bars(drawn, "usd")
+    assert [layer.mark.type for layer in chart.layer] == ["rect", "rule", "rect"]
+    assert list(data_of(chart, -1)["earlier"]) == ["$4.50 (Mon 23 Nov, 08:00)", "—"]
 
 
 @pytest.mark.parametrize(
@@ -243,7 +305,7 @@ def luminance(colour: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("colour", [*charts.PALETTE, charts.OTHER_COLOUR, charts.ERROR_COLOUR])
+@pytest.mark.parametrize("colour", [*colours.PALETTE, colours.OTHER_COLOUR, colours.ERROR_COLOUR])
 @pytest.mark.parametrize("background", ["#ffffff", "#111514"])
 def test_every_colour_has_a_contrast_of_three_on_both_themes(colour: str, background: str) -> None:
     dark, light = sorted([luminance(colour), luminance(background)])
@@ -271,5 +333,5 @@ def lab(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, floa
 
 @pytest.mark.parametrize("matrix", [DEUTERANOPIA, PROTANOPIA], ids=["deuteranopia", "protanopia"])
 def test_neighbouring_colours_stay_apart_for_the_colour_blind(matrix: tuple[tuple[float, ...], ...]) -> None:
-    for first, second in pairwise(charts.PALETTE):
+    for first, second in pairwise(colours.PALETTE):
         assert math.dist(lab(first, matrix), lab(second, matrix)) >= 12, (first, second)

@@ -15,7 +15,6 @@ from dashboard.selection.filters import (
     CALL_FILTERS,
     FILTERS,
     GROUPS,
-    PERIODS,
     QUERY_KEYS,
     STATUSES,
     Selection,
@@ -23,6 +22,7 @@ from dashboard.selection.filters import (
     viewer_zone,
 )
 from dashboard.selection.metadata import tidy_pair, tidy_pairs, to_object
+from dashboard.selection.periods import PERIODS
 
 NOW = datetime(2026, 11, 23, 20, 14, 7, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -154,9 +154,9 @@ def test_a_period_is_named_by_its_length() -> None:
     one = Selection(period="custom", first_day=date(2026, 11, 1), last_day=date(2026, 11, 1))
     ten = Selection(period="custom", first_day=date(2026, 11, 1), last_day=date(2026, 11, 10))
 
-    assert (one.phrase, one.short) == ("day", "1d")
-    assert (ten.phrase, ten.short) == ("10 days", "10d")
-    assert (Selection().phrase, Selection().short) == ("7 days", "7d")
+    assert (one.phrase, one.before) == ("day", "vs 1d before")
+    assert (ten.phrase, ten.before) == ("10 days", "vs 10d before")
+    assert (Selection().phrase, Selection().before) == ("7 days", "vs 7d before")
 
 
 @pytest.mark.parametrize("browser_zone", [None, "", "Mars/Olympus", "../etc/passwd", "x\x00"])

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from dashboard.reads import connection
 from dashboard.reads import viewer as identity
 from dashboard.reads.viewer import Viewer
-from ingest.errors import DatabaseUnavailableError
+from ingest.errors import DatabaseUnavailableError, SignInExpiredError, SignInTokenError
 from tests.app.conftest import APP, TIMEOUT_S
 from tests.app.fake_database import FakeDatabase
 
@@ -151,3 +151,37 @@ def test_a_database_that_cannot_be_found_is_looked_for_again(
 
     assert app.metric
     assert opened == []
+
+
+def test_an_expired_sign_in_offers_to_sign_in_again(
+    monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]]
+) -> None:
+    del opened
+
+    def refuse(*_: object, **__: object) -> FakeDatabase:
+        return FakeDatabase(error=SignInExpiredError("The sign-in has expired."))
+
+    monkeypatch.setattr(connection, "open_viewer_database", refuse)
+    app = sign_in(monkeypatch, ANNA)
+
+    assert app.button(key="overview_sign_in").label == "Sign in again"
+    assert "Your sign-in has expired" in page_text(app)
+
+
+def test_a_token_that_lacks_something_is_not_told_as_missing_access(
+    monkeypatch: pytest.MonkeyPatch, opened: list[dict[str, Any]]
+) -> None:
+    del opened
+
+    def refuse(*_: object, **__: object) -> FakeDatabase:
+        return FakeDatabase(error=SignInTokenError("The sign-in's token has no claim role."))
+
+    monkeypatch.setattr(connection, "open_viewer_database", refuse)
+    text = page_text(sign_in(monkeypatch, ANNA))
+
+    assert "has no claim role" in text
+    assert "You have no access" not in text
+
+
+def page_text(app: AppTest) -> str:
+    return " ".join(str(element.proto) for element in app.get("html"))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from dashboard.panels.outlook import basis, interval, month_note, month_outlook
+from dashboard.panels.outlook import basis, budget_line, interval, month_note, month_outlook
 from dashboard.reads.viewer import Viewer
 from dashboard.selection.filters import Selection
+from ingest.documents.month import SpentBudget
+from ingest.documents.words import format_estimate
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, TreeringError
 from ingest.forecasting.forecast import MonthForecast
 from tests.app.test_pages import texts
@@ -51,24 +54,39 @@ def test_without_spend_there_is_no_forecast(open_app: OpenApp, fake: FakeDatabas
 def test_a_forecast_that_cannot_be_read_leaves_the_page_standing(
     open_app: OpenApp, fake: FakeDatabase, error: TreeringError
 ) -> None:
-    fake.errors["get_series"] = error
+    fake.errors["get_month"] = error
     app = open_app("costs")
     assert not app.exception
     assert "Forecast for" not in texts(app)
     assert "Spend over time" in texts(app)
 
 
-@pytest.mark.dated
 def test_the_forecast_is_of_what_is_selected_whatever_the_period(fake: FakeDatabase) -> None:
-    now = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
-    chosen = Selection(period="1h", model=("gpt-4o",))
-    for later in range(2):  # seconds later it comes from memory
-        month_outlook(Viewer("local-ops", "Ops"), chosen, ZoneInfo("Europe/Berlin"), now + timedelta(seconds=later))
-    ((name, arguments),) = fake.calls
-    assert name == "get_series"
-    assert arguments["filters"] == {"bucket": "day", "timezone": "Europe/Berlin", "model": ["gpt-4o"]}
-    assert arguments["from_time"] == "2026-05-25T00:00:00+02:00"
-    assert arguments["to_time"] == "2026-11-23T09:30:00+00:00"
+    chosen = Selection(period="hour", model=("gpt-4o",))
+    for _ in range(2):  # seconds later it comes from memory
+        month_outlook(Viewer("local-ops", "Ops"), chosen, ZoneInfo("Europe/Berlin"))
+    assert fake.calls == [("get_month", {"filters": {"timezone": "Europe/Berlin", "model": ["gpt-4o"]}})]
+
+
+@pytest.mark.dated
+def test_every_figure_of_the_month_comes_from_one_reading(open_app: OpenApp, fake: FakeDatabase) -> None:
+    overview = open_app()
+    outlook = month_outlook(Viewer("local-ops", "This machine"), Selection(), ZoneInfo("Europe/Berlin"))
+    assert [name for name, _ in fake.calls].count("get_month") == 1
+    assert outlook is not None
+    assert outlook.forecast is not None
+    assert f"{format_estimate(outlook.forecast.expected)} expected" in texts(overview)
+
+
+def test_a_budget_stands_on_the_forecast_with_what_it_has_used(open_app: OpenApp) -> None:
+    app = open_app("costs")
+    assert "Everything: $830.00 of $1,000.00 this month, environment production" in texts(app)
+    assert any("83.0% used" in text.value for text in app.markdown)
+    assert any("112.0% expected" in text.value for text in app.markdown)
+
+
+def test_a_budget_without_a_known_spend_says_so() -> None:
+    assert budget_line(SpentBudget(budget_id=1, name="All", amount=Decimal(5))) == "All: — of $5.00 this month"
 
 
 def test_words_of_a_forecast() -> None:

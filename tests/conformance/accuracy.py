@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pricing import PriceBook
 from tests.conformance.corpus import CHARGED, CORPUS, Case, charged, load
+from tests.conformance.evidence import KINDS, count_kinds, count_overlay
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ _INTRODUCTION: Final = """# Accuracy
 
 How far off the cost of a call is, by provider and kind of answer, here and elsewhere. The corpus
 (`tests/conformance/corpus.jsonl`) holds {answers} answers of {makers} makers as their APIs give them, each with its
-counts and its cost by arithmetic: the unit prices and their page stand in the corpus; none is read from the price book.
+counts and its cost by arithmetic: the unit prices stand in the corpus; none is read from the price book.
 
     uv run python -m tests.conformance.accuracy --write docs/accuracy.md
 
@@ -47,16 +48,35 @@ they are not asked ("{not_asked}"). Many answers are of 2025: litellm drops mode
 tokencost knows what a model cost on an earlier day.
 
 **What the book was tuned on.** {tuned} of the answers are of kinds that the price book was corrected for before or
-after they were written down (`tuned` in the corpus). On its first run the corpus found 13 wrong costs; they were
-corrected since and are among the tuned. Of the {untouched} others, {untouched_right} are right. A corpus written by the
-same people as the book shares their blind spots: wrong answers from outside are welcome as new lines.
+after they were written down (`tuned` in the corpus). On its first run the corpus found 13 wrong costs, and 84 answers
+that were added later found more; all were corrected and are among the tuned. Of the {untouched} others,
+{untouched_right} are right. A corpus written by the same people as the book shares their blind spots: wrong answers
+from outside are welcome as new lines.
+
+**Where the unit prices stand.** The makers' pages could not be opened from where the corpus was made. For each of the
+{prices} unit prices, stored copies of pages (`tests/conformance/readings.toml` says what was read, where and when) and
+tables of prices were searched; the corpus names in `evidence` who has it. The entries of `pricing/overlay.toml`, which
+correct the catalogues, say the same of themselves. What was found, the best of each:
+
+| evidence | unit prices of the corpus | entries of the overlay |
+| --- | --- | --- |
+{evidence}
+
+    uv run python -m tests.tools.corpus_evidence --write
+
+searches the tables again. A table may have the figure under another tier or band of the model.
 
 **Versions.** {versions}.{langfuse}
 
 """
 _NO_LANGFUSE: Final = (
-    " Langfuse's table of models is left out: it is in no package, and its repository could not be reached from where"
-    " this page was made. `--langfuse default-model-prices.json` adds the column."
+    " Langfuse's table of models is left out: it is in no package."
+    " `--langfuse default-model-prices.json` adds the column."
+)
+_LANGFUSE: Final = (
+    " Langfuse's table is in no package: `--langfuse FILE` reads"
+    " `worker/src/constants/default-model-prices.json` of its repository."
+    " It has models of OpenAI, Anthropic and Google, tiers by size of the input, and prices of one day."
 )
 
 
@@ -137,6 +157,7 @@ def make_page(cases: Sequence[Case], peers: Mapping[str, Any]) -> str:
     ours = our_costs(cases)
     untouched = [case for case in cases if not case.line.get("tuned")]
     names = list(peers["costs"])
+    found, own = count_kinds(cases), count_overlay()
     text = _INTRODUCTION.format(
         answers=len(cases),
         makers=len({case.kind.partition("/")[0] for case in cases}),
@@ -144,8 +165,10 @@ def make_page(cases: Sequence[Case], peers: Mapping[str, Any]) -> str:
         tuned=len(cases) - len(untouched),
         untouched=len(untouched),
         untouched_right=score(untouched, ours, Decimal(0)).right,
+        prices=found.total(),
+        evidence="\n".join(f"| {text} | {found[kind]} | {own[kind]} |" for kind, text in KINDS.items()),
         versions=", ".join(f"{name} {version}" for name, version in peers["versions"].items()),
-        langfuse="" if "langfuse" in names else _NO_LANGFUSE,
+        langfuse=_LANGFUSE if "langfuse" in names else _NO_LANGFUSE,
     )
     costs = {
         name: {id_: None if cost is None else Decimal(cost) for id_, cost in found.items()}

@@ -3,8 +3,9 @@
 A line of `corpus.jsonl` has `id`, `class` (maker/kind), `provider`, `model`, `operation`, `at`, `answer` (the body as
 it came) and `call` (what only the caller knows: tier, status, counts of a cancelled stream), then what is right:
 `expect` (counts), `cost_usd` (None: unknown, which is not 0) and `because`: the terms that the cost is the sum of, each
-`COUNT x PRICE (what)`, a price with `/M`, `/1000` or another number for how many it buys. Unit prices stand there, with
-their page in `source`; none is read from the price book. `tuned` marks what the book was corrected by.
+`COUNT x PRICE (what)`, a price with `/M`, `/1000` or another number for how many it buys. Unit prices stand there; none
+is read from the price book. `source` is the page on which they should stand, which nobody opened; `evidence` says who
+was found to have them (see evidence.py). `tuned` marks what the book was corrected by.
 """
 
 from __future__ import annotations

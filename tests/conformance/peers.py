@@ -161,24 +161,42 @@ def tokencost() -> Charge:
     return charge
 
 
-def langfuse(path: Path) -> Charge:
+def langfuse(rows: list[dict[str, Any]]) -> Charge:
     """Charge with langfuse's table of models (worker/src/constants/default-model-prices.json of its repository)."""
-    rows = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal, parse_int=Decimal)
     patterns = [(re.compile(row["matchPattern"].replace("(?i)", ""), re.IGNORECASE), row) for row in rows]
 
     def charge(line: dict[str, Any]) -> Decimal | None:
         row = next((row for pattern, row in patterns if pattern.search(line["model"])), None)
         if row is None:
             return None
-        prices = next(tier for tier in row["pricingTiers"] if tier["isDefault"])["prices"]
         counts = line["expect"]
-        cached, written = counts.get("cached", 0), counts.get("cache_write", 0)
-        read = prices.get("input_cached_tokens", prices.get("input_cache_read", prices.get("input", 0)))
-        write = prices.get("input_cache_creation", prices.get("input", 0))
-        total = (counts["input"] - cached - written) * prices.get("input", prices.get("total", Decimal(0)))
-        return Decimal(total + cached * read + written * write + counts["output"] * prices.get("output", Decimal(0)))
+        prices = _langfuse_prices(row["pricingTiers"], counts["input"])
+        plain = prices.get("input", prices.get("input_text_tokens", prices.get("total", Decimal(0))))
+        output = prices.get("output", prices.get("output_text_tokens", Decimal(0)))
+        written, hour = counts.get("cache_write", 0), counts.get("cache_write_1h", 0)
+        heard, spoken = counts.get("audio_input", 0) - counts.get("cached_audio", 0), counts.get("audio_output", 0)
+        cached = counts.get("cached", 0)
+        buckets = (
+            (counts["input"] - cached - written - heard, plain),
+            (cached, prices.get("input_cached_tokens", prices.get("input_cache_read", plain))),
+            (written - hour, prices.get("input_cache_creation", plain)),
+            (hour, prices.get("input_cache_creation_1h", prices.get("input_cache_creation", plain))),
+            (heard, prices.get("input_audio_tokens", plain)),
+            (counts["output"] - spoken, output),
+            (spoken, prices.get("output_audio_tokens", output)),
+            (counts.get("units", {}).get("web_search", 0), prices.get("web_search_queries", Decimal(0))),
+        )
+        return sum((count * price for count, price in buckets), Decimal(0))
 
     return charge
+
+
+def _langfuse_prices(tiers: list[dict[str, Any]], tokens: int) -> dict[str, Decimal]:
+    """Return the prices of the tier that an input of so many tokens falls under."""
+    larger = [tier for tier in tiers if not tier["isDefault"]]
+    found = [tier for tier in larger if all(tokens > condition["value"] for condition in tier["conditions"])]
+    prices: dict[str, Decimal] = (found or [tier for tier in tiers if tier["isDefault"]])[0]["prices"]
+    return prices
 
 
 def main() -> int:
@@ -190,7 +208,10 @@ def main() -> int:
     peers = {"genai-prices": genai(), "litellm": litellm(), "tokencost": tokencost()}
     versions = {name: importlib.metadata.version(name) for name in peers}
     if options.langfuse is not None:
-        peers["langfuse"], versions["langfuse"] = langfuse(options.langfuse), options.langfuse.name
+        rows = json.loads(options.langfuse.read_text(encoding="utf-8"), parse_float=Decimal, parse_int=Decimal)
+        peers["langfuse"] = langfuse(rows)
+        # The table has no version; its rows say when they were changed.
+        versions["langfuse"] = f"as of {max(row.get('updatedAt', '') for row in rows)[:10] or 'an unknown day'}"
     costs: dict[str, dict[str, str | None]] = {name: {} for name in peers}
     noise = io.StringIO()
     with contextlib.redirect_stdout(noise), contextlib.redirect_stderr(noise):

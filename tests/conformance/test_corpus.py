@@ -14,7 +14,7 @@ from tests.conformance.corpus import ATTRIBUTES, CHARGED, UNKNOWN, Case, charged
 
 CASES = load()
 BOOK = PriceBook.default()
-_KEYS = {"id", "class", "provider", "model", "operation", "at", "expect", "cost_usd", "because", "source"}
+_KEYS = {"id", "class", "provider", "model", "operation", "at", "expect", "cost_usd", "because", "source", "evidence"}
 _OPTIONAL = {"call", "answer", "note", "tuned"}
 
 
@@ -48,6 +48,7 @@ def test_a_line_adds_up(case: Case) -> None:
     if case.cost is None:
         return
     terms = case.terms
+    assert line["evidence"].keys() == {term.what for term in terms if term.what != CHARGED}
     assert sum((term.amount for term in terms), Decimal(0)) == case.cost
     if not any(term.what == CHARGED for term in terms) and "answer" in line:
         assert counts_of(terms) == line["expect"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pricing import TokenUsage, extract_usage
+from pricing import PriceBook, TokenUsage, extract_usage
+from pricing.charge import charge
 
 GEMINI_AUDIO = {
     "promptTokenCount": 1200, "candidatesTokenCount": 30, "totalTokenCount": 1230, "cachedContentTokenCount": 500,
@@ -164,7 +165,7 @@ SHAPES: list[tuple[str, dict[str, Any], dict[str, Any], TokenUsage]] = [
         {"provider": "perplexity", "model": "sonar-deep-research"},
         {"prompt_tokens": 19, "completion_tokens": 4932, "total_tokens": 4951, "reasoning_tokens": 73997,
          "citation_tokens": 11, "num_search_queries": 18},
-        TokenUsage(19, 78929, reasoning_tokens=73997, units={"web_search": 18}),
+        TokenUsage(30, 78929, reasoning_tokens=73997, units={"web_search": 18}),
     ),
     (
         "Azure's Grok: a cache larger than the prompt is cut",
@@ -215,12 +216,43 @@ def test_objects_of_a_library_are_read_as_their_json(usage: dict[str, Any]) -> N
 
 
 @pytest.mark.parametrize(
-    ("kind", "flag"), [("compaction", "compaction_added"), ("advisor_message", "advisor_left_out"), ("message", None)]
+    ("kind", "flags", "units"),
+    [
+        ("compaction", ("iterations:compaction_added",), {}),
+        ("advisor_message", (), {"advisor_tokens": 10}),
+        ("message", (), {}),
+    ],
 )
-def test_what_anthropic_bills_beside_its_counts_is_flagged(kind: str, flag: str | None) -> None:
-    iterations = [{"type": kind, "model": "claude-opus-4-6", "input_tokens": 5, "output_tokens": 1}]
-    found = extract_usage({"input_tokens": 10, "output_tokens": 3, "iterations": iterations}, provider="anthropic")
-    assert found.flags == (() if flag is None else (f"iterations:{flag}",))
+def test_what_anthropic_bills_beside_its_counts_is_seen(
+    kind: str, flags: tuple[str, ...], units: dict[str, int]
+) -> None:
+    entry = {"type": kind, "model": "claude-opus-4-6", "input_tokens": 5, "cache_read_input_tokens": 4}
+    reported = {"input_tokens": 10, "output_tokens": 3, "iterations": [{**entry, "output_tokens": 1}]}
+    found = extract_usage(reported, provider="anthropic")
+    assert found.flags == flags
+    assert found.usage.units == units
+
+
+def test_the_tokens_of_an_advisor_are_the_unknown_part_of_a_cost() -> None:
+    usage = {"prompt_tokens": 10, "completion_tokens": 3, "usage_details": {"units": {"advisor_tokens": 900}}}
+    call = {"provider": "anthropic", "model": "claude-sonnet-4-5", "created_at": "2026-11-01T00:00:00Z", **usage}
+    found = charge(call, PriceBook.default(), None)
+    assert found.total == (10 * Decimal(3) + 3 * Decimal(15)) / 1_000_000
+    assert found.flags == ("cost:advisor_tokens_unpriced",)
+
+
+def test_deep_research_bills_citations_as_input_and_reasoning_beside_the_completion() -> None:
+    # Of https://docs.perplexity.ai/getting-started/pricing: 0.000066 + 0.057304 + 0.040032 + 0.09 + 0.285915
+    reported = {
+        "prompt_tokens": 33, "completion_tokens": 7163, "total_tokens": 7196, "search_context_size": "low",
+        "citation_tokens": 20016, "num_search_queries": 18, "reasoning_tokens": 95305,
+    }  # fmt: skip
+    found = extract_usage(reported, provider="perplexity", model="sonar-deep-research")
+    assert (found.usage.prompt_tokens, found.usage.completion_tokens) == (20049, 102468)
+    cost = PriceBook.default().price("sonar-deep-research", found.usage, provider="perplexity")
+    assert cost.total == Decimal("0.473317")
+    few = extract_usage(reported | {"reasoning_tokens": 100}, provider="perplexity", model="sonar-deep-research")
+    assert few.usage.completion_tokens == 7263
 
 
 def test_what_was_cut_is_flagged() -> None:

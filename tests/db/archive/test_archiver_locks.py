@@ -57,7 +57,7 @@ def test_a_table_that_is_always_in_use_stays(
 ) -> None:
     service = direct.service()
     fill(service)
-    monkeypatch.setattr("ingest.archive.archiver._DROP_ATTEMPTS", 2)
+    monkeypatch.setattr("ingest.archive.archiver._LOCK_ATTEMPTS", 2)
     with psycopg.connect(direct.database.superuser_url) as reader:
         reader.execute("select count(*) from observability_internal.ai_usage_metrics")
         assert archive(service, storage)[0].problem == "the table was in use at every attempt"
@@ -88,3 +88,26 @@ def test_writers_and_readers_go_on_while_months_are_archived(direct: Door, stora
         thread.join()
     assert failures == []
     assert [one.problem for one in outcomes] == [None, None]
+
+
+def test_a_change_that_was_begun_before_the_watch_is_summed_and_later_ones_are_noted(
+    direct: Door, storage: Storage, fill: Fill
+) -> None:
+    service = direct.service()
+    fill(service)
+    change = b"update observability_internal.ai_usage_metrics set price_id = 'other' where user_id = 'user_c'"
+    with psycopg.connect(direct.database.superuser_url) as writer:
+        writer.execute(change)
+        outcomes = Archiver(service, storage, retention_days=RETENTION_DAYS, sleep=lambda _: writer.commit()).run()
+    assert [one.problem for one in outcomes] == [None, None]
+
+
+def test_a_writer_with_an_old_snapshot_is_refused_while_the_month_is_watched(direct: Door, fill: Fill) -> None:
+    service = direct.service()
+    fill(service)
+    with psycopg.connect(direct.database.superuser_url) as writer:
+        writer.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        writer.execute("select")
+        service.call("watch_partition", kind="usage", month="2026-05-01")
+        with pytest.raises(psycopg.errors.SerializationFailure, match="is being archived"):
+            writer.execute("delete from observability_internal.ai_usage_metrics")

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import jwt
 import psycopg
 import pytest
-from pydantic import SecretStr
 
 from ingest.database import PostgresDatabase, SupabaseDatabase, open_database, open_viewer_database
 from ingest.database import supabase as _supabase
+from ingest.database.signing import SigningKey
+from ingest.database.viewer_token import TokenMint
 from ingest.errors import (
     ConfigurationError,
     DatabaseError,
@@ -290,7 +291,7 @@ def test_an_api_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPa
 def test_a_minted_token_is_kept_until_half_its_life(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 1_000.0
     monkeypatch.setattr(time, "monotonic", lambda: clock)
-    mint = _supabase._TokenMint(SecretStr(JWT_SECRET), "user_a")
+    mint = TokenMint(SigningKey("SUPABASE_JWT_SECRET", "HS256", None, JWT_SECRET), "user_a")
     first = mint()
     claims = jwt.decode(first, JWT_SECRET, algorithms=["HS256"], audience="authenticated")
     assert (claims["sub"], claims["role"], claims["exp"] - claims["iat"]) == ("user_a", "authenticated", 3600)

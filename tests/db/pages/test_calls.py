@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HOURS = 50
 SPAN = timedelta(hours=HOURS)
 Event = dict[str, Any]
+NOWHERE = "00000000-0000-0000-0000-000000000000"
 METADATA: list[JsonValue] = [None, {"plan": "pro", "seats": 5}, {"plan": "free", "beta": True}]
 
 
@@ -106,10 +107,7 @@ FILTERS: list[dict[str, JsonValue]] = [
 ]
 
 
-@pytest.mark.parametrize("filters", FILTERS, ids=lambda filters: "+".join(filters) or "none")
-def test_every_filter_leaves_what_it_names_each_call_once_and_newest_first(
-    service_db: Database, filters: dict[str, JsonValue]
-) -> None:
+def test_every_filter_leaves_what_it_names_each_call_once_and_newest_first(service_db: Database) -> None:
     events = some_events()
     assert service_db.call("record_usage", events=events[:150]) == 150
     roll_up_all(service_db)
@@ -117,11 +115,64 @@ def test_every_filter_leaves_what_it_names_each_call_once_and_newest_first(
     assert service_db.call("record_usage", events=events[150:200]) == 50
     roll_up_all(service_db)
     assert service_db.call("record_usage", events=events[200:]) == 40
+    for filters in FILTERS:
+        found = pages(service_db, filters)
+        assert (filters, ids(found)) == (filters, wanted(events, **filters))
+        assert all(len(page) == 17 for page in found[:-1])
 
-    found = pages(service_db, filters)
 
-    assert ids(found) == wanted(events, **filters)
-    assert all(len(page) == 17 for page in found[:-1])
+FIGURES: dict[str, Callable[[Event], float]] = {
+    "cost": lambda event: float(event["estimated_cost"]),
+    "latency": lambda event: float(event["latency_ms"]),
+    "tokens": lambda event: int(event["prompt_tokens"]) + int(event["completion_tokens"]),
+}
+
+
+LEAST = {"min_cost": "cost", "min_latency_ms": "latency", "min_tokens": "tokens"}
+
+
+def is_left(event: Event, filters: dict[str, JsonValue]) -> bool:
+    return all(
+        FIGURES[LEAST[name]](event) >= float(str(value)) if name in LEAST else event[name] == value
+        for name, value in filters.items()
+    )
+
+
+@pytest.mark.parametrize(
+    ("order", "filters"),
+    [
+        ("cost", {}),
+        ("cost", {"min_cost": "0.02", "user_id": "user_a"}),
+        ("latency", {"min_latency_ms": 500.5, "model": "gpt-4o"}),
+        ("tokens", {"min_tokens": 900}),
+        ("newest", {"min_cost": "0.06", "model": "o4-mini"}),
+    ],
+)
+def test_the_database_ranks_calls_by_a_figure_over_all_pages(
+    service_db: Database, order: str, filters: dict[str, JsonValue]
+) -> None:
+    rng = random.Random(9)
+    events = [
+        event
+        | {
+            "estimated_cost": f"0.{rng.randrange(1000):04d}",
+            "latency_ms": rng.choice([80.25, 500.5, 1200.0, 7000.125]),
+            "prompt_tokens": rng.randrange(1000),
+        }
+        for event in some_events(120)
+    ]
+    service_db.call(
+        "record_usage", events=[*events, usage_event(estimated_cost=None, cost_source="unpriced", latency_ms=None)]
+    )
+
+    found = [event for page in pages(service_db, {"order": order, **filters}) for event in page if event["latency_ms"]]
+
+    left = [event for event in events if is_left(event, filters)]
+    assert left
+    assert sorted(str(event["event_id"]) for event in found) == sorted(str(event["event_id"]) for event in left)
+    if order != "newest":
+        figures = [FIGURES[order](event) for event in found]
+        assert figures == sorted(figures, reverse=True)
 
 
 def test_the_last_page_is_known_as_the_last(direct: Door) -> None:
@@ -210,18 +261,22 @@ def test_the_options_of_the_filters_come_along(service_db: Database) -> None:
         ({"limit": "many"}, "limit is from 1 to 1000"),
         ({"cursor": "2026-05-04T12:00:00Z|x"}, "the cursor is not one"),
         ({"cursor": "2026-05-04T12:00:00Z|" + "-" * 36}, "the cursor is not one"),
+        ({"cursor": f"2026-05-04T12:00:00Z|{NOWHERE}", "order": "cost"}, "the cursor is not one"),
+        ({"order": "estimated_cost desc"}, "order is newest, cost, latency or tokens"),
+        ({"min_cost": "1 or true"}, "are numbers of zero or more"),
+        ({"min_tokens": 1.5}, "min_tokens a whole one"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(
-    service_db: Database, filters: dict[str, JsonValue], message: str
+    shared_db: Database, filters: dict[str, JsonValue], message: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
-        service_db.call("get_events", from_time=NOON, to_time=NOON + SPAN, filters=filters)
+        shared_db.call("get_events", from_time=NOON, to_time=NOON + SPAN, filters=filters)
 
 
-def test_metadata_of_more_than_a_week_is_refused(service_db: Database) -> None:
+def test_metadata_of_more_than_a_week_is_refused(shared_db: Database) -> None:
     with pytest.raises(InvalidArgumentError, match="at most 7 days"):
-        service_db.call(
+        shared_db.call(
             "get_events",
             from_time=NOON,
             to_time=NOON + timedelta(days=7, seconds=1),
@@ -236,3 +291,35 @@ def test_a_value_is_never_read_as_sql(service_db: Database) -> None:
     assert len(ids(pages(service_db, {"session_id": "it's"}))) == 1
     assert ids(pages(service_db, {"session_id": hostile, "metadata": {hostile: hostile}})) == []
     assert ids(pages(service_db, {"session_id": ["\\", "%s", "$1", "}"]})) == []
+
+
+def test_a_call_is_compared_with_its_feature_and_placed_in_its_session(
+    service_db: Database, viewer: Callable[[str], Database]
+) -> None:
+    service_db.call("add_member", user_id="user_b", role="member")
+    earlier = [
+        usage_event(created_at=NOON - timedelta(hours=hour), estimated_cost=f"0.0{hour}", prompt_tokens=10 * hour)
+        for hour in range(1, 6)
+    ]
+    other = usage_event(created_at=NOON - timedelta(hours=1), feature="search", estimated_cost="9")
+    dear = usage_event(estimated_cost="3", session_id="s1", prompt_tokens=9000)
+    session = [
+        usage_event(created_at=NOON + timedelta(minutes=minute), session_id="s1", estimated_cost="1")
+        for minute in (-5, 5)
+    ]
+    service_db.call("record_usage", events=[*earlier, other, dear, *session])
+    asked = {"event_id": dear["event_id"], "created_at": NOON.isoformat()}
+
+    found = service_db.call("get_call_context", **asked)
+
+    # Six earlier calls of chat: of cost 0.01 to 0.05, and 1.
+    assert found == {
+        "calls": 6,
+        "median_cost": "0.03",
+        "median_prompt_tokens": 30,
+        "median_completion_tokens": 50,
+        "session_calls": 3,
+        "session_cost": "5",
+        "session_place": 2,
+    }
+    assert viewer("user_b").call("get_call_context", **asked) == {}

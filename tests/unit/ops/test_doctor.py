@@ -4,17 +4,22 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic import SecretStr
 
+from ingest.alerts.sealing import SecretBox, make_key
 from ingest.database.migrate import read_migrations
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, PermissionDeniedError
-from ingest.ops import doctor
+from ingest.health import Level
+from ingest.ops import doctor, viewer_checks
 from ingest.ops.doctor import examine
-from ingest.ops.health import Level
+from ingest.ops.price_names import judge_release
 from ingest.settings import load_settings
 from tests.support.scripted_database import ScriptedDatabase
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydantic import JsonValue
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DENIED = PermissionDeniedError("permission denied", sqlstate="42501")
@@ -38,6 +43,16 @@ def status(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
+SIGN_IN = """
+[auth]
+redirect_uri = "https://app.example.com/oauth2callback"
+cookie_secret = "a-secret-of-more-than-thirty-two-characters"
+client_id = "id"
+client_secret = "secret"
+server_metadata_url = "https://id.example.com/.well-known/openid-configuration"
+"""
+
+
 class Deployment:
     """A home folder and databases that answer as told."""
 
@@ -45,16 +60,30 @@ class Deployment:
         self.home = home
         self.status: dict[str, Any] | Exception = status()
         self.overview: Any = DENIED
+        self.deployment: dict[str, Any] | Exception = {"server_time": NOW.isoformat(), "ops_members": 1}
+        self.viewer: Any = {"access": "member"}
+        self.models: list[JsonValue] = [["openai", "gpt-4o"], ["vllm", "my-model"]]
+        (home / ".streamlit").mkdir()
+        (home / ".streamlit" / "secrets.toml").write_text(SIGN_IN)
         monkeypatch.setattr(doctor, "PostgresDatabase", self._open)
         monkeypatch.setattr(doctor, "SupabaseDatabase", self._open)
         monkeypatch.setattr(doctor, "open_database", self._open)
+        monkeypatch.setattr(viewer_checks, "open_viewer_database", self._open)
 
     def _open(self, *_: object, **__: object) -> ScriptedDatabase:
-        return ScriptedDatabase(get_status=[self.status], get_overview=[self.overview])
+        return ScriptedDatabase(
+            get_status=[self.status],
+            get_overview=[self.overview],
+            get_deployment=[self.deployment],
+            get_settings=[self.viewer],
+            get_prices=[{"prices": []}],
+            get_price_state=[{"models": self.models}],
+        )
 
     def examine(self, **settings: Any) -> dict[str, tuple[Level, str]]:
         chosen = load_settings(**{"home": self.home, "supabase_db_url": "postgresql://h/d", **settings})
-        return {finding.part: (finding.level, finding.message) for finding in examine(chosen, now=lambda: NOW)}
+        found = examine(chosen, now=lambda: NOW, folder=self.home)
+        return {finding.part: (finding.level, str(finding)) for finding in found}
 
 
 @pytest.fixture
@@ -64,7 +93,10 @@ def deployment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
 
 def test_a_healthy_deployment_is_ok_throughout(deployment: Deployment) -> None:
     found = deployment.examine(
-        supabase_url="https://x.supabase.co", supabase_secret_key="k", supabase_publishable_key="p"
+        supabase_url="https://x.supabase.co",
+        supabase_secret_key="sb_secret_k",
+        supabase_publishable_key="sb_publishable_p",
+        supabase_jwt_secret="s" * 32,
     )
     assert {level for level, _ in found.values()} == {Level.OK}
     assert {"Postgres door", "Postgres door, anonymous", "Supabase door", "Supabase door, anonymous"} <= found.keys()
@@ -156,6 +188,57 @@ def test_the_sets_of_migrations_must_be_equal(deployment: Deployment) -> None:
     )
 
 
-def test_missing_partitions_are_a_warning(deployment: Deployment) -> None:
-    deployment.status = status(partitions=2)
-    assert deployment.examine()["partitions"][0] is Level.WARNING
+def test_a_database_of_an_older_version_is_still_examined(deployment: Deployment) -> None:
+    deployment.deployment = FunctionNotFoundError("none")
+    found = deployment.examine()
+    assert "rights of anon" not in found
+    assert found["worker"][0] is Level.OK
+
+
+def test_the_key_of_sealed_channels_is_tried(deployment: Deployment) -> None:
+    sealed = SecretBox(SecretStr(key := make_key())).seal({"target_url": "https://h.example"})
+    state = {"server_time": NOW.isoformat(), "sealed_channels": ["pager"], "sealed": [sealed], "ops_members": 1}
+    deployment.deployment = state
+    assert deployment.examine()["channel secrets"][0] is Level.CRITICAL
+    assert "does not open" in deployment.examine(secret_key=make_key())["channel secrets"][1]
+    assert "does not open" in deployment.examine(secret_key="no key")["channel secrets"][1]
+    assert deployment.examine(secret_key=f"{make_key()},{key}")["channel secrets"][0] is Level.OK
+
+
+@pytest.mark.parametrize(
+    ("text", "level", "said"),
+    [
+        (None, Level.WARNING, "treering init"),
+        ("[auth", Level.CRITICAL, "cannot be read as TOML"),
+        (SIGN_IN.replace('"id"', '"replace-me"'), Level.CRITICAL, "lacks client_id"),
+        (SIGN_IN.replace("/oauth2callback", ""), Level.CRITICAL, "end in /oauth2callback"),
+        (SIGN_IN.replace("a-secret-of-more-than-thirty-two-characters", "short"), Level.CRITICAL, "32 characters"),
+    ],
+)
+def test_what_is_wrong_with_the_sign_in_is_named(
+    deployment: Deployment, text: str | None, level: Level, said: str
+) -> None:
+    path = deployment.home / ".streamlit" / "secrets.toml"
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    found, message = deployment.examine()["sign-in"]
+    assert found is level
+    assert said in message
+
+
+def test_a_model_without_a_price_is_named_with_a_way_to_say_what_it_is(deployment: Deployment) -> None:
+    deployment.models = [["azure", "GPT-4o-mini-prod"], ["azure", "chat-prod"], ["openai", "gpt-4o"]]
+    level, message = deployment.examine()["prices of recorded models"]
+    assert level is Level.WARNING
+    assert message.startswith("none is known for azure/GPT-4o-mini-prod, azure/chat-prod: ")
+    assert "TREERING_DEPLOYMENTS=azure/gpt-4o-mini-prod=gpt-4o-mini" in message
+    named = deployment.examine(deployments={"azure/gpt-4o-mini-prod": "gpt-4o-mini", "chat-prod": "gpt-4o"})
+    assert named["prices of recorded models"][0] is Level.OK
+
+
+def test_old_list_prices_are_a_warning() -> None:
+    assert judge_release(datetime(2026, 11, 26, tzinfo=UTC)).level is Level.OK
+    found = judge_release(datetime(2027, 6, 1, tzinfo=UTC))
+    assert found.level is Level.WARNING
+    assert found.fix == "update treering"

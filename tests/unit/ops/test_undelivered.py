@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from ingest.health import Level
 from ingest.ops import undelivered
-from ingest.ops.health import Level
 from ingest.ops.undelivered import judge_undelivered
 from ingest.record.dead_letters import DeadLetters
 from ingest.record.survey import Survey
@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
 def judge(home: Path, survey: Survey, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Level, str]]:
     monkeypatch.setattr(undelivered, "survey_journals", lambda _: survey)
-    return {finding.part: (finding.level, finding.message) for finding in judge_undelivered(home, NOW)}
+    return {finding.part: (finding.level, str(finding)) for finding in judge_undelivered(home, NOW)}
 
 
 def test_nothing_undelivered_is_fine(tmp_path: Path) -> None:

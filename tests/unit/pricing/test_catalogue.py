@@ -132,3 +132,30 @@ def test_openai_charges_fast_like_priority_so_that_one_name_serves_both() -> Non
     for model in catalogue.models("openai"):
         fast = [row.bands for row in catalogue.rows("openai", model, "fast")]
         assert fast == [row.bands for row in catalogue.rows("openai", model, "priority")]
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("google", "gemini-3.8-flash-lite"),
+        ("google", "gemini-3.6-flash-image"),
+        ("google", "gemini-3-flash-preview-tts"),
+        ("deepseek", "deepseek-v4-flash-lite"),
+        ("openai", "gpt-5-nano-eu"),
+    ],
+)
+def test_a_name_that_goes_on_as_another_models_is_not_matched_by_its_beginning(provider: str, model: str) -> None:
+    assert Catalogue().find(provider, model) is None
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "found"),
+    [
+        ("google", "gemini-2.5-pro-exp-03-25", "gemini-2.5-pro"),
+        ("openai", "gpt-5-nano-2025-08-07", "gpt-5-nano"),
+        ("anthropic", "claude-opus-4-6@default", "claude-opus-4-6"),
+        ("openai", "gpt-4o-audio-preview-2025-06-03", "gpt-4o-audio-preview"),
+    ],
+)
+def test_a_version_of_a_model_is_matched_by_its_beginning(provider: str, model: str, found: str) -> None:
+    assert Catalogue().find(provider, model) == (provider, found)

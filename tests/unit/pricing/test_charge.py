@@ -75,6 +75,22 @@ def test_the_fallback_stands_in_for_names_of_openais_kind_alone(model: str, sour
     assert found.total == (Decimal("0.000875") if source == "fallback" else None)
 
 
+@pytest.mark.parametrize(
+    ("model", "stand_in", "total"),
+    [
+        ("gpt-4o-mini-prod", "gpt-4o-mini", "0.0000525"),  # 150 x 0.15 + 50 x 0.60
+        ("gpt-4o-mini_prod-2", "gpt-4o-mini", "0.0000525"),
+        ("gpt-5-nano-eu", "gpt-5-nano", "0.0000275"),  # 150 x 0.05 + 50 x 0.40
+        ("gpt-4.1.canary", "gpt-4.1", "0.0007"),  # 150 x 2 + 50 x 8
+    ],
+)
+def test_a_deployment_named_after_its_model_falls_back_to_that_model(model: str, stand_in: str, total: str) -> None:
+    found = charged(provider="azure", model=model)
+    assert (found.total, found.source) == (Decimal(total), "fallback")
+    assert str(found.price_id).partition("/")[2].partition("#")[0] == stand_in
+    assert charged(None, provider="azure", model=model).source == "unpriced"
+
+
 @pytest.mark.parametrize("provider", ["ollama", "localhost:11434", "http://10.0.0.5:8000/v1", "gpu-box:8000"])
 def test_a_server_of_ones_own_is_unpriced(provider: str) -> None:
     assert charged(provider=provider, model="gpt-99").total is None

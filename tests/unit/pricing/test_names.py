@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from pricing import PriceBook, PriceBookError, UnknownModelError
-from pricing.names import maker_of
+from pricing.names import families, maker_of
 from tests.support.pricing import cost_of
 
 
@@ -179,11 +179,82 @@ def test_a_name_that_nobody_sells_is_unknown(book: PriceBook, provider: str, mod
         book.explain(model, provider=provider)
 
 
-@pytest.mark.parametrize("provider", ["openrouter", "openai", "gw.example.com"])
-def test_a_free_variant_costs_nothing(book: PriceBook, provider: str) -> None:
-    cost = cost_of(book, "deepseek/deepseek-chat-v3.1:free", 1_000_000, 10, provider=provider)
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(
+            "mistral-nemo",
+            "mistral-small",
+            "mistral",
+            "mixtral",
+            "ministral",
+            "codestral",
+            "devstral-small",
+            "magistral",
+        ),
+        *("deepseek-r1", "deepseek-v3", "deepseek-coder", "command-r", "command-r-plus", "kimi-k2", "glm-4-9b-chat"),
+        *("gemma3", "grok-1", "mistral-small-24b-instruct-2501", "deepseek-r1-distill-llama-70b"),
+    ],
+)
+def test_open_weights_on_an_unknown_host_have_no_makers_price(book: PriceBook, model: str) -> None:
+    with pytest.raises(UnknownModelError):
+        book.explain(model, provider="llm.example.com")
+
+
+@pytest.mark.parametrize(
+    ("model", "priced_by"),
+    [
+        ("mistral-small-latest", "mistral"),
+        ("mistral-large-2512", "mistral"),
+        ("mistral-medium-latest", "mistral"),
+        ("open-mistral-nemo", "mistral"),
+        ("mistral/mistral-nemo", "mistral"),
+        ("deepseek-chat", "deepseek"),
+        ("deepseek-v4-flash", "deepseek"),
+        ("command-r-08-2024", "cohere"),
+        ("kimi-k2.5", "moonshotai"),
+    ],
+)
+def test_a_name_of_a_makers_own_api_leads_to_its_price_from_an_unknown_host(
+    book: PriceBook, model: str, priced_by: str
+) -> None:
+    assert book.explain(model, provider="llm.example.com").provider == priced_by
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openrouter", "deepseek/deepseek-chat-v3.1:free"),
+        ("openai", "deepseek/deepseek-chat-v3.1:free"),
+        ("gw.example.com", "deepseek/deepseek-chat-v3.1:free"),
+        ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo-Free"),
+        ("together", "deepseek-ai/DeepSeek-R1-Distill-Llama-70B-free"),
+        ("gw.example.com", "together_ai/meta-llama/Llama-Vision-Free"),
+    ],
+)
+def test_a_free_variant_costs_nothing(book: PriceBook, provider: str, model: str) -> None:
+    cost = cost_of(book, model, 1_000_000, 10, provider=provider)
     assert cost.total == 0
     assert cost.price_id is not None
+
+
+@pytest.mark.parametrize("provider", ["vllm", "gw.example.com", "fireworks"])
+def test_only_who_says_so_gives_models_away(book: PriceBook, provider: str) -> None:
+    with pytest.raises(UnknownModelError):
+        book.explain("meta-llama/Llama-3.3-70B-Instruct-Turbo-Free", provider=provider)
+
+
+@pytest.mark.parametrize(
+    ("model", "shorter"),
+    [
+        ("gpt-4o-mini-prod", ["gpt-4o-mini", "gpt-4o", "gpt"]),
+        ("azure/GPT-4o-mini_eu", ["gpt-4o-mini", "gpt-4o", "gpt"]),
+        ("gpt-5.7", ["gpt"]),
+        ("gpt-4.1.eu", ["gpt-4.1", "gpt"]),
+    ],
+)
+def test_a_name_is_cut_at_its_parts_the_longest_beginning_first(model: str, shorter: list[str]) -> None:
+    assert list(families(model)) == shorter
 
 
 def test_a_host_can_be_named() -> None:

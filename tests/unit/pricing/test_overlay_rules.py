@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 
 from pricing import PriceBook, PriceBookError
+from pricing.overlay import read_document
 from pricing.tiers import parse_tier_rule
 from tests.support.pricing import cost_of
 
@@ -18,6 +19,16 @@ RULE = {"provider": "acme", "service_tier": "batch", "factor": "0.5", "source_ur
 @pytest.fixture(scope="module")
 def book() -> PriceBook:
     return PriceBook.default()
+
+
+def test_every_entry_says_what_was_read_of_its_figures_where_and_when() -> None:
+    for entries in read_document().values():
+        for entry in entries:
+            assert entry["evidence"] in {"maker", "quote", "table", "rule"}
+            has_source = entry.get("source_url", "").startswith("https://") and isinstance(entry.get("checked"), date)
+            assert has_source == (entry["evidence"] != "rule")
+            is_release = "/pypi.org/" in entry.get("source_url", "") or "/commit/" in entry.get("source_url", "")
+            assert is_release == (entry["evidence"] == "table")
 
 
 def test_a_batch_of_anthropic_costs_half_of_everything(book: PriceBook) -> None:

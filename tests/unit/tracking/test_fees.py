@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import ingest
+from pricing.tools import count_items
 from tests.support.openai_server import RESPONSE, OpenAIServer, Reply, chunk, document, events, frames
 from tests.unit.tracking.conftest import ASK, Recorded
 
@@ -109,3 +110,35 @@ def test_what_the_product_says_of_the_provider_decides_the_unit(
         for _ in client.chat.completions.create(**ASK, stream=True):
             pass
     assert (recorded.event["cost_source"], recorded.event["estimated_cost"]) == ("provider", "0.25")
+
+
+SHELL: dict[str, Any] = {
+    "id": "sh_1", "type": "shell_call", "status": "completed", "call_id": "c", "action": {"commands": ["ls"]},
+    "environment": {"type": "container_reference", "container_id": "c_2"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("items", "tools", "expected"),
+    [
+        ([SHELL, SHELL], [{"type": "shell", "environment": {"type": "container_auto"}}], {"container": 1}),
+        (
+            [SHELL],
+            [{"type": "shell", "environment": {"type": "container_auto", "memory_limit": "4g"}}],
+            {"container:4g": 1},
+        ),
+        ([SHELL, PYTHON], [{"type": "shell"}, {"type": "code_interpreter"}], {"container": 2}),
+        (
+            [{**SHELL, "environment": None}],
+            [{"type": "shell", "environment": {"type": "container_auto"}}],
+            {"container": 1},
+        ),
+        ([{**SHELL, "environment": {"type": "local"}}], [{"type": "shell", "environment": {"type": "local"}}], {}),
+        ([{**SHELL, "environment": None}], [{"type": "shell", "environment": {"type": "local"}}], {}),
+        ([{"type": "local_shell_call", "id": "l", "status": "completed"}], [{"type": "local_shell"}], {}),
+    ],
+)
+def test_hosted_shells_are_charged_by_container_and_local_ones_not(
+    items: list[dict[str, Any]], tools: list[dict[str, Any]], expected: dict[str, int]
+) -> None:
+    assert count_items(items, tools) == expected

@@ -6,15 +6,8 @@ from typing import Any
 import pytest
 
 from ingest.documents.pipeline import Status
-from ingest.ops.health import (
-    BACKLOG_LIMITS,
-    REFRESH_LIMITS,
-    VERIFICATION_LIMITS,
-    WORKER_LIMITS,
-    Level,
-    describe_age,
-    judge_status,
-)
+from ingest.health import Level, describe_age, judge_status
+from ingest.health.pipeline import BACKLOG_LIMITS, REFRESH_LIMITS, VERIFICATION_LIMITS, WORKER_LIMITS
 from ingest.worker.jobs import JOBS
 from ingest.worker.lease import LEASE_TTL_S, RENEWAL_PERIOD_S
 
@@ -47,7 +40,7 @@ def status(**changes: Any) -> Status:
 
 def judged(part: str, **changes: Any) -> tuple[Level, str]:
     (finding,) = (finding for finding in judge_status(status(**changes)) if finding.part == part)
-    return finding.level, finding.message
+    return finding.level, str(finding)
 
 
 def test_a_healthy_pipeline_is_ok_throughout() -> None:
@@ -100,7 +93,10 @@ def test_old_aggregates_are_judged_by_their_age(minutes: int, level: Level) -> N
 
 
 def test_aggregates_that_were_never_made_are_a_warning() -> None:
-    assert judged("aggregates", refreshed_at=None) == (Level.WARNING, "never refreshed")
+    assert judged("aggregates", refreshed_at=None) == (
+        Level.WARNING,
+        "never refreshed: start or restart `treering worker` and read its log",
+    )
 
 
 @pytest.mark.parametrize(("hours", "level"), [(23, Level.WARNING), (25, Level.OK)])

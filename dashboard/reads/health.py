@@ -1,0 +1,41 @@
+"""The worst that is wrong with the deployment, for ops."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from dashboard.reads.connection import fetch_as
+from dashboard.reads.viewer import Viewer
+from ingest.documents.deployment import Deployment
+from ingest.documents.pipeline import Status
+from ingest.errors import TreeringError
+from ingest.health import judge_deployment, judge_migrations, judge_status
+from ingest.settings import load_settings
+
+if TYPE_CHECKING:
+    from ingest.health import Finding
+
+HEALTH_TTL: Final = timedelta(minutes=1)
+
+
+@st.cache_data(ttl=HEALTH_TTL, max_entries=64, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+def get_faults(viewer: Viewer) -> list[Finding]:
+    """Return what is wrong, the worst first; nothing for who is not ops, and where it cannot be told.
+
+    What cannot be read here, the page itself reports.
+    """
+    try:
+        deployment = fetch_as(viewer, Deployment, "get_deployment")
+        status = fetch_as(viewer, Status, "get_status")
+        settings = load_settings()
+    except TreeringError:
+        return []
+    findings = [
+        *judge_deployment(deployment, has_key=settings.secret_key is not None),
+        judge_migrations(status),
+        *judge_status(status, updates_prices=settings.update_prices),
+    ]
+    return sorted((one for one in findings if one.level), key=lambda one: -one.level)

@@ -1,0 +1,49 @@
+"""The table in docs/capture.md: its rows of the openai client, and that it says what the tests of each row are."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import ingest
+from tests.frameworks.harness import COLUMNS, MODULES, declarations, load, page_with_table, run_cell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.openai_server import OpenAIServer
+    from tests.unit.tracking.conftest import Recorded
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def instrumented(recorded: Recorded) -> Iterator[Recorded]:
+    ingest.instrument()
+    yield recorded
+    ingest.uninstrument()
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("row", ["openai_chat", "openai_responses"])
+def test_a_cell_of_the_openai_client_is_recorded_right(
+    row: str, column: str, server: OpenAIServer, instrumented: Recorded
+) -> None:
+    run_cell(load(row), column, server, instrumented)
+
+
+@pytest.mark.parametrize("row", MODULES)
+def test_each_cell_is_tested_or_says_why_it_cannot_be(row: str) -> None:
+    declared = declarations(row)
+    cells = set(COLUMNS) - {"error"}  # which makes the call of `plain`
+    assert cells - declared["cells"] == set(declared["CANNOT"])
+
+
+def test_the_table_in_the_documentation_is_that_of_the_tests() -> None:
+    versions = json.loads((ROOT / "tests/frameworks/versions.json").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/capture.md").read_text(encoding="utf-8")
+    assert page == page_with_table(page, versions)
+    assert versions.keys() == set(MODULES)
