@@ -72,14 +72,14 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     """Draw the panels below the trend; a member has no bill to see, and savings of the own calls."""
     if document.access == "member":
         draw_certainty(document.totals, is_ops=False)
-        draw_savings(viewer, selection)
+        draw_savings(viewer, selection, access=document.access)
         return
     left, right = st.columns(2, gap="small")
     with left:
         draw_certainty(document.totals, is_ops=document.access == "ops")
     with right:
         draw_bill(viewer, selection, document)
-    draw_savings(viewer, selection)
+    draw_savings(viewer, selection, access=document.access)
 
 
 def draw_repriced(run: RepriceRun | None, zone: ZoneInfo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -10,18 +11,21 @@ import streamlit as st
 
 from dashboard.panels.call_links import calls_address
 from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
+from dashboard.panels.changes import attempt
 from dashboard.panels.unread import draw_unread
-from dashboard.reads.savings import get_savings_plan
+from dashboard.reads.savings import decide_saving, get_ledger, get_savings_plan
 from dashboard.selection.filters import DIMENSIONS
 from ingest.documents.words import format_count, format_share, format_usd
 from ingest.errors import TreeringError
+from ingest.savings.ledger import realised
 from ingest.savings.plan import FEWEST_DAYS, GOAL, headline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Selection
+    from ingest.documents.savings import LedgerEntry
     from ingest.savings.plan import Plan, Suggestion
 
 MAX_SUGGESTIONS: Final = 8
@@ -47,8 +51,14 @@ _EVIDENCE: Final = {
 }
 
 
-def draw_savings(viewer: Viewer, selection: Selection) -> None:
-    """Draw the plan: goal, sum, actions by size, and behind each its evidence and its change in code."""
+def draw_savings(viewer: Viewer, selection: Selection, *, access: str) -> None:
+    """Draw the plan: goal, sum, actions by size, and behind each its evidence and its change in code.
+
+    Args:
+        viewer: Who is looking.
+        selection: Its filters count, its period does not.
+        access: member, analyst or ops: analysts see what became of suggestions, ops decide.
+    """
     filters = tuple((name, getattr(selection, name)) for name in SPLIT_BY if getattr(selection, name))
     unsplit = [label for name, label in _UNSPLIT.items() if getattr(selection, name)]
     with st.container(border=True, key="panel_costs_savings"):
@@ -63,19 +73,62 @@ def draw_savings(viewer: Viewer, selection: Selection) -> None:
             draw_unread(error)
             return
         draw_title("Savings", _basis(plan))
+        entries = {} if access == "member" else _draw_ledger(viewer)
         if not plan.suggestions:
             st.caption(_nothing(plan))
             return
         _draw_goal(plan)
         counted = [one for one in plan.suggestions if not one.needs_evaluation]
         evaluated = [one for one in plan.suggestions if one.needs_evaluation]
-        _draw_actions(selection, plan, counted)
+        decides = viewer if access == "ops" else None
+        _draw_actions(selection, plan, counted, entries, decides)
         if evaluated:
             st.caption(
                 f"To evaluate first, in no sum: answers may change. Together up to {_plain(plan.to_evaluate)} a month."
             )
-            _draw_actions(selection, plan, evaluated)
+            _draw_actions(selection, plan, evaluated, entries, decides)
         _draw_notes(plan)
+
+
+def _draw_ledger(viewer: Viewer) -> dict[str, LedgerEntry]:
+    """Say what verified suggestions have saved, and return what became of each."""
+    try:
+        entries = get_ledger(viewer).entries
+    except TreeringError:
+        return {}  # an older database: the plan stands without decisions
+    today = datetime.now(UTC).date()
+    total = realised(entries, since=None, today=today)
+    if total:
+        month = realised(entries, since=today.replace(day=1), today=today)
+        st.caption(f"Realised and verified: {_plain(month)} this month, {_plain(total)} since the start.")
+    return {entry.suggestion_key: entry for entry in entries}
+
+
+def _draw_decision(viewer: Viewer, one: Suggestion, entry: LedgerEntry) -> None:
+    """Draw the buttons by which ops decide about a suggestion."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        if entry.state != "open":
+            if st.button("Reopen", key=f"costs_reopen_{one.key}"):
+                attempt(lambda: decide_saving(viewer, one.key, "reopen"), "Reopened")
+            return
+        if st.button("Accept", key=f"costs_accept_{one.key}", help="The change is made: measure it from today on."):
+            attempt(lambda: decide_saving(viewer, one.key, "accept"), "Accepted: measured once five days have passed")
+        reason = st.text_input("Reason", key=f"costs_reason_{one.key}", placeholder="why not")
+        if st.button("Dismiss", key=f"costs_dismiss_{one.key}", disabled=not reason):
+            attempt(lambda: decide_saving(viewer, one.key, "dismiss", reason), "Dismissed")
+
+
+def _state(entry: LedgerEntry | None) -> str:
+    """Say what became of a suggestion; nothing while it is open."""
+    if entry is None or entry.state == "open":
+        return ""
+    if entry.state == "dismissed":
+        return f"Dismissed: {entry.reason}."
+    measured = ""
+    if entry.measured_expected is not None:
+        interval = f"{format_usd(entry.measured_low)} to {format_usd(entry.measured_high)}"
+        measured = f", measured {format_usd(entry.measured_expected)} a month ({interval})"
+    return f"{entry.state.capitalize()} since {entry.accepted_on:%d %b %Y}{measured}."
 
 
 def _draw_goal(plan: Plan) -> None:
@@ -86,7 +139,13 @@ def _draw_goal(plan: Plan) -> None:
     )
 
 
-def _draw_actions(selection: Selection, plan: Plan, suggestions: Sequence[Suggestion]) -> None:
+def _draw_actions(
+    selection: Selection,
+    plan: Plan,
+    suggestions: Sequence[Suggestion],
+    entries: Mapping[str, LedgerEntry],
+    decides: Viewer | None,
+) -> None:
     if not suggestions:
         return
     shown = suggestions[:MAX_SUGGESTIONS]
@@ -103,6 +162,11 @@ def _draw_actions(selection: Selection, plan: Plan, suggestions: Sequence[Sugges
             st.html(_details(one))
             if one.snippet:
                 st.code(one.snippet, language="python")
+            entry = entries.get(one.key)
+            if entry is not None and _state(entry):
+                st.caption(_escaped(_state(entry)))
+            if entry is not None and decides is not None:
+                _draw_decision(decides, one, entry)
     if len(suggestions) > MAX_SUGGESTIONS:
         rest = sum((one.saved_per_month for one in suggestions[MAX_SUGGESTIONS:]), Decimal(0))
         st.caption(f"{len(suggestions) - MAX_SUGGESTIONS} smaller ones come to {_plain(rest)} a month.")

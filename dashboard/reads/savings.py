@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from dashboard.reads.connection import connected
+from dashboard.reads.connection import change, connected, fetch_as
 from dashboard.reads.prices import get_prices
 from dashboard.reads.viewer import Viewer
+from ingest.documents.savings import Ledger
 from ingest.errors import PermissionDeniedError
 from ingest.savings.reading import read_savings_plan
 
@@ -29,6 +30,16 @@ def get_savings_plan(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]],
         filters: Pairs of a dimension and the values that it is restricted to.
     """
     return _read_plan(viewer, filters)
+
+
+def get_ledger(viewer: Viewer) -> Ledger:
+    """Return what became of each suggestion; never from memory, so that a decision shows at once. Analysts and ops."""
+    return fetch_as(viewer, Ledger, "get_saving_ledger")
+
+
+def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, reason: str | None = None) -> None:
+    """Accept, dismiss (with a reason) or reopen a suggestion. Ops only."""
+    change(viewer, "decide_saving", suggestion_key=suggestion_key, decision=decision, reason=reason)
 
 
 @st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})

@@ -147,6 +147,21 @@ class PriceAnswers:
             "users": [{"user_id": "user_a", "cost": str(spend / 2), "requests": 20_000}],
         }  # fmt: skip
 
+    def _get_saving_ledger(self) -> Json:
+        """One accepted and verified, one open, one dismissed."""
+        base: Json = {
+            "kind": "batch", "provider": "openai", "model": "gpt-4.1-mini", "feature": "digest", "replacement": None,
+            "headline": "Send digest as a batch", "needs_evaluation": False, "low": "20", "expected": "30.60",
+            "high": "40", "opened_at": "2026-09-01T00:00:00+00:00", "accepted_on": None, "accepted_expected": None,
+            "reason": None, "measured_low": None, "measured_expected": None, "measured_high": None,
+        }  # fmt: skip
+        verified: Json = {
+            "suggestion_key": "batch/openai/gpt-4.1-mini/digest", "state": "verified", "accepted_on": "2026-01-01",
+            "accepted_expected": "30", "measured_low": "25", "measured_expected": "30", "measured_high": "35",
+        }  # fmt: skip
+        opened: Json = {"suggestion_key": "cheaper_snapshot/openai/gpt-4o-2024-05-13/*", "state": "open"}
+        return {"access": getattr(self, "access", "ops"), "entries": [base | verified, base | opened]}
+
     def _get_prices(self) -> Json:
         described = self.catalogue and {name: one for name, one in self.catalogue.items() if name != "content"}
         return {"generated_at": datetime.now(UTC).isoformat(), "catalogue": described, "prices": list(self.prices)}

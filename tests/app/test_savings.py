@@ -61,3 +61,15 @@ def test_names_from_outside_are_escaped(open_app: OpenApp, fake: FakeDatabase) -
     assert not app.exception
     assert "&lt;b&gt;{0}" in texts(app)
     assert "<b>{0}" not in texts(app)
+
+
+def test_ops_see_what_was_realised_and_decide(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("costs")
+    key = "cheaper_snapshot/openai/gpt-4o-2024-05-13/*"
+    said = captions(app)
+    assert "Realised and verified:" in said
+    assert "Verified since 01 Jan 2026, measured" in said.replace("\\", "")
+    app.button(key=f"costs_accept_{key}").click().run()
+    assert last_call(fake, "decide_saving") == {"suggestion_key": key, "decision": "accept", "reason": None}
+    fake.access = "analyst"
+    assert not [button for button in open_app("costs").button if "accept" in str(button.key)]
