@@ -110,6 +110,7 @@ def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
                     Path(__file__).parents[1] / "app_pages" / "settings.py",
                     label="Add the missing prices under Settings → Prices, then reprice",
                     icon=":material/sell:",
+                    query_params={"tab": "prices"},
                 )
             else:
                 st.caption("Someone with the role ops can add the missing prices in Settings and reprice.")

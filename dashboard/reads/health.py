@@ -38,4 +38,6 @@ def get_faults(viewer: Viewer) -> list[Finding]:
         judge_migrations(status),
         *judge_status(status, updates_prices=settings.update_prices),
     ]
-    return sorted((one for one in findings if one.level), key=lambda one: -one.level)
+    # Messages that do not arrive are told apart, to analysts too.
+    faults = (one for one in findings if one.level and one.part != "messages")
+    return sorted(faults, key=lambda one: -one.level)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
 from dashboard.reads.connection import change, connected
+from dashboard.reads.viewer import Viewer
 from ingest.notices import Notices
 from ingest.prices.in_force import Prices, read_catalogue
 from ingest.prices.reprice import preview
@@ -16,17 +18,19 @@ from ingest.settings import load_settings
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dashboard.reads.viewer import Viewer
     from ingest.database import Database, JsonValue
     from ingest.documents.prices import CatalogueVersion
     from ingest.prices.reprice import RepriceScope, RepriceTotals
     from pricing import PriceBook
     from pricing.catalogue import Catalogue
 
-__all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_prices", "preview_reprice"]
+__all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_book", "get_prices", "preview_reprice"]
 
 MAX_ROWS: Final = 20_000
 """Most calls that one preview reads; takes some seconds."""
+
+
+BOOK_TTL: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,11 @@ def get_prices(viewer: Viewer) -> PricesInForce:
     return PricesInForce(prices.book, prices.entries, prices.catalogue)
 
 
+def get_book(viewer: Viewer) -> PriceBook:
+    """Return the price book in force, for some minutes from memory. Analysts and ops."""
+    return _read_book(viewer)
+
+
 def add_price(viewer: Viewer, price: Mapping[str, JsonValue]) -> None:
     """Append a price. Ops only."""
     change(viewer, "add_price", price=dict(price))
@@ -74,6 +83,11 @@ def preview_reprice(viewer: Viewer, book: PriceBook, scope: RepriceScope) -> Rep
     """
     with connected(viewer) as database:
         return preview(database, scope, book, load_settings().fallback_model, MAX_ROWS)
+
+
+@st.cache_resource(ttl=BOOK_TTL, max_entries=20, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+def _read_book(viewer: Viewer) -> PriceBook:
+    return get_prices(viewer).book
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

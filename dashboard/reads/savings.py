@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.reads.connection import change, connected, fetch_as
-from dashboard.reads.prices import get_prices
+from dashboard.reads.prices import get_book
 from dashboard.reads.viewer import Viewer
 from ingest.documents.savings import Ledger
 from ingest.errors import PermissionDeniedError
@@ -46,7 +46,7 @@ def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, reason: st
 def _read_plan(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
     book: PriceBook | None
     try:
-        book = get_prices(viewer).book
+        book = get_book(viewer)
     except PermissionDeniedError:  # a member: list prices will do
         book = None
     with connected(viewer) as database:

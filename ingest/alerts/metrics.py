@@ -37,6 +37,7 @@ class Unit(Enum):
     SECONDS = ("s", 1, None, lambda value: format_duration(float(value) * 1000))
     SHARE = ("%", 100, Decimal(1), lambda value: format_share(value, 1))
     RATIO = ("%", 100, None, lambda value: format_share(value, 1))
+    MESSAGES = ("messages", 1, None, format_number)
     SCORE = ("", 1, None, format_number)
 
     def __init__(self, typed: str, factor: int, highest: Decimal | None, write: Callable[[Decimal], str]) -> None:
@@ -129,6 +130,14 @@ _TABLE: Final = (
     Metric("provider_drift", "Difference from the bill", unit=Unit.RATIO, of=BILL, page="costs", default="5"),
     Metric("pipeline_lag_s", "Pipeline lag", unit=Unit.SECONDS, of=PIPELINE, page="alerts", default="120"),
     Metric("new_saving", "New saving a month", unit=Unit.USD, of=SAVINGS, page="costs", default="20"),
+    Metric(
+        "undelivered_messages",
+        "Messages overdue or dead",
+        unit=Unit.MESSAGES,
+        of=PIPELINE,
+        page="alerts",
+        default="0",
+    ),
     Metric("budget_used", "Budget used", unit=Unit.RATIO, of=BUDGET, page="costs"),
     Metric("budget_forecast", "Budget forecast", unit=Unit.RATIO, of=BUDGET, page="costs"),
     Metric("anomaly", "Deviation from usual spend", unit=Unit.SCORE, of=CALLS, page="alerts", default="1"),

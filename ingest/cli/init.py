@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -175,12 +174,6 @@ def _examine(folder: Path, sign_in: SignIn | None) -> int:
     findings = list(examine(load_settings(), folder=folder))
     worst = print_findings(findings)
     typer.echo("\nWhat remains, in this order (then run `treering doctor` again):")
-    for number, step in enumerate(remaining_steps(findings, sign_in, f"streamlit run {_app()}"), start=1):
+    for number, step in enumerate(remaining_steps(findings, sign_in, "treering dashboard"), start=1):
         typer.echo(f"{number:>2}. {step}")
     return 1 if worst is Level.CRITICAL else 0
-
-
-def _app() -> str:
-    found = find_spec("dashboard")
-    folders = found.submodule_search_locations if found is not None else None
-    return str(Path(folders[0]) / "app.py") if folders else "app.py"

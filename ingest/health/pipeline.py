@@ -25,6 +25,8 @@ REFRESH_LIMITS = Limits(timedelta(minutes=15), timedelta(hours=1))
 VERIFICATION_LIMITS = Limits(timedelta(hours=36), timedelta(days=7))
 # The worker asks for the published catalogue every six hours; without it, new models stay without a price.
 CATALOGUE_STALE_AFTER = timedelta(days=3)
+# Counted from the moment at which a message is overdue: five minutes after it was written.
+MESSAGE_LIMITS = Limits(timedelta(0), timedelta(minutes=25))
 # A rejected event is a fault in a client: it stays a warning for this long.
 REJECTION_SHOWN_FOR = timedelta(hours=24)
 
@@ -67,6 +69,7 @@ def judge_status(status: Status, *, updates_prices: bool = True) -> list[Finding
         _judge_rollups(status, now),
         *(_judge_catalogue(status, now) if updates_prices else ()),
         _judge_rejections(status, now),
+        *_judge_messages(status, now),
         _describe_data(status, now),
     ]
 
@@ -156,6 +159,28 @@ def _judge_rejections(status: Status, now: datetime) -> Finding:
     message = f"{status.rejected_events}, the last {describe_age(age)} ago: {last.reason}"
     fix = "correct the client that sends them; they are in observability_internal.rejected_events" if level else ""
     return Finding("rejected events", level, message, fix)
+
+
+def _judge_messages(status: Status, now: datetime) -> list[Finding]:
+    health = status.delivery
+    if health is None:
+        return []
+    findings = []
+    said = health.describe()
+    if said is None:
+        findings.append(Finding("messages", Level.OK, "none is overdue or dead"))
+    else:
+        late = now - health.oldest_due_at if health.oldest_due_at else timedelta(0)
+        level = max(Level.WARNING, MESSAGE_LIMITS.judge(late))
+        findings.append(
+            Finding("messages", level, said, "see the channel's error; the Alerts page sends dead ones again")
+        )
+    if health.silent_rules:
+        names = ", ".join(health.silent_rules)
+        findings.append(
+            Finding("alert rules", Level.WARNING, f"send to nobody: {names}", "choose channels in Settings")
+        )
+    return findings
 
 
 def _describe_data(status: Status, now: datetime) -> Finding:

@@ -176,9 +176,11 @@ def configure(
             waits; what it raises is logged.
 
     Raises:
-        ConfigurationError: A setting is wrong; the message names its environment variable.
+        ConfigurationError: A setting is wrong; the message names its environment variable. Or `SUPABASE_URL` is set and
+            the supabase package is not installed.
         ValueError: A size or time is out of range.
     """
+    from ingest.database.opening import check_packages
     from ingest.record.recorder import Limits
     from ingest.settings import load_settings
 
@@ -192,6 +194,8 @@ def configure(
         providers=providers,
         trusted_costs=trusted_costs,
     )
+    if database is None:
+        check_packages(settings)
     limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
     _process.user_from_request, _process.on_record = user_from_request, on_record
     _process.configure(lambda: make_recorder(settings, database, limits))

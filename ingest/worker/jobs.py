@@ -14,7 +14,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from ingest.alerts.computed import write_outside_metrics
-from ingest.alerts.outbox import MAX_COUNT, deliver_notifications
+from ingest.alerts.fallback import tell_fallback
+from ingest.alerts.outbox import Deliverer
 from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key, open_apis
 from ingest.costs import cost_optimization_suggestions
 from ingest.database import fetch
@@ -71,6 +72,7 @@ class Tools:
         now: Tells the time, aware.
         notices: Where models without a price are reported.
         prices: The prices in force, read when a job first asks for them.
+        deliverer: Keeps messages under way; closed by whoever made the tools.
     """
 
     database: Database
@@ -80,6 +82,7 @@ class Tools:
     now: Callable[[], datetime] = utc_now
     notices: Notices = field(default_factory=Notices)
     prices: Prices = field(init=False)
+    deliverer: Deliverer = field(init=False)
 
     def __post_init__(self) -> None:
         prices = Prices(
@@ -89,6 +92,7 @@ class Tools:
             region=self.settings.region,
         )
         object.__setattr__(self, "prices", prices)
+        object.__setattr__(self, "deliverer", Deliverer(self.database, self.worker, notifier=self.notifier))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +179,14 @@ def _read_book(tools: Tools) -> PriceBook:
 
 
 def _deliver(tools: Tools) -> bool:
-    return deliver_notifications(tools.database, tools.worker, notifier=tools.notifier) >= MAX_COUNT
+    return tools.deliverer.deliver() > 0
+
+
+def _tell_fallback(tools: Tools) -> bool:
+    address = tools.settings.fallback_channel
+    if address is not None:
+        tell_fallback(tools.database, tools.notifier, address)
+    return False
 
 
 def _measure(tools: Tools) -> bool:
@@ -241,6 +252,7 @@ def _has_archive_url(settings: Settings) -> bool:
 
 
 _ADMIN_KEY: Final = Need(has_admin_key)
+_FALLBACK: Final = Need(lambda settings: settings.fallback_channel is not None)
 _PRICE_UPDATES: Final = Need(lambda settings: settings.update_prices)
 _REPRICES: Final = Need(lambda settings: settings.auto_reprice)
 _ARCHIVE_EXTRA: Final = Need(
@@ -263,6 +275,8 @@ JOBS: Final = (
     # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
     JobRow("evaluate_alerts", EVALUATION_PERIOD_S, "rules", _calling("evaluate_alerts")),
     JobRow("deliver_notifications", 1, "messages", _deliver),
+    # Apart from the messages, which may all wait for receivers that stall.
+    JobRow("tell_fallback", _MINUTE_S, "fallback", _tell_fallback, needs=(_FALLBACK,)),
     # Each apart, since it may take long: a provider's answer, the history of many groups, a month of rows. A key that
     # is refused stays refused for a while: the provider is not asked again within the hour.
     JobRow("reconcile", _DAY_S, "bill", _reconcile, needs=(_ADMIN_KEY,), retry_s=_HOUR_S),

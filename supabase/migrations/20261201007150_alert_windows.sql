@@ -163,6 +163,12 @@ begin
       case when count(*) > 0 then jsonb_build_object('headline', (array_agg(l.headline order by l.expected desc))[1]) else '{}' end
     from observability_internal.saving_ledger as l
     where l.state = 'open' and l.opened_at > as_of - make_interval(secs => rule.window_s) and l.opened_at <= as_of;
+  elsif rule.metric = 'undelivered_messages' then
+    return query
+    select
+      '', as_of, as_of, count(*)::numeric, 1::bigint,
+      jsonb_build_object('dead', count(*) filter (where u.is_dead), 'overdue', count(*) filter (where not u.is_dead))
+    from observability_internal.undelivered(as_of) as u;
   elsif rule.metric = 'anomaly' then
     return query select * from observability_internal.measure_outside(rule, as_of);
   elsif rule.budget_id is not null then

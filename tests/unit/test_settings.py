@@ -49,6 +49,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "prompt_blocks": True,
         "embed_secret": None,
         "allow_private_webhooks": False,
+        "fallback_channel": None,
         "openai_admin_key": None,
         "openai_admin_url": "https://api.openai.com/v1",
         "openai_projects": None,
