@@ -156,6 +156,13 @@ begin
       greatest(coalesce(extract(epoch from as_of - min(p.enqueued_at)), 0), 0), 1::bigint,
       jsonb_build_object('pending_rows', coalesce(sum(p.row_count), 0))
     from observability_internal.pending_batches as p;
+  elsif rule.metric = 'new_saving' then
+    return query
+    select
+      '', as_of - make_interval(secs => rule.window_s), as_of, coalesce(max(l.expected), 0), count(*),
+      case when count(*) > 0 then jsonb_build_object('headline', (array_agg(l.headline order by l.expected desc))[1]) else '{}' end
+    from observability_internal.saving_ledger as l
+    where l.state = 'open' and l.opened_at > as_of - make_interval(secs => rule.window_s) and l.opened_at <= as_of;
   elsif rule.metric = 'undelivered_messages' then
     return query
     select

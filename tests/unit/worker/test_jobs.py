@@ -128,7 +128,7 @@ def test_computed_metrics_and_reports_go_by_the_tools_clock() -> None:
 def test_jobs_of_a_lane_run_one_after_the_other_and_lanes_beside_each_other() -> None:
     assert planned(tools()) == [
         ["ensure_partitions", "price_arrivals", "roll_up", "condense_rollups"],
-        ["refresh_aggregates", "verify_rollups"],
+        ["refresh_aggregates", "verify_rollups", "judge_savings"],
         ["evaluate_alerts"],
         ["deliver_notifications"],
         ["compute_metrics"],
