@@ -7,7 +7,15 @@ from ingest.errors import ConfigurationError, DatabaseError, TreeringError
 from ingest.record.capture import aflush, configure, flush, record_performance, record_usage, shutdown, stats
 from ingest.record.context import set_usage, usage_context
 from ingest.record.last_call import RecordedCall, last_call
-from ingest.tracking import instrument, record_batch, stream_sse, track, track_stream, uninstrument
+from ingest.tracking import (
+    instrument,
+    record_batch,
+    record_response,
+    stream_sse,
+    track,
+    track_stream,
+    uninstrument,
+)
 from ingest.tracking.asgi import PerformanceMiddleware
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "last_call",
     "record_batch",
     "record_performance",
+    "record_response",
     "record_usage",
     "set_usage",
     "shutdown",

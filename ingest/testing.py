@@ -99,7 +99,7 @@ class _Block:
         self.outer = outer
         self.is_over = False
         self._price = price
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # re-entrant: the garbage collector may end a call while another is taken
 
     def price(self, event: Event) -> None:
         """Add the cost to a usage event where that was asked for."""

@@ -118,8 +118,8 @@ def _price(call: Mapping[str, Any], usage: TokenUsage, book: PriceBook, model: s
 def _known(cost: Cost, call: Mapping[str, Any], usage: TokenUsage) -> tuple[list[Decimal], tuple[str, ...]]:
     """Return the amounts that are certain and what is unknown: of tokens it is all or nothing."""
     if cost.total is not None:
-        if call.get("status") == "cancelled" and usage.is_empty:
-            return [], ("usage",)  # what was written until then is charged, however much it was
+        if usage.is_empty and _is_uncounted(call):
+            return [], ("usage",)  # what was written is charged, however much it was
         return [cost.total], ()
     if cost.unknown == ("usage",) and call.get("status") == "error" and usage.is_empty:
         return [Decimal(0)], ()  # refused before it did anything
@@ -129,6 +129,12 @@ def _known(cost: Cost, call: Mapping[str, Any], usage: TokenUsage) -> tuple[list
     others = {name if name in ("duration", "usage") else "tokens" for name in cost.unknown if name not in units}
     fees = [amount for name, amount in cost.known.items() if name in usage.units]
     return fees, (*sorted(others), *(name for name in cost.unknown if name in units))
+
+
+def _is_uncounted(call: Mapping[str, Any]) -> bool:
+    """Whether a call without tokens may have used some: it was broken off, or nobody said how many."""
+    status = call.get("status")
+    return status == "cancelled" or (status != "error" and call.get("usage_source") == "heuristic")
 
 
 def _contradicts(call: Mapping[str, Any], total: Decimal) -> bool:

@@ -7,6 +7,8 @@ Which fixture for what:
 * `direct`: the same as `door`, through Postgres only, for tests in which the door does not matter.
 * `api`: Supabase's API for the test's database, where the address and the keys themselves matter.
 * `database`: a migrated database with its addresses; `postgres_url`: its superuser's address.
+* `shared_db`, `shared_door`, `shared_direct`: the same for tests that change nothing; those of a module share a
+  database, which is faster by far. A module that needs rows in it overrides `shared_database` and adds them.
 * `empty_database`: a database without migrations; `every_postgres`: such a one on each version of Postgres.
 * `make_token(sub, role)`: a token as Supabase Auth signs it.
 """
@@ -20,6 +22,7 @@ import pytest
 
 from ingest.local.embedded import find_binaries
 from tests.support import clock, toolchain
+from tests.support.api import Api
 from tests.support.api import make_token as sign_token
 from tests.support.doors import Door
 from tests.support.servers import Server
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ingest.database import Database
-    from tests.support.api import Api
     from tests.support.servers import TestDatabase
 
 
@@ -135,6 +137,48 @@ def direct(database: TestDatabase) -> Iterator[Door]:
 def api(database: TestDatabase) -> Iterator[Api]:
     door = Door("postgrest", database)
     yield door.api
+    door.close()
+
+
+@pytest.fixture(scope="module")
+def shared_database(postgres_server: Server) -> Iterator[TestDatabase]:
+    database = postgres_server.create_database()
+    yield database
+    database.drop()
+
+
+@pytest.fixture(scope="module")
+def shared_api(shared_database: TestDatabase) -> Iterator[Api]:
+    api = Api()
+    api.start(shared_database)
+    yield api
+    api.stop()
+
+
+@pytest.fixture(scope="module")
+def unchanged_database(shared_database: TestDatabase) -> Iterator[TestDatabase]:
+    before = shared_database.count_rows()
+    yield shared_database
+    assert shared_database.count_rows() == before, "a test changed the database that it shares"
+
+
+@pytest.fixture(params=["postgres", "postgrest"])
+def shared_door(request: pytest.FixtureRequest, unchanged_database: TestDatabase) -> Iterator[Door]:
+    api = request.getfixturevalue("shared_api") if request.param == "postgrest" else None
+    door = Door(request.param, unchanged_database, api)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def shared_db(shared_door: Door) -> Database:
+    return shared_door.service()
+
+
+@pytest.fixture
+def shared_direct(unchanged_database: TestDatabase) -> Iterator[Door]:
+    door = Door("postgres", unchanged_database)
+    yield door
     door.close()
 
 

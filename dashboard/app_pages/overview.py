@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.figures import charts, frames
+from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, outlook
 from dashboard.panels.bound import draw_choice
 from dashboard.panels.frame import View, open_page
 from dashboard.panels.rankings import draw_top
+from dashboard.panels.story import draw_story
 from dashboard.reads.pages import get_overview
 from ingest.documents.month import Calendar
 from ingest.documents.words import format_count, format_exact_usd, format_usd
@@ -19,6 +19,7 @@ from ingest.documents.words import format_count, format_exact_usd, format_usd
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from dashboard.reads.month import Outlook
     from ingest.documents.pages import Overview
 
 TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
@@ -28,10 +29,9 @@ TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
 }
 
 
-def draw_figures(view: View[Overview], document: Overview) -> None:
+def draw_figures(view: View[Overview], document: Overview, outlook_now: Outlook | None) -> None:
     """Draw the key figures."""
     now, before, phrase = document.totals, document.previous, view.selection.phrase
-    outlook_now = view.outlook()
     today, month = (outlook_now.month.today, outlook_now.month.month) if outlook_now else (Calendar(), Calendar())
     forecast = outlook_now.forecast if outlook_now else None
     draw = [
@@ -80,7 +80,11 @@ def draw_trend(document: Overview) -> None:
             choice = draw_choice("Trend", list(TRENDS), name="trend", key="overview_trend")
         measure, unit = TRENDS[choice]
         timeline = frames.measures_over_time(document, document.series, {choice: measure})
-        st.altair_chart(charts.stacked_bars(timeline, unit), key="overview_trend_chart", alt=f"{choice} over time")
+        st.altair_chart(
+            charts.stacked_bars(timeline, unit, colours=colours.PALETTE[:1]),
+            key="overview_trend_chart",
+            alt=f"{choice} over time",
+        )
 
 
 view = open_page("overview", "Overview", get_overview)
@@ -92,12 +96,9 @@ def body() -> None:
     document = view.read()
     if document is None:
         return
-    if document.firing_alerts:
-        noun = "alert is" if document.firing_alerts == 1 else "alerts are"
-        with st.container(key="firing"):
-            label = f"{document.firing_alerts} {noun} firing"
-            st.page_link(Path(__file__).with_name("alerts.py"), label=label, icon=":material/notifications_active:")
-    draw_figures(view, document)
+    outlook_now = view.outlook()
+    draw_story(view, document, outlook_now)
+    draw_figures(view, document, outlook_now)
     draw_trend(document)
     draw_top("overview", document, view.selection)
 

@@ -21,6 +21,7 @@ from ingest.errors import (
     TreeringError,
 )
 from ingest.health import Finding, Level, judge_deployment, judge_migrations, judge_status
+from ingest.ops.price_names import judge_recorded_models, judge_release
 from ingest.ops.settings_checks import examine_settings, examine_sign_in
 from ingest.ops.undelivered import judge_undelivered
 from ingest.ops.viewer_checks import examine_viewers
@@ -57,6 +58,7 @@ def examine(
     yield _examine_journal(settings)
     yield from judge_undelivered(settings.home, now())
     yield _examine_fallback(settings)
+    yield judge_release(now())
     doors = list(_open_doors(settings))
     if not doors:
         fix = "start `treering up` or set SUPABASE_DB_URL"
@@ -69,6 +71,7 @@ def examine(
             yield finding
             if status is None and found is not None:
                 status, deployment = found, _read_deployment(service)
+                yield judge_recorded_models(service, settings)
         if anonymous is not None:
             with contextlib.closing(anonymous):
                 yield _examine_anonymous(name, anonymous)

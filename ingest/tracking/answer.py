@@ -23,7 +23,9 @@ _INCOMPLETE = {"max_output_tokens": "length", "max_tokens": "length"}
 
 
 class Answer:
-    """Collects what a provider returns; the text is kept only for counting and never recorded.
+    """Collects what a provider of OpenAI's API returns; the text is kept only for counting and never recorded.
+
+    Other APIs have answers of their own; see `ingest.tracking.makers`.
 
     Attributes:
         usage: The last usage object that was not null.
@@ -33,6 +35,10 @@ class Answer:
         finish_reasons: Why each choice ended.
         items: Items of an answer of the Responses API, in which calls of tools are counted.
         tools: The tools that such an answer was asked with.
+        maker: Who made the API; whose models they are, where nothing else tells.
+        is_unknown: Whether nothing has told yet whose answer it is.
+        ends_with_usage: Whether usage comes with the end alone.
+        names_events: Whether frames of its streams name their event.
         texts: What was delivered.
         has_other_parts: Whether anything other than text was delivered.
         background: What a response says of itself that is made in the background.
@@ -42,6 +48,11 @@ class Answer:
         first_token_at: When the first token came (`perf_counter`).
         last_at: When the last chunk came.
     """
+
+    maker = "openai"
+    is_unknown = False
+    ends_with_usage = True
+    names_events = False
 
     __slots__ = (
         "background",
@@ -83,6 +94,30 @@ class Answer:
         """The reason that stands for all choices."""
         reasons = self.finish_reasons
         return next((reason for reason in _REASONS if reason in reasons), reasons[-1] if reasons else None)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a stream that ends now has ended as its provider meant it to; True where nothing tells."""
+        has_usage = self.usage is not None and self.ends_with_usage
+        return self.is_complete or has_usage or bool(self.error_type) or self.is_cancelled or self.is_unknown
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether usage tells the input alone so far."""
+        return False
+
+    def report(self, operation: str) -> dict[str, Any]:
+        """What of the answer tells calls of tools that cost something."""
+        kind = "chat.completion" if operation == "chat" else None
+        return {"object": kind, "output": self.items, "tools": self.tools}
+
+    def name_error(self, error: BaseException) -> str | None:  # noqa: ARG002 -- other makers' answers know theirs
+        """The maker's name of an error that its client raised; None where its class says enough."""
+        return None
+
+    def may_be_body(self, piece: str) -> bool:  # noqa: ARG002 -- what this is of sends events alone
+        """Whether text may be a piece of a body of server-sent events, and not the answer's own text."""
+        return True
 
     def add_chunk(self, chunk: Any) -> bool:
         """Take a chunk of any stream; says whether it carries usage and nothing for the reader."""

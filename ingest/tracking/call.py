@@ -12,10 +12,11 @@ from uuid_utils.compat import uuid7
 from ingest.record import capture
 from ingest.record.context import current_fields, merge
 from ingest.record.last_call import RecordedCall, remember
-from ingest.tracking import background_responses
-from ingest.tracking.answer import Answer, error_kind
+from ingest.tracking import background_responses, seen
+from ingest.tracking.answer import Answer
 from ingest.tracking.counting import Job, submit
 from ingest.tracking.emit import emit, report
+from ingest.tracking.failures import name_of, reached_a_model
 from ingest.tracking.frames import Frames
 from ingest.tracking.operations import Operation, operation_named
 from ingest.tracking.usage import read_usage
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _CHARACTERS_PER_TOKEN = 4
 _NOTE_INTERVAL_S = 0.25
+UNKNOWN_FLAG = "stream:unknown"
 RETRIED_KEY = "treering_retried_ms"
 
 
@@ -40,6 +42,7 @@ class Call:
         asked: What was asked.
         is_streamed: Whether the answer comes in chunks.
         fields: What the product says of this call, over its context.
+        answer: Takes the answer; default: one of OpenAI's API.
 
     Attributes:
         answer: What is known of the answer.
@@ -95,13 +98,14 @@ class Call:
         *,
         is_streamed: bool,
         fields: dict[str, Any] | None = None,
+        answer: Answer | None = None,
     ) -> None:
         self._kind = operation_named(operation) if isinstance(operation, str) else operation
         self.operation = self._kind.name
         self.provider = provider
         self.asked = asked
         self.is_streamed = is_streamed
-        self.answer = Answer()
+        self.answer = answer or Answer()
         self.attempt = 1
         self.host = ""
         self.hides_usage = False
@@ -215,6 +219,8 @@ class Call:
             kept.close()
 
     def _see_piece(self, piece: bytes | str) -> bool:
+        if type(piece) is str and not self.answer.may_be_body(piece):
+            return False
         if self._frames is None:
             self._frames = Frames(self.see, self.answer)
         for _ in self._frames.feed(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace")):
@@ -252,8 +258,12 @@ class Call:
 
     def end_of_stream(self) -> None:
         """Record a stream that came to its end, as a failed one where the provider did not say that it was the end."""
-        answer = self.answer
-        if answer.is_complete or answer.usage is not None or answer.error_type or answer.is_cancelled:
+        try:
+            is_whole = self.answer.is_over
+        except Exception as error:  # noqa: BLE001 -- as above
+            report(error)
+            is_whole = True
+        if is_whole:
             self.finish()
         else:
             self.finish("error", "stream_ended_early")
@@ -267,14 +277,16 @@ class Call:
         if not isinstance(error, Exception):
             self.finish("cancelled")  # KeyboardInterrupt, CancelledError, GeneratorExit
             return
-        self.finish("error", self.answer.error_type or name_of(error), was_delivered=self._may_be_billed(error))
+        self.finish(
+            "error", self.answer.error_type or name_of(error, self.answer), was_delivered=self._may_be_billed(error)
+        )
 
     def record_lost_attempt(self, error: BaseException) -> None:
         """Record an attempt whose answer the client did not wait for: the provider bills it. Then the next begins."""
-        if _reached_a_model(error) and not self.is_finished:
+        if reached_a_model(error) and not self.is_finished:
             self._group = self._group or uuid7().hex
             try:
-                self._record("error", name_of(error), was_delivered=True)
+                self._record("error", name_of(error, self.answer), was_delivered=True)
             except Exception as fault:  # noqa: BLE001 -- as above
                 report(fault)
         self.attempt += 1
@@ -292,17 +304,22 @@ class Call:
             self.keep()
 
     def _may_be_billed(self, error: BaseException) -> bool:
-        return bool(self.answer.texts) or self.answer.usage is not None or _reached_a_model(error)
+        return bool(self.answer.texts) or self.answer.usage is not None or reached_a_model(error)
 
     def _record(self, status: str, error_type: str | None, *, was_delivered: bool) -> None:
         answer = self.answer
+        if answer.response_id is not None and not seen.made(answer.response_id):
+            self._release()
+            return  # a callback that was told of it has recorded it
         if status == "ok" and (answer.error_type or "error" in answer.finish_reasons):
             status, error_type = "error", answer.error_type or "provider_error"
         elif status == "ok" and answer.is_cancelled:
             status = "cancelled"
         fields = self._measured(status, error_type)
         reported = self._read_usage()
-        if reported is not None and "prompt_tokens" in reported:
+        if reported is not None and answer.is_partial:
+            reported.pop("completion_tokens", None)  # what it says of the output is a first guess
+        if reported is not None and "completion_tokens" in reported:
             if answer.texts and not reported["prompt_tokens"] and not reported["completion_tokens"]:
                 reported["flags"].append("usage:zero_beside_text")
             emit(fields, reported, self._fields)
@@ -330,16 +347,17 @@ class Call:
 
     def _read_usage(self) -> dict[str, Any] | None:
         answer = self.answer
+        if answer.is_unknown:
+            return {"flags": [UNKNOWN_FLAG]}
         if answer.usage is None and not answer.items:
             return None
         trusted = frozenset(capture.named_hosts()[1])
-        kind = "chat.completion" if self.operation == "chat" else None
         return read_usage(
             answer.usage,
             provider=str(self._fields.get("provider") or self.provider),
             model=answer.model or self.asked.model,
             operation=self.operation,
-            answer={"object": kind, "output": answer.items, "tools": answer.tools},
+            answer=answer.report(self.operation),
             is_cost_trusted=not trusted.isdisjoint((self.provider, self.host)),
         )
 
@@ -351,7 +369,7 @@ class Call:
         fields: dict[str, Any] = {
             "user_id": None,
             "model": answer.model or asked.model,
-            "provider": self.provider,
+            "provider": self.provider or "unknown",
             "operation": self.operation,
             "streamed": self.is_streamed,
             "status": status,
@@ -377,20 +395,3 @@ class Call:
         if self._retried_ms:
             fields["metadata"] = {RETRIED_KEY: round(self._retried_ms, 3)}
         return fields
-
-
-def name_of(error: BaseException) -> str:
-    """The kind of an error: what the provider called it inside a stream, else its class."""
-    code = getattr(error, "code", None)
-    if isinstance(code, str) and not code.isdecimal() and (kind := error_kind({"code": code})) is not None:
-        return kind  # RateLimitError is both a limit that passes and a quota that is used up
-    body = getattr(error, "body", None)
-    if type(error).__name__ == "APIError" and body is not None:
-        return error_kind(body) or "APIError"
-    return type(error).__name__
-
-
-def _reached_a_model(error: BaseException) -> bool:
-    """Whether the request was on its way when the connection ended: then the provider has answered, and billed."""
-    names = {type(cause).__name__ for cause in (error, error.__cause__) if cause is not None}
-    return bool(names & {"ReadTimeout", "ReadError", "RemoteProtocolError"})

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 from ingest.errors import ConfigurationError
 from ingest.record import capture
 from ingest.record.context import check_context, merge
-from ingest.tracking import background_responses, sockets, streams
+from ingest.tracking import background_responses, makers, sockets, streams
 from ingest.tracking.call import Call
 from ingest.tracking.emit import report
 from ingest.tracking.operations import RESPONSES, Operation, operation_at, response_at, units_of
@@ -37,7 +37,8 @@ def track(client: _Client, **fields: Any) -> _Client:
     One call says its own fields by `extra_body={"treering": {...}}`, which is taken out before the request is sent.
 
     Args:
-        client: `OpenAI`, `AsyncOpenAI`, `AzureOpenAI` or `AsyncAzureOpenAI`, with any base URL.
+        client: `OpenAI`, `AsyncOpenAI`, `AzureOpenAI` or `AsyncAzureOpenAI`, with any base URL; a client of anthropic,
+            on any cloud; `genai.Client`; boto3's for `bedrock-runtime`.
         **fields: As of `usage_context`, for every call of this client, under those of `usage_context`.
 
     Returns:
@@ -45,12 +46,17 @@ def track(client: _Client, **fields: Any) -> _Client:
 
     Raises:
         ConfigurationError: The openai package is not installed.
-        TypeError: `client` is no client of the openai package, or a field is none of `usage_context`.
+        TypeError: `client` is none of these, or a field is none of `usage_context`.
     """
     check_context(fields)
+    other = makers.track_client(client, fields)
+    if other is not None:
+        return cast("_Client", other)
     openai = load_openai()
     if not isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
-        raise TypeError(f"track takes a client of the openai package, not {type(client).__name__}")
+        raise TypeError(
+            f"track takes a client of openai, anthropic, google-genai or boto3, not {type(client).__name__}"
+        )
     known = tracker_of(client)
     if known is not None and not known.adopt(fields):
         return cast("_Client", known.derive(fields)) if fields else client

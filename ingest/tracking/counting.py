@@ -45,7 +45,7 @@ class Job(NamedTuple):
         prompt: The prompt as JSON.
         texts: What was delivered.
         has_other_parts: Whether anything other than text was delivered too.
-        reported: What the provider reported, without prompt and completion.
+        reported: What the provider reported, without completion and perhaps prompt.
         on_recorded: Called once the call is in the journal.
         call: What the caller holds of the call already.
     """
@@ -109,6 +109,7 @@ def count(job: Job, encoding: Encoding | None) -> dict[str, Any]:
         prompt = max(prompt - _PER_PROMPT, 0)  # a text, not a chat
     if has_input_alone:
         completion = 0
+    prompt = counted.get("prompt_tokens", prompt)
     return {**counted, "prompt_tokens": prompt, "completion_tokens": completion}
 
 

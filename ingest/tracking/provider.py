@@ -39,6 +39,35 @@ _ENDINGS = {
 # Where servers of one's own listen unless told otherwise.
 _PORTS = {11434: "ollama", 8000: "vllm", 1234: "lmstudio", 30000: "sglang"}
 _SELF_HOSTED = "self-hosted"
+# What gateways, frameworks and OpenTelemetry call them.
+_OTHER_NAMES = {
+    "anthropic_text": "anthropic",
+    "aws.bedrock": "aws",
+    "az.ai.inference": "azure",
+    "az.ai.openai": "azure",
+    "azure.ai.inference": "azure",
+    "azure.ai.openai": "azure",
+    "azure_ai": "azure",
+    "bedrock": "aws",
+    "bedrock_converse": "aws",
+    "cohere_chat": "cohere",
+    "fireworks_ai": "fireworks",
+    "gcp.gemini": "google",
+    "gcp.gen_ai": "google",
+    "gcp.vertex_ai": "vertex_ai",
+    "gemini": "google",
+    "google_genai": "google",
+    "google_vertexai": "vertex_ai",
+    "hosted_vllm": "vllm",
+    "ibm.watsonx.ai": "watsonx",
+    "mistral_ai": "mistral",
+    "text-completion-openai": "openai",
+    "together_ai": "together",
+    "vertex_ai_beta": "vertex_ai",
+    "vertexai": "vertex_ai",
+    "x_ai": "x-ai",
+    "xai": "x-ai",
+}
 
 
 def provider_of(url: str, model: str = "", named: Mapping[str, str] | None = None) -> str:
@@ -59,6 +88,25 @@ def provider_of(url: str, model: str = "", named: Mapping[str, str] | None = Non
     if port in _PORTS:
         return _PORTS[port]
     return _SELF_HOSTED if _is_own_model(model) else "openai"
+
+
+def provider_at(url: str, maker: str, named: Mapping[str, str]) -> str:
+    """Name the provider at the address of a maker's own client: the maker, where the address does not tell another.
+
+    Args:
+        url: Base address of the client.
+        maker: Whose API the client speaks.
+        named: As of `provider_of`.
+    """
+    found = provider_of(url, named=named)
+    is_named = bool(named) and found in named.values()
+    return found if is_named or found not in ("openai", _SELF_HOSTED, host_of(url)) else maker
+
+
+def short_name(name: str) -> str:
+    """Name a provider as the price book does, whatever a gateway or framework calls it."""
+    word = name.strip().lower()
+    return _OTHER_NAMES.get(word, word)
 
 
 def host_of(url: str) -> str:

@@ -56,5 +56,5 @@ def _is_leading(part: Any) -> bool:
 def _dump(value: Any) -> bytes:
     from pydantic_core import to_json  # 40 ms that `import ingest` shall not take
 
-    dumped: bytes = to_json(value, fallback=lambda item: f"<{type(item).__name__}>")
+    dumped: bytes = to_json(value, fallback=lambda item: f"<{type(item).__name__}>", bytes_mode="base64")
     return dumped

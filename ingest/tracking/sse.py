@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 from ingest.record import capture
 from ingest.record.context import check_fields
 from ingest.tracking import abandoned, streams
-from ingest.tracking.call import Call
 from ingest.tracking.emit import report
 from ingest.tracking.frames import Frames
-from ingest.tracking.provider import host_of, provider_of
-from ingest.tracking.request import Asked
+from ingest.tracking.makers.events import is_event_stream, watch_events
+from ingest.tracking.opened import call_for, is_text_of, source_of
 from ingest.tracking.usage import view
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from ingest.tracking.call import Call
 
 
 def stream_sse(stream: Any, **fields: Any) -> Any:
@@ -26,20 +27,29 @@ def stream_sse(stream: Any, **fields: Any) -> Any:
     and not sent on. A stream of `track` is recorded once, not twice.
 
     Args:
-        stream: A stream of the openai library; or an iterator, sync or async, of chunk objects, dictionaries, or pieces
-            of a body of server-sent events (`bytes` or `str`).
+        stream: A stream of the openai or anthropic library, or the latter's `text_stream`, each text of which becomes a
+            frame of its own (JSON); or an iterator, sync or async, of chunk objects, dictionaries, or pieces of a body
+            of server-sent events (`bytes` or `str`).
         **fields: Arguments of `record_usage`, such as `user_id`.
 
     Returns:
-        An iterator of frames, async where the stream is: `str`, or `bytes` where the stream is of `bytes`.
+        An iterator of frames, async where the stream is: `str`, or `bytes` where the stream is of `bytes`. Both, where
+        the stream is both.
 
     Raises:
         TypeError: A field is not an argument of `record_usage`.
     """
     check_fields(fields)
-    is_async = hasattr(stream, "__aiter__")
-    call = _open(stream, fields)
-    frames = _frames_async(stream, call) if is_async else _frames(stream, call)
+    source = source_of(stream)
+    if is_text_of(stream, source):
+        track_stream(stream, **fields)
+        return _texts_async(stream) if hasattr(stream, "__aiter__") else _texts(stream)
+    call = call_for(source, fields)
+    frames: Any
+    if hasattr(source, "__aiter__"):
+        frames = _EitherFrames(source, call) if hasattr(source, "__iter__") else _frames_async(source, call)
+    else:
+        frames = _frames(source, call)
     abandoned.watch(frames, call)  # where the reader is gone before the first frame
     return frames
 
@@ -47,8 +57,11 @@ def stream_sse(stream: Any, **fields: Any) -> Any:
 def track_stream(stream: Any, **fields: Any) -> Any:
     """Record a stream that was opened elsewhere; every chunk is passed on untouched.
 
+    A stream of which nothing tells whose it is, is recorded with the flag `stream:unknown`, its cost unknown.
+
     Args:
-        stream: An iterator of chunks, sync or async; a stream of the openai library is returned as itself.
+        stream: An iterator of chunks, sync, async or both; a stream of the openai, anthropic or botocore library, and
+            Anthropic's `text_stream`, are returned as themselves.
         **fields: Arguments of `record_usage`.
 
     Returns:
@@ -60,35 +73,58 @@ def track_stream(stream: Any, **fields: Any) -> Any:
     check_fields(fields)
     if not capture.is_on():
         return stream
-    is_watched = streams.call_of(stream) is not None
-    call = _open(stream, fields)
+    try:
+        return _watch(stream, fields)
+    except Exception as error:  # noqa: BLE001 -- a fault of ours falls back to the plain stream
+        report(error)
+        return stream
+
+
+def _watch(stream: Any, fields: dict[str, Any]) -> Any:
+    source = source_of(stream)
+    is_watched = streams.call_of(source) is not None
+    call = call_for(source, fields)
     if is_watched:
         return stream
-    if streams.is_library_stream(stream):
-        streams.watch_stream(stream, call)
+    if streams.is_library_stream(source):
+        streams.watch_stream(source, call)
         return stream
-    return streams.AsyncWatched(stream, call) if hasattr(stream, "__aiter__") else streams.Watched(stream, call)
-
-
-def _open(stream: Any, fields: dict[str, Any]) -> Call:
-    """The call of a stream: the one it has, or a new one, which is mute where recording is off."""
-    call = streams.call_of(stream)
-    if call is not None:
-        call.add_fields(fields)
-        return call
-    if not capture.is_on():
-        return Call("chat", "openai", Asked(), is_streamed=True).mute()
+    if is_event_stream(source):
+        watch_events(source, call)
+        return stream
     try:
-        response = getattr(stream, "response", None)
-        url = str(response.request.url) if response is not None else ""
-        operation = "responses" if url.partition("?")[0].endswith("/responses") else "chat"
-        provider = provider_of(url, named=capture.named_hosts()[0]) if url else "openai"
-        opened = Call(operation, provider, Asked(), is_streamed=True, fields=fields)
-        opened.host = host_of(url)
-        return opened.keep()
-    except Exception as error:  # noqa: BLE001 -- a fault of ours is not the caller's
-        report(error)
-        return Call("chat", "openai", Asked(), is_streamed=True, fields=fields)
+        if not hasattr(stream, "__aiter__"):
+            return streams.Watched(stream, call)
+        return (
+            streams.EitherWatched(stream, call) if hasattr(stream, "__iter__") else streams.AsyncWatched(stream, call)
+        )
+    except Exception:
+        call.mute()
+        raise
+
+
+def _texts(stream: Any) -> Iterator[str]:
+    for text in stream:
+        yield f"data: {json.dumps(text, ensure_ascii=False)}\n\n"
+
+
+async def _texts_async(stream: Any) -> AsyncIterator[str]:
+    async for text in stream:
+        yield f"data: {json.dumps(text, ensure_ascii=False)}\n\n"
+
+
+class _EitherFrames:
+    """Frames of a stream that can be read either way, for a reader who chooses."""
+
+    def __init__(self, stream: Any, call: Call) -> None:
+        self._stream = stream
+        self._call = call
+
+    def __iter__(self) -> Iterator[Any]:
+        return _frames(self._stream, self._call)
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return _frames_async(self._stream, self._call)
 
 
 def _is_fresh(stream: Any) -> bool:
@@ -176,8 +212,11 @@ class _Relay:
             rest = self._frames.close()
             if rest:
                 yield rest.decode() if self._is_text else rest
-        elif self._has_chunks and not is_raw and self._call.operation != "responses":
+        elif self._has_chunks and not is_raw and self._ends_with_done():
             yield "data: [DONE]\n\n"
+
+    def _ends_with_done(self) -> bool:
+        return self._call.operation != "responses" and self._call.answer.maker == "openai"
 
     def _take_piece(self, item: bytes | str) -> Iterator[Any]:
         if not self._has_pieces:
@@ -200,14 +239,25 @@ class _Relay:
         call = self._call
         if _carries_usage_alone(chunk) if self._is_seen else call.see(chunk):
             return None
-        if hasattr(chunk, "model_dump_json"):
-            text = chunk.model_dump_json(exclude_unset=True, by_alias=True)
-        else:
-            text = json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
-        kind = getattr(chunk, "type", None) if call.operation == "responses" else None
+        text = _as_json(chunk)
+        is_named = call.operation == "responses" or call.answer.names_events
+        kind = view(chunk).get("type") if is_named else None
         return f"event: {kind}\ndata: {text}\n\n" if kind else f"data: {text}\n\n"
 
 
 def _carries_usage_alone(chunk: Any) -> bool:
     seen = view(chunk)
     return seen.get("usage") is not None and seen.get("choices") == []
+
+
+def _as_json(chunk: Any) -> str:
+    if isinstance(chunk, dict | list | str):
+        try:
+            return json.dumps(chunk, ensure_ascii=False, separators=(",", ":"))
+        except (TypeError, ValueError):
+            pass
+    elif hasattr(chunk, "model_dump_json"):
+        return str(chunk.model_dump_json(exclude_unset=True, by_alias=True))
+    from pydantic_core import to_json
+
+    return to_json(chunk, fallback=lambda item: f"<{type(item).__name__}>", bytes_mode="base64").decode()

@@ -183,19 +183,73 @@ class AsyncWatched:
         return getattr(self._stream, name)
 
 
+class EitherWatched:
+    """A stream that is read with `for` or with `async for`, watched; all else is the stream's own."""
+
+    def __init__(self, stream: Any, call: Call) -> None:
+        self._stream = stream
+        self._call = call
+        self._watched: Any = None
+        abandoned.watch(self, call)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._sync())
+
+    def __next__(self) -> Any:
+        return next(self._sync())
+
+    def __aiter__(self) -> AsyncIterator[Any]:
+        return aiter(self._async())
+
+    async def __anext__(self) -> Any:
+        return await anext(self._async())
+
+    def _sync(self) -> Watched:
+        if not isinstance(self._watched, Watched):
+            self._watched = Watched(self._stream, self._call)
+        return self._watched
+
+    def _async(self) -> AsyncWatched:
+        if not isinstance(self._watched, AsyncWatched):
+            self._watched = AsyncWatched(self._stream, self._call)
+        return self._watched
+
+    def close(self) -> None:
+        """Close the stream; a call that has not ended is recorded as cancelled."""
+        self._call.stop_by_caller()
+        if hasattr(self._stream, "close"):
+            self._stream.close()
+
+    async def aclose(self) -> None:
+        """Do what `close` does."""
+        self._call.stop_by_caller()
+        if hasattr(self._stream, "aclose"):
+            await self._stream.aclose()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def is_library_stream(value: Any) -> bool:
-    """Whether it is a stream object of the openai library, sync or async, as this module knows it."""
-    return hasattr(value, "_iterator") and hasattr(value, "response") and hasattr(value, "_iter_events")
+    """Whether it is a stream object of the openai or anthropic library, sync or async, as this module knows it."""
+    kind = type(value)  # an attribute of the object may be made on first use
+    return hasattr(kind, "_iter_events") and hasattr(value, "response") and hasattr(value, "_iterator")
 
 
 def call_of(stream: Any) -> Call | None:
     """The call of a stream that is watched already."""
-    chunks = getattr(stream, "_iterator", stream)
+    if isinstance(stream, EitherWatched):
+        return stream._call  # noqa: SLF001 -- of this module
+    name = "_chunks" if isinstance(stream, Watched | AsyncWatched) else "_iterator"
+    try:
+        chunks = getattr(stream, name, None) or getattr(stream, "_event_generator", stream)
+    except Exception:  # noqa: BLE001 -- a stranger's object may do anything
+        return None
     return chunks.call if isinstance(chunks, Chunks | AsyncChunks) else None
 
 
 def watch_stream(stream: Any, call: Call) -> None:
-    """Watch a stream object of the openai library from now on."""
+    """Watch a stream object of the openai or anthropic library from now on."""
     inner = stream._iterator  # noqa: SLF001 -- the one place through which all ways of reading a stream lead
     watch_close(stream.response, call)
     stream._iterator = AsyncChunks(inner, call) if hasattr(inner, "__anext__") else Chunks(inner, call)  # noqa: SLF001

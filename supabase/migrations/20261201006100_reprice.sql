@@ -157,8 +157,9 @@ begin
       'cached_tokens', nullif(p.cached_tokens, 0), 'cache_write_tokens', nullif(p.cache_write_tokens, 0),
       'reasoning_tokens', nullif(p.reasoning_tokens, 0), 'audio_input_tokens', nullif(p.audio_input_tokens, 0),
       'audio_output_tokens', nullif(p.audio_output_tokens, 0), 'latency_ms', p.latency_ms,
-      'status', nullif(p.status, 'ok'), 'usage_details', p.usage_details, 'request_fees', p.request_fees::text,
-      'estimated_cost', p.estimated_cost::text, 'cost_source', p.cost_source, 'price_id', p.price_id
+      'status', nullif(p.status, 'ok'), 'usage_source', nullif(p.usage_source, 'reported'),
+      'usage_details', p.usage_details, 'request_fees', p.request_fees::text, 'estimated_cost', p.estimated_cost::text,
+      'cost_source', p.cost_source, 'price_id', p.price_id
     )) order by p.created_at, p.event_id), '[]'),
     count(*), max(p.created_at)
   into v_rows, v_count, v_last_created_at

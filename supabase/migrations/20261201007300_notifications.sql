@@ -346,17 +346,22 @@ revoke execute on function observability.send_test_notification from public;
 grant execute on function observability.send_test_notification to authenticated, service_role;
 
 create function observability.get_notification_states(notification_ids jsonb) returns jsonb
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-  select coalesce(jsonb_agg(jsonb_build_object(
-    'notification_id', n.notification_id, 'channel_name', n.channel_name, 'state', n.state, 'attempts', n.attempts,
-    'last_error', n.last_error
-  ) order by n.notification_id), '[]')
-  from observability_internal.notifications as n
-  where n.notification_id in (select e.number::bigint from jsonb_array_elements_text(notification_ids) as e (number));
+begin
+  perform observability_internal.require_access('{ops,service}');
+  return coalesce((
+    select jsonb_agg(jsonb_build_object(
+      'notification_id', n.notification_id, 'channel_name', n.channel_name, 'state', n.state, 'attempts', n.attempts,
+      'last_error', n.last_error
+    ) order by n.notification_id)
+    from observability_internal.notifications as n
+    where n.notification_id in (select e.number::bigint from jsonb_array_elements_text(notification_ids) as e (number))
+  ), '[]');
+end;
 $$;
 
 comment on function observability.get_notification_states is 'What became of messages: [{notification_id, channel_name, state, attempts, last_error}].';

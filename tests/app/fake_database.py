@@ -68,6 +68,7 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
     is_unpriced: bool = False
     repriced: Json | None = None
     has_history: bool = True
+    is_sure: bool = False
     error: TreeringError | None = None
     errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
@@ -205,9 +206,9 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "cost": None if cost is None else str(cost),
             "fallback_cost": "0" if cost is None else str(cost * Decimal("0.018")),
             "provider_reported_cost": "0",
-            "unpriced_requests": requests if self.is_unpriced else int(requests * 0.004),
+            "unpriced_requests": requests if self.is_unpriced else 0 if self.is_sure else int(requests * 0.004),
             "estimated_requests": int(requests * 0.021),
-            "fallback_requests": int(requests * 0.02),
+            "fallback_requests": 0 if self.is_sure else int(requests * 0.02),
             "users": 0 if not cells else int(218 * factor),
             "latency_ms": latency if cells else none,
             "time_to_first_token_ms": first if cells else none,
@@ -388,6 +389,28 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "month": {"requests": 214_903, "total_tokens": 260_400_100, "cost": "911.20655", "fallback_cost": "0"},
             "series": [] if self.is_empty or not self.has_history else series,
             "budgets": [] if self.access == "member" else [BUDGET | {"spent": "830"}],
+        }
+
+    def _get_cost_drivers(self, from_time: str, to_time: str, filters: Json) -> Json:
+        """More calls of one model, and nothing else."""
+        before = {
+            "requests": 100,
+            "errors": 0,
+            "uncertain_requests": 0,
+            "prompt_tokens": 50_000,
+            "completion_tokens": 9000,
+        }
+        before = {**before, "cached_tokens": 0, "cache_write_tokens": 0, "cost": "10"}
+        now = before | {"requests": 150, "prompt_tokens": 75_000, "completion_tokens": 13_500, "cost": "15"}
+        cell = {"provider": "openai", "model": "gpt-4o", "feature": "chat", "now": now, "before": before}
+        start, end = datetime.fromisoformat(from_time), datetime.fromisoformat(to_time)
+        return {
+            "access": self.access,
+            "from_time": from_time,
+            "to_time": to_time,
+            "previous_from_time": (start - (end - start)).isoformat(),
+            "timezone": filters["timezone"],
+            "cells": [] if self.is_empty else [cell],
         }
 
 

@@ -63,6 +63,7 @@ class Api:
     Attributes:
         jwt_keys: What PostgREST checks tokens with: the secret, or a set of keys as JSON.
         schemas: The exposed schemas.
+        tx_end: How PostgREST ends a request's transaction: "commit", or "rollback" to keep nothing.
         url: Address as in `SUPABASE_URL`.
         canned: Answers for the next requests, first in first out.
         connections: How many connections clients have opened.
@@ -70,6 +71,7 @@ class Api:
 
     jwt_keys: str = JWT_SECRET
     schemas: str = "observability"
+    tx_end: str = "commit"
     url: str = ""
     canned: queue.SimpleQueue[Answer] = field(default_factory=queue.SimpleQueue)
     connections: int = 0
@@ -106,6 +108,7 @@ def _start_postgrest(database: Served, address: Path, api: Api) -> subprocess.Po
         "PGRST_DB_URI": database.authenticator_url,
         "PGRST_DB_SCHEMAS": api.schemas,
         "PGRST_DB_ANON_ROLE": "anon",
+        "PGRST_DB_TX_END": api.tx_end,
         "PGRST_DB_POOL": "8",
         "PGRST_DB_MAX_ROWS": "1000",
         "PGRST_JWT_SECRET": api.jwt_keys,

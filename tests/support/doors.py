@@ -19,13 +19,19 @@ class Door:
     Attributes:
         name: "postgres" for the direct connection, "postgrest" for Supabase's API.
         database: The database behind it, for set-up as the superuser.
+
+    Args:
+        name: Which kind.
+        database: The database.
+        api: Somebody else's running API of this database.
     """
 
-    def __init__(self, name: DoorName, database: TestDatabase) -> None:
+    def __init__(self, name: DoorName, database: TestDatabase, api: Api | None = None) -> None:
         self.name = name
         self.database = database
         self._opened: list[Database] = []
-        self._api: Api | None = None
+        self._api = api
+        self._is_lent = api is not None
 
     @property
     def api(self) -> Api:
@@ -68,7 +74,7 @@ class Door:
     def close(self) -> None:
         for database in self._opened:
             database.close()
-        if self._api is not None:
+        if self._api is not None and not self._is_lent:
             self._api.stop()
 
     def _keep(self, database: Database) -> Database:

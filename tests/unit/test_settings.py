@@ -46,6 +46,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "hash_salt": None,
         "secret_key": None,
         "dashboard_url": None,
+        "embed_secret": None,
         "allow_private_webhooks": False,
         "openai_admin_key": None,
         "openai_admin_url": "https://api.openai.com/v1",

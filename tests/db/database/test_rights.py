@@ -239,9 +239,9 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
 
 
 @pytest.mark.parametrize("page", [*PAGES, "get_events"])
-def test_anonymous_callers_get_no_page(page: str, anonymous: Database) -> None:
+def test_anonymous_callers_get_no_page(page: str, shared_door: Door) -> None:
     with pytest.raises(PermissionDeniedError):
-        anonymous.call(page, from_time=NOON, to_time=NOON.replace(hour=13))
+        shared_door.anonymous().call(page, from_time=NOON, to_time=NOON.replace(hour=13))
 
 
 @pytest.mark.parametrize("page", PAGES)

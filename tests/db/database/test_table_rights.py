@@ -69,18 +69,20 @@ def test_each_role_has_the_rights_that_its_functions_need(every_postgres: TestDa
     assert {(name, privilege) for name, kind, _, privilege in rights if kind == "S"} == {("batch_ids", "USAGE")}
 
 
-@pytest.fixture
-def staffed(database: TestDatabase) -> TestDatabase:
-    database.execute(
+@pytest.fixture(scope="module")
+def shared_database(shared_database: TestDatabase) -> TestDatabase:
+    shared_database.execute(
         "insert into observability_internal.members (user_id, role, added_by) values ('olga', 'ops', 'service_role')"
     )
-    return database
+    return shared_database
 
 
 @pytest.mark.parametrize("statement", WRITES)
 @pytest.mark.parametrize("person", ["olga", "user_a"])
-def test_nobody_writes_past_the_functions(staffed: TestDatabase, person: str, statement: LiteralString) -> None:
-    with psycopg.connect(staffed.superuser_url) as connection:
+def test_nobody_writes_past_the_functions(
+    unchanged_database: TestDatabase, person: str, statement: LiteralString
+) -> None:
+    with psycopg.connect(unchanged_database.superuser_url) as connection:
         claims = json.dumps({"role": "authenticated", "sub": person})
         connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
         connection.execute("set local role authenticated")

@@ -15,7 +15,7 @@ import pytest
 import ingest
 from ingest.record import capture
 from ingest.record.process import make_from_environment
-from ingest.tracking import background
+from ingest.tracking import background, seen
 from tests.support.openai_server import OpenAIServer
 from tests.unit.record.fakes import FakeDatabase
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ingest.record.event import Event
 
+_MAKERS = ("OPENAI_", "AZURE_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "AWS_")
 _VOCABULARY = "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken"
 
 
@@ -69,7 +70,7 @@ class Recorded:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocabulary: Path) -> Path:
     for name in list(os.environ):
-        if name.startswith(("SUPABASE_", "TREERING_", "ENABLE_OBSERVABILITY", "OPENAI_", "AZURE_")):
+        if name.startswith(("SUPABASE_", "TREERING_", "ENABLE_OBSERVABILITY", *_MAKERS)):
             monkeypatch.delenv(name)
     monkeypatch.setenv("TREERING_HOME", str(tmp_path))
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(vocabulary))
@@ -80,6 +81,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vocabulary: Path) -> P
 def recorded(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorded]:
     monkeypatch.setattr(capture._process, "_make", make_from_environment)
     monkeypatch.setattr(capture._process, "is_off", False)
+    seen.forget()  # servers of tests repeat the ids of their answers
     recorded = Recorded()
     # The server of these tests stands for every provider, those that report what they charge included.
     ingest.configure(database=recorded.database, flush_interval_s=3600, home=home, trusted_costs=["openai"])
