@@ -22,15 +22,16 @@ import pytest
 
 from ingest.local.embedded import find_binaries
 from tests.support import clock, toolchain
-from tests.support.api import Api
 from tests.support.api import make_token as sign_token
 from tests.support.doors import Door
+from tests.support.lending import Lender
 from tests.support.servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ingest.database import Database
+    from tests.support.api import Api
     from tests.support.servers import TestDatabase
 
 
@@ -85,11 +86,17 @@ def postgres15_server() -> Iterator[Server]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def lender(postgres_server: Server) -> Iterator[Lender]:
+    lender = Lender(postgres_server)
+    yield lender
+    lender.close()
+
+
 @pytest.fixture
-def database(postgres_server: Server) -> Iterator[TestDatabase]:
-    database = postgres_server.create_database()
-    yield database
-    database.drop()
+def database(lender: Lender) -> Iterator[TestDatabase]:
+    with lender.lend() as database:
+        yield database
 
 
 @pytest.fixture
@@ -120,8 +127,8 @@ def postgres_url(database: TestDatabase) -> str:
 
 
 @pytest.fixture(params=["postgres", "postgrest"])
-def door(request: pytest.FixtureRequest, database: TestDatabase) -> Iterator[Door]:
-    door = Door(request.param, database)
+def door(request: pytest.FixtureRequest, database: TestDatabase, lender: Lender) -> Iterator[Door]:
+    door = Door(request.param, database, lender.api)
     yield door
     door.close()
 
@@ -134,25 +141,19 @@ def direct(database: TestDatabase) -> Iterator[Door]:
 
 
 @pytest.fixture
-def api(database: TestDatabase) -> Iterator[Api]:
-    door = Door("postgrest", database)
-    yield door.api
-    door.close()
+def api(database: TestDatabase, lender: Lender) -> Api:
+    return lender.api(database)
 
 
 @pytest.fixture(scope="module")
-def shared_database(postgres_server: Server) -> Iterator[TestDatabase]:
-    database = postgres_server.create_database()
-    yield database
-    database.drop()
+def shared_database(lender: Lender) -> Iterator[TestDatabase]:
+    with lender.lend() as database:
+        yield database
 
 
 @pytest.fixture(scope="module")
-def shared_api(shared_database: TestDatabase) -> Iterator[Api]:
-    api = Api()
-    api.start(shared_database)
-    yield api
-    api.stop()
+def shared_api(lender: Lender, shared_database: TestDatabase) -> Api:
+    return lender.api(shared_database)
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +164,8 @@ def unchanged_database(shared_database: TestDatabase) -> Iterator[TestDatabase]:
 
 
 @pytest.fixture(params=["postgres", "postgrest"])
-def shared_door(request: pytest.FixtureRequest, unchanged_database: TestDatabase) -> Iterator[Door]:
-    api = request.getfixturevalue("shared_api") if request.param == "postgrest" else None
-    door = Door(request.param, unchanged_database, api)
+def shared_door(request: pytest.FixtureRequest, unchanged_database: TestDatabase, lender: Lender) -> Iterator[Door]:
+    door = Door(request.param, unchanged_database, lender.api)
     yield door
     door.close()
 

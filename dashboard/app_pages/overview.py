@@ -10,6 +10,7 @@ from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, outlook
 from dashboard.panels.bound import draw_choice
 from dashboard.panels.frame import View, open_page
+from dashboard.panels.narrow import draw_time_chart
 from dashboard.panels.rankings import draw_top
 from dashboard.panels.story import draw_story
 from dashboard.reads.pages import get_overview
@@ -72,7 +73,7 @@ def _joined(note: str, fallback_cost: Decimal | None) -> str:
     return " · ".join(filter(None, (note, cards.fallback_note(fallback_cost))))
 
 
-def draw_trend(document: Overview) -> None:
+def draw_trend(view: View[Overview], document: Overview) -> None:
     """Draw the chart of the chosen figure over time."""
     with st.container(border=True, key="panel_overview_trend"):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
@@ -80,11 +81,8 @@ def draw_trend(document: Overview) -> None:
             choice = draw_choice("Trend", list(TRENDS), name="trend", key="overview_trend")
         measure, unit = TRENDS[choice]
         timeline = frames.measures_over_time(document, document.series, {choice: measure})
-        st.altair_chart(
-            charts.stacked_bars(timeline, unit, colours=colours.PALETTE[:1]),
-            key="overview_trend_chart",
-            alt=f"{choice} over time",
-        )
+        chart = charts.stacked_bars(timeline, unit, colours=colours.PALETTE[:1])
+        draw_time_chart(chart, "overview_trend_chart", f"{choice} over time", view.zone)
 
 
 view = open_page("overview", "Overview", get_overview)
@@ -99,7 +97,7 @@ def body() -> None:
     outlook_now = view.outlook()
     draw_story(view, document, outlook_now)
     draw_figures(view, document, outlook_now)
-    draw_trend(document)
+    draw_trend(view, document)
     draw_top("overview", document, view.selection)
 
 

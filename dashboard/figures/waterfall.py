@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 HEIGHT: Final = 236
 # Steps that reach over less than this share of the sums are looked at closely.
 _SMALL_STEPS: Final = 0.4
+# Room for the amounts beside the bars, as a share of what is shown.
+_ROOM: Final = 0.22
 NAMES: Final = {
     "volume": "Volume",
     "mix": "Mix",
@@ -63,24 +65,24 @@ def is_cut(drivers: CostDrivers) -> bool:
 def waterfall(drivers: CostDrivers) -> alt.LayerChart:
     """Draw the steps; red is dearer, green cheaper."""
     steps = steps_of(drivers)
-    x = alt.X(
-        "name:N", sort=None, axis=alt.Axis(title=None, labelAngle=0, labelLimit=90, labelOverlap=False, ticks=False)
-    )
     lowest, highest = _reach(drivers)
-    domain = (
-        [max(lowest - (highest - lowest) * 0.5, 0), highest]
-        if is_cut(drivers)
-        else [min(lowest, 0), max(highest, 1e-9)]
-    )
-    y_axis = alt.Axis(title=None, tickCount=4, domain=False, ticks=False, format="$,.2~f")
-    y = alt.Y("start:Q", axis=y_axis, scale=alt.Scale(domain=domain, nice=not is_cut(drivers), clamp=True))
+    if is_cut(drivers):
+        domain = [max(lowest - (highest - lowest) * 0.5, 0), highest + (highest - lowest) * _ROOM]
+    else:
+        domain = [min(lowest, 0), max(highest, 1e-9) * (1 + _ROOM)]
+    # Below each other, so that the names have room on a phone, too.
+    y = alt.Y("name:N", sort=None, axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=110, labelPadding=8))
+    x_axis = alt.Axis(title=None, tickCount=4, domain=False, ticks=False, format="$,.2~f")
+    x = alt.X("start:Q", axis=x_axis, scale=alt.Scale(domain=domain, nice=False, clamp=True))
     colours = alt.Scale(domain=["sum", "up", "down"], range=[OTHER_COLOUR, ERROR_COLOUR, PALETTE[0]])
     tooltip = [alt.Tooltip("name:N", title=" "), alt.Tooltip("text:N", title="US$")]
     base = alt.Chart(steps)
-    bars = base.mark_bar(size=30).encode(
-        x=x, y=y, y2="end:Q", color=alt.Color("kind:N", scale=colours, legend=None), tooltip=tooltip
+    bars = base.mark_bar(size=16).encode(
+        y=y, x=x, x2="end:Q", color=alt.Color("kind:N", scale=colours, legend=None), tooltip=tooltip
     )
-    labels = base.mark_text(dy=-7, fontSize=11, color=OTHER_COLOUR).encode(x=x, y=alt.Y("top:Q"), text="label:N")
+    labels = base.mark_text(dx=5, align="left", fontSize=11, color=OTHER_COLOUR).encode(
+        y=y, x=alt.X("top:Q"), text="label:N"
+    )
     chart: alt.LayerChart = alt.LayerChart(layer=[bars, labels]).properties(
         height=HEIGHT, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
     )

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 _CHARACTERS_PER_TOKEN = 4
 _NOTE_INTERVAL_S = 0.25
-UNKNOWN_FLAG = "stream:unknown"
 RETRIED_KEY = "treering_retried_ms"
 
 
@@ -47,6 +46,7 @@ class Call:
     Attributes:
         answer: What is known of the answer.
         attempt: Which attempt of the client this is.
+        claim: Notes the call; False where somebody else has recorded it.
         host: Host that is called, where it is known.
         hides_usage: Whether the chunk that carries usage alone was not asked for by the caller.
         is_inside: Whether the client library is at work, which may close its response itself.
@@ -74,6 +74,7 @@ class Call:
         "answer",
         "asked",
         "attempt",
+        "claim",
         "created_at",
         "hides_usage",
         "host",
@@ -107,6 +108,7 @@ class Call:
         self.is_streamed = is_streamed
         self.answer = answer or Answer()
         self.attempt = 1
+        self.claim = seen.made
         self.host = ""
         self.hides_usage = False
         self.is_inside = False
@@ -274,6 +276,7 @@ class Call:
 
     def fail(self, error: BaseException) -> None:
         """Record that `error` ended the call."""
+        seen.note_error(error)
         if not isinstance(error, Exception):
             self.finish("cancelled")  # KeyboardInterrupt, CancelledError, GeneratorExit
             return
@@ -308,14 +311,15 @@ class Call:
 
     def _record(self, status: str, error_type: str | None, *, was_delivered: bool) -> None:
         answer = self.answer
-        if answer.response_id is not None and not seen.made(answer.response_id):
+        if not self.claim(self):
             self._release()
-            return  # a callback that was told of it has recorded it
+            return
         if status == "ok" and (answer.error_type or "error" in answer.finish_reasons):
             status, error_type = "error", answer.error_type or "provider_error"
         elif status == "ok" and answer.is_cancelled:
             status = "cancelled"
         fields = self._measured(status, error_type)
+        fields["prefix_share"] = self.asked.prefix_share
         reported = self._read_usage()
         if reported is not None and answer.is_partial:
             reported.pop("completion_tokens", None)  # what it says of the output is a first guess
@@ -348,7 +352,7 @@ class Call:
     def _read_usage(self) -> dict[str, Any] | None:
         answer = self.answer
         if answer.is_unknown:
-            return {"flags": [UNKNOWN_FLAG]}
+            return {"flags": ["stream:unknown"]}
         if answer.usage is None and not answer.items:
             return None
         trusted = frozenset(capture.named_hosts()[1])
@@ -381,6 +385,7 @@ class Call:
             "attempt": self.attempt,
             "prompt_hash": asked.prompt_hash,
             "prefix_hash": asked.prefix_hash,
+            "prompt_blocks": asked.prompt_blocks,
             "max_output_tokens": asked.max_output_tokens,
             "service_tier": answer.service_tier,
             "response_id": answer.response_id,

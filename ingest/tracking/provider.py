@@ -41,6 +41,7 @@ _PORTS = {11434: "ollama", 8000: "vllm", 1234: "lmstudio", 30000: "sglang"}
 _SELF_HOSTED = "self-hosted"
 # What gateways, frameworks and OpenTelemetry call them.
 _OTHER_NAMES = {
+    "amazon_bedrock": "aws",
     "anthropic_text": "anthropic",
     "aws.bedrock": "aws",
     "az.ai.inference": "azure",

@@ -93,7 +93,7 @@ def record_answer(
     from ingest.record.event_id import derive_event_id, new_id, resolve_identity  # most of `import ingest` otherwise
 
     known = said.get("response_id") or response_id
-    if known is not None and not seen.told(str(known)):
+    if known is not None and not seen.told_of(str(known)):
         return None
     identity = resolve_identity(None, said.get("created_at") or measured.get("created_at"))
     made_at = datetime.now(UTC) if identity is None else datetime.fromisoformat(identity[1])

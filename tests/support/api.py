@@ -77,6 +77,7 @@ class Api:
     connections: int = 0
 
     def start(self, database: Served) -> None:
+        self._is_changed = False
         self._folder = make_folder()
         self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock", self)
         self._gateway = _Gateway(("127.0.0.1", 0), _Handler)
@@ -88,11 +89,17 @@ class Api:
 
     def change(self, database: Served, *, jwt_keys: str | None = None, schemas: str | None = None) -> None:
         """Change what the project's settings change, at the same address."""
+        self._is_changed = True
         self.jwt_keys, self.schemas = jwt_keys or self.jwt_keys, schemas or self.schemas
         self._postgrest.kill()
         self._postgrest.wait()
         (self._folder / "postgrest.sock").unlink(missing_ok=True)
         self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock", self)
+
+    def is_as_new(self) -> bool:
+        """Whether somebody else can use it; forgets what came before."""
+        self.connections = 0
+        return not self._is_changed and self._postgrest.poll() is None and self.canned.empty()
 
     def stop(self) -> None:
         self._gateway.shutdown()

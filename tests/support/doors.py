@@ -8,6 +8,8 @@ from ingest.database import Database, PostgresDatabase, SupabaseDatabase
 from tests.support.api import PUBLISHABLE_KEY, SECRET_KEY, Api, make_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.servers import TestDatabase
 
 DoorName = Literal["postgres", "postgrest"]
@@ -23,19 +25,23 @@ class Door:
     Args:
         name: Which kind.
         database: The database.
-        api: Somebody else's running API of this database.
+        lend_api: Gives a running API of this database, which somebody else stops.
     """
 
-    def __init__(self, name: DoorName, database: TestDatabase, api: Api | None = None) -> None:
+    def __init__(
+        self, name: DoorName, database: TestDatabase, lend_api: Callable[[TestDatabase], Api] | None = None
+    ) -> None:
         self.name = name
         self.database = database
         self._opened: list[Database] = []
-        self._api = api
-        self._is_lent = api is not None
+        self._api: Api | None = None
+        self._lend_api = lend_api
 
     @property
     def api(self) -> Api:
         """The API; it starts when first needed."""
+        if self._lend_api is not None:
+            return self._lend_api(self.database)
         if self._api is None:
             api = Api()
             api.start(self.database)
@@ -74,7 +80,7 @@ class Door:
     def close(self) -> None:
         for database in self._opened:
             database.close()
-        if self._api is not None and not self._is_lent:
+        if self._api is not None:
             self._api.stop()
 
     def _keep(self, database: Database) -> Database:
