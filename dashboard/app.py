@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from dashboard.panels.delivery import draw_delivery
 from dashboard.panels.health import draw_health
 from dashboard.panels.style import draw_style
 from dashboard.reads.viewer import draw_account, require_viewer
@@ -38,4 +39,5 @@ page = st.navigation(
 with st.sidebar:
     draw_account(viewer)
 draw_health(viewer)
+draw_delivery(viewer)
 page.run()

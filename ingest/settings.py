@@ -45,6 +45,12 @@ def _check_dashboard_url(value: str | None) -> str | None:
     return None if value is None else value.rstrip("/")
 
 
+def _check_fallback_channel(value: SecretStr | None) -> SecretStr | None:
+    if value is not None and "://" not in value.get_secret_value():
+        raise ValueError("must be an address such as mailtos://… or https://…")
+    return value
+
+
 def _check_api_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -165,8 +171,12 @@ class Settings(BaseSettings):
         auto_reprice: Whether the worker prices calls of the last 30 days again when a price becomes known or is
             corrected (`TREERING_AUTO_REPRICE`).
         hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
+        prompt_blocks: Whether `track` records salted hashes of the beginnings of prompts, from which savings by caching
+            are measured (`TREERING_PROMPT_BLOCKS`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
+        fallback_channel: Where the worker tells of messages that other channels did not get: an address for apprise,
+            or a web address with the signing secret after its # (`TREERING_FALLBACK_CHANNEL`).
         openai_admin_key: Admin key that may read the organization's costs and usage (`OPENAI_ADMIN_KEY`).
         openai_admin_url: Address of the API that is read with it. Not `OPENAI_BASE_URL`: that may be a gateway, which
             must not see the admin key (`TREERING_OPENAI_ADMIN_URL`).
@@ -231,7 +241,11 @@ class Settings(BaseSettings):
     update_prices: bool = Field(default=True, validation_alias="TREERING_UPDATE_PRICES")
     auto_reprice: bool = Field(default=True, validation_alias="TREERING_AUTO_REPRICE")
     hash_salt: OptionalSecret = Field(default=None, validation_alias="TREERING_HASH_SALT")
+    prompt_blocks: bool = Field(default=True, validation_alias="TREERING_PROMPT_BLOCKS")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
+    fallback_channel: Annotated[OptionalSecret, AfterValidator(_check_fallback_channel)] = Field(
+        default=None, validation_alias="TREERING_FALLBACK_CHANNEL"
+    )
     openai_admin_key: OptionalSecret = Field(default=None, validation_alias="OPENAI_ADMIN_KEY")
     openai_admin_url: Annotated[str, AfterValidator(_check_api_url)] = Field(
         default="https://api.openai.com/v1", validation_alias="TREERING_OPENAI_ADMIN_URL"

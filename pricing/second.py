@@ -120,12 +120,13 @@ class SecondEntry:
 
 
 class SecondCatalogue:
-    """The table's models by provider and name."""
+    """The table's models by provider and name; `day` is the day of its figures."""
 
     def __init__(self, document: Mapping[str, object]) -> None:
         source, day, models = (document[key] for key in ("source", "day", "models"))
         assert isinstance(models, dict)
         self._source = f"{source} of {day}"
+        self.day = datetime.fromisoformat(str(day)).replace(tzinfo=UTC)
         self._places: dict[tuple[str, str], list[object]] = {
             (provider, name): entry for provider, entries in models.items() for entry in entries for name in entry[0]
         }

@@ -7,6 +7,8 @@ Which fixture for what:
 * `direct`: the same as `door`, through Postgres only, for tests in which the door does not matter.
 * `api`: Supabase's API for the test's database, where the address and the keys themselves matter.
 * `database`: a migrated database with its addresses; `postgres_url`: its superuser's address.
+* `shared_db`, `shared_door`, `shared_direct`: the same for tests that change nothing; those of a module share a
+  database, which is faster by far. A module that needs rows in it overrides `shared_database` and adds them.
 * `empty_database`: a database without migrations; `every_postgres`: such a one on each version of Postgres.
 * `make_token(sub, role)`: a token as Supabase Auth signs it.
 """
@@ -22,6 +24,7 @@ from ingest.local.embedded import find_binaries
 from tests.support import clock, toolchain
 from tests.support.api import make_token as sign_token
 from tests.support.doors import Door
+from tests.support.lending import Lender
 from tests.support.servers import Server
 
 if TYPE_CHECKING:
@@ -83,11 +86,17 @@ def postgres15_server() -> Iterator[Server]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def lender(postgres_server: Server) -> Iterator[Lender]:
+    lender = Lender(postgres_server)
+    yield lender
+    lender.close()
+
+
 @pytest.fixture
-def database(postgres_server: Server) -> Iterator[TestDatabase]:
-    database = postgres_server.create_database()
-    yield database
-    database.drop()
+def database(lender: Lender) -> Iterator[TestDatabase]:
+    with lender.lend() as database:
+        yield database
 
 
 @pytest.fixture
@@ -118,8 +127,8 @@ def postgres_url(database: TestDatabase) -> str:
 
 
 @pytest.fixture(params=["postgres", "postgrest"])
-def door(request: pytest.FixtureRequest, database: TestDatabase) -> Iterator[Door]:
-    door = Door(request.param, database)
+def door(request: pytest.FixtureRequest, database: TestDatabase, lender: Lender) -> Iterator[Door]:
+    door = Door(request.param, database, lender.api)
     yield door
     door.close()
 
@@ -132,9 +141,44 @@ def direct(database: TestDatabase) -> Iterator[Door]:
 
 
 @pytest.fixture
-def api(database: TestDatabase) -> Iterator[Api]:
-    door = Door("postgrest", database)
-    yield door.api
+def api(database: TestDatabase, lender: Lender) -> Api:
+    return lender.api(database)
+
+
+@pytest.fixture(scope="module")
+def shared_database(lender: Lender) -> Iterator[TestDatabase]:
+    with lender.lend() as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def shared_api(lender: Lender, shared_database: TestDatabase) -> Api:
+    return lender.api(shared_database)
+
+
+@pytest.fixture(scope="module")
+def unchanged_database(shared_database: TestDatabase) -> Iterator[TestDatabase]:
+    before = shared_database.count_rows()
+    yield shared_database
+    assert shared_database.count_rows() == before, "a test changed the database that it shares"
+
+
+@pytest.fixture(params=["postgres", "postgrest"])
+def shared_door(request: pytest.FixtureRequest, unchanged_database: TestDatabase, lender: Lender) -> Iterator[Door]:
+    door = Door(request.param, unchanged_database, lender.api)
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def shared_db(shared_door: Door) -> Database:
+    return shared_door.service()
+
+
+@pytest.fixture
+def shared_direct(unchanged_database: TestDatabase) -> Iterator[Door]:
+    door = Door("postgres", unchanged_database)
+    yield door
     door.close()
 
 

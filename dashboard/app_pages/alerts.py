@@ -9,6 +9,7 @@ import streamlit as st
 
 from dashboard.panels import alerts as incidents
 from dashboard.panels import filter_bar
+from dashboard.panels.delivery import draw_link, draw_silent_rules
 from dashboard.panels.frame import chosen_zone, draw_error, draw_header, draw_state
 from dashboard.panels.period_bar import draw_period
 from dashboard.reads.alerts import get_alerts
@@ -21,6 +22,7 @@ zone = chosen_zone(selection)
 with draw_header("Alerts"):
     draw_period("alerts", selection, datetime.now(UTC).astimezone(zone).date())
     is_live = filter_bar.draw_live("alerts")
+draw_link(viewer, zone)
 
 
 @st.fragment(run_every=10 if is_live else None)
@@ -33,6 +35,7 @@ def body() -> None:
         return
     can_change = document.access == "ops"
     incidents.draw_failing(document.rules, zone)
+    draw_silent_rules(viewer)
     if not document.firing and not document.history and not document.outbox:
         watched = sum(1 for rule in document.rules if rule.is_enabled)
         rules = "1 rule is active." if watched == 1 else f"{watched} rules are active."

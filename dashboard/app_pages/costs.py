@@ -13,6 +13,9 @@ from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
+from dashboard.panels.narrow import draw_time_chart, narrowing_addresses
+from dashboard.panels.shape import draw_shape
+from dashboard.panels.unusual import band_frame, days_with_bands, draw_unusual
 from dashboard.reads.pages import get_costs
 from ingest.documents.words import format_change, format_usd, format_usd_column
 
@@ -48,20 +51,32 @@ def draw_figures(view: View[Costs], document: Costs) -> None:
 
 
 def draw_trend(view: View[Costs], document: Costs) -> None:
-    """Draw the cost over time, split by the chosen dimension."""
+    """Draw the cost over time, split by the chosen dimension or beside the tokens."""
     with st.container(border=True, key="panel_costs_trend"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            cards.draw_title("Spend over time")
+            trend = draw_choice("Trend", ["Spend over time", "With tokens"], name="trend", key="costs_trend")
             draw_group("costs", view.selection, is_user_shown=document.access != "member")
+        if trend == "With tokens":
+            points = frames.summed(document.series)
+            cost = frames.measures_over_time(document, points, {"Spend": frames.COST})
+            tokens = frames.measures_over_time(document, points, {"Tokens": frames.TOKENS})
+            cards.draw_legend(["Spend", "Tokens"], [colours.PALETTE[0], colours.PALETTE[2]])
+            chart = charts.cost_and_tokens(cost, tokens)
+            draw_time_chart(chart, "costs_tokens_chart", "Spend and tokens over time", view.zone)
+            return
         timeline = frames.groups_over_time(document, document.series, frames.COST)
         if (earlier := view.earlier()) is not None:
             timeline = frames.with_ghost(timeline, earlier, earlier.series, frames.COST)
         sums = frames.costs_by_key(document.series)
         values = format_usd_column([sums[name] for name in timeline.series])
         shown = colours.colours_of(timeline.series, document.options.names_of(view.selection.group))
-        cards.draw_legend(timeline.series, shown, values)
-        chart = charts.stacked_bars(timeline, "usd", colours=shown)
-        st.altair_chart(chart, key="costs_trend_chart", alt="Spend over time")
+        cards.draw_legend(timeline.series, shown, values, narrowing_addresses("costs", view.selection, timeline.series))
+        days = days_with_bands(document, view.outlook())
+        chart = charts.stacked_bars(timeline, "usd", colours=shown, band=band_frame(days))
+        draw_time_chart(chart, "costs_trend_chart", "Spend over time", view.zone)
+        if days:
+            st.caption("The grey band holds 19 of 20 usual days, as forecast from the day before.")
+        draw_unusual(view, days)
 
 
 def draw_table(view: View[Costs], document: Costs) -> None:
@@ -79,7 +94,7 @@ def draw_table(view: View[Costs], document: Costs) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             name = draw_choice("Table", list(by), name="table", key="costs_by")
             tables.draw_download("costs", f"costs-by-{name.lower()}", by[name])
-        chosen = tables.draw_costs("costs", name, by[name])
+        chosen = tables.draw_costs("costs", name, by[name], view.selection)
         draw_calls_link("costs", view.selection, name, by[name], chosen)
 
 
@@ -96,6 +111,7 @@ def body() -> None:
         draw_trend(view, document)
         if (month := view.outlook()) is not None:
             outlook.draw_month(month.forecast, month.month.budgets)
+        draw_shape(view, document)
         if document.access != "member":
             contract.draw_contract(view.viewer, datetime.now(UTC))
         checks.draw_checks(view.viewer, view.selection, document)

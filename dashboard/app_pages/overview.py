@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.figures import charts, frames
+from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, outlook
 from dashboard.panels.bound import draw_choice
 from dashboard.panels.frame import View, open_page
+from dashboard.panels.narrow import draw_time_chart
 from dashboard.panels.rankings import draw_top
+from dashboard.panels.story import draw_story
 from dashboard.reads.pages import get_overview
 from ingest.documents.month import Calendar
 from ingest.documents.words import format_count, format_exact_usd, format_usd
@@ -19,6 +20,7 @@ from ingest.documents.words import format_count, format_exact_usd, format_usd
 if TYPE_CHECKING:
     from decimal import Decimal
 
+    from dashboard.reads.month import Outlook
     from ingest.documents.pages import Overview
 
 TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
@@ -28,10 +30,9 @@ TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
 }
 
 
-def draw_figures(view: View[Overview], document: Overview) -> None:
+def draw_figures(view: View[Overview], document: Overview, outlook_now: Outlook | None) -> None:
     """Draw the key figures."""
     now, before, phrase = document.totals, document.previous, view.selection.phrase
-    outlook_now = view.outlook()
     today, month = (outlook_now.month.today, outlook_now.month.month) if outlook_now else (Calendar(), Calendar())
     forecast = outlook_now.forecast if outlook_now else None
     draw = [
@@ -72,7 +73,7 @@ def _joined(note: str, fallback_cost: Decimal | None) -> str:
     return " · ".join(filter(None, (note, cards.fallback_note(fallback_cost))))
 
 
-def draw_trend(document: Overview) -> None:
+def draw_trend(view: View[Overview], document: Overview) -> None:
     """Draw the chart of the chosen figure over time."""
     with st.container(border=True, key="panel_overview_trend"):
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
@@ -80,7 +81,8 @@ def draw_trend(document: Overview) -> None:
             choice = draw_choice("Trend", list(TRENDS), name="trend", key="overview_trend")
         measure, unit = TRENDS[choice]
         timeline = frames.measures_over_time(document, document.series, {choice: measure})
-        st.altair_chart(charts.stacked_bars(timeline, unit), key="overview_trend_chart", alt=f"{choice} over time")
+        chart = charts.stacked_bars(timeline, unit, colours=colours.PALETTE[:1])
+        draw_time_chart(chart, "overview_trend_chart", f"{choice} over time", view.zone)
 
 
 view = open_page("overview", "Overview", get_overview)
@@ -92,13 +94,10 @@ def body() -> None:
     document = view.read()
     if document is None:
         return
-    if document.firing_alerts:
-        noun = "alert is" if document.firing_alerts == 1 else "alerts are"
-        with st.container(key="firing"):
-            label = f"{document.firing_alerts} {noun} firing"
-            st.page_link(Path(__file__).with_name("alerts.py"), label=label, icon=":material/notifications_active:")
-    draw_figures(view, document)
-    draw_trend(document)
+    outlook_now = view.outlook()
+    draw_story(view, document, outlook_now)
+    draw_figures(view, document, outlook_now)
+    draw_trend(view, document)
     draw_top("overview", document, view.selection)
 
 

@@ -6,17 +6,27 @@ import html
 
 import streamlit as st
 
+from dashboard.editors.alerts_file import draw_alerts_file
 from dashboard.editors.budgets import draw_budgets
 from dashboard.editors.channels import draw_channels
 from dashboard.editors.members import ROLES, draw_members
+from dashboard.editors.on_call import draw_on_call
 from dashboard.editors.prices import draw_prices
 from dashboard.editors.reports import draw_reports
 from dashboard.editors.rules import draw_rules
+from dashboard.panels.bound import to_name
 from dashboard.panels.changes import clear_saved_fields
 from dashboard.panels.frame import draw_error, draw_header, draw_state
 from dashboard.reads.settings import get_configuration
 from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
+
+TABS = ("Alert rules", "Budgets", "On call", "Channels", "Reports", "Members", "Prices")
+
+
+def take_tab() -> None:
+    """Write the chosen tab to the address, so that it can be linked to."""
+    st.query_params["tab"] = to_name(st.session_state["settings_tabs"])
 
 
 def body() -> None:
@@ -39,15 +49,22 @@ def body() -> None:
         )
         return
     clear_saved_fields()
-    rules, budgets, channels, reports, members, prices = st.tabs(
-        ["Alert rules", "Budgets", "Channels", "Reports", "Members", "Prices"], key="settings_tabs"
+    asked = st.query_params.get("tab", "")
+    rules, budgets, on_call, channels, reports, members, prices = st.tabs(
+        TABS,
+        key="settings_tabs",
+        default=next((tab for tab in TABS if to_name(tab) == asked), None),
+        on_change=take_tab,
     )
     with rules:
         draw_rules(viewer, configuration)
+        draw_alerts_file(viewer, configuration)
     with budgets:
         draw_budgets(viewer, configuration)
+    with on_call:
+        draw_on_call(viewer, configuration)
     with channels:
-        draw_channels(viewer, configuration.channels)
+        draw_channels(viewer, configuration.channels, configuration.rules)
     with reports:
         draw_reports(viewer, configuration.channels)
     with members:

@@ -12,6 +12,7 @@ from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
+from dashboard.panels.narrow import draw_time_chart, narrowing_addresses
 from dashboard.reads.pages import get_usage
 from ingest.documents.words import format_change, format_count, format_share
 
@@ -59,9 +60,9 @@ def draw_trend(view: View[Usage], document: Usage) -> None:
         totals = frames.totals_by_series(timeline)
         values = [format_count(round(totals[name])) for name in timeline.series]
         shown = colours.colours_of(timeline.series, document.options.names_of(view.selection.group))
-        cards.draw_legend(timeline.series, shown, values)
+        cards.draw_legend(timeline.series, shown, values, narrowing_addresses("usage", view.selection, timeline.series))
         chart = charts.stacked_bars(timeline, unit, colours=shown)
-        st.altair_chart(chart, key="usage_trend_chart", alt=f"{choice} over time")
+        draw_time_chart(chart, "usage_trend_chart", f"{choice} over time", view.zone)
 
 
 def draw_table(view: View[Usage], document: Usage) -> None:
@@ -79,7 +80,7 @@ def draw_table(view: View[Usage], document: Usage) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             name = draw_choice("Table", list(by), name="table", key="usage_by")
             tables.draw_download("usage", f"usage-by-{name.lower()}", by[name])
-        chosen = tables.draw_usage("usage", name, by[name])
+        chosen = tables.draw_usage("usage", name, by[name], view.selection)
         draw_calls_link("usage", view.selection, name, by[name], chosen)
 
 

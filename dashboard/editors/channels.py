@@ -9,28 +9,34 @@ from pydantic import SecretStr, ValidationError
 
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
+from dashboard.reads.alerts import get_delivery_health
 from dashboard.reads.settings import (
+    allows_private_addresses,
     delete_notification_channel,
     save_notification_channel,
     send_test_notification,
 )
-from ingest.alerts.channels import ChannelTarget
+from ingest.alerts.channels import ChannelTarget, find_private_address
+from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
     from ingest.database import JsonValue
+    from ingest.documents.alerts import AlertRule
+    from ingest.documents.delivery import ChannelTrouble
     from ingest.documents.settings import Channel
 
 _SHOWN_ONCE: Final = "settings_shown_once"
 KINDS: Final = {"webhook": "Webhook", "apprise": "Service or e-mail (apprise)"}
 _EXAMPLES: Final = {
     "webhook": "https://hooks.example.com/alerts",
-    "apprise": "slack://… · mailto://user:password@example.com · msteams://… · discord://…",
+    "apprise": "slack://… · mailtos://user:password@example.com · workflows://… · pagerduty://…",
 }
 
 
-def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
+def draw_channels(viewer: Viewer, channels: tuple[Channel, ...], rules: tuple[AlertRule, ...] = ()) -> None:
     """Draw the channels, each with test and editor, and the form of a new one. An address is never shown again."""
+    troubles = {one.channel_name: one for one in _find_troubles(viewer)}
     for channel in channels:
         with line(f"channel_{channel.channel_id}"):
             kind = "Webhook" if channel.kind == "webhook" else "Service"
@@ -38,6 +44,8 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
             draw_facts(channel.name, f"{kind} to {channel.target_hint or 'an unknown host'}, {rate}")
             if not channel.is_enabled:
                 st.badge("Off", color="gray")
+            elif trouble := troubles.get(channel.name):
+                st.badge("Failing", icon=":material/mail_off:", color="red", help=trouble.last_error)
             st.button(
                 "Test",
                 key=f"settings_channel_test_{channel.channel_id}",
@@ -53,6 +61,9 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
             )
             with st.popover("Edit", type="tertiary", key=f"settings_channel_edit_{channel.channel_id}"):
                 _draw_channel_form(viewer, channel)
+                alone = [rule.name for rule in rules if rule.channels == (channel.channel_id,)]
+                if alone:
+                    st.caption(f"The only channel of: {', '.join(alone)}. Without it they send to nobody.")
     if secret := st.session_state.pop(_SHOWN_ONCE, None):
         with st.container(border=True, key="panel_settings_secret"):
             draw_title(
@@ -62,6 +73,13 @@ def draw_channels(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
             st.code(secret, language=None)
     with st.expander("New channel", icon=":material/add:", expanded=not channels, key="settings_channel_add"):
         _draw_channel_form(viewer, None)
+
+
+def _find_troubles(viewer: Viewer) -> tuple[ChannelTrouble, ...]:
+    try:
+        return get_delivery_health(viewer).channels
+    except TreeringError:  # the page's own read reports it
+        return ()
 
 
 def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:
@@ -83,11 +101,20 @@ def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:
         rate = st.number_input(
             "Messages per minute", 1, 6000, channel.max_per_minute if channel else 60, key=f"{key}_rate"
         )
+        hourly = st.number_input(
+            "Messages per hour",
+            0,
+            10_000,
+            (channel.max_per_hour or 0) if channel else 0,
+            key=f"{key}_hourly",
+            help="What exceeds it is told in one digest; critical alerts always leave. 0 is no limit.",
+        )
         is_enabled = st.toggle("Enabled", value=channel.is_enabled if channel else True, key=f"{key}_enabled")
         is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
     if is_saved:
         document: dict[str, JsonValue] = {
-            "name": (name or "").strip(), "max_per_minute": int(rate), "is_enabled": is_enabled
+            "name": (name or "").strip(), "max_per_minute": int(rate), "is_enabled": is_enabled,
+            "max_per_hour": max(int(hourly), 2) if hourly else None,
         }  # fmt: skip
         _save_channel(viewer, channel, document, kind or "webhook", (url or "").strip(), key)
     if channel:
@@ -117,6 +144,9 @@ def _save_channel(
             target = ChannelTarget(**fields)
         except ValidationError as error:
             st.error(explain(error))
+            return
+        if not allows_private_addresses() and (reason := find_private_address(target)):
+            st.error(f"{reason[0].upper()}{reason[1:]}.")
             return
     if channel:
         document["channel_id"] = channel.channel_id

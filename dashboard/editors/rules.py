@@ -27,6 +27,7 @@ from dashboard.figures.backtest_chart import backtest_chart
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
 from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
 from ingest.alerts.metrics import ROUTES, Metric, format_metric, metric_named
+from ingest.alerts.on_call import read_labels, write_labels
 from ingest.alerts.rules import RuleDraft, preset_rules
 from ingest.documents.words import DASH
 from ingest.errors import TreeringError
@@ -54,6 +55,8 @@ def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
                 st.badge(rule.state.capitalize(), color="red" if rule.state == "firing" else "orange")
             if not rule.is_enabled:
                 st.badge("Off", color="gray")
+            elif not rule.channels:
+                st.badge("No channel", color="gray", help="Only routes, if any, send its alerts.")
             st.badge(rule.severity.capitalize(), color="red" if rule.severity == "critical" else "orange")
             with st.popover("Edit", type="tertiary", key=f"settings_rule_edit_{rule.rule_id}", width="content"):
                 _draw_rule_form(viewer, configuration, rule)
@@ -270,12 +273,28 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         key=f"{key}_renotify",
     )
     limit = left.number_input("Maximum groups at once", 1, 500, rule.group_limit if rule else 50, key=f"{key}_limit")
+    labels = right.text_input(
+        "Labels",
+        write_labels(rule.labels) if rule else "",
+        key=f"{key}_labels",
+        placeholder="team=chat, tier=1",
+        help="What routes and mute times go by.",
+    )
+    runbook = st.text_input(
+        "Runbook", (rule.runbook_url or "") if rule else "", key=f"{key}_runbook", placeholder="https://…"
+    )
+    description = st.text_area(
+        "Description", (rule.description or "") if rule else "", key=f"{key}_description", max_chars=2000, height=80
+    )
     return {
         "resolve_threshold": resolve,
         "minimum_sample": int(sample),
         "no_data": no_data,
         "renotify_s": reminder or None,
         "group_limit": int(limit),
+        "labels": (labels or "").strip(),
+        "runbook_url": (runbook or "").strip() or None,
+        "description": (description or "").strip() or None,
         "timezone": rule.timezone if rule else reporting_zone(),
     }
 
@@ -298,10 +317,12 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> RuleDraft | None:
         st.error("Enter a name.")
         return None
     try:
-        return RuleDraft.model_validate(typed)
+        return RuleDraft.model_validate({**typed, "labels": read_labels(typed["labels"])})
     except ValidationError as error:
         st.error(explain(error))
-        return None
+    except ValueError as error:
+        st.error(f"{str(error)[0].upper()}{str(error)[1:]}.")
+    return None
 
 
 def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key: str) -> None:

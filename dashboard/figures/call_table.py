@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
+from ingest.documents.names import visible_name
 from ingest.documents.words import DASH, format_duration, format_exact_usd
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ ORDER_OF: Final = {
     "latency_ms": "latency",
 }
 _COUNTS: Final = ("prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
+_NAMES: Final = ("model", "user_id", "feature", "status", "session_id", "environment", "finish_reason")
 _DURATIONS: Final = ("latency_ms", "time_to_first_token_ms")
 
 
@@ -62,6 +64,8 @@ def call_frame(calls: Sequence[Call], *, is_member: bool) -> pd.DataFrame:
     frame["created_at"] = pd.to_datetime(frame["created_at"], utc=True)
     frame["status"] = [f"{call.status}: {call.error_type}" if call.error_type else call.status for call in calls]
     frame["estimated_cost"] = [None if call.estimated_cost is None else float(call.estimated_cost) for call in calls]
+    for name in frame.columns.intersection(list(_NAMES)):
+        frame[name] = [visible_name(one) if isinstance(one, str) else one for one in frame[name]]
     return frame.astype({"estimated_cost": "float64", **dict.fromkeys(_DURATIONS, "float64")})
 
 

@@ -5,12 +5,13 @@ Legends are drawn beside the chart (`cards.draw_legend`), where they can wrap on
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import altair as alt
 import pandas as pd
 
-from dashboard.figures.colours import OTHER_COLOUR, colours_of
+from dashboard.figures.colours import OTHER_COLOUR, PALETTE, colours_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +28,8 @@ SECONDS_FROM_MS: Final = 10_000
 # A percentile of fewer calls than this says little: its line is faint.
 FEW_CALLS: Final = 20
 FAINT: Final = 0.35
+# The parameter of a chart that holds the bucket that was clicked.
+PICK: Final = "pick"
 # Stripes of a bar that is not complete yet, over the height of the chart.
 STRIPES: Final = 48
 
@@ -37,9 +40,22 @@ _SHORT_COUNT: Final = "replace(format(datum.value, '.3~s'), 'G', 'B')"
 
 
 def stacked_bars(
-    timeline: Timeline, unit: Unit, *, colours: Sequence[str] | None = None, height: int = HEIGHT
+    timeline: Timeline,
+    unit: Unit,
+    *,
+    colours: Sequence[str] | None = None,
+    height: int = HEIGHT,
+    band: pd.DataFrame | None = None,
 ) -> alt.LayerChart:
-    """Draw amounts that add up: one bar per bucket, stacked by series; a bar that is not complete is striped."""
+    """Draw amounts that add up: one bar per bucket, stacked by series; a bar that is not complete is striped.
+
+    Args:
+        timeline: What is drawn.
+        unit: Of its values.
+        colours: One for each series; by default each name's own.
+        height: In pixels.
+        band: What was expected: `at` (epoch ms), `low`, `high`; None for nothing.
+    """
     bars = alt.Chart(_stack(timeline)).mark_rect(strokeWidth=0)
     y = alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=_y_scale(timeline))
     bars = bars.encode(
@@ -50,7 +66,7 @@ def stacked_bars(
         color=_colour(timeline, colours),
         opacity=alt.Opacity("strength:Q", scale=None, legend=None),
     )
-    return _finish(timeline, [bars, *_ghost(timeline)], height)
+    return _finish(timeline, [bars, *_band(band), *_ghost(timeline)], height)
 
 
 def lines(
@@ -75,6 +91,36 @@ def lines(
     if len(alone):
         drawn.append(alt.Chart(alone).mark_point(size=18, filled=True, opacity=1))
     return _finish(timeline, [layer.encode(x=x, y=y, color=colour) for layer in drawn], height)
+
+
+def cost_and_tokens(cost: Timeline, tokens: Timeline, height: int = HEIGHT) -> alt.LayerChart:
+    """Draw spend as bars on the left axis and tokens as a line on the right one."""
+    bars = alt.Chart(_stack(cost)).mark_rect(strokeWidth=0, color=PALETTE[0])
+    bars = bars.encode(
+        x=_x_axis(cost),
+        x2=alt.X2("edge"),
+        y=alt.Y("low:Q", axis=_y_axis(cost, "usd", is_stacked=True), title=None, scale=_y_scale(cost)),
+        y2=alt.Y2("high"),
+        opacity=alt.Opacity("strength:Q", scale=None, legend=None),
+    )
+    middle = tokens.frame.assign(middle=(tokens.frame["at"] + tokens.frame["until"]) // 2)
+    options: dict[str, Any] = _y_axis(tokens, "tokens").to_dict()
+    axis = alt.Axis(**{**options, "orient": "right", "titleAlign": "right", "titleX": 0, "grid": False})
+    line = alt.Chart(middle[["middle", "value"]]).mark_line(strokeWidth=2, color=PALETTE[2])
+    line = line.encode(
+        x=alt.X("middle:T", scale=alt.Scale(type="utc", nice=False)), y=alt.Y("value:Q", axis=axis, title=None)
+    )
+    chart: alt.LayerChart = alt.LayerChart(layer=[bars, line, _column(_both(cost, tokens))]).properties(
+        height=height, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
+    )
+    independent: alt.LayerChart = chart.resolve_scale(y="independent")
+    return independent
+
+
+def _both(first: Timeline, second: Timeline) -> Timeline:
+    """Return two time lines of the same calls as one, for the pointer."""
+    frame = pd.concat([first.frame, second.frame], ignore_index=True)
+    return replace(first, frame=frame, series=(*first.series, *second.series), is_shared=True)
 
 
 def axis_unit(timeline: Timeline, unit: Unit) -> str:
@@ -123,6 +169,15 @@ def _stripes(bars: pd.DataFrame, top: float) -> pd.DataFrame:
             )
             low = high
     return pd.DataFrame(cut, columns=list(bars.columns))
+
+
+def _band(band: pd.DataFrame | None) -> list[alt.Chart]:
+    """Draw the edges of what was expected over the bars."""
+    if band is None or not len(band):
+        return []
+    x = alt.X("at:T", scale=alt.Scale(type="utc", nice=False))
+    area = alt.Chart(band).mark_area(color=OTHER_COLOUR, opacity=0.22, line={"color": OTHER_COLOUR, "strokeWidth": 1})
+    return [area.encode(x=x, y=alt.Y("low:Q"), y2=alt.Y2("high"))]
 
 
 def _ghost(timeline: Timeline) -> list[alt.Chart]:
@@ -223,15 +278,23 @@ def _labels(largest: float, unit: Unit) -> dict[str, Any]:
 
 
 def _finish(timeline: Timeline, layers: list[alt.Chart], height: int) -> alt.LayerChart:
-    """Lay an invisible column over each bucket that answers the pointer with all series at once."""
+    chart: alt.LayerChart = alt.LayerChart(layer=[*layers, _column(timeline)]).properties(
+        height=height, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
+    )
+    return chart
+
+
+def _column(timeline: Timeline) -> alt.Chart:
+    """Lay an invisible column over each bucket that answers the pointer with all series at once, and a click."""
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["at"], empty=False)
+    pick = alt.selection_point(name=PICK, on="click", fields=["at", "until"], empty=False)
     wide = _tooltips(timeline)
     names = [alt.Tooltip("when:N", title=" ")]
     names += [alt.Tooltip(f"t{rank}:N", title=name) for rank, name in enumerate(timeline.series)]
     names.append(alt.Tooltip("calls:N", title="Calls"))
     if timeline.ghost is not None:
         names.append(alt.Tooltip("earlier:N", title="Compared"))
-    column = (
+    column: alt.Chart = (
         alt.Chart(wide)
         .mark_rect(color=OTHER_COLOUR, strokeWidth=0)
         .encode(
@@ -240,12 +303,9 @@ def _finish(timeline: Timeline, layers: list[alt.Chart], height: int) -> alt.Lay
             opacity=alt.condition(hover, alt.value(0.16), alt.value(0)),
             tooltip=names,
         )
-        .add_params(hover)
+        .add_params(hover, pick)
     )
-    chart: alt.LayerChart = alt.LayerChart(layer=[*layers, column]).properties(
-        height=height, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
-    )
-    return chart
+    return column
 
 
 def _tooltips(timeline: Timeline) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 
 from dashboard.figures.colours import OTHER
+from ingest.documents.names import visible_name
 from ingest.documents.words import DASH, format_count, format_duration, format_usd
 
 if TYPE_CHECKING:
@@ -116,13 +117,13 @@ def groups_over_time(page: Page, points: Sequence[Point], measure: Measure) -> T
 
 def with_ghost(timeline: Timeline, earlier: Page, points: Sequence[Point], measure: Measure) -> Timeline:
     """Return the same time line with an earlier period behind it, its first bucket behind the first one."""
-    whole = measures_over_time(earlier, _summed(points), {"": measure}).frame
+    whole = measures_over_time(earlier, summed(points), {"": measure}).frame
     places = timeline.frame[["at", "until"]].drop_duplicates().reset_index(drop=True)
     ghost = places.join(whole[["value", "text", "when"]], how="inner")
     return replace(timeline, ghost=ghost[ghost["value"].notna()].reset_index(drop=True))
 
 
-def _summed(points: Sequence[Point]) -> list[Point]:
+def summed(points: Sequence[Point]) -> list[Point]:
     """Sum the points of each bucket over their keys; the cost of a bucket without any price is unknown."""
     sums: dict[datetime, Point] = {}
     for point in points:
@@ -156,7 +157,7 @@ def costs_by_key(points: Sequence[Point]) -> dict[str, Decimal | None]:
 
 
 def _name(point: Point) -> str:
-    return OTHER if point.key is None else point.key or DASH
+    return OTHER if point.key is None else visible_name(point.key) or DASH
 
 
 def _bucket_name(page: Page) -> str:

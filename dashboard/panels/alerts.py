@@ -207,7 +207,7 @@ def draw_outbox(viewer: Viewer, messages: Sequence[Message], zone: ZoneInfo, *, 
         {
             "Rule": [message.rule_name or DASH for message in messages],
             "Channel": [message.channel_name or DASH for message in messages],
-            "Event": [message.event for message in messages],
+            "Event": [f"{message.event}{' (critical)' if message.is_critical else ''}" for message in messages],
             "State": [message.state for message in messages],
             "Attempts": [message.attempts for message in messages],
             "Created": [moment_in_words(message.created_at, zone) for message in messages],

@@ -10,8 +10,10 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from dashboard.panels.filter_bar import store_selection
 from dashboard.selection.filters import FILTERS, LONGEST_DAYS, Selection
 from ingest.alerts.metrics import CALLS, metric_named
+from ingest.documents.names import visible_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,12 +55,23 @@ def draw_calls_link(
         if row is None or not row.key or row.is_other:
             st.caption("Select a row to see its calls.")
             return
-        st.page_link(
-            PAGE,
-            label=f"Calls of {_plain(row.key)}",
-            icon=":material/receipt_long:",
-            query_params=calls_query(selection, **{FILTER_OF[ranking]: row.key}),
-        )
+        only = selection.with_filter(FILTER_OF[ranking], [row.key])
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.page_link(
+                PAGE,
+                label=f"Calls of {_plain(row.key)}",
+                icon=":material/receipt_long:",
+                query_params=calls_query(only),
+            )
+            if st.button(
+                f"Only {_plain(row.key)}",
+                key=f"{page}_only",
+                type="tertiary",
+                icon=":material/filter_alt:",
+                on_click=store_selection,
+                args=(only,),
+            ):
+                st.rerun()  # the chips in the header are outside of the fragment
 
 
 def alert_query(alert: Alert) -> dict[str, str | list[str]]:
@@ -84,4 +97,4 @@ def draw_alert_link(alert: Alert) -> None:
 
 def _plain(text: str) -> str:
     """Escape a name so that Markdown formats none of it."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in text)
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in visible_name(text))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
+from ingest.documents.names import visible_name
 from ingest.documents.words import (
     DASH,
     UNCHANGED,
@@ -209,14 +210,20 @@ def draw_title(title: str, subtitle: str = "") -> None:
     st.html(f'<div class="tr-title" role="heading" aria-level="2">{html.escape(title)}</div>{below}')
 
 
-def draw_legend(names: Sequence[str], colours: Sequence[str], values: Sequence[str] | None = None) -> None:
-    """Draw a chart's legend, each name with its value."""
-    shown = values or [""] * len(names)
+def draw_legend(
+    names: Sequence[str],
+    colours: Sequence[str],
+    values: Sequence[str] | None = None,
+    addresses: Sequence[str] | None = None,
+) -> None:
+    """Draw a chart's legend, each name with its value and, where it has an address, as a link."""
+    nothing = [""] * len(names)
     items = "".join(
-        f'<span><i style="background:{colour}"></i>{html.escape(name)}'
+        f'<span><i style="background:{colour}"></i>'
+        + (f'<a href="{html.escape(address)}" target="_self">{html.escape(name)}</a>' if address else html.escape(name))
         + (f"<b>{html.escape(value)}</b>" if value else "")
         + "</span>"
-        for name, colour, value in zip(names, colours, shown, strict=True)
+        for name, colour, value, address in zip(names, colours, values or nothing, addresses or nothing, strict=True)
     )
     st.html(f'<div class="tr-legend">{items}</div>')
 
@@ -237,7 +244,7 @@ def name_of(key: str | None, *, is_other: bool = False, keys: int | None = None)
     """Write a ranking's key: what did not fit is "Other" with how many these are, an empty name a dash."""
     if is_other:
         return f"Other ({keys:,})" if keys else "Other"
-    return key or DASH
+    return visible_name(key) if key else DASH
 
 
 def _line(bar: Bar, *, is_bad: bool) -> str:

@@ -20,6 +20,7 @@ from dashboard.selection.filters import (
     parse_query,
 )
 from dashboard.selection.metadata import MAX_PAIRS, tidy_pair, tidy_pairs
+from ingest.documents.names import visible_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,6 +160,7 @@ def _draw_choice(page: str, name: str, chosen: tuple[str, ...], known: Sequence[
         _LABELS[name],
         [*known, *(value for value in chosen if value not in known)] if name == "status" else sorted({*known, *chosen}),
         key=key,
+        format_func=visible_name,
         placeholder=_TYPED.get(name, "All"),
         accept_new_options=name in _TYPED,
         max_selections=MAX_VALUES,

@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
-from dashboard.reads.connection import change, forget_windows, read_window
+import streamlit as st
+
+from dashboard.reads.connection import change, fetch_as, forget_windows, read_window
+from dashboard.reads.viewer import Viewer  # noqa: TC001 -- st.cache_data reads the annotation
 from ingest.documents.alerts import Alerts
+from ingest.documents.delivery import AlertLink, DeliveryHealth
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Window
     from ingest.database import Argument
 
-__all__ = ["acknowledge_alert", "end_silence", "get_alerts", "resend_notification", "silence_alerts"]
+__all__ = [
+    "acknowledge_alert",
+    "end_silence",
+    "get_alerts",
+    "get_delivery_health",
+    "read_alert_link",
+    "resend_notification",
+    "silence_alerts",
+    "use_alert_link",
+]
+
+# Every page shows it: more often than this would only cost.
+_HEALTH_TTL: Final = timedelta(seconds=30)
 
 
 def get_alerts(viewer: Viewer, window: Window) -> Alerts:
     """Read the document of the Alerts page."""
     return read_window(viewer, Alerts, "get_alerts", window)
+
+
+@st.cache_data(ttl=_HEALTH_TTL, max_entries=256, show_spinner=False)
+def get_delivery_health(viewer: Viewer) -> DeliveryHealth:
+    """Read which messages do not arrive; members get zeros."""
+    return fetch_as(viewer, DeliveryHealth, "get_delivery_health")
+
+
+def read_alert_link(viewer: Viewer, link: str) -> AlertLink:
+    """Read what the link of a message would do."""
+    return fetch_as(viewer, AlertLink, "read_alert_link", link=link)
+
+
+def use_alert_link(viewer: Viewer, link: str, note: str) -> None:
+    """Do what the link of a message says, once."""
+    _change_alerts(viewer, "use_alert_link", link=link, note=note)
 
 
 def acknowledge_alert(viewer: Viewer, alert_id: int, note: str) -> None:

@@ -9,14 +9,14 @@ import streamlit as st
 
 from dashboard.reads.connection import fetch_as
 from dashboard.reads.viewer import Viewer
+from ingest.database.health import judge_deployment, judge_migrations, judge_status
 from ingest.documents.deployment import Deployment
 from ingest.documents.pipeline import Status
 from ingest.errors import TreeringError
-from ingest.health import judge_deployment, judge_migrations, judge_status
 from ingest.settings import load_settings
 
 if TYPE_CHECKING:
-    from ingest.health import Finding
+    from ingest.database.health import Finding
 
 HEALTH_TTL: Final = timedelta(minutes=1)
 
@@ -38,4 +38,6 @@ def get_faults(viewer: Viewer) -> list[Finding]:
         judge_migrations(status),
         *judge_status(status, updates_prices=settings.update_prices),
     ]
-    return sorted((one for one in findings if one.level), key=lambda one: -one.level)
+    # Messages that do not arrive are told apart, to analysts too.
+    faults = (one for one in findings if one.level and one.part != "messages")
+    return sorted(faults, key=lambda one: -one.level)

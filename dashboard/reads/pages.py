@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +10,7 @@ from dashboard.reads.connection import fetch_as, fetch_window, read_window
 from dashboard.selection.filters import Window
 from ingest.documents.billing import Reconciliation
 from ingest.documents.calls import Call, CallContext, Calls
+from ingest.documents.month import Hours
 from ingest.documents.pages import Costs, Overview, Performance, Usage
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ __all__ = [
     "get_call_context",
     "get_calls",
     "get_costs",
+    "get_hours",
     "get_one_call",
     "get_overview",
     "get_performance",
@@ -78,6 +81,12 @@ def each_page_of_calls(viewer: Viewer, window: Window) -> Iterator[tuple[Call, .
         cursor = page.next_cursor
         if cursor is None:
             return
+
+
+def get_hours(viewer: Viewer, window: Window) -> Hours:
+    """Read calls and cost by weekday and hour."""
+    filters = tuple(pair for pair in window.filters if pair[0] != "bucket")
+    return read_window(viewer, Hours, "get_hours", replace(window, filters=filters))
 
 
 def get_reconciliation(viewer: Viewer, window: Window) -> Reconciliation:

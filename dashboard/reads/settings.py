@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dashboard.reads.connection import change, fetch_as, forget_windows
+from dashboard.reads.connection import change, connected, fetch_as, forget_windows
+from ingest.alerts.as_code import apply_changes
 from ingest.alerts.sealing import SecretBox
 from ingest.documents.alerts import Backtest
 from ingest.documents.settings import Configuration, ReportSchedule
 from ingest.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from dashboard.reads.viewer import Viewer
+    from ingest.alerts.as_code import Change
     from ingest.alerts.channels import ChannelTarget
     from ingest.database import JsonValue
 
 __all__ = [
     "add_member",
+    "allows_private_addresses",
+    "apply_alerts",
     "backtest_rule",
+    "delete_alert_mute",
+    "delete_alert_route",
     "delete_alert_rule",
     "delete_budget",
     "delete_notification_channel",
@@ -27,6 +33,8 @@ __all__ = [
     "get_report_schedules",
     "remove_member",
     "reporting_zone",
+    "save_alert_mute",
+    "save_alert_route",
     "save_alert_rule",
     "save_budget",
     "save_notification_channel",
@@ -117,6 +125,37 @@ def get_report_schedules(viewer: Viewer) -> list[ReportSchedule]:
 def save_report_schedule(viewer: Viewer, schedule: Mapping[str, JsonValue]) -> None:
     """Change when and where a report is sent. Ops only."""
     change(viewer, "save_report_schedule", schedule=dict(schedule))
+
+
+def allows_private_addresses() -> bool:
+    """Tell whether messages may go to private addresses, `TREERING_ALLOW_PRIVATE_WEBHOOKS`."""
+    return load_settings().allow_private_webhooks
+
+
+def apply_alerts(viewer: Viewer, changes: Sequence[Change]) -> None:
+    """Make the changes of an uploaded file."""
+    with connected(viewer) as database:
+        apply_changes(database, changes)
+
+
+def save_alert_route(viewer: Viewer, route: Mapping[str, JsonValue]) -> None:
+    """Store a new route, or a changed one when it carries its `route_id`."""
+    change(viewer, "save_alert_route", route=dict(route))
+
+
+def delete_alert_route(viewer: Viewer, route_id: int) -> None:
+    """Remove a route."""
+    change(viewer, "delete_alert_route", route_id=route_id)
+
+
+def save_alert_mute(viewer: Viewer, mute: Mapping[str, JsonValue]) -> None:
+    """Store a new mute time, or a changed one when it carries its `mute_id`."""
+    change(viewer, "save_alert_mute", mute=dict(mute))
+
+
+def delete_alert_mute(viewer: Viewer, mute_id: int) -> None:
+    """Remove a mute time."""
+    change(viewer, "delete_alert_mute", mute_id=mute_id)
 
 
 def reporting_zone() -> str:

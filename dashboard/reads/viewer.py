@@ -12,6 +12,7 @@ import streamlit as st
 
 from dashboard.reads.embedding import TokenRefusedError, embedded_person
 from ingest.database import choose_token
+from ingest.documents.names import visible_name
 
 # `treering up` sets this for the app that it starts on 127.0.0.1; nothing else should.
 LOCAL_VIEWER_VARIABLE: Final = "TREERING_LOCAL_VIEWER"
@@ -112,4 +113,4 @@ def _draw_refused(reason: str) -> None:
 
 def _plain(text: str) -> str:
     """Escape a name so that Markdown formats none of it."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in text)
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in visible_name(text))

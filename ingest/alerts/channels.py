@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import re
 import secrets
+import socket
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from ingest.alerts.addresses import PRIVATE_ADDRESS, is_public
 
 if TYPE_CHECKING:
     from pydantic import JsonValue, ValidationInfo
@@ -78,6 +81,28 @@ class ChannelTarget(BaseModel):
             "target_url": self.url.get_secret_value(),
             "signing_secret": self.signing_secret.get_secret_value(),
         }
+
+
+def find_private_address(target: ChannelTarget) -> str | None:
+    """Say that a target is not on the public internet, as far as its name can be looked up now; None where it is.
+
+    The worker checks again when it connects, since a name may answer differently then.
+    """
+    url = target.url.get_secret_value()
+    names = [urlsplit(url).hostname]
+    if target.kind == "apprise" and find_spec("apprise") is not None:
+        import apprise
+
+        service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
+        names = [getattr(service, "smtp_host", None), getattr(service, "host", None)]
+    for name in filter(None, names):
+        try:
+            found = {str(entry[4][0]) for entry in socket.getaddrinfo(name, None)}
+        except OSError:
+            continue  # what looks like a host is often a token
+        if not all(is_public(address) for address in found):
+            return PRIVATE_ADDRESS
+    return None
 
 
 def make_signing_secret() -> str:

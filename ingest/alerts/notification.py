@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Final, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, SecretStr
 
 # A report's picture travels beside its text; the HTML names it so.
 IMAGE_NAME: Final = "treering-trend.png"
@@ -22,13 +22,15 @@ class ClaimedNotification(BaseModel):
         notification_id: Its number in the outbox.
         idempotency_key: The same in every attempt, so that a receiver can recognise a repeat.
         attempt: Counts from 1.
-        event: `firing`, `escalated`, `reminder`, `resolved`, `test` or `report`.
+        event: `firing`, `escalated`, `reminder`, `acknowledged`, `resolved`, `digest`, `test` or `report`.
+        channel_id: Number of the channel; None of a message that is in no outbox.
         channel_name: Name of the channel, for logs.
         kind: `webhook` or `apprise`.
         sealed: Address and secret, encrypted with `TREERING_SECRET_KEY`; None where they came readable.
         target_url: Address to send to; empty while sealed.
         signing_secret: Key of the signature.
         payload: The message itself; its `schema` names its version.
+        links: Signed keys of what a click on the message does, by action: `acknowledge`, `silence`.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -37,12 +39,14 @@ class ClaimedNotification(BaseModel):
     idempotency_key: str
     attempt: int
     event: str
+    channel_id: int | None = None
     channel_name: str
     kind: str = "webhook"
     sealed: SecretStr | None = None
     target_url: Annotated[SecretStr, BeforeValidator(_none_to_empty)] = SecretStr("")
     signing_secret: Annotated[SecretStr, BeforeValidator(_none_to_empty)] = SecretStr("")
     payload: dict[str, JsonValue]
+    links: dict[str, str] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,14 @@ class Outcome:
     Attributes:
         error: Why it failed, without address or secret; None when the receiver has taken the message.
         is_final: Whether trying again cannot help.
+        is_refused: Whether the receiver does not know the address or the key (any more): retried for an hour only.
+        retry_after_s: How long the receiver asks to wait before the next attempt, in seconds.
     """
 
     error: str | None = None
     is_final: bool = False
+    is_refused: bool = False
+    retry_after_s: float | None = None
 
 
 class Notifier(Protocol):

@@ -1,4 +1,4 @@
-"""Sends each notification the way of its channel: by our own webhook or by apprise."""
+"""Sends each notification the way of its channel: by our own webhook, or to a service."""
 
 from __future__ import annotations
 
@@ -8,11 +8,17 @@ from zoneinfo import ZoneInfo
 
 from pydantic import SecretStr
 
+from ingest.alerts.exchange import TIMEOUT_S, Exchange
 from ingest.alerts.messages import render_message
 from ingest.alerts.notification import Outcome
-from ingest.alerts.notify_webhook import TIMEOUT_S, WebhookNotifier
+from ingest.alerts.notify_webhook import WebhookNotifier
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+    from pydantic import JsonValue
+
     from ingest.alerts.messages import Message
     from ingest.alerts.notification import ClaimedNotification, Notifier
     from ingest.alerts.sealing import SecretBox
@@ -28,6 +34,7 @@ class ChannelNotifier:
         zone: Zone in which times are written.
         allow_private: Whether private, loopback and link-local addresses may be sent to.
         timeout_s: Longest time for one attempt, in seconds.
+        connect: Makes what carries our own requests instead of real connections.
     """
 
     def __init__(
@@ -38,7 +45,9 @@ class ChannelNotifier:
         zone: ZoneInfo | None = None,
         allow_private: bool = False,
         timeout_s: float = TIMEOUT_S,
+        connect: Callable[[], httpx.AsyncBaseTransport] | None = None,
     ) -> None:
+        self._exchange = Exchange(allow_private=allow_private, timeout_s=timeout_s, connect=connect)
         self._box = box
         self._dashboard_url = dashboard_url
         self._zone = zone or ZoneInfo("UTC")
@@ -74,7 +83,9 @@ class ChannelNotifier:
             notification = notification.model_copy(update={"sealed": None, **secrets})
         if notification.kind == "webhook":
             message = self.write(notification)
-            added = {"title": message.title, "text": message.text, "link": message.link}
+            added: dict[str, JsonValue] = {"title": message.title, "text": message.text, "link": message.link}
+            if message.actions:
+                added["actions"] = [{"label": label, "url": url} for label, url in message.actions]
             notification = notification.model_copy(update={"payload": {**notification.payload, **added}})
         notifier = self._notifier(notification.kind)
         if notifier is None:
@@ -83,17 +94,22 @@ class ChannelNotifier:
 
     def write(self, notification: ClaimedNotification) -> Message:
         """Write a notification for people."""
-        return render_message(notification.payload, dashboard_url=self._dashboard_url, zone=self._zone)
+        return render_message(
+            notification.payload, dashboard_url=self._dashboard_url, zone=self._zone, links=notification.links
+        )
 
     def _notifier(self, kind: str) -> Notifier | None:
         if kind not in self._notifiers:
             if kind == "webhook":
-                self._notifiers[kind] = WebhookNotifier(allow_private=self._allow_private, timeout_s=self._timeout_s)
+                self._notifiers[kind] = WebhookNotifier(timeout_s=self._timeout_s, exchange=self._exchange)
             elif find_spec("apprise") is not None:
-                from ingest.alerts.notify_apprise import AppriseNotifier
+                from ingest.alerts.notify_services import ServiceNotifier
 
-                self._notifiers[kind] = AppriseNotifier(
-                    self.write, allow_private=self._allow_private, timeout_s=self._timeout_s
+                self._notifiers[kind] = ServiceNotifier(
+                    self.write,
+                    allow_private=self._allow_private,
+                    timeout_s=self._timeout_s,
+                    exchange=self._exchange,
                 )
             else:
                 return None

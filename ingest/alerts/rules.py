@@ -15,6 +15,9 @@ _QUARTER_S = 15 * 60
 
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=50)]
 Threshold = Annotated[Decimal, Field(ge=0, lt=Decimal("1e15"), allow_inf_nan=False)]
+LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
+Labels = Annotated[dict[LabelName, Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=20)]
+RunbookUrl = Annotated[str, Field(pattern=r"^https?://\S+$", max_length=2048)]
 Step = Annotated[Decimal, Field(gt=0, le=10)]
 
 
@@ -67,6 +70,9 @@ class RuleDraft(BaseModel):
         channels: Numbers of the channels.
         budget_id: The budget of `budget_used` and `budget_forecast`.
         is_enabled: Whether it is evaluated.
+        description: What the rule is about and who cares; part of its messages.
+        runbook_url: What to do when it fires; a link in its messages.
+        labels: Texts by name, which routes and mute times go by.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -91,6 +97,9 @@ class RuleDraft(BaseModel):
     channels: list[int] = Field(default_factory=list)
     budget_id: int | None = None
     is_enabled: bool = True
+    description: str | None = Field(default=None, max_length=2000)
+    runbook_url: RunbookUrl | None = None
+    labels: Labels = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _check_thresholds(self) -> Self:

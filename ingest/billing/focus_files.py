@@ -10,12 +10,15 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
-from ingest.documents.lines import read_lines
+from ingest.documents.lines import MAX_UNPACKED_BYTES, read_lines
 from ingest.errors import ConfigurationError, FileTooLargeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
+    from pyarrow import parquet
 
 # FOCUS 1.2, and 1.0 and 1.1 where these columns are the same. What one of them lacks can only be guessed.
 NEEDED: Final = (
@@ -46,6 +49,11 @@ USEFUL: Final = (
 )
 
 _PARQUET: Final = b"PAR1"
+# A Parquet file of kilobytes can unpack to anything: what it says of itself is judged first, then what comes out.
+MAX_ROWS: Final = 50_000_000
+MAX_GROUP_BYTES: Final = 1024**3
+MAX_TEXT_BYTES: Final = 16 * 1024
+_BATCH_ROWS: Final = 1_024
 
 
 class Row:
@@ -146,15 +154,56 @@ def _read_parquet(path: Path) -> Iterator[Row]:
         raise ConfigurationError(f"{path}: Parquet needs pip install 'treering[archive]'") from error
     number = 0
     try:
-        with parquet.ParquetFile(path) as file:
-            columns = _check(path, file.schema_arrow.names)
-            wanted = [name for name in (*NEEDED, *USEFUL) if name in columns]
-            for batch in file.iter_batches(columns=wanted):
+        metadata = parquet.read_metadata(path)
+        columns = _check(path, metadata.schema.to_arrow_schema().names)
+        wanted = [name for name in (*NEEDED, *USEFUL) if name in columns]
+        _check_size(metadata, frozenset(wanted))
+        # Texts stay in their dictionaries: a long one that each row repeats never comes into memory as often.
+        with parquet.ParquetFile(path, read_dictionary=wanted) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=wanted):
+                _check_texts(batch)
                 for values in batch.to_pylist():
                     number += 1
                     yield Row(f"{path}, row {number}", values)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, FileTooLargeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}") from error
+
+
+def _check_texts(batch: pa.RecordBatch) -> None:
+    """Refuse rows with a longer text than any export has.
+
+    Raises:
+        FileTooLargeError: There is one.
+    """
+    import pyarrow as pa
+    from pyarrow import compute
+
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        texts = column.dictionary if pa.types.is_dictionary(column.type) else column
+        if pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type) or pa.types.is_binary(texts.type):
+            longest = compute.max(compute.binary_length(texts)).as_py() or 0
+            if longest > MAX_TEXT_BYTES:
+                raise FileTooLargeError(f"{name} has a text of {longest:,} bytes, longer than {MAX_TEXT_BYTES:,}")
+
+
+def _check_size(metadata: parquet.FileMetaData, wanted: frozenset[str]) -> None:
+    """Refuse a file that says of itself that it unpacks to more than a reader should take.
+
+    Raises:
+        FileTooLargeError: It has too many rows, or what is read of it unpacks to too much, in all or in one group.
+    """
+    if metadata.num_rows > MAX_ROWS:
+        raise FileTooLargeError(f"it has {metadata.num_rows:,} rows, more than {MAX_ROWS:,}")
+    total_bytes = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        size_bytes = sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in wanted)
+        if size_bytes > MAX_GROUP_BYTES:
+            raise FileTooLargeError(f"a group of its rows unpacks to more than {MAX_GROUP_BYTES:,} bytes")
+        total_bytes += size_bytes
+    if total_bytes > MAX_UNPACKED_BYTES:
+        raise FileTooLargeError(f"it unpacks to more than {MAX_UNPACKED_BYTES:,} bytes")
 
 
 def _check(path: Path, columns: Sequence[str]) -> Sequence[str]:

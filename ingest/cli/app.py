@@ -6,7 +6,9 @@ import typer
 
 from ingest.cli import (
     alerts,
+    alerts_code,
     archive,
+    dashboard,
     dead_letters,
     doctor,
     export,
@@ -20,6 +22,7 @@ from ingest.cli import (
     report,
     reprice,
     rollups,
+    savings,
     status,
     terms,
     up,
@@ -38,6 +41,7 @@ app = typer.Typer(
 app.command("init", short_help="Set up hosted Supabase: write the settings, check them, list what remains.")(init.init)
 app.command("up", short_help="Run everything on this machine.")(up.up)
 app.command("migrate", short_help="Apply the missing migrations to a database.")(migrate.migrate)
+app.command("dashboard", short_help="Start the app.")(dashboard.dashboard)
 app.command("worker", short_help="Run the background jobs.")(worker.worker)
 app.command("replay", short_help="Load a recorded trace.")(replay.replay)
 app.command("reprice", short_help="Recalculate the cost of recorded calls.")(reprice.reprice)
@@ -46,8 +50,9 @@ app.command("doctor", short_help="Check a deployment and suggest fixes.")(doctor
 app.command("reconcile", short_help="Compare the provider's bill with recorded costs.")(reconcile.reconcile)
 app.command("export", short_help="Export raw calls to a file.")(export.export)
 app.command("report", short_help="Show or send the daily or weekly report.")(report.report)
+app.command("savings", short_help="Show where calls would have cost less.")(savings.savings)
 app.command("secret-key", short_help="Generate a key that encrypts channel addresses.")(alerts.secret_key)
-app.add_typer(alerts.app, name="alerts", short_help="Test alert rules.")
+app.add_typer(alerts_code.app, name="alerts", short_help="List, acknowledge, silence, test; rules as code.")
 app.command("forget", short_help="Erase a person's data.")(archive.forget)
 app.add_typer(dead_letters.app, name="dead-letters", short_help="List, resend or delete refused events.")
 app.add_typer(archive.app, name="archive", short_help="Archive old months as Parquet.")

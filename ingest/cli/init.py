@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -106,9 +105,9 @@ def _signing_key(choice: str) -> str:
 
 def _check(values: dict[str, str]) -> None:
     """Refuse at once what can be seen to be wrong: a file with it would only have to be written again."""
+    from ingest.database.health import Level
     from ingest.database.postgres import check_conninfo
     from ingest.database.signing import read_signing_key
-    from ingest.health import Level
     from ingest.ops.settings_checks import examine_settings
     from ingest.settings import load_settings
 
@@ -165,7 +164,7 @@ def _examine(folder: Path, sign_in: SignIn | None) -> int:
     """Run the checks with what was written, and say what remains; returns the exit code."""
     from ingest.cli.doctor import print_findings
     from ingest.cli.env_file import ENV_FILE, read_env_file
-    from ingest.health import Level
+    from ingest.database.health import Level
     from ingest.ops.doctor import examine
     from ingest.ops.first_steps import remaining_steps
     from ingest.settings import load_settings
@@ -175,12 +174,6 @@ def _examine(folder: Path, sign_in: SignIn | None) -> int:
     findings = list(examine(load_settings(), folder=folder))
     worst = print_findings(findings)
     typer.echo("\nWhat remains, in this order (then run `treering doctor` again):")
-    for number, step in enumerate(remaining_steps(findings, sign_in, f"streamlit run {_app()}"), start=1):
+    for number, step in enumerate(remaining_steps(findings, sign_in, "treering dashboard"), start=1):
         typer.echo(f"{number:>2}. {step}")
     return 1 if worst is Level.CRITICAL else 0
-
-
-def _app() -> str:
-    found = find_spec("dashboard")
-    folders = found.submodule_search_locations if found is not None else None
-    return str(Path(folders[0]) / "app.py") if folders else "app.py"

@@ -71,8 +71,21 @@ def report(
         if not written:
             typer.echo(f"the {kind.value} report has no channel: choose one in Settings, Reports", err=True)
             raise typer.Exit(1)
-        deliver_notifications(database, name, notifier=ChannelNotifier.from_settings(settings))
+        # Reports alone: alerts that wait are the worker's, which may have other settings.
+        notifier = ChannelNotifier.from_settings(settings)
+        deliver_notifications(database, name, notifier=notifier, notification_ids=_waiting_reports(database, now))
         typer.echo(f"\nmessages queued: {written}; the Alerts page shows their delivery")
+
+
+def _waiting_reports(database: Database, now: dt.datetime) -> list[int]:
+    from ingest.database import fetch
+    from ingest.documents.alerts import Alerts
+
+    day = dt.timedelta(days=1)
+    found = fetch(
+        database, Alerts, "get_alerts", from_time=(now - day).isoformat(), to_time=(now + day).isoformat()
+    ).outbox
+    return [one.notification_id for one in found if (one.event, one.state) == ("report", "pending")]
 
 
 def _timezone(database: Database, kind: Kind) -> str:

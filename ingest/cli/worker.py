@@ -37,7 +37,7 @@ def worker(*, home: HomeOption = None) -> None:
     with contextlib.closing(open_database(settings)) as database:
         tools = Tools(database, settings, name, ChannelNotifier.from_settings(settings))
         one = Worker(database, plan_lanes(tools), name=name, describe=_describe_journal)
-        with stop_on_signals(one.stop_requested):
+        with stop_on_signals(one.stop_requested), contextlib.closing(tools.deliverer):
             one.run()
     ingest.shutdown()
 

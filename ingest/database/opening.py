@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ingest.database.postgres import PostgresDatabase
@@ -25,9 +26,10 @@ def open_database(settings: Settings) -> Database:
     that `treering up` runs in `TREERING_HOME`. No connection is made before the first call.
 
     Raises:
-        ConfigurationError: `SUPABASE_URL` is set without a key.
+        ConfigurationError: `SUPABASE_URL` is set without a key, or the supabase package is not installed.
         DatabaseUnavailableError: Nothing is set and no embedded database runs (yet).
     """
+    check_packages(settings)
     if settings.supabase_db_url is not None:
         return PostgresDatabase(settings.supabase_db_url.get_secret_value())
     if settings.supabase_url is None:
@@ -51,9 +53,11 @@ def open_viewer_database(settings: Settings, *, user_id: str, access_token: str 
         access_token: The token of the sign-in, see `choose_token`.
 
     Raises:
-        ConfigurationError: `SUPABASE_URL` is set, but nothing that says who is looking.
+        ConfigurationError: `SUPABASE_URL` is set, but nothing that says who is looking, or the supabase package is not
+            installed.
         DatabaseUnavailableError: Nothing is set and no embedded database runs (yet).
     """
+    check_packages(settings)
     url, key = settings.supabase_url, settings.supabase_publishable_key
     if url is not None and key is not None:
         signing_key = read_signing_key(settings)
@@ -71,6 +75,18 @@ def open_viewer_database(settings: Settings, *, user_id: str, access_token: str 
             "token Supabase accepts, or else SUPABASE_DB_URL"
         )
     return PostgresDatabase(_read_embedded_uri(settings), role="authenticated", claims=claims)
+
+
+def check_packages(settings: Settings) -> None:
+    """Refuse settings that need a package which is not installed.
+
+    Raises:
+        ConfigurationError: The API is to be used, and the supabase package is not installed.
+    """
+    if settings.supabase_url is not None and settings.supabase_db_url is None and find_spec("postgrest") is None:
+        raise ConfigurationError(
+            "SUPABASE_URL: the API needs the supabase package: pip install 'treering[supabase]', or set SUPABASE_DB_URL"
+        )
 
 
 def _read_embedded_uri(settings: Settings) -> str:

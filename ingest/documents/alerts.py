@@ -36,6 +36,9 @@ class AlertRule(Document):
     channels: tuple[int, ...] = ()
     is_enabled: bool = True
     is_managed: bool = False
+    description: str | None = None
+    runbook_url: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
     budget_id: int | None = None
     state: str = "ok"
     firing_groups: int = 0
@@ -61,6 +64,7 @@ class Alert(Document):
     state: str
     value: Decimal | None = None
     current_value: Decimal | None = None
+    latest_value: Decimal | None = None
     threshold: Decimal | None = None
     sample_count: int | None = None
     severity: str = "warning"
@@ -114,6 +118,7 @@ class Message(Document):
     rule_name: str | None = None
     channel_name: str | None = None
     event: str
+    is_critical: bool = False
     state: str
     attempts: int = 0
     last_error: str | None = None

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from pydantic import Field, JsonValue
 
+from ingest.documents.delivery import DeliveryHealth  # noqa: TC001
 from ingest.documents.document import Document
 
 
@@ -59,6 +60,7 @@ class Status(Document):
     stale_hours: int = 0
     verification: Verification | None = None
     refreshed_at: datetime | None = None
+    delivery: DeliveryHealth | None = None
     workers: tuple[WorkerState, ...] = ()
     partitions: int = 0
     usage_rows_estimate: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
+from datetime import datetime, time  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal  # noqa: TC003
 
 from pydantic import Field
@@ -28,6 +28,7 @@ class Channel(Document):
     kind: str = "webhook"
     target_hint: str | None = None
     max_per_minute: int = 60
+    max_per_hour: int | None = None
     is_enabled: bool = True
 
 
@@ -48,6 +49,36 @@ class Budget(Document):
     forecast: Decimal | None = None
 
 
+class Route(Document):
+    """Channels for all alerts that match its severity, labels and scope; after `after_s` without acknowledgement."""
+
+    route_id: int
+    name: str
+    severity: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    scope: dict[str, list[str]] = Field(default_factory=dict)
+    after_s: int = 0
+    channels: tuple[int, ...] = ()
+    is_enabled: bool = True
+
+
+class Mute(Document):
+    """When rules send nothing; without rules and labels all of them."""
+
+    mute_id: int
+    name: str
+    rules: tuple[int, ...] = ()
+    labels: dict[str, str] = Field(default_factory=dict)
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    weekdays: tuple[int, ...] | None = None
+    from_time: time | None = None
+    to_time: time | None = None
+    timezone: str = "UTC"
+    is_enabled: bool = True
+    is_active: bool = False
+
+
 class Configuration(Document):
     """Document of `get_settings`. For anybody but ops only `access` is filled."""
 
@@ -56,6 +87,8 @@ class Configuration(Document):
     rules: tuple[AlertRule, ...] = ()
     budgets: tuple[Budget, ...] = ()
     channels: tuple[Channel, ...] = ()
+    routes: tuple[Route, ...] = ()
+    mutes: tuple[Mute, ...] = ()
     dimensions: dict[str, list[str]] = Field(default_factory=dict)
     has_vault: bool = False
 

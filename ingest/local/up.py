@@ -76,7 +76,7 @@ def run_up(options: UpOptions, stop: threading.Event, say: Callable[[str], None]
     from ingest.local.embedded import EmbeddedPostgres
 
     home = options.settings.home
-    script = _dashboard_script()
+    script = dashboard_script()
     with _only_one(home, options.address):
         _check_port(options.port)
         is_first = not (home / "postgres").exists()
@@ -91,7 +91,7 @@ def run_up(options: UpOptions, stop: threading.Event, say: Callable[[str], None]
             supervisor.start("worker", [sys.executable, "-m", "ingest.cli", "worker"], env=env)
             supervisor.start(
                 "dashboard",
-                _dashboard_command(script, options.port),
+                dashboard_command(script, options.port),
                 env=env | {"TREERING_LOCAL_VIEWER": VIEWER_ID},
                 cwd=script.parent.parent,  # Streamlit looks for .streamlit/config.toml where it is started
             )
@@ -223,7 +223,12 @@ def _check_port(port: int) -> None:
             raise UpError(f"port {port} cannot be used: {error.strerror}; choose another with --port") from error
 
 
-def _dashboard_script() -> Path:
+def dashboard_script() -> Path:
+    """Return the app's script, wherever it is installed.
+
+    Raises:
+        UpError: Streamlit is not installed.
+    """
     if find_spec("streamlit") is None:
         raise UpError("the dashboard is not installed: run pip install 'treering[all]'")
     spec = find_spec("dashboard")
@@ -232,11 +237,12 @@ def _dashboard_script() -> Path:
     return Path(spec.origin).with_name("app.py")
 
 
-def _dashboard_command(script: Path, port: int) -> list[str]:
+def dashboard_command(script: Path, port: int, address: str = _HOST) -> list[str]:
+    """Return the command that starts the app; its look comes from `.streamlit/config.toml` beside the script."""
     return [
         sys.executable, "-m", "streamlit", "run", str(script),
         f"--server.port={port}",
-        f"--server.address={_HOST}",
+        f"--server.address={address}",
         f"--server.baseUrlPath={BASE_PATH}",
         "--server.headless=true",
         "--server.fileWatcherType=none",

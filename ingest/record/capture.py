@@ -176,9 +176,11 @@ def configure(
             waits; what it raises is logged.
 
     Raises:
-        ConfigurationError: A setting is wrong; the message names its environment variable.
+        ConfigurationError: A setting is wrong; the message names its environment variable. Or `SUPABASE_URL` is set and
+            the supabase package is not installed.
         ValueError: A size or time is out of range.
     """
+    from ingest.database.opening import check_packages
     from ingest.record.recorder import Limits
     from ingest.settings import load_settings
 
@@ -192,6 +194,8 @@ def configure(
         providers=providers,
         trusted_costs=trusted_costs,
     )
+    if database is None:
+        check_packages(settings)
     limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
     _process.user_from_request, _process.on_record = user_from_request, on_record
     _process.configure(lambda: make_recorder(settings, database, limits))
@@ -257,6 +261,12 @@ def hash_salt() -> bytes | None:
     """Return the key of all hashes; None where recording is off."""
     recorder = _process.recorder or _process.start()
     return recorder.salt if recorder is not None else None
+
+
+def keeps_blocks() -> bool:
+    """Say whether hashes of the beginnings of prompts are recorded."""
+    recorder = _process.recorder
+    return recorder is not None and recorder.keeps_blocks
 
 
 def open_call(fields: dict[str, object], event_id: uuid.UUID, created_at: datetime) -> OpenCall | None:

@@ -13,16 +13,19 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from ingest.database import fetch
 from ingest.documents.alerts import Alert, Alerts
 from ingest.documents.pages import Costs, Row
+from ingest.errors import FunctionNotFoundError
 from ingest.forecasting.series import read_forecast, read_series, spend_by_day
+from ingest.prices.terms import read_statement, read_terms
 from ingest.reports.chart import TREND_DAYS
-from pricing.savings import headline
+from ingest.savings.plan import headline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.database import Database
     from ingest.forecasting.forecast import MonthForecast
-    from pricing.savings import Suggestion
+    from ingest.savings.plan import Suggestion
+    from pricing.terms import Statement
 
 Kind = Literal["daily", "weekly"]
 
@@ -150,6 +153,7 @@ class Figures:
         savings: What could be saved, the most first.
         alerts: What fires now.
         spend: US dollars by local day, for the trend.
+        contract: The UTC month so far by contract, up to the end of the period; None without terms.
     """
 
     kind: Kind
@@ -168,11 +172,16 @@ class Figures:
     savings: Sequence[Saving] = ()
     alerts: Sequence[OpenAlert] = ()
     spend: Mapping[date, float] = field(default_factory=dict)
+    contract: Statement | None = None
 
 
 def as_savings(suggestions: Sequence[Suggestion]) -> list[Saving]:
-    """Return suggestions in the form of a report."""
-    return [Saving(headline(suggestion), suggestion.saved_per_month) for suggestion in suggestions]
+    """Return suggestions in the form of a report, without those that need an evaluation before they are money."""
+    return [
+        Saving(headline(suggestion), suggestion.saved_per_month)
+        for suggestion in suggestions
+        if not suggestion.needs_evaluation
+    ]
 
 
 def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:
@@ -206,7 +215,17 @@ def read_figures(database: Database, due: Period, *, now: datetime, savings: Seq
         savings=savings,
         alerts=[open_alert(alert, zone) for alert in firing],
         spend=spend_by_day(points, zone),
+        contract=_read_contract(database, due),
     )
+
+
+def _read_contract(database: Database, due: Period) -> Statement | None:
+    try:
+        terms = [stored.term for stored in read_terms(database).terms]
+    except FunctionNotFoundError:  # A database older than contracts.
+        return None
+    last = due.period_end - timedelta(days=1)
+    return read_statement(database, last.replace(day=1), due.period_end, terms) if terms else None
 
 
 def _movers(dimension: str, rows: Sequence[Row]) -> list[Mover]:

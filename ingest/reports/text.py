@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ingest.forecasting.forecast import MonthForecast
     from ingest.reports.figures import Figures
+    from pricing.terms import Statement
 
 _MOST_ALERTS = 10
 _MOST_SAVINGS = 3
@@ -99,6 +100,7 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
         ("Spend", spend),
         ("Biggest changes", movers),
         ("This month", _forecast_lines(figures.forecast)),
+        ("By contract", _contract_lines(figures.contract)),
         ("Possible savings", savings),
         ("Open alerts", alerts or ["none"]),
     ]
@@ -114,6 +116,30 @@ def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
         return [spent, f"{expected} by month end at this pace; the history is too short for a forecast"]
     interval = f"{format_estimate(forecast.low)} to {format_estimate(forecast.high)}"
     return [spent, f"{expected} expected by month end, {interval} with {CONFIDENCE:.0%} confidence"]
+
+
+def _contract_lines(statement: Statement | None) -> list[str]:
+    """Say what the UTC month so far costs by contract."""
+    if statement is None:
+        return []
+    net = f"{format_usd(statement.net)} net this month, {format_usd(statement.list_cost)} at list price"
+    if not statement.balances:
+        return [net, *_in_currency(statement, "net")]
+    due = f"{format_usd(statement.due)} due, {format_usd(statement.drawn)} taken from balances"
+    left = [
+        f"{balance.term.kind} {balance.term.name}".strip()
+        + f": {format_usd(balance.left)} of {format_usd(balance.term.amount)} left"
+        for balance in statement.balances
+    ]
+    return [net, due, *_in_currency(statement, "due"), *left]
+
+
+def _in_currency(statement: Statement, what: str) -> list[str]:
+    if statement.currency is None:
+        return []
+    if statement.due_in_currency is None:
+        return [f"a day has no rate in {statement.currency}"]
+    return [f"{statement.due_in_currency:,.2f} {statement.currency} {what}"]
 
 
 def _days(figures: Figures) -> str:

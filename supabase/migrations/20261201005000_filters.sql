@@ -27,6 +27,24 @@ comment on type observability_internal.read_scope is
 'group_kind: what latency_by_group has histograms of, null where it has none. cells: of chosen users, read once for a'
 ' whole page.';
 
+-- 200 values in each of six filters are 240 kB; a request of megabytes would be read again by each part of a page.
+create function observability_internal.check_filter_size(filters jsonb) returns void
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+  if pg_column_size(filters) > 524288 then
+    raise exception 'filters have at most 512 KiB' using errcode = '22023';
+  end if;
+end;
+$$;
+
+comment on function observability_internal.check_filter_size is 'Refuses (22023) filters of more than 512 KiB.';
+revoke execute on function observability_internal.check_filter_size from public;
+grant execute on function observability_internal.check_filter_size to authenticated, service_role;
+
 create function observability_internal.filter_values(filters jsonb, name text) returns text[]
 language plpgsql
 immutable
@@ -34,8 +52,10 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_value constant jsonb := filters -> name;
+  v_value jsonb;
 begin
+  perform observability_internal.check_filter_size(filters);
+  v_value := filters -> name;
   if v_value is null or jsonb_typeof(v_value) = 'null' then
     return null;
   end if;
@@ -123,6 +143,7 @@ as $$
 declare
   v_unknown text;
 begin
+  perform observability_internal.check_filter_size(filters);
   if from_time is null or to_time is null or not isfinite(from_time) or not isfinite(to_time) then
     raise exception 'from_time and to_time are needed' using errcode = '22023';
   end if;

@@ -20,6 +20,7 @@ declare
   v_from timestamptz := get_daily_cost.from_time;
   v_scope observability_internal.read_scope;
 begin
+  perform observability_internal.require_access('{member,analyst,ops,service}');
   if v_user_id is null then
     raise exception 'user_id is needed' using errcode = '22023';
   end if;

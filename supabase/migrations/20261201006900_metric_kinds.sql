@@ -19,8 +19,9 @@ as $$
     "p50_route_latency_ms": "quantile", "p90_route_latency_ms": "quantile", "p99_route_latency_ms": "quantile",
     "p50_route_time_to_first_byte_ms": "quantile", "p90_route_time_to_first_byte_ms": "quantile",
     "p99_route_time_to_first_byte_ms": "quantile",
-    "provider_drift": "figure", "pipeline_lag_s": "figure", "budget_used": "figure", "budget_forecast": "figure",
-    "anomaly": "figure"
+    "provider_drift": "figure", "pipeline_lag_s": "figure", "undelivered_messages": "figure",
+    "budget_used": "figure", "budget_forecast": "figure",
+    "anomaly": "figure", "new_saving": "figure"
   }'::jsonb;
 $$;
 

@@ -48,6 +48,28 @@ comment on function observability_internal.is_alert_steps is 'Whether these are 
 revoke execute on function observability_internal.is_alert_steps from public;
 grant execute on function observability_internal.is_alert_steps to authenticated, service_role;
 
+create function observability_internal.is_labels(labels jsonb) returns boolean
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case
+    when jsonb_typeof(labels) is distinct from 'object' then false
+    else (select count(*) from jsonb_object_keys(labels)) <= 20 and not exists (
+      select
+      from jsonb_each(labels) as l
+      where jsonb_typeof(l.value) <> 'string' or char_length(l.value #>> '{}') not between 1 and 200
+        or l.key !~ '^[A-Za-z0-9_.-]{1,60}$'
+    )
+  end;
+$$;
+
+comment on function observability_internal.is_labels is 'Whether this is an object of at most 20 texts.';
+revoke execute on function observability_internal.is_labels from public;
+grant execute on function observability_internal.is_labels to authenticated, service_role;
+
 create function observability_internal.is_timezone(name text) returns boolean
 language plpgsql
 immutable
@@ -79,14 +101,19 @@ create table observability_internal.notification_channels (
   updated_at timestamptz not null default now(),
   updated_by text,
   max_per_minute integer not null default 60,
+  max_per_hour integer,
   constraint notification_channels_pkey primary key (channel_id),
   constraint "no two channels share a name" unique (name),
   constraint "a channel's name has 1 to 120 characters" check (char_length(name) between 1 and 120),
   constraint "a channel is a webhook or an apprise address" check (kind in ('webhook', 'apprise')),
-  constraint "a channel takes 1 to 6000 messages a minute" check (max_per_minute between 1 and 6000)
+  constraint "a channel takes 1 to 6000 messages a minute" check (max_per_minute between 1 and 6000),
+  constraint "a channel takes 2 to 10000 messages an hour" check (max_per_hour between 2 and 10000)
 );
 
 comment on table observability_internal.notification_channels is 'Where alerts are sent. The address and the secret are write-only: only the host is shown.';
+
+comment on column observability_internal.notification_channels.max_per_hour is
+'What exceeds it is told in one message, a digest; null is no limit. Critical alerts are not counted.';
 
 comment on column observability_internal.notification_channels.target_hint is 'The host of the address, written together with it; null while there is none.';
 
@@ -200,6 +227,9 @@ create table observability_internal.alert_rules (
   renotify_s integer,
   budget_id bigint,
   is_managed boolean not null default false,
+  description text,
+  runbook_url text,
+  labels jsonb not null default '{}',
   constraint alert_rules_pkey primary key (rule_id),
   constraint "no two rules share a name" unique (name),
   constraint "a rule's name has 1 to 120 characters" check (char_length(name) between 1 and 120),
@@ -250,14 +280,14 @@ create table observability_internal.alert_rules (
   ),
   constraint "routes are grouped by route or environment, calls never by route" check (
     case
-      when metric in ('pipeline_lag_s', 'budget_used', 'budget_forecast') then group_by is null
+      when metric in ('pipeline_lag_s', 'new_saving', 'undelivered_messages', 'budget_used', 'budget_forecast') then group_by is null
       when metric like '%route\_%' then group_by in ('route', 'environment')
       else group_by <> 'route'
     end
   ),
   constraint "routes have the scope route, method, environment; calls never route or method" check (
     case
-      when metric = 'pipeline_lag_s' then scope = '{}'
+      when metric in ('pipeline_lag_s', 'new_saving', 'undelivered_messages') then scope = '{}'
       when metric like '%route\_%' then scope - '{route,method,environment}'::text[] = '{}'
       else not scope ?| '{route,method}'::text[]
     end
@@ -268,6 +298,11 @@ create table observability_internal.alert_rules (
   constraint "a budget's metric has a budget, others none" check (
     (metric in ('budget_used', 'budget_forecast')) = (budget_id is not null)
   ),
+  constraint "a rule's description has at most 2000 characters" check (char_length(description) <= 2000),
+  constraint "a runbook is an http or https address" check (
+    runbook_url ~ '^https?://[^\s]+$' and char_length(runbook_url) <= 2048
+  ),
+  constraint "a rule's labels are up to 20 texts by name" check (observability_internal.is_labels(labels)),
   constraint "a managed rule is a budget's" check (budget_id is not null or not is_managed)
 );
 

@@ -31,6 +31,10 @@ create table observability_internal.alerts (
   acknowledged_at timestamptz,
   acknowledged_by text,
   acknowledge_note text,
+  bundle uuid,
+  latest_value numeric,
+  notified_severity text,
+  is_end_told boolean not null default false,
   constraint alerts_pkey primary key (alert_id),
   constraint alerts_rule_id_fkey foreign key (rule_id) references observability_internal.alert_rules (rule_id) on delete set null,
   constraint "an alert is firing or resolved" check (state in ('firing', 'resolved')),
@@ -51,6 +55,17 @@ comment on table observability_internal.alerts is 'One row per breach from firin
 comment on column observability_internal.alerts.value is 'The metric''s value when the alert fired, over [window_start, window_end).';
 
 comment on column observability_internal.alerts.level is 'Which threshold was passed, counted from 1; it only rises while the alert fires.';
+
+comment on column observability_internal.alerts.bundle is
+'The same for the groups of a rule that fired together: one message, and one incident of a paging service. Null until told.';
+
+comment on column observability_internal.alerts.latest_value is 'The newest value while it fires.';
+
+comment on column observability_internal.alerts.is_end_told is 'Whether its end was written to the outbox, or nobody is to hear of it.';
+
+create index alerts_bundle_idx on observability_internal.alerts (bundle);
+
+create index alerts_end_to_tell_idx on observability_internal.alerts (rule_id) where state = 'resolved' and not is_end_told;
 
 create unique index alerts_one_firing_per_rule_and_group_idx
 on observability_internal.alerts (rule_id, group_key) where state = 'firing';
@@ -155,6 +170,8 @@ create table observability_internal.alert_states (
   last_error text,
   last_error_at timestamptz,
   groups_over_limit integer not null default 0,
+  smallest_over_limit numeric,
+  largest_over_limit numeric,
   constraint alert_states_pkey primary key (rule_id, group_key),
   constraint alert_states_rule_id_fkey foreign key (rule_id)
   references observability_internal.alert_rules (rule_id) on delete cascade,
@@ -229,25 +246,40 @@ create table observability_internal.notifications (
   sent_at timestamptz,
   sequence integer not null default 1,
   last_attempt_at timestamptz,
+  first_attempt_at timestamptz,
+  bundle uuid,
+  priority smallint not null default 1,
   constraint notifications_pkey primary key (notification_id),
   constraint notifications_alert_id_fkey foreign key (alert_id)
   references observability_internal.alerts (alert_id) on delete cascade,
   constraint notifications_channel_id_fkey foreign key (channel_id)
   references observability_internal.notification_channels (channel_id) on delete set null,
-  constraint "a message is pending, sent or dead" check (state in ('pending', 'sent', 'dead')),
+  constraint "a message is pending, sent, dead, folded or skipped" check (
+    state in ('pending', 'sent', 'dead', 'folded', 'skipped')
+  ),
   constraint "a sent message says when" check ((state = 'sent') = (sent_at is not null)),
   constraint "a lease has a holder and an end" check ((leased_by is null) = (leased_until is null)),
   constraint "an alert tells a channel each of its messages once" unique (alert_id, channel_id, event, sequence),
   constraint "a message says what it is about" check (
-    event in ('firing', 'escalated', 'reminder', 'resolved', 'test', 'report')
+    event in ('firing', 'escalated', 'reminder', 'acknowledged', 'resolved', 'digest', 'test', 'report')
   ),
-  constraint "tests and reports have no alert, all others one" check ((alert_id is null) = (event in ('test', 'report')))
+  constraint "tests, reports and digests have no alert, all others one" check (
+    (alert_id is null) = (event in ('digest', 'test', 'report'))
+  ),
+  constraint "a message is critical or not" check (priority in (0, 1))
 );
 
 comment on table observability_internal.notifications is
 'The outbox: written in the transaction of the alert''s transition, sent afterwards until sent or dead.';
 
 create index notifications_due_idx on observability_internal.notifications (next_attempt_at) where state = 'pending';
+
+comment on column observability_internal.notifications.state is
+'folded: told in a digest instead; skipped: about an alert that the channel never heard of.';
+
+comment on column observability_internal.notifications.priority is '0 for critical alerts, which leave before all others.';
+
+create index notifications_bundle_idx on observability_internal.notifications (bundle, channel_id);
 
 create index notifications_created_at_idx on observability_internal.notifications (created_at);
 
@@ -262,5 +294,27 @@ grant select on table observability_internal.notifications to authenticated;
 grant select, insert, update, delete on table observability_internal.notifications to service_role;
 
 create policy "analysts see the outbox" on observability_internal.notifications
+for select to authenticated
+using ((select observability_internal.can_read_all()));
+
+create table observability_internal.channel_health (
+  channel_id bigint not null,
+  paused_until timestamptz,
+  failing_since timestamptz,
+  last_error text,
+  constraint channel_health_pkey primary key (channel_id),
+  constraint channel_health_channel_id_fkey foreign key (channel_id)
+  references observability_internal.notification_channels (channel_id) on delete cascade
+);
+
+comment on table observability_internal.channel_health is 'Channels that fail, since when, and until when a service has asked to wait.';
+
+alter table observability_internal.channel_health enable row level security;
+
+grant select on table observability_internal.channel_health to authenticated;
+
+grant select, insert, update, delete on table observability_internal.channel_health to service_role;
+
+create policy "analysts see the health of channels" on observability_internal.channel_health
 for select to authenticated
 using ((select observability_internal.can_read_all()));

@@ -1,4 +1,4 @@
--- Opens and ends an alert, notes each change of state, and writes the messages about it into the outbox.
+-- Opens and ends an alert and notes each change of state.
 -- Locks: none; it only creates.
 
 create function observability_internal.describe_alert(alert observability_internal.alerts) returns jsonb
@@ -17,7 +17,7 @@ as $$
     'resolution', alert.resolution, 'resolved_value', trim_scale(alert.resolved_value)::text,
     'resolved_sample_count', alert.resolved_sample_count, 'acknowledged_at', alert.acknowledged_at,
     'acknowledged_by', alert.acknowledged_by, 'acknowledge_note', alert.acknowledge_note,
-    'notified_at', alert.notified_at
+    'notified_at', alert.notified_at, 'latest_value', trim_scale(alert.latest_value)::text
   );
 $$;
 
@@ -72,61 +72,6 @@ comment on function observability_internal.is_silenced is 'Whether a rule or thi
 revoke execute on function observability_internal.is_silenced from public;
 grant execute on function observability_internal.is_silenced to authenticated, service_role;
 
-create function observability_internal.enqueue_notifications(alert_id bigint, event text, as_of timestamptz)
-returns integer
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  v_alert observability_internal.alerts;
-  v_count integer;
-begin
-  update observability_internal.alerts as a
-  set
-    message_count = a.message_count + 1,
-    notified_at = case when enqueue_notifications.event = 'resolved' then a.notified_at else enqueue_notifications.as_of end,
-    notified_level = case when enqueue_notifications.event = 'resolved' then a.notified_level else a.level end
-  where a.alert_id = enqueue_notifications.alert_id
-  returning a.* into strict v_alert;
-  -- A resolved message goes to the channels that got the firing message, even if the rule's channels changed. A reminder is
-  -- left out where an earlier message has not got through yet.
-  insert into observability_internal.notifications
-  (alert_id, channel_id, channel_name, event, sequence, payload, next_attempt_at, created_at)
-  select
-    v_alert.alert_id, c.channel_id, c.name, enqueue_notifications.event, v_alert.message_count,
-    jsonb_build_object(
-      'schema', 'treering.alert/1', 'event', enqueue_notifications.event, 'occurred_at', enqueue_notifications.as_of,
-      'alert', observability_internal.describe_alert(v_alert)
-    ),
-    enqueue_notifications.as_of, enqueue_notifications.as_of
-  from observability_internal.notification_channels as c
-  where c.is_enabled
-    and case enqueue_notifications.event
-      when 'resolved' then exists (
-        select from observability_internal.notifications as n
-        where n.alert_id = v_alert.alert_id and n.channel_id = c.channel_id
-      )
-      else exists (
-        select from observability_internal.alert_rule_channels as rc
-        where rc.rule_id = v_alert.rule_id and rc.channel_id = c.channel_id
-      )
-    end
-    and (enqueue_notifications.event <> 'reminder' or not exists (
-      select from observability_internal.notifications as n
-      where n.alert_id = v_alert.alert_id and n.channel_id = c.channel_id and n.state = 'pending'
-    ));
-  get diagnostics v_count = row_count;
-  return v_count;
-end;
-$$;
-
-comment on function observability_internal.enqueue_notifications is 'Writes one message per enabled channel to the outbox; returns how many.';
-revoke execute on function observability_internal.enqueue_notifications from public;
-grant execute on function observability_internal.enqueue_notifications to service_role;
-
 create function observability_internal.resolve_alert(
   alert_id bigint, resolution text, value numeric, sample_count bigint, as_of timestamptz
 ) returns void
@@ -152,11 +97,10 @@ begin
     v_alert.rule_id, v_alert.rule_name, v_alert.alert_id, v_alert.group_key, resolve_alert.as_of, 'firing', 'resolved',
     resolve_alert.value, v_alert.threshold, v_alert.severity, resolve_alert.sample_count, resolve_alert.resolution
   );
-  perform observability_internal.enqueue_notifications(resolve_alert.alert_id, 'resolved', resolve_alert.as_of);
 end;
 $$;
 
-comment on function observability_internal.resolve_alert is 'Ends an alert with its reason and figures, and tells its channels.';
+comment on function observability_internal.resolve_alert is 'Ends an alert with its reason and figures; tell_ends tells its channels.';
 revoke execute on function observability_internal.resolve_alert from public;
 grant execute on function observability_internal.resolve_alert to service_role;
 
@@ -194,11 +138,11 @@ set search_path = ''
 as $$
   insert into observability_internal.alerts as a (
     rule_id, rule_name, group_by, group_key, metric, scope, comparator, level, severity, threshold, value, sample_count,
-    window_start, window_end, evidence, pending_since, started_at
+    latest_value, window_start, window_end, evidence, pending_since, started_at
   )
   values (
     rule.rule_id, rule.name, rule.group_by, figure.group_key, rule.metric, rule.scope, rule.comparator,
-    fire_alert.level, fire_alert.severity, level_threshold, figure.value, figure.sample_count, figure.window_start,
+    fire_alert.level, fire_alert.severity, level_threshold, figure.value, figure.sample_count, figure.value, figure.window_start,
     figure.window_end, coalesce(figure.evidence, '{}'), fire_alert.pending_since, as_of
   )
   returning a.alert_id;
@@ -207,36 +151,6 @@ $$;
 comment on function observability_internal.fire_alert is 'Writes an alert with the figure that caused it.';
 revoke execute on function observability_internal.fire_alert from public;
 grant execute on function observability_internal.fire_alert to service_role;
-
-create function observability_internal.tell_alert(rule observability_internal.alert_rules, alert_id bigint, as_of timestamptz)
-returns void
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  v_alert observability_internal.alerts;
-  v_event text;
-begin
-  select * into strict v_alert from observability_internal.alerts as a where a.alert_id = tell_alert.alert_id;
-  v_event := case
-    when v_alert.notified_level is null then 'firing'
-    when v_alert.level > v_alert.notified_level then 'escalated'
-    when v_alert.acknowledged_at is null
-      and as_of - v_alert.notified_at >= make_interval(secs => rule.renotify_s) then 'reminder'
-  end;
-  if v_event is not null and not observability_internal.is_silenced(rule.rule_id, v_alert.group_key, as_of) then
-    perform observability_internal.enqueue_notifications(v_alert.alert_id, v_event, as_of);
-  end if;
-end;
-$$;
-
-comment on function observability_internal.tell_alert is
-'Writes the message that a firing alert owes: its beginning, a higher level, a reminder; none while it is silenced.';
-revoke execute on function observability_internal.tell_alert from public;
-grant execute on function observability_internal.tell_alert to service_role;
 
 -- Security definer: ops who disable, change or delete a rule may not write alerts and messages themselves.
 create function observability_internal.close_alerts_of_rule() returns trigger
@@ -266,6 +180,7 @@ begin
       );
     end if;
   end loop;
+  perform observability_internal.tell_ends(old.rule_id, now());
   if tg_op = 'DELETE' then
     return old;
   end if;

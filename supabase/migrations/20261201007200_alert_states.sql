@@ -61,6 +61,76 @@ comment on function observability_internal.keep_alert_state is 'Writes where a r
 revoke execute on function observability_internal.keep_alert_state from public;
 grant execute on function observability_internal.keep_alert_state to service_role;
 
+create function observability_internal.reason_to_resolve(
+  rule observability_internal.alert_rules, alert_id bigint, value numeric
+) returns text
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  -- A value that would still breach the threshold of the alert has not recovered: somebody has moved the threshold.
+  select case
+    when reason_to_resolve.value is null then 'no_data'
+    when rule.comparator = 'below' and reason_to_resolve.value < a.threshold then 'rule_changed'
+    when rule.comparator = 'above' and reason_to_resolve.value > a.threshold then 'rule_changed'
+    else 'recovered'
+  end
+  from observability_internal.alerts as a
+  where a.alert_id = reason_to_resolve.alert_id;
+$$;
+
+comment on function observability_internal.reason_to_resolve is 'Why an alert ends with this value.';
+revoke execute on function observability_internal.reason_to_resolve from public;
+grant execute on function observability_internal.reason_to_resolve to service_role;
+
+create function observability_internal.follow_alert(
+  rule observability_internal.alert_rules, alert_id bigint, figure observability_internal.alert_figure, level integer,
+  level_threshold numeric, severity text, as_of timestamptz
+) returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_before observability_internal.alerts;
+begin
+  select * into strict v_before from observability_internal.alerts as a where a.alert_id = follow_alert.alert_id;
+  -- Inside of the hysteresis the value is beyond no threshold, and what was reached stays.
+  update observability_internal.alerts as a
+  set
+    latest_value = figure.value, level = coalesce(follow_alert.level, a.level),
+    severity = coalesce(follow_alert.severity, a.severity), threshold = coalesce(level_threshold, a.threshold),
+    rule_name = rule.name
+  where a.alert_id = follow_alert.alert_id and (a.latest_value, a.level, a.severity, a.threshold, a.rule_name) is distinct from (
+    figure.value, coalesce(follow_alert.level, a.level), coalesce(follow_alert.severity, a.severity),
+    coalesce(level_threshold, a.threshold), rule.name
+  );
+  if follow_alert.level is null
+    or (v_before.level, v_before.severity, v_before.threshold) is not distinct from (follow_alert.level, follow_alert.severity, level_threshold)
+  then
+    return;
+  end if;
+  if follow_alert.level > v_before.level then
+    update observability_internal.alerts as a
+    set
+      value = figure.value, sample_count = figure.sample_count, window_start = figure.window_start,
+      window_end = figure.window_end, evidence = coalesce(figure.evidence, '{}')
+    where a.alert_id = follow_alert.alert_id;
+  end if;
+  perform observability_internal.note_transition(
+    rule, figure, 'firing', 'firing', level_threshold, follow_alert.severity, follow_alert.alert_id, as_of
+  );
+end;
+$$;
+
+comment on function observability_internal.follow_alert is
+'Moves value, level, severity and threshold of a firing alert on to where value and rule are now.';
+revoke execute on function observability_internal.follow_alert from public;
+grant execute on function observability_internal.follow_alert to service_role;
+
 create function observability_internal.move_alert_state(
   rule observability_internal.alert_rules, state observability_internal.alert_states, figure observability_internal.alert_figure,
   as_of timestamptz
@@ -85,24 +155,17 @@ begin
   v_pending_since := case when v_is_breach then coalesce(state.pending_since, as_of) end;
   if v_is_firing and not v_is_breach then
     perform observability_internal.resolve_alert(
-      v_alert_id, case when figure.value is null then 'no_data' else 'recovered' end, figure.value, figure.sample_count, as_of
+      v_alert_id, observability_internal.reason_to_resolve(rule, v_alert_id, figure.value), figure.value, figure.sample_count,
+      as_of
     );
     v_alert_id := null;
     v_next := 'resolved';
   elsif v_is_firing then
     v_next := 'firing';
-    if v_has_data and v_level.level is not null then
-      update observability_internal.alerts as a
-      set
-        level = v_level.level, severity = v_level.severity, threshold = v_level.threshold, value = figure.value,
-        sample_count = figure.sample_count, window_start = figure.window_start, window_end = figure.window_end,
-        evidence = coalesce(figure.evidence, '{}')
-      where a.alert_id = v_alert_id and a.level < v_level.level;
-      if found then
-        perform observability_internal.note_transition(
-          rule, figure, 'firing', 'firing', v_level.threshold, v_level.severity, v_alert_id, as_of
-        );
-      end if;
+    if v_has_data then
+      perform observability_internal.follow_alert(
+        rule, v_alert_id, figure, v_level.level, v_level.threshold, v_level.severity, as_of
+      );
     end if;
   elsif v_is_breach and as_of - v_pending_since >= make_interval(secs => rule.for_s) then
     v_next := 'firing';
@@ -119,9 +182,7 @@ begin
   else
     v_next := case when state.state = 'resolved' then 'resolved' else 'ok' end;
   end if;
-  if v_next = 'firing' then
-    perform observability_internal.tell_alert(rule, v_alert_id, as_of);
-  elsif v_next is distinct from state.state and not v_is_firing then
+  if v_next not in ('firing', state.state) and not v_is_firing then
     perform observability_internal.note_transition(
       rule, figure, state.state, v_next, coalesce(v_level.threshold, rule.threshold),
       coalesce(v_level.severity, rule.severity), null, as_of
@@ -143,6 +204,55 @@ comment on function observability_internal.move_alert_state is
 revoke execute on function observability_internal.move_alert_state from public;
 grant execute on function observability_internal.move_alert_state to service_role;
 
+create function observability_internal.alert_candidates(rule observability_internal.alert_rules, as_of timestamptz)
+returns table (figure observability_internal.alert_figure, state observability_internal.alert_states, is_new boolean, place bigint)
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  -- A breach in either window counts, with the newest figure. What fires or waits is always looked at, groups at rest
+  -- only where they breach, the worst first.
+  with known as (
+    select s as state_row, s.rule_id, s.group_key, s.state
+    from observability_internal.alert_states as s
+    where s.rule_id = rule.rule_id and ((rule.group_by is null) = (s.group_key = '') or s.state in ('pending', 'firing'))
+  ),
+  figures as (
+    select f.*, l.level, coalesce(k.state in ('pending', 'firing'), false) as is_active
+    from observability_internal.measure_alert(rule, as_of) as f
+    left join lateral observability_internal.alert_level(rule, f.value) as l on true
+    left join known as k on f.group_key = k.group_key
+  ),
+  best as (
+    select distinct on (f.group_key) f.*
+    from figures as f
+    order by
+      f.group_key,
+      f.level is not null and (f.is_active or f.sample_count >= observability_internal.needed_sample(rule)) desc, f.level desc nulls last,
+      f.sample_count > 0 desc, f.window_start desc
+  )
+  select
+    row(
+      coalesce(b.group_key, k.group_key), b.window_start, b.window_end, b.value, coalesce(b.sample_count, 0),
+      coalesce(b.evidence, '{}')
+    )::observability_internal.alert_figure as figure,
+    k.state_row as state, k.rule_id is null as is_new,
+    row_number() over (
+      order by
+        b.level desc nulls last,
+        case when rule.comparator = 'above' then b.value else -b.value end desc nulls last, b.group_key
+    ) as place
+  from best as b
+  full join known as k on b.group_key = k.group_key
+  where k.rule_id is not null or b.level is not null and b.sample_count >= observability_internal.needed_sample(rule);
+$$;
+
+comment on function observability_internal.alert_candidates is
+'The groups of a rule that an evaluation looks at: their figure, where they stand, and their place among the worst.';
+revoke execute on function observability_internal.alert_candidates from public;
+grant execute on function observability_internal.alert_candidates to service_role;
+
 create function observability_internal.evaluate_alert_rule(rule_id bigint, as_of timestamptz) returns jsonb
 language plpgsql
 volatile
@@ -156,6 +266,9 @@ declare
   v_counts jsonb := '{}'::jsonb;
   v_outcome text;
   v_over_limit integer := 0;
+  v_smallest numeric;
+  v_largest numeric;
+  v_firing integer;
 begin
   -- A share lock: the rule is neither disabled nor deleted between this reading and the transition.
   select * into v_rule from observability_internal.alert_rules as r
@@ -165,51 +278,26 @@ begin
   end if;
   insert into observability_internal.alert_states (rule_id) values (v_rule.rule_id) on conflict do nothing;
   perform from observability_internal.alert_states as s where s.rule_id = v_rule.rule_id order by s.group_key for update;
-  -- A breach in either window counts, with the newest figure. What fires or waits is always looked at, groups at rest
-  -- only where they breach, the worst first.
+  select count(*) into v_firing
+  from observability_internal.alert_states as s
+  where s.rule_id = v_rule.rule_id and s.group_key <> '' and s.state in ('pending', 'firing');
   for v_candidate in
-    with known as (
-      select s as state_row, s.rule_id, s.group_key, s.state
-      from observability_internal.alert_states as s
-      where s.rule_id = v_rule.rule_id and ((v_rule.group_by is null) = (s.group_key = '') or s.state in ('pending', 'firing'))
-    ),
-    figures as (
-      select f.*, l.level, coalesce(k.state in ('pending', 'firing'), false) as is_active
-      from observability_internal.measure_alert(v_rule, as_of) as f
-      left join lateral observability_internal.alert_level(v_rule, f.value) as l on true
-      left join known as k on f.group_key = k.group_key
-    ),
-    best as (
-      select distinct on (f.group_key) f.*
-      from figures as f
-      order by
-        f.group_key,
-        f.level is not null and (f.is_active or f.sample_count >= observability_internal.needed_sample(v_rule)) desc, f.level desc nulls last,
-        f.sample_count > 0 desc, f.window_start desc
-    )
-    select
-      row(
-        coalesce(b.group_key, k.group_key), b.window_start, b.window_end, b.value, coalesce(b.sample_count, 0),
-        coalesce(b.evidence, '{}')
-      )::observability_internal.alert_figure as figure,
-      k.state_row as state, k.rule_id is null as is_new,
-      row_number() over (
-        order by
-          k.rule_id is not null desc, b.level desc,
-          case when v_rule.comparator = 'above' then b.value else -b.value end desc, b.group_key
-      ) as place
-    from best as b
-    full join known as k on b.group_key = k.group_key
-    where k.rule_id is not null or b.level is not null and b.sample_count >= observability_internal.needed_sample(v_rule)
-    order by place
+    select c.* from observability_internal.alert_candidates(v_rule, as_of) as c
+    order by c.place
   loop
-    if v_rule.group_by is not null and v_candidate.is_new and v_candidate.place > v_rule.group_limit then
-      v_over_limit := v_over_limit + 1;
-      continue;
+    -- Who is among the worst is told even where the places are taken by lesser ones, up to twice as many.
+    if v_rule.group_by is not null and v_candidate.is_new then
+      if v_candidate.place > v_rule.group_limit or v_firing >= 2 * v_rule.group_limit then
+        v_over_limit := v_over_limit + 1;
+        v_smallest := least(v_smallest, (v_candidate.figure).value);
+        v_largest := greatest(v_largest, (v_candidate.figure).value);
+        continue;
+      end if;
+      v_firing := v_firing + 1;
     end if;
     if v_candidate.is_new then
       v_candidate.state := row(
-        v_rule.rule_id, (v_candidate.figure).group_key, 'ok', null, null, null, null, null, null, null, 0
+        v_rule.rule_id, (v_candidate.figure).group_key, 'ok', null, null, null, null, null, null, null, 0, null, null
       )::observability_internal.alert_states;
     end if;
     v_outcome := observability_internal.move_alert_state(v_rule, v_candidate.state, v_candidate.figure, as_of);
@@ -217,9 +305,12 @@ begin
   end loop;
   if v_rule.group_by is not null then
     update observability_internal.alert_states as s
-    set evaluated_at = as_of, groups_over_limit = v_over_limit, last_error = null, last_error_at = null
+    set
+      evaluated_at = as_of, groups_over_limit = v_over_limit, smallest_over_limit = v_smallest,
+      largest_over_limit = v_largest, last_error = null, last_error_at = null
     where s.rule_id = v_rule.rule_id and s.group_key = '';
   end if;
+  perform observability_internal.tell_rule(v_rule, as_of);
   return case when v_counts = '{}' then '{"ok": 1}' else v_counts end;
 end;
 $$;

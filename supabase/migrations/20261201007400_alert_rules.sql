@@ -47,7 +47,8 @@ as $$
       where rc.rule_id = rule.rule_id
     ),
     'created_at', rule.created_at, 'created_by', rule.created_by, 'updated_at', rule.updated_at,
-    'updated_by', rule.updated_by,
+    'updated_by', rule.updated_by, 'description', rule.description, 'runbook_url', rule.runbook_url,
+    'labels', rule.labels,
     'state', coalesce((
       select g.state from observability_internal.alert_states as g
       where g.rule_id = rule.rule_id
@@ -114,7 +115,7 @@ begin
     array[
       'rule_id', 'name', 'metric', 'window_s', 'period', 'timezone', 'comparator', 'threshold', 'critical_threshold',
       'resolve_threshold', 'for_s', 'minimum_sample', 'scope', 'group_by', 'group_limit', 'no_data', 'renotify_s',
-      'severity', 'is_enabled', 'channels', 'budget_id'
+      'severity', 'is_enabled', 'channels', 'budget_id', 'description', 'runbook_url', 'labels'
     ],
     'rule'
   );
@@ -122,7 +123,7 @@ begin
     base,
     case when base.rule_id is null then jsonb_build_object(
       'for_s', 0, 'minimum_sample', 1, 'severity', 'warning', 'is_enabled', true, 'timezone', 'UTC',
-      'comparator', 'above', 'group_limit', 50, 'no_data', 'ok', 'is_managed', false,
+      'comparator', 'above', 'group_limit', 50, 'no_data', 'ok', 'is_managed', false, 'labels', '{}'::jsonb,
       'window_s', case document ->> 'period' when 'day' then 86400 when 'week' then 604800 when 'month' then 2678400 end
     ) else '{}' end || document
   );
@@ -174,13 +175,14 @@ begin
     v_row := observability_internal.read_rule(rule, null);
     insert into observability_internal.alert_rules as r (
       name, metric, window_s, period, timezone, comparator, threshold, critical_threshold, resolve_threshold, for_s,
-      minimum_sample, scope, group_by, group_limit, no_data, renotify_s, severity, is_enabled, budget_id
+      minimum_sample, scope, group_by, group_limit, no_data, renotify_s, severity, is_enabled, budget_id, description,
+      runbook_url, labels
     )
     values (
       v_row.name, v_row.metric, v_row.window_s, v_row.period, v_row.timezone, v_row.comparator, v_row.threshold,
       v_row.critical_threshold, v_row.resolve_threshold, v_row.for_s, v_row.minimum_sample, v_row.scope,
       v_row.group_by, v_row.group_limit, v_row.no_data, v_row.renotify_s, v_row.severity, v_row.is_enabled,
-      v_row.budget_id
+      v_row.budget_id, v_row.description, v_row.runbook_url, v_row.labels
     )
     returning r.* into v_row;
   else
@@ -199,7 +201,8 @@ begin
       critical_threshold = v_row.critical_threshold, resolve_threshold = v_row.resolve_threshold, for_s = v_row.for_s,
       minimum_sample = v_row.minimum_sample, scope = v_row.scope, group_by = v_row.group_by,
       group_limit = v_row.group_limit, no_data = v_row.no_data, renotify_s = v_row.renotify_s,
-      severity = v_row.severity, is_enabled = v_row.is_enabled, budget_id = v_row.budget_id
+      severity = v_row.severity, is_enabled = v_row.is_enabled, budget_id = v_row.budget_id,
+      description = v_row.description, runbook_url = v_row.runbook_url, labels = v_row.labels
     where r.rule_id = v_row.rule_id
     returning r.* into v_row;
   end if;
@@ -233,7 +236,7 @@ comment on function observability.delete_alert_rule is 'Deletes a rule and ends 
 revoke execute on function observability.delete_alert_rule from public;
 grant execute on function observability.delete_alert_rule to authenticated, service_role;
 
-create function observability.get_outside_rules() returns jsonb
+create function observability.get_computed_rules() returns jsonb
 language sql
 stable
 security invoker
@@ -244,9 +247,9 @@ as $$
   where r.is_enabled and r.metric in ('anomaly', 'budget_forecast');
 $$;
 
-comment on function observability.get_outside_rules is 'The rules whose values the worker computes and writes by record_metric_values.';
-revoke execute on function observability.get_outside_rules from public;
-grant execute on function observability.get_outside_rules to service_role;
+comment on function observability.get_computed_rules is 'The rules whose values the worker computes and writes by record_metric_values.';
+revoke execute on function observability.get_computed_rules from public;
+grant execute on function observability.get_computed_rules to service_role;
 
 create function observability_internal.describe_budget(budget observability_internal.budgets) returns jsonb
 language sql

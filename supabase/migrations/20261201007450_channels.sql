@@ -9,7 +9,8 @@ set search_path = ''
 as $$
   select jsonb_build_object(
     'channel_id', channel.channel_id, 'name', channel.name, 'kind', channel.kind,
-    'target_hint', channel.target_hint, 'max_per_minute', channel.max_per_minute, 'is_enabled', channel.is_enabled,
+    'target_hint', channel.target_hint, 'max_per_minute', channel.max_per_minute,
+    'max_per_hour', channel.max_per_hour, 'is_enabled', channel.is_enabled,
     'created_at', channel.created_at, 'created_by', channel.created_by, 'updated_at', channel.updated_at,
     'updated_by', channel.updated_by
   );
@@ -104,15 +105,15 @@ declare
 begin
   perform observability_internal.require_access('{ops,service}');
   perform observability_internal.check_keys(
-    channel, '{channel_id,name,kind,target_url,signing_secret,sealed,target_hint,max_per_minute,is_enabled}', 'channel'
+    channel, '{channel_id,name,kind,target_url,signing_secret,sealed,target_hint,max_per_minute,max_per_hour,is_enabled}', 'channel'
   );
   if channel ->> 'channel_id' is null then
     v_row := jsonb_populate_record(
       null::observability_internal.notification_channels,
       '{"kind": "webhook", "is_enabled": true, "max_per_minute": 60}'::jsonb || (channel - v_secrets)
     );
-    insert into observability_internal.notification_channels as c (name, kind, max_per_minute, is_enabled)
-    values (v_row.name, v_row.kind, v_row.max_per_minute, v_row.is_enabled)
+    insert into observability_internal.notification_channels as c (name, kind, max_per_minute, max_per_hour, is_enabled)
+    values (v_row.name, v_row.kind, v_row.max_per_minute, v_row.max_per_hour, v_row.is_enabled)
     returning c.* into v_row;
     if v_secret is null and channel ->> 'sealed' is null and v_row.kind = 'webhook' then
       v_own_secret := 'whsec_'
@@ -129,7 +130,9 @@ begin
     end if;
     v_row := jsonb_populate_record(v_row, channel - v_secrets);
     update observability_internal.notification_channels as c
-    set name = v_row.name, kind = v_row.kind, max_per_minute = v_row.max_per_minute, is_enabled = v_row.is_enabled
+    set
+      name = v_row.name, kind = v_row.kind, max_per_minute = v_row.max_per_minute, max_per_hour = v_row.max_per_hour,
+      is_enabled = v_row.is_enabled
     where c.channel_id = v_row.channel_id
     returning c.* into v_row;
   end if;

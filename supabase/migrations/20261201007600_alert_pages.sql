@@ -55,7 +55,7 @@ as $$
     jsonb_agg(
       jsonb_build_object(
         'notification_id', n.notification_id, 'alert_id', n.alert_id, 'rule_name', n.rule_name,
-        'channel_name', n.channel_name,
+        'channel_name', n.channel_name, 'is_critical', n.priority = 0,
         'event', n.event, 'state', n.state, 'attempts', n.attempts, 'last_error', n.last_error,
         'created_at', n.created_at, 'sent_at', n.sent_at, 'can_resend', n.state = 'dead' and n.channel_id is not null,
         'next_attempt_at', case when n.state = 'pending' then n.next_attempt_at end
@@ -193,6 +193,15 @@ begin
       select coalesce(jsonb_agg(observability_internal.describe_channel(c) order by c.name), '[]')
       from observability_internal.notification_channels as c
     ),
+    'routes', (
+      select coalesce(jsonb_agg(to_jsonb(o) order by o.after_s, o.name), '[]') from observability_internal.alert_routes as o
+    ),
+    'mutes', (
+      select coalesce(jsonb_agg(to_jsonb(m) || jsonb_build_object(
+        'is_active', m.is_enabled and observability_internal.is_mute_time(m, now())
+      ) order by m.name), '[]')
+      from observability_internal.alert_mutes as m
+    ),
     'dimensions', (
       select coalesce(jsonb_object_agg(d.dimension, d.names), '{}')
       from (
@@ -217,10 +226,57 @@ end;
 $$;
 
 comment on function observability.get_settings is
-'The Settings page: {access, members, rules, budgets, channels, dimensions, has_vault}; analysts see rules and '
+'The Settings page: {access, members, rules, budgets, channels, routes, mutes, dimensions, has_vault}; analysts see rules and '
 'budgets, ops all, members only their access.';
 revoke execute on function observability.get_settings from public;
 grant execute on function observability.get_settings to authenticated, service_role;
+
+create function observability_internal.acknowledge(alert_id bigint, note text, actor text) returns observability_internal.alerts
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_alert observability_internal.alerts;
+begin
+  update observability_internal.alerts as a
+  set acknowledged_at = clock_timestamp(), acknowledged_by = actor, acknowledge_note = nullif(trim(acknowledge.note), '')
+  where a.alert_id = acknowledge.alert_id and a.state = 'firing'
+  returning a.* into v_alert;
+  if not found then
+    raise exception 'no alert % is firing', acknowledge.alert_id using errcode = '22023';
+  end if;
+  insert into observability_internal.alert_transitions (
+    rule_id, rule_name, alert_id, group_key, occurred_at, from_state, to_state, threshold, severity, actor, note
+  )
+  values (
+    v_alert.rule_id, v_alert.rule_name, v_alert.alert_id, v_alert.group_key, v_alert.acknowledged_at, 'firing',
+    'acknowledged', v_alert.threshold, v_alert.severity, actor, v_alert.acknowledge_note
+  );
+  -- A paging service stops calling people once everything of its incident is acknowledged.
+  if v_alert.bundle is not null and not exists (
+    select from observability_internal.alerts as a
+    where a.bundle = v_alert.bundle and a.state = 'firing' and a.acknowledged_at is null
+  ) then
+    perform observability_internal.enqueue_bundle(
+      v_alert.bundle, 'acknowledged', array[v_alert.alert_id],
+      array(
+        select c.channel_id from observability_internal.notification_channels as c
+        where observability_internal.is_paging(c)
+          and c.channel_id = any (observability_internal.hearing_channels(v_alert.bundle))
+      ),
+      v_alert.acknowledged_at
+    );
+  end if;
+  return v_alert;
+end;
+$$;
+
+comment on function observability_internal.acknowledge is 'Notes who looks after a firing alert, and tells the paging services that have it open.';
+revoke execute on function observability_internal.acknowledge from public;
+grant execute on function observability_internal.acknowledge to service_role;
 
 -- Security definer: an alert is written by the evaluation alone, but ops may say that they look after it.
 create function observability.acknowledge_alert(alert_id bigint, note text default null) returns jsonb
@@ -229,27 +285,13 @@ volatile
 security definer
 set search_path = ''
 as $$
-#variable_conflict use_column
-declare
-  v_actor constant text := coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role');
-  v_alert observability_internal.alerts;
 begin
   perform observability_internal.require_access('{ops,service}');
-  update observability_internal.alerts as a
-  set acknowledged_at = clock_timestamp(), acknowledged_by = v_actor, acknowledge_note = nullif(trim(acknowledge_alert.note), '')
-  where a.alert_id = acknowledge_alert.alert_id and a.state = 'firing'
-  returning a.* into v_alert;
-  if not found then
-    raise exception 'no alert % is firing', acknowledge_alert.alert_id using errcode = '22023';
-  end if;
-  insert into observability_internal.alert_transitions (
-    rule_id, rule_name, alert_id, group_key, occurred_at, from_state, to_state, threshold, severity, actor, note
-  )
-  values (
-    v_alert.rule_id, v_alert.rule_name, v_alert.alert_id, v_alert.group_key, v_alert.acknowledged_at, 'firing',
-    'acknowledged', v_alert.threshold, v_alert.severity, v_actor, v_alert.acknowledge_note
+  return observability_internal.describe_alert(
+    observability_internal.acknowledge(
+      acknowledge_alert.alert_id, acknowledge_alert.note, coalesce(auth.jwt() ->> 'sub', auth.jwt() ->> 'role')
+    )
   );
-  return observability_internal.describe_alert(v_alert);
 end;
 $$;
 

@@ -133,7 +133,7 @@ begin
   update observability_internal.alerts as a
   set
     state = 'resolved', resolved_at = coalesce(a.resolved_at, greatest(now(), a.started_at)),
-    resolution = coalesce(a.resolution, 'no_data'), group_key = v_forgotten, evidence = '{}'
+    resolution = coalesce(a.resolution, 'no_data'), group_key = v_forgotten, evidence = '{}', is_end_told = true
   where a.group_key = v_name;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;

@@ -114,6 +114,7 @@ begin
     'newest_event_at', (
       select max(r.bucket) from observability_internal.usage_by_minute as r
     ),
+    'delivery', observability.get_delivery_health(),
     'pending_batches', (select count(*) from observability_internal.pending_batches),
     'pending_rows', (select coalesce(sum(p.row_count), 0) from observability_internal.pending_batches as p),
     'oldest_pending_at', (select min(p.enqueued_at) from observability_internal.pending_batches as p),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -33,6 +33,8 @@ class AlertAnswers:
     access: str = "ops"
     is_empty: bool = False
     firing: int = 1
+    delivery: Json = field(default_factory=lambda: {"overdue": 0, "dead": 0, "channels": [], "silent_rules": []})
+    link: Json = field(default_factory=dict)
 
     def _get_alerts(self, from_time: str, to_time: str, filters: Json) -> Json:
         del from_time, to_time, filters
@@ -67,6 +69,12 @@ class AlertAnswers:
             "outbox": _outbox(now),
             "rules": [self._rule(1) | {"groups_over_limit": 3}, self._rule(2) | failing],
         }
+
+    def _get_delivery_health(self) -> Json:
+        return {"access": self.access, "server_time": datetime.now(UTC).isoformat(), **self.delivery}
+
+    def _read_alert_link(self, link: str) -> Json:
+        return {"link": link, **self.link}
 
     def _alert(
         self,

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from ingest.database.migrate import read_migrations
-from ingest.errors import PermissionDeniedError
-from tests.app.alert_documents import BUDGET, AlertAnswers
+from tests.app.alert_documents import AlertAnswers
 from tests.app.call_documents import CallAnswers
+from tests.app.health_documents import HealthAnswers
+from tests.app.month_documents import STEPS, MonthAnswers, bucket_for, starts
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
 from tests.app.price_documents import PriceAnswers
 from tests.app.recording import READS, differences, recorded
@@ -26,30 +26,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-STEPS = {"minute": 60, "5 minutes": 300, "15 minutes": 900, "hour": 3600}
-
-
-def bucket_for(length: timedelta) -> str:
-    """Choose the finest bucket with at most 200 points."""
-    for name, seconds in STEPS.items():
-        if length.total_seconds() / seconds <= 200:
-            return name
-    return "day"
-
-
-def starts(from_time: datetime, to_time: datetime, bucket: str, zone: ZoneInfo) -> list[datetime]:
-    if bucket in STEPS:
-        step = STEPS[bucket]
-        first = from_time.timestamp() // step * step
-        count = math.ceil((to_time.timestamp() - first) / step)
-        return [datetime.fromtimestamp(first + step * index, tz=UTC) for index in range(count)]
-    local = from_time.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    found = []
-    while local < to_time:
-        found.append(local.astimezone(UTC))
-        local += timedelta(days=1)
-    return found
-
 
 def load_at(moment: datetime) -> float:
     """Calls per hour at a moment: days and nights, weekdays and weekends."""
@@ -60,30 +36,28 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
+class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, PriceAnswers):
     """Answers the read functions in the form of the recorded documents; remembers every call; refuses when told to."""
 
     pending_rows: int = 0
     has_routes: bool = True
-    is_unpriced: bool = False
     repriced: Json | None = None
-    has_history: bool = True
+    is_sure: bool = False
     error: TreeringError | None = None
     errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_closed: bool = False
-    faults: Json = field(default_factory=dict)
     data_begin_at: datetime = datetime(2020, 1, 1, tzinfo=UTC)
 
     def call(self, function: str, /, **arguments: Any) -> JsonValue:
         self.calls.append((function, arguments))
         if self.error is not None:
             raise self.error
-        self.refuse(arguments)
+        sent = {name: one.isoformat() if isinstance(one, datetime) else one for name, one in arguments.items()}
+        self.refuse(sent)
         if function in self.errors:
             raise self.errors[function]
         answer = getattr(self, f"_{function}", None)
-        sent = {name: one.isoformat() if isinstance(one, datetime) else one for name, one in arguments.items()}
         document: JsonValue = answer(**sent) if answer else True
         if function in READS and (strange := differences(recorded(function), document, is_whole=False)):
             raise AssertionError(f"{function} never returns this: {', '.join(strange)}")
@@ -91,30 +65,6 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
 
     def close(self) -> None:
         self.is_closed = True
-
-    def _get_deployment(self) -> Json:
-        if self.access != "ops":
-            raise PermissionDeniedError("this needs the access of ops or service", sqlstate="42501")
-        quiet = {"count": 0, "oldest_at": None}
-        return {
-            "server_time": datetime.now(UTC).isoformat(),
-            "overdue_messages": quiet,
-            "ops_members": 1,
-            **self.faults,
-        }
-
-    def _get_status(self) -> Json:
-        now = datetime.now(UTC).isoformat()
-        needed = [migration.version for migration in read_migrations()]
-        leader = {"worker": "w", "seen_at": now, "is_leader": True, "details": {}}
-        document = {"server_time": now, "refreshed_at": now, "workers": [leader], "migrations": needed}
-        return {
-            **recorded("get_status"),
-            "verification": None,
-            "last_rejection": None,
-            "oldest_pending_at": None,
-            **document,
-        }
 
     # -- documents -----------------------------------------------------------------------------------------------
 
@@ -205,9 +155,9 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "cost": None if cost is None else str(cost),
             "fallback_cost": "0" if cost is None else str(cost * Decimal("0.018")),
             "provider_reported_cost": "0",
-            "unpriced_requests": requests if self.is_unpriced else int(requests * 0.004),
+            "unpriced_requests": requests if self.is_unpriced else 0 if self.is_sure else int(requests * 0.004),
             "estimated_requests": int(requests * 0.021),
-            "fallback_requests": int(requests * 0.02),
+            "fallback_requests": 0 if self.is_sure else int(requests * 0.02),
             "users": 0 if not cells else int(218 * factor),
             "latency_ms": latency if cells else none,
             "time_to_first_token_ms": first if cells else none,
@@ -294,6 +244,15 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "by_provider": self._by_share(cells, {"openai": 0.84, "anthropic": 0.13, "google": 0.03}),
             "by_environment": self._by_share(cells, ENVIRONMENTS),
             "by_user": self._by_user(cells),
+            "token_kinds": [
+                {
+                    name: row[name]
+                    for name in ("requests", "prompt_tokens", "completion_tokens", "cached_tokens", "cost")
+                }
+                | {"model": row["key"], "provider": MODELS[row["key"]][0]}
+                for row in self._by_model(cells)
+                if row["cost"] is not None
+            ],
             "repriced": self.repriced,
         }
 
@@ -364,30 +323,6 @@ class FakeDatabase(AlertAnswers, CallAnswers, PriceAnswers):
             "time_to_first_token_p50_ms": base * 0.22,
             "time_to_first_token_p90_ms": base * rng.uniform(0.5, 0.6),
             "time_to_first_token_p99_ms": base * rng.uniform(1.2, 1.5),
-        }
-
-    def _get_month(self, filters: Json) -> Json:
-        """Some 45 dollars a weekday, a third of it at weekends."""
-        zone, now = ZoneInfo(filters["timezone"]), datetime.now(UTC)
-        document: Json = {"access": self.access, "timezone": zone.key, "generated_at": now.isoformat()}
-        if "metadata" in filters:
-            unknown = {"requests": None, "total_tokens": None, "cost": None, "fallback_cost": None}
-            return document | {"today": unknown, "month": unknown, "series": [], "budgets": []}
-        days = starts(now - timedelta(days=182), now, "day", zone)
-        series = [
-            {
-                "bucket_start": day.isoformat(),
-                "requests": 100,
-                "cost": str((15 if day.weekday() >= 5 else 45) + day.day % 7),
-            }
-            for day in days
-        ]
-        cost = None if self.is_unpriced else "38.412907"
-        return document | {
-            "today": {"requests": 8214, "total_tokens": 10_301_222, "cost": cost, "fallback_cost": "0.7"},
-            "month": {"requests": 214_903, "total_tokens": 260_400_100, "cost": "911.20655", "fallback_cost": "0"},
-            "series": [] if self.is_empty or not self.has_history else series,
-            "budgets": [] if self.access == "member" else [BUDGET | {"spent": "830"}],
         }
 
 

@@ -98,3 +98,8 @@ def test_a_price_that_is_no_longer_in_force_is_told() -> None:
     _, steps = explain_call(PriceBook.default().with_rows(rows), call(model="ours", price_id="customer:1"))
 
     assert steps[0] == "It was charged with customer:1; no price is now in force for that time."
+
+
+def test_a_name_that_deceives_is_shown_written_out() -> None:
+    frame = call_frame([call(model="gpt\u202e-4o", user_id="\u0441hat", feature=None)], is_member=False)
+    assert (frame["model"][0], frame["user_id"][0], frame["feature"][0]) == ("gpt⟨U+202E⟩-4o", "⚠ \u0441hat", None)

@@ -33,7 +33,8 @@ def test_the_address_of_a_channel_leaves_the_app_sealed(
     (_, arguments) = changes(fake)[0]
     sealed = arguments["channel"].pop("sealed")
     assert arguments["channel"] == {
-        "name": "team", "max_per_minute": 60, "is_enabled": True, "kind": "webhook", "target_hint": "hooks.example.com"
+        "name": "team", "max_per_minute": 60, "max_per_hour": None, "is_enabled": True, "kind": "webhook",
+        "target_hint": "hooks.example.com",
     }  # fmt: skip
     opened = SecretBox(SecretStr(key)).open(sealed)
     assert opened is not None
@@ -61,7 +62,7 @@ def test_a_channel_is_changed_without_its_address(open_app: OpenApp, fake: FakeD
 
     app.button(key="settings_channel_2_save").click().run()
 
-    channel = {"channel_id": 2, "name": "older", "max_per_minute": 60, "is_enabled": True}
+    channel = {"channel_id": 2, "name": "older", "max_per_minute": 60, "max_per_hour": None, "is_enabled": True}
     assert changes(fake) == [("save_notification_channel", {"channel": channel})]
 
 
@@ -120,3 +121,21 @@ def test_others_can_be_removed_but_not_oneself(open_app: OpenApp, fake: FakeData
     app.button(key="settings_member_remove_1").click().run()
 
     assert changes(fake) == [("remove_member", {"user_id": "user_2kf81maria"})]
+
+
+@pytest.mark.parametrize("kind", ["webhook", "apprise"])
+def test_a_private_address_is_refused_when_it_is_saved_and_the_setting_named(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    app = open_app("settings")
+    url = {"webhook": "http://127.0.0.1:9/hook", "apprise": "mailto://me:hidden@localhost?to=a@example.com"}[kind]
+    app.segmented_control(key="settings_channel_kind").set_value(kind).run()
+    app.text_input(key="settings_channel_name").set_value("team")
+    app.text_input(key="settings_channel_url").set_value(url)
+    app.button(key="settings_channel_save").click().run()
+    assert changes(fake) == []
+    assert "TREERING_ALLOW_PRIVATE_WEBHOOKS=true" in app.error[0].value
+
+    monkeypatch.setenv("TREERING_ALLOW_PRIVATE_WEBHOOKS", "true")
+    app.button(key="settings_channel_save").click().run()
+    assert [name for name, _ in changes(fake)] == ["save_notification_channel"]

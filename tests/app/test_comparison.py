@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import pytest
+import streamlit as st
 
+from dashboard.figures.charts import PICK
 from dashboard.figures.comparison import compare
+from dashboard.panels import narrow, tables
 from dashboard.selection.filters import Selection
 from dashboard.selection.periods import moments_of
 from ingest.documents.pages import Costs, Row, Totals
+from tests.app.test_calls import QueryParams
 from tests.app.test_pages import address, texts
 
 if TYPE_CHECKING:
@@ -71,6 +75,7 @@ def test_a_page_says_when_data_begin_in_place_of_a_change(open_app: OpenApp, fak
     assert not any(metric.delta for metric in late.metric)
     assert late.dataframe[0].value["change"].isna().all()
     fake.data_begin_at = datetime.now(UTC) - timedelta(days=15)
+    st.cache_data.clear()
     assert any(metric.delta for metric in open_app("costs", period="week").metric)
 
 
@@ -147,3 +152,54 @@ def test_calendar_grain_and_comparison_are_chosen_on_the_page_and_kept_in_the_ad
     assert {one["from_time"][:4] for one in asked[-2:]} in ({"2026", "2025"}, {"2027", "2026"})
     assert all(one["filters"]["bucket"] == "week" for one in asked[-2:])
     assert "vs a year earlier" in [metric.proto.delta_description for metric in app.metric]
+
+
+def test_a_click_on_a_bar_shows_the_time_of_that_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a chart, 10:00 of the viewer's clock stands as 10:00 UTC.
+    at, until = (datetime(2026, 11, 23, hour, tzinfo=UTC).timestamp() * 1000 for hour in (10, 11))
+    state: dict[str, Any] = {"chart": {"selection": {PICK: [{"at": at, "until": until}]}}}
+    monkeypatch.setattr(st, "session_state", state)
+    monkeypatch.setattr(st, "query_params", QueryParams())
+
+    narrow.take_bucket("chart", BERLIN)
+
+    assert state["selection"].frozen == (datetime(2026, 11, 23, 9, tzinfo=UTC), datetime(2026, 11, 23, 10, tzinfo=UTC))
+    assert state["selection"].to_query() == {
+        "period": "custom",
+        "from": "2026-11-23T09:00:00Z",
+        "to": "2026-11-23T10:00:00Z",
+    }
+    before = state["selection"]
+    state["chart"] = {"selection": {PICK: []}}
+    narrow.take_bucket("chart", BERLIN)
+    assert state["selection"] is before
+
+
+def test_a_name_of_a_legend_leads_to_the_page_restricted_to_it(open_app: OpenApp) -> None:
+    shown = texts(open_app("costs", period="day"))
+
+    assert '<a href="costs?period=day&amp;model=gpt-4o" target="_self">gpt-4o</a>' in shown
+
+
+def test_a_chosen_row_narrows_the_page_and_a_chip_widens_it_again(
+    open_app: OpenApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "_draw", lambda *_, **__: 0)
+    app = open_app("costs")
+
+    app.button(key="costs_only").click().run()
+    assert address(app) == {"model": ["gpt-4o"]}
+    assert app.pills(key="costs_chips").options == ["model: gpt-4o"]
+    app.pills(key="costs_chips").set_value([]).run()
+
+    assert address(app) == {}
+
+
+def test_a_link_can_keep_the_times_of_now(open_app: OpenApp) -> None:
+    app = open_app("costs", period="day", model="gpt-4o")
+
+    app.toggle(key="costs_link_frozen").set_value(True).run()
+
+    (link,) = [code.value for code in app.code if "period=" in code.value]
+    assert "period=custom&from=" in link
+    assert "model=gpt-4o" in link

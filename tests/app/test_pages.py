@@ -91,16 +91,6 @@ def test_an_unknown_cost_is_a_dash(open_app: OpenApp, fake: FakeDatabase) -> Non
     assert {metrics(costs)[label] for label in ("Spend", "Cost per request", "Cost per million tokens")} == {"—"}
 
 
-def test_firing_alerts_are_announced_on_the_overview(open_app: OpenApp, fake: FakeDatabase) -> None:
-    fake.firing = 2
-    assert open_app().get("page_link")[0].proto.label == "2 alerts are firing"
-
-
-def test_nothing_is_announced_while_nothing_fires(open_app: OpenApp, fake: FakeDatabase) -> None:
-    fake.firing = 0
-    assert not open_app().get("page_link")
-
-
 @pytest.mark.parametrize("trend", ["Spend", "Requests", "Tokens"])
 def test_the_trend_can_be_switched(open_app: OpenApp, trend: str) -> None:
     app = open_app()

@@ -1,8 +1,8 @@
-"""Runs every row with its real package and writes the table: `uv run python -m tests.frameworks [ROW …]`.
+"""Runs every row and every page with its real package: `uv run python -m tests.frameworks [ROW or PAGE …]`.
 
-Then the tests of the callbacks, each with the packages that it is for.
-
-Each package is installed beside the project's environment, in its newest version, and hides what is there.
+Each package is installed beside the project's environment, in its newest version, and hides what is there. The table
+in docs/capture.md is written anew. The tests of the callbacks follow, each with the packages
+that it is for.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from tests.frameworks.harness import MODULES, declarations, page_with_table
+from tests.frameworks.pages import PACKAGES
 
 VERSIONS = Path(__file__).with_name("versions.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "capture.md"
@@ -25,26 +26,28 @@ _SHOW = "import sys, importlib.metadata as m; print(' '.join(m.version(name) for
 
 
 def main() -> int:
-    """Run the rows named, else all of them; returns how many failed."""
+    """Run the rows and pages named, else all of them; returns how many failed."""
+    named = sys.argv[1:] or [*MODULES, *PACKAGES, *CALLBACKS]
     versions = json.loads(VERSIONS.read_text(encoding="utf-8")) if VERSIONS.exists() else {}
     failed = 0
-    named = sys.argv[1:]
-    for module in [name for name in named if name not in CALLBACKS] if named else MODULES:
-        package = declarations(module)["PACKAGE"]
-        name = package.partition("[")[0]
-        environment = {**os.environ, "CELLS": module, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it asks GitHub
+    for name in (name for name in named if name not in CALLBACKS):
+        package = PACKAGES.get(name) or declarations(name)["PACKAGE"]
+        variable, file = ("PAGE", "pages.py") if name in PACKAGES else ("CELLS", "cells.py")
         uv = ["uv", "run", "--quiet", "--with", package, "python"]
-        shown = subprocess.run([*uv, "-c", _SHOW, name], capture_output=True, text=True, check=True)
-        print(f"{module}, {name} {shown.stdout.strip()}:", flush=True)
-        tests = ["-m", "pytest", "-q", "-W", "ignore", "-p", "no:cacheprovider", "tests/frameworks/cells.py"]
+        distribution = package.partition("[")[0]
+        shown = subprocess.run([*uv, "-c", _SHOW, distribution], capture_output=True, text=True, check=True)
+        version = f"{distribution} {shown.stdout.strip()}"
+        print(f"{name}, {version}:", flush=True)
+        tests = ["-m", "pytest", "-q", "-W", "ignore", "-p", "no:cacheprovider", f"tests/frameworks/{file}"]
+        environment = {**os.environ, variable: name, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # else it asks GitHub
         if subprocess.run([*uv, *tests], env=environment, check=False).returncode:
             failed += 1
-        else:
-            versions[module] = f"{name} {shown.stdout.strip()}"
-    for module in [name for name in named if name in CALLBACKS] if named else CALLBACKS:
-        print(f"{module}:", flush=True)
-        packages = [part for package in CALLBACKS[module] for part in ("--with", package)]
-        tests = ["-m", "pytest", "-q", "-W", "ignore", "-p", "no:cacheprovider", f"tests/frameworks/{module}.py"]
+        elif name in MODULES:
+            versions[name] = version
+    for name in (name for name in named if name in CALLBACKS):
+        print(f"{name}:", flush=True)
+        packages = [part for package in CALLBACKS[name] for part in ("--with", package)]
+        tests = ["-m", "pytest", "-q", "-W", "ignore", "-p", "no:cacheprovider", f"tests/frameworks/{name}.py"]
         environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
         command = ["uv", "run", "--quiet", *packages, "python", *tests]
         failed += subprocess.run(command, env=environment, check=False).returncode != 0

@@ -63,6 +63,7 @@ class Api:
     Attributes:
         jwt_keys: What PostgREST checks tokens with: the secret, or a set of keys as JSON.
         schemas: The exposed schemas.
+        tx_end: How PostgREST ends a request's transaction: "commit", or "rollback" to keep nothing.
         url: Address as in `SUPABASE_URL`.
         canned: Answers for the next requests, first in first out.
         connections: How many connections clients have opened.
@@ -70,11 +71,13 @@ class Api:
 
     jwt_keys: str = JWT_SECRET
     schemas: str = "observability"
+    tx_end: str = "commit"
     url: str = ""
     canned: queue.SimpleQueue[Answer] = field(default_factory=queue.SimpleQueue)
     connections: int = 0
 
     def start(self, database: Served) -> None:
+        self._is_changed = False
         self._folder = make_folder()
         self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock", self)
         self._gateway = _Gateway(("127.0.0.1", 0), _Handler)
@@ -86,11 +89,17 @@ class Api:
 
     def change(self, database: Served, *, jwt_keys: str | None = None, schemas: str | None = None) -> None:
         """Change what the project's settings change, at the same address."""
+        self._is_changed = True
         self.jwt_keys, self.schemas = jwt_keys or self.jwt_keys, schemas or self.schemas
         self._postgrest.kill()
         self._postgrest.wait()
         (self._folder / "postgrest.sock").unlink(missing_ok=True)
         self._postgrest = _start_postgrest(database, self._folder / "postgrest.sock", self)
+
+    def is_as_new(self) -> bool:
+        """Whether somebody else can use it; forgets what came before."""
+        self.connections = 0
+        return not self._is_changed and self._postgrest.poll() is None and self.canned.empty()
 
     def stop(self) -> None:
         self._gateway.shutdown()
@@ -106,6 +115,7 @@ def _start_postgrest(database: Served, address: Path, api: Api) -> subprocess.Po
         "PGRST_DB_URI": database.authenticator_url,
         "PGRST_DB_SCHEMAS": api.schemas,
         "PGRST_DB_ANON_ROLE": "anon",
+        "PGRST_DB_TX_END": api.tx_end,
         "PGRST_DB_POOL": "8",
         "PGRST_DB_MAX_ROWS": "1000",
         "PGRST_JWT_SECRET": api.jwt_keys,

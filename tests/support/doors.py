@@ -8,6 +8,8 @@ from ingest.database import Database, PostgresDatabase, SupabaseDatabase
 from tests.support.api import PUBLISHABLE_KEY, SECRET_KEY, Api, make_token
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.servers import TestDatabase
 
 DoorName = Literal["postgres", "postgrest"]
@@ -19,17 +21,27 @@ class Door:
     Attributes:
         name: "postgres" for the direct connection, "postgrest" for Supabase's API.
         database: The database behind it, for set-up as the superuser.
+
+    Args:
+        name: Which kind.
+        database: The database.
+        lend_api: Gives a running API of this database, which somebody else stops.
     """
 
-    def __init__(self, name: DoorName, database: TestDatabase) -> None:
+    def __init__(
+        self, name: DoorName, database: TestDatabase, lend_api: Callable[[TestDatabase], Api] | None = None
+    ) -> None:
         self.name = name
         self.database = database
         self._opened: list[Database] = []
         self._api: Api | None = None
+        self._lend_api = lend_api
 
     @property
     def api(self) -> Api:
         """The API; it starts when first needed."""
+        if self._lend_api is not None:
+            return self._lend_api(self.database)
         if self._api is None:
             api = Api()
             api.start(self.database)

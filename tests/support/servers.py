@@ -111,6 +111,19 @@ class TestDatabase:
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
             connection.execute(statements)
 
+    def count_rows(self) -> dict[str, int]:
+        """How many rows each table of ours has."""
+        with psycopg.connect(self.superuser_url) as connection:
+            tables = connection.execute(
+                "select relname from pg_class where relnamespace = 'observability_internal'::regnamespace"
+                " and relkind in ('r', 'p') and not relispartition"
+            ).fetchall()
+            counts = sql.SQL(" union all ").join(
+                sql.SQL("select {}, count(*) from observability_internal.{}").format(name, sql.Identifier(name))
+                for (name,) in tables
+            )
+            return dict(connection.execute(counts).fetchall())
+
     def drop(self) -> None:
         self.server.drop_database(self.name)
 

@@ -22,6 +22,7 @@ class Delivery:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
 
     @property
     def document(self) -> dict[str, Any]:
@@ -35,9 +36,13 @@ class WebhookServer:
     Args:
         *behaviours: A status; "close" hangs up without an answer, "stall" never answers, "drip" sends its answer a byte
             at a time without end.
+        headers: Added to every answer that has a status.
+        body: Of every answer that has a status.
     """
 
-    def __init__(self, *behaviours: Behaviour) -> None:
+    def __init__(self, *behaviours: Behaviour, headers: dict[str, str] | None = None, body: bytes = b"") -> None:
+        self._headers = headers or {}
+        self._body = body
         self.deliveries: list[Delivery] = []
         self._behaviours: Iterator[Behaviour] = iter(behaviours)
         self._is_over = threading.Event()
@@ -74,8 +79,10 @@ class WebhookServer:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.deliveries.append(Delivery(self.path, dict(self.headers), body))
+                receiver.deliveries.append(Delivery(self.path, dict(self.headers), body, self.command))
                 receiver._answer(self, next(receiver._behaviours, 200))
+
+            do_PUT = do_POST  # noqa: N815 -- the base class names it so
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 -- the base class names it so
                 """Keep the test's output clean."""
@@ -92,8 +99,11 @@ class WebhookServer:
             request.send_response(behaviour)
             if 300 <= behaviour < 400:
                 request.send_header("Location", f"http://127.0.0.1:{self.port}/elsewhere")
-            request.send_header("Content-Length", "0")
+            for name, value in self._headers.items():
+                request.send_header(name, value)
+            request.send_header("Content-Length", str(len(self._body)))
             request.end_headers()
+            request.wfile.write(self._body)
 
     def _drip(self, request: BaseHTTPRequestHandler) -> None:
         request.wfile.write(b"HTTP/1.1 200 OK\r\nX: ")

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from ingest.alerts.sealing import SecretBox
 from tests.support.cli import door_environment, run_cli
-from tests.support.clockwork import KEY, Clockwork
+from tests.support.clockwork import KEY, Clockwork, call
 from tests.support.webhook_server import WebhookServer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def environment(door: Door, home: Path) -> dict[str, str]:
 
 def test_a_marked_test_goes_to_every_channel_of_the_rule(door: Door, tmp_path: Path) -> None:
     service = Clockwork(door.service())
-    with WebhookServer(200, 404) as receiver:
+    with WebhookServer(200, 400) as receiver:
         service.channel(receiver.url)
         rule = service.rule("spend", "5", channels=[1])
         said = run_cli("alerts", "test", rule["name"], env=environment(door, tmp_path))
@@ -32,9 +32,14 @@ def test_a_marked_test_goes_to_every_channel_of_the_rule(door: Door, tmp_path: P
         assert receiver.deliveries[0].document["title"] == "[TEST] Treering: spend above 5"
         said = run_cli("alerts", "test", str(rule["rule_id"]), "--json", env=environment(door, tmp_path))
         (outcome,) = json.loads(said.stdout)
-        assert (said.exit_code, outcome["state"], outcome["last_error"]) == (1, "dead", "answered 404")
+        assert (said.exit_code, outcome["state"], outcome["last_error"]) == (1, "dead", "answered 400")
+        service.record(call(0))
+        service.rule("spend", "0", channels=[1])
+        service.evaluate(10)  # a real message waits, which is none of the command's business
         said = run_cli("alerts", "test", "1", env=environment(door, tmp_path))
         assert said.stdout == "pager: sent\n"
+        assert len(receiver.deliveries) == 3
+    assert service.outbox() == [("firing", "pending")]
 
 
 def test_a_rule_that_is_unknown_or_has_no_channel_is_named(direct: Door, tmp_path: Path) -> None:

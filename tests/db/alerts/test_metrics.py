@@ -34,6 +34,8 @@ MEASURED = {
     "route_error_rate": 0.5,
     "provider_drift": 0.25,
     "pipeline_lag_s": 0.0,
+    "new_saving": 0.0,
+    "undelivered_messages": 0.0,
     "budget_used": 0.25,
     "budget_forecast": 0.5,
     "anomaly": 1.5,
@@ -114,17 +116,19 @@ def is_taken(clockwork: Clockwork, metric: Metric, **fields: Any) -> bool:
 
 
 @pytest.mark.parametrize("name", [metric.name for metric in METRICS.values() if not metric.of.is_budget])
-def test_the_database_takes_the_groups_and_scopes_of_the_table_and_no_others(clockwork: Clockwork, name: str) -> None:
+def test_the_database_takes_the_groups_and_scopes_of_the_table_and_no_others(
+    shared_clockwork: Clockwork, name: str
+) -> None:
     metric = METRICS[name]
-    scopes = {scope for scope in CALL_SCOPE | ROUTE_SCOPE if is_taken(clockwork, metric, scope={scope: ["x"]})}
+    scopes = {scope for scope in CALL_SCOPE | ROUTE_SCOPE if is_taken(shared_clockwork, metric, scope={scope: ["x"]})}
     assert scopes == metric.of.scope
-    groups = {group for group in GROUPS if is_taken(clockwork, metric, group_by=group)}
+    groups = {group for group in GROUPS if is_taken(shared_clockwork, metric, group_by=group)}
     # The difference from a bill has no groups; the database ignores them, the form does not offer them.
     assert groups == metric.of.groups or (name == "provider_drift" and not metric.of.groups)
 
 
-def test_a_window_too_short_for_a_bill_is_refused(clockwork: Clockwork) -> None:
+def test_a_window_too_short_for_a_bill_is_refused(shared_clockwork: Clockwork) -> None:
     shortest = METRICS["provider_drift"].of.shortest_window_s
     assert dt.timedelta(seconds=shortest) == dt.timedelta(days=2)
-    assert is_taken(clockwork, METRICS["provider_drift"], window_s=shortest)
-    assert not is_taken(clockwork, METRICS["provider_drift"], window_s=shortest - DAY_S)
+    assert is_taken(shared_clockwork, METRICS["provider_drift"], window_s=shortest)
+    assert not is_taken(shared_clockwork, METRICS["provider_drift"], window_s=shortest - DAY_S)

@@ -151,7 +151,7 @@ def test_a_disabled_channel_hears_nothing(clockwork: Clockwork) -> None:
         (["close"], "sent", 2),
         (["stall"], "sent", 2),
         ([302], "dead", 1),
-        ([404], "dead", 1),
+        ([400], "dead", 1),
     ],
 )
 def test_whatever_the_receiver_does_each_message_ends_delivered_once_or_dead(

@@ -96,7 +96,7 @@ SERVICE_ONLY: list[tuple[str, dict[str, Any]]] = [
     ("evaluate_alerts", {}),
     ("claim_notifications", {"worker": "w"}),
     ("finish_notification", {"notification_id": 1, "worker": "w", "ok": True}),
-    ("get_outside_rules", {}),
+    ("get_computed_rules", {}),
     ("record_metric_values", {"rule_id": 1, "figures": []}),
 ]
 
@@ -203,13 +203,13 @@ def test_no_signed_in_person_can_read_an_address_or_a_secret(direct: Door) -> No
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused_with_the_reason(
-    clockwork: Clockwork, rule: dict[str, Any], reason: str
+    shared_clockwork: Clockwork, rule: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=reason):
-        clockwork.ask(
+        shared_clockwork.ask(
             "save_alert_rule", rule={"name": "x", "metric": "spend", "threshold": "1", "window_s": 60, **rule}
         )
-    assert clockwork.alerts()["rules"] == []
+    assert shared_clockwork.alerts()["rules"] == []
 
 
 SEALED = BOX.seal({"target_url": "https://example.com/hidden", "signing_secret": "s" * 16})
@@ -229,15 +229,15 @@ SEALED = BOX.seal({"target_url": "https://example.com/hidden", "signing_secret":
     ],
 )
 def test_a_channel_that_makes_no_sense_is_refused_without_repeating_its_secrets(
-    service: Clockwork, channel: dict[str, Any], reason: str
+    shared_service: Clockwork, channel: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=reason) as refusal:
-        service.ask(
+        shared_service.ask(
             "save_notification_channel",
             channel={"name": "x", "sealed": SEALED, "target_hint": "example.com", **channel},
         )
     assert "hidden" not in str(refusal.value)
-    assert service.ask("get_settings")["channels"] == []
+    assert shared_service.ask("get_settings")["channels"] == []
 
 
 @pytest.mark.parametrize(
@@ -254,10 +254,10 @@ def test_a_channel_that_makes_no_sense_is_refused_without_repeating_its_secrets(
     ],
 )
 def test_an_argument_that_makes_no_sense_is_refused(
-    clockwork: Clockwork, function: str, arguments: dict[str, Any]
+    shared_clockwork: Clockwork, function: str, arguments: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidArgumentError):
-        clockwork.database.call(function, **arguments)
+        shared_clockwork.database.call(function, **arguments)
 
 
 def test_the_page_shows_what_has_calls_in_common_with_its_filters(clockwork: Clockwork) -> None:

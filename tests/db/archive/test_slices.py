@@ -47,9 +47,9 @@ def test_days_beyond_a_short_month_are_empty(service_db: Database) -> None:
 
 
 @pytest.mark.parametrize(("first_day", "last_day"), [(0, 3), (5, 4), (1, 32)])
-def test_impossible_days_are_refused(service_db: Database, first_day: int, last_day: int) -> None:
+def test_impossible_days_are_refused(shared_db: Database, first_day: int, last_day: int) -> None:
     with pytest.raises(InvalidArgumentError, match="from 1 to 31"):
-        service_db.call("summarize_partition", kind="usage", month="2026-05-01", first_day=first_day, last_day=last_day)
+        shared_db.call("summarize_partition", kind="usage", month="2026-05-01", first_day=first_day, last_day=last_day)
 
 
 def test_late_rows_are_found_without_reading_the_month(direct: Door) -> None:

@@ -41,24 +41,24 @@ def test_amounts_are_stored_with_every_digit(service_db: Database) -> None:
     assert reconcile(service_db)["totals"]["billed_cost"] == digits
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        billed("1") | {"source": "hearsay"},
-        billed("1") | {"kind": "guess"},
-        billed("1") | {"day": None},
-        billed("1") | {"currency": "dollars"},
-        billed("1") | {"amount": None},
-        billed("1") | {"amount": "1e9"},
-        counted("gpt-4o", -1),
-        "text",
-    ],
+WRONG: tuple[Any, ...] = (
+    billed("1") | {"source": "hearsay"},
+    billed("1") | {"kind": "guess"},
+    billed("1") | {"day": None},
+    billed("1") | {"currency": "dollars"},
+    billed("1") | {"amount": None},
+    billed("1") | {"amount": "1e9"},
+    counted("gpt-4o", -1),
+    "text",
 )
-def test_a_line_that_cannot_be_is_refused_and_nothing_of_its_call_is_stored(direct: Door, line: Any) -> None:
+
+
+def test_a_line_that_cannot_be_is_refused_and_nothing_of_its_call_is_stored(direct: Door) -> None:
     service = direct.service()
     record(service, billed("1"))
-    with pytest.raises(InvalidArgumentError):
-        record(service, billed("2"), line)
+    for line in WRONG:
+        with pytest.raises(InvalidArgumentError):
+            record(service, billed("2"), line)
     with pytest.raises(InvalidArgumentError):
         service.call("record_provider_costs", rows={"day": "2026-05-04"})
     assert reconcile(service)["totals"]["billed_cost"] == "1"

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ingest.database import Argument, Database
     from tests.support.doors import Door
+    from tests.support.servers import TestDatabase
 
 KATHMANDU = timezone(timedelta(hours=5, minutes=45))
 
@@ -79,6 +80,12 @@ def db(probes: Door) -> Database:
     return probes.service()
 
 
+@pytest.fixture(scope="module")
+def shared_database(shared_database: TestDatabase) -> TestDatabase:
+    shared_database.execute(PROBES)
+    return shared_database
+
+
 def failure_of(database: Database, function: str, **arguments: Argument) -> DatabaseError:
     with pytest.raises(DatabaseError) as caught:
         database.call(function, **arguments)
@@ -113,14 +120,14 @@ def failure_of(database: Database, function: str, **arguments: Argument) -> Data
     ],
 )
 def test_an_argument_arrives_as_the_function_declares_it(
-    db: Database, argument: str, value: Argument, arrives_as: object
+    shared_db: Database, argument: str, value: Argument, arrives_as: object
 ) -> None:
-    document: Any = db.call("probe_types", **{argument: value})
+    document: Any = shared_db.call("probe_types", **{argument: value})
     assert document[argument] == arrives_as
 
 
-def test_an_omitted_argument_takes_its_default_and_none_does_not(db: Database) -> None:
-    assert (db.call("probe_default"), db.call("probe_default", words=None)) == ("default", None)
+def test_an_omitted_argument_takes_its_default_and_none_does_not(shared_db: Database) -> None:
+    assert (shared_db.call("probe_default"), shared_db.call("probe_default", words=None)) == ("default", None)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +140,12 @@ def test_an_omitted_argument_takes_its_default_and_none_does_not(db: Database) -
         ("probe_count", 0),
     ],
 )
-def test_a_result_comes_back_as_json(db: Database, function: str, result: object) -> None:
-    assert db.call(function) == result
+def test_a_result_comes_back_as_json(shared_db: Database, function: str, result: object) -> None:
+    assert shared_db.call(function) == result
 
 
-def test_a_document_of_more_than_a_thousand_elements_comes_back_whole(db: Database) -> None:
-    document: Any = db.call("probe_types", document=list(range(5_000)))
+def test_a_document_of_more_than_a_thousand_elements_comes_back_whole(shared_db: Database) -> None:
+    document: Any = shared_db.call("probe_types", document=list(range(5_000)))
     assert document["document"] == list(range(5_000))
 
 
@@ -150,26 +157,26 @@ def test_a_document_of_more_than_a_thousand_elements_comes_back_whole(db: Databa
     [("service", "service_role", None), ("viewer", "authenticated", "user_2abc"), ("anonymous", "anon", None)],
 )
 def test_the_function_sees_the_callers_role_and_claims(
-    probes: Door, opened_as: str, role: str, sub: str | None
+    shared_door: Door, opened_as: str, role: str, sub: str | None
 ) -> None:
-    caller = probes.viewer("user_2abc") if opened_as == "viewer" else getattr(probes, opened_as)()
+    caller = shared_door.viewer("user_2abc") if opened_as == "viewer" else getattr(shared_door, opened_as)()
     assert caller.call("probe_caller") == {"role": role, "role_claim": role, "sub": sub, "timezone": "UTC"}
 
 
-def test_a_call_leaves_nothing_of_its_caller_behind(probes: Door) -> None:
-    someone, service = probes.viewer("someone"), probes.service()
+def test_a_call_leaves_nothing_of_its_caller_behind(shared_door: Door) -> None:
+    someone, service = shared_door.viewer("someone"), shared_door.service()
     for _ in range(3):
         first: Any = someone.call("probe_caller")
         second: Any = service.call("probe_caller")
         assert (first["sub"], second["sub"], second["role"]) == ("someone", None, "service_role")
 
 
-def test_threads_share_a_database(db: Database) -> None:
+def test_threads_share_a_database(shared_db: Database) -> None:
     barrier = threading.Barrier(8)
 
     def ask(number: int) -> object:
         barrier.wait()
-        document: Any = db.call("probe_types", whole=number)
+        document: Any = shared_db.call("probe_types", whole=number)
         return document["whole"]
 
     with ThreadPoolExecutor(8) as pool:
@@ -196,23 +203,25 @@ def test_threads_share_a_database(db: Database) -> None:
     ],
 )
 def test_an_error_keeps_its_sqlstate_and_message(
-    db: Database, sqlstate: str, kind: type[DatabaseError], retryable: bool
+    shared_db: Database, sqlstate: str, kind: type[DatabaseError], retryable: bool
 ) -> None:
-    failure = failure_of(db, "probe_raise", code=sqlstate, message="what Postgres says")
+    failure = failure_of(shared_db, "probe_raise", code=sqlstate, message="what Postgres says")
     assert type(failure) is kind
     assert (failure.sqlstate, failure.message, failure.retryable) == (sqlstate, "what Postgres says", retryable)
 
 
-def test_a_function_that_does_not_exist_is_named_with_its_arguments(db: Database) -> None:
-    failure = failure_of(db, "no_such_function", words="a", flag=True)
+def test_a_function_that_does_not_exist_is_named_with_its_arguments(shared_db: Database) -> None:
+    failure = failure_of(shared_db, "no_such_function", words="a", flag=True)
     assert type(failure) is FunctionNotFoundError
     assert (failure.sqlstate, failure.retryable) == ("42883", False)
     assert "observability.no_such_function(flag, words)" in failure.message
 
 
 @pytest.mark.parametrize("arguments", [{"word": "misspelt"}, {"words": "right", "more": 1}])
-def test_an_argument_that_the_function_does_not_take_is_refused(db: Database, arguments: dict[str, Argument]) -> None:
-    assert type(failure_of(db, "probe_default", **arguments)) is FunctionNotFoundError
+def test_an_argument_that_the_function_does_not_take_is_refused(
+    shared_db: Database, arguments: dict[str, Argument]
+) -> None:
+    assert type(failure_of(shared_db, "probe_default", **arguments)) is FunctionNotFoundError
 
 
 def test_a_missing_function_inside_a_function_is_told_apart(db: Database) -> None:

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 # What functions with their caller's rights read, under row level security. Nothing else is granted to people.
 READ_BY_PEOPLE = {
-    "ai_usage_metrics", "alert_rule_channels", "alert_rules", "alert_silences", "alert_states",
-    "alert_transitions", "alerts", "budgets", "commercial_term_ends", "commercial_terms", "cost_corrections",
-    "dimensions", "latency_by_group", "latency_by_user", "latency_groups", "members", "metric_values",
-    "model_prices", "notification_channels", "notifications", "performance_by_day", "performance_by_hour",
-    "performance_by_minute", "performance_metrics", "provider_cost_revisions", "provider_costs",
-    "report_schedules", "reprice_runs", "route_dimensions", "stale_rollups", "usage_by_day", "usage_by_hour",
+    "ai_usage_metrics", "alert_mutes", "alert_routes", "alert_rule_channels", "alert_rules", "alert_silences",
+    "alert_states", "alert_transitions", "alerts", "budgets", "channel_health", "commercial_term_ends",
+    "commercial_terms", "cost_corrections", "dimensions", "embedded_texts", "feedback", "latency_by_group",
+    "latency_by_user", "latency_groups", "members", "metric_values", "model_prices", "notification_channels",
+    "notifications", "performance_by_day", "performance_by_hour", "performance_by_minute", "performance_metrics",
+    "provider_cost_revisions", "provider_costs", "report_schedules", "reprice_runs", "route_dimensions",
+    "saving_days", "saving_facts", "saving_ledger", "stale_rollups", "usage_by_day", "usage_by_hour",
     "usage_by_minute", "usage_by_user", "usage_by_user_day", "usage_by_user_week", "users",
 }  # fmt: skip
 
@@ -43,6 +44,10 @@ WRITES: list[LiteralString] = [
     "select nextval('observability_internal.batch_ids')",
     "select content from observability_internal.price_catalogues",
     "select * from observability_internal.channel_secrets",
+    "select * from observability_internal.link_keys",
+    "insert into observability_internal.used_links values (1, 'acknowledge', now(), 'olga')",
+    "delete from observability_internal.alert_routes",
+    "delete from observability_internal.alert_mutes",
 ]
 
 
@@ -69,18 +74,20 @@ def test_each_role_has_the_rights_that_its_functions_need(every_postgres: TestDa
     assert {(name, privilege) for name, kind, _, privilege in rights if kind == "S"} == {("batch_ids", "USAGE")}
 
 
-@pytest.fixture
-def staffed(database: TestDatabase) -> TestDatabase:
-    database.execute(
+@pytest.fixture(scope="module")
+def shared_database(shared_database: TestDatabase) -> TestDatabase:
+    shared_database.execute(
         "insert into observability_internal.members (user_id, role, added_by) values ('olga', 'ops', 'service_role')"
     )
-    return database
+    return shared_database
 
 
 @pytest.mark.parametrize("statement", WRITES)
 @pytest.mark.parametrize("person", ["olga", "user_a"])
-def test_nobody_writes_past_the_functions(staffed: TestDatabase, person: str, statement: LiteralString) -> None:
-    with psycopg.connect(staffed.superuser_url) as connection:
+def test_nobody_writes_past_the_functions(
+    unchanged_database: TestDatabase, person: str, statement: LiteralString
+) -> None:
+    with psycopg.connect(unchanged_database.superuser_url) as connection:
         claims = json.dumps({"role": "authenticated", "sub": person})
         connection.execute("select set_config('request.jwt.claims', %s, true)", [claims])
         connection.execute("set local role authenticated")

@@ -107,10 +107,7 @@ FILTERS: list[dict[str, JsonValue]] = [
 ]
 
 
-@pytest.mark.parametrize("filters", FILTERS, ids=lambda filters: "+".join(filters) or "none")
-def test_every_filter_leaves_what_it_names_each_call_once_and_newest_first(
-    service_db: Database, filters: dict[str, JsonValue]
-) -> None:
+def test_every_filter_leaves_what_it_names_each_call_once_and_newest_first(service_db: Database) -> None:
     events = some_events()
     assert service_db.call("record_usage", events=events[:150]) == 150
     roll_up_all(service_db)
@@ -118,11 +115,10 @@ def test_every_filter_leaves_what_it_names_each_call_once_and_newest_first(
     assert service_db.call("record_usage", events=events[150:200]) == 50
     roll_up_all(service_db)
     assert service_db.call("record_usage", events=events[200:]) == 40
-
-    found = pages(service_db, filters)
-
-    assert ids(found) == wanted(events, **filters)
-    assert all(len(page) == 17 for page in found[:-1])
+    for filters in FILTERS:
+        found = pages(service_db, filters)
+        assert (filters, ids(found)) == (filters, wanted(events, **filters))
+        assert all(len(page) == 17 for page in found[:-1])
 
 
 FIGURES: dict[str, Callable[[Event], float]] = {
@@ -272,15 +268,15 @@ def test_the_options_of_the_filters_come_along(service_db: Database) -> None:
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(
-    service_db: Database, filters: dict[str, JsonValue], message: str
+    shared_db: Database, filters: dict[str, JsonValue], message: str
 ) -> None:
     with pytest.raises(InvalidArgumentError, match=message):
-        service_db.call("get_events", from_time=NOON, to_time=NOON + SPAN, filters=filters)
+        shared_db.call("get_events", from_time=NOON, to_time=NOON + SPAN, filters=filters)
 
 
-def test_metadata_of_more_than_a_week_is_refused(service_db: Database) -> None:
+def test_metadata_of_more_than_a_week_is_refused(shared_db: Database) -> None:
     with pytest.raises(InvalidArgumentError, match="at most 7 days"):
-        service_db.call(
+        shared_db.call(
             "get_events",
             from_time=NOON,
             to_time=NOON + timedelta(days=7, seconds=1),

@@ -208,8 +208,10 @@ def test_what_the_cache_read_is_added_where_the_maker_leaves_it_out(door: Door) 
     "provider", ["anthropic", " AWS ", "bedrock", "aws.bedrock", "openai", "vertex", "", "awesome-llm"]
 )
 @pytest.mark.parametrize("model", ["claude-3", "us.anthropic.Claude-3", "gpt-4o"])
-def test_sql_and_python_agree_on_whose_input_leaves_the_cache_out(direct: Door, provider: str, model: str) -> None:
-    with psycopg.connect(direct.database.superuser_url) as connection:
+def test_sql_and_python_agree_on_whose_input_leaves_the_cache_out(
+    shared_direct: Door, provider: str, model: str
+) -> None:
+    with psycopg.connect(shared_direct.database.superuser_url) as connection:
         found = connection.execute(
             "select observability_internal.whole_input(%s, %s, 7, 10000)", (provider, model)
         ).fetchone()

@@ -123,10 +123,10 @@ def test_the_customers_prices_stay_above_a_fetched_catalogue(direct: Door, publi
     ],
 )
 def test_what_is_not_fit_for_use_is_not_kept(
-    direct: Door, publisher: Publisher, status: int, body: bytes, reason: str
+    shared_direct: Door, publisher: Publisher, status: int, body: bytes, reason: str
 ) -> None:
     publisher.status, publisher.body = status, body
-    service = direct.service()
+    service = shared_direct.service()
     if body == published(0).encode():
         body_without_output = json.loads(body)
         body_without_output[0]["models"][0]["prices"] = {"input_mtok": 0, "output_mtok": 0}

@@ -101,9 +101,9 @@ def test_a_price_comes_back_as_it_was_appended(service_db: Database) -> None:
         ({"valid_to": "2026-05-01T00:00:00Z"}, "ends after it begins"),
     ],
 )
-def test_a_wrong_price_is_refused(direct: Door, change: dict[str, JsonValue], reason: str) -> None:
+def test_a_wrong_price_is_refused(shared_direct: Door, change: dict[str, JsonValue], reason: str) -> None:
     with pytest.raises(InvalidArgumentError, match=reason):
-        direct.service().call("add_price", price={**PRICE, **change})
+        shared_direct.service().call("add_price", price={**PRICE, **change})
 
 
 def test_ops_append_prices_in_their_name_analysts_read_them_and_others_neither(

@@ -211,9 +211,9 @@ def test_only_ops_may_read_what_is_to_be_priced_and_only_the_service_may_correct
         ({"max_rows": 5001}, "from 1 to 5,000"),
     ],
 )
-def test_a_wrong_question_is_refused(direct: Door, arguments: dict[str, Argument], reason: str) -> None:
+def test_a_wrong_question_is_refused(shared_direct: Door, arguments: dict[str, Argument], reason: str) -> None:
     with pytest.raises(InvalidArgumentError, match=reason):
-        direct.service().call(
+        shared_direct.service().call(
             "get_rows_to_reprice", **{"from_time": DAY.from_time, "to_time": DAY.to_time, **arguments}
         )
 

@@ -59,10 +59,10 @@ def test_a_term_comes_back_as_it_was_appended(service_db: Database) -> None:
         ({"valid_from": "tomorrow week"}, "date"),
     ],
 )
-def test_a_wrong_term_is_refused(service_db: Database, change: dict[str, JsonValue], reason: str) -> None:
+def test_a_wrong_term_is_refused(shared_db: Database, change: dict[str, JsonValue], reason: str) -> None:
     with pytest.raises(InvalidArgumentError, match=reason):
-        service_db.call("add_term", term={**DISCOUNT, **change})
-    assert read_terms(service_db).terms == ()
+        shared_db.call("add_term", term={**DISCOUNT, **change})
+    assert read_terms(shared_db).terms == ()
 
 
 def test_only_ops_change_terms_and_analysts_read_them(service_db: Database, viewer: Callable[[str], Database]) -> None:

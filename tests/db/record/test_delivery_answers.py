@@ -54,7 +54,22 @@ ANSWERS = [
 
 
 @pytest.fixture
-def recorder(api: Api, tmp_path: Path) -> Iterator[Recorder]:
+def database(shared_database: TestDatabase) -> TestDatabase:
+    """One for all tests of this module, emptied for each."""
+    shared_database.execute(
+        "truncate observability_internal.ai_usage_metrics, observability_internal.pending_batches,"
+        " observability_internal.rejected_events"
+    )
+    return shared_database
+
+
+@pytest.fixture
+def api(shared_api: Api) -> Api:
+    return shared_api
+
+
+@pytest.fixture
+def recorder(api: Api, database: TestDatabase, tmp_path: Path) -> Iterator[Recorder]:  # noqa: ARG001 -- emptied first
     settings = load_settings(supabase_url=api.url, supabase_secret_key=SECRET_KEY, home=tmp_path)
     recorder = make_recorder(settings, None, Limits(flush_interval_s=0.0))
     assert recorder is not None

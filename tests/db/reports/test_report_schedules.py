@@ -93,9 +93,9 @@ def test_nobody_else_sees_or_changes_that(service_db: Database, viewer: Callable
     ],
     ids=str,
 )
-def test_a_schedule_that_cannot_be_is_refused(service_db: Database, wrong: dict[str, Any]) -> None:
+def test_a_schedule_that_cannot_be_is_refused(shared_db: Database, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError):
-        schedule(service_db, **wrong)
+        schedule(shared_db, **wrong)
 
 
 def test_a_schedule_is_an_object_and_a_report_has_words(service_db: Database) -> None:
@@ -181,6 +181,11 @@ def month_of_calls(database: Database) -> None:
 def test_the_job_reports_what_the_database_holds(service_db: Database) -> None:
     month_of_calls(service_db)
     schedule(service_db, timezone="UTC", channels=[add_channel(service_db)])
+    ask(
+        service_db,
+        "add_term",
+        term={"kind": "discount", "percent": "10", "valid_from": "2026-11-01", "source": "contract 7"},
+    )
     period = Period.latest("daily", "UTC", MONDAY)
     savings = as_savings(cost_optimization_suggestions(service_db, to_time=MONDAY))
     figures = read_figures(service_db, period, now=MONDAY, savings=savings)
@@ -188,6 +193,8 @@ def test_the_job_reports_what_the_database_holds(service_db: Database) -> None:
     changes = {(mover.dimension, mover.key): mover.change for mover in figures.movers}
     assert changes == {("feature", "chat"): Decimal(9), ("model", "o3"): Decimal(9)}
     assert figures.spend[date(2026, 11, 22)] == 33
+    assert figures.contract is not None
+    assert (figures.contract.list_cost, figures.contract.net) == (Decimal(22 * 24 + 9), Decimal("483.3"))
     assert publish_due_reports(service_db, "worker-1", now=MONDAY) == 1
     assert publish_due_reports(service_db, "worker-2", now=MONDAY) == 0
 

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import logging
+import threading
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
+from ingest.alerts.addresses import PRIVATE_ADDRESS
 from ingest.alerts.notification import ClaimedNotification, Outcome
 from ingest.alerts.notifier import ChannelNotifier
-from ingest.alerts.outbox import deliver_notifications
+from ingest.alerts.outbox import Deliverer, deliver_notifications
 from ingest.alerts.sealing import SecretBox, make_key
 from ingest.errors import DatabaseUnavailableError
 
@@ -73,13 +76,19 @@ class Script:
 
 
 def test_every_outcome_is_recorded_as_it_was() -> None:
-    outbox = Outbox(3)
-    script = Script({2: Outcome("answered 500"), 3: Outcome("answered 404", is_final=True)})
-    assert deliver_notifications(outbox, "worker-1", notifier=script) == 3
+    outbox = Outbox(4)
+    outcomes: dict[int, Outcome | Exception] = {
+        2: Outcome("answered 429", retry_after_s=30),
+        3: Outcome("answered 400", is_final=True),
+        4: Outcome("answered 404", is_refused=True),
+    }
+    assert deliver_notifications(outbox, "worker-1", notifier=Script(outcomes)) == 4
+    ended = {"worker": "worker-1", "is_final": False, "is_refused": False, "retry_after_s": None}
     assert outbox.finished == {
-        1: {"worker": "worker-1", "ok": True, "error": None, "is_final": False},
-        2: {"worker": "worker-1", "ok": False, "error": "answered 500", "is_final": False},
-        3: {"worker": "worker-1", "ok": False, "error": "answered 404", "is_final": True},
+        1: {**ended, "ok": True, "error": None},
+        2: {**ended, "ok": False, "error": "answered 429", "retry_after_s": 30},
+        3: {**ended, "ok": False, "error": "answered 400", "is_final": True},
+        4: {**ended, "ok": False, "error": "answered 404", "is_refused": True},
     }
 
 
@@ -90,7 +99,32 @@ def test_an_empty_outbox_needs_no_sender() -> None:
 def test_the_lease_outlasts_the_attempt() -> None:
     outbox = Outbox(0)
     deliver_notifications(outbox, "worker-1", notifier=Script({}), timeout_s=10, max_count=7)
-    assert outbox.claims == [{"worker": "worker-1", "max_count": 7, "lease_s": 25}]
+    assert outbox.claims == [
+        {
+            "worker": "worker-1", "max_count": 7, "lease_s": 25, "notification_ids": None, "max_per_channel": 5,
+            "under_way": {},
+        }
+    ]  # fmt: skip
+
+
+def test_a_receiver_that_stalls_leaves_places_for_the_others() -> None:
+    stalled, others = threading.Event(), threading.Event()
+
+    class Stalling:
+        async def send(self, notification: ClaimedNotification) -> Outcome:
+            assert notification.channel_id == 8
+            stalled.set()
+            await asyncio.to_thread(others.wait, 10)
+            return Outcome()
+
+    outbox = Outbox(3, channel_id=8)
+    deliverer = Deliverer(outbox, "worker-1", notifier=Stalling(), max_count=10)
+    assert deliverer.deliver() == 3
+    assert stalled.wait(10)
+    assert deliverer.deliver() == 3  # without waiting for the first ones
+    others.set()
+    deliverer.close()
+    assert [(claim["max_count"], claim["under_way"]) for claim in outbox.claims] == [(10, {}), (7, {"8": 3})]
 
 
 def test_a_fault_in_one_message_leaves_the_others_alone() -> None:
@@ -117,7 +151,7 @@ def test_a_failure_is_logged_without_address_and_secret(caplog: pytest.LogCaptur
 def test_a_webhook_to_a_private_address_is_refused_by_default() -> None:
     outbox = Outbox(1, target_url="http://127.0.0.1:9/", payload=TEST)
     deliver_notifications(outbox, "worker-1", notifier=ChannelNotifier())
-    assert outbox.finished[1]["error"] == "the name resolves to a private, loopback or link-local address"
+    assert outbox.finished[1]["error"] == PRIVATE_ADDRESS
 
 
 @pytest.mark.parametrize(

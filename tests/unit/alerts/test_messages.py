@@ -126,3 +126,68 @@ def test_a_report_comes_written() -> None:
     payload: dict[str, Any] = {"event": "report", "message": {"title": "Week", "text": "t", "html": "<p>h</p>"}}
     message = render_message(payload, dashboard_url="https://x.example", zone=BERLIN)
     assert (message.title, message.text, message.html) == ("Week", "t", "<p>h</p>")
+
+
+def bundled(count: int = 13, **payload: Any) -> Any:
+    worst = [{"group_key": f"user-{number}", "value": str(100 - number)} for number in range(min(count, 10))]
+    more = {"count": count - 10, "smallest": "2.1", "largest": "5"} if count > 10 else None
+    bundle: dict[str, Any] = {"key": "k", "count": count, "firing": count, "alerts": worst, "more": more}
+    alert = {**ALERT, "group_by": "user_id", "group_key": "user-0", "scope": {}}
+    return render_message(
+        {"event": "firing", "alert": alert, "bundle": bundle, **payload},
+        dashboard_url="https://x.example/obs",
+        zone=BERLIN,
+    )
+
+
+def test_groups_that_fire_together_are_one_message_the_worst_first_the_others_by_their_range() -> None:
+    message = bundled()
+    assert message.title == "‼ Spend spike: 13 users"
+    lines = message.text.splitlines()
+    assert lines[2:5] == ["Spend: above $50.00", "user-0: $100.00", "user-1: $99.00"]
+    assert "and: 3 more, from $2.10 to $5.00" in lines
+    assert message.link == "https://x.example/obs/alerts"
+
+
+def test_what_exceeds_the_limit_of_the_rule_is_told() -> None:
+    text = bundled(over_limit={"count": 37, "smallest": "2.1", "largest": "5"}).text
+    assert "Not told one by one: 37 more in breach, from $2.10 to $5.00" in text
+
+
+def test_links_and_the_runbook_stand_below_the_facts() -> None:
+    message = render_message(
+        {
+            "event": "firing",
+            "alert": ALERT,
+            "rule": {"runbook_url": "https://wiki.example.com/x", "description": "Ask."},
+        },
+        dashboard_url="https://x.example/obs",
+        zone=BERLIN,
+        links={"acknowledge": "a.1", "silence": "b.1"},
+    )
+    assert message.actions == (
+        ("Acknowledge", "https://x.example/obs/alerts?act=a.1"),
+        ("Silence for a day", "https://x.example/obs/alerts?act=b.1"),
+        ("Runbook", "https://wiki.example.com/x"),
+    )
+    assert "About this rule: Ask." in message.text
+    assert message.text.splitlines()[-1] == "Runbook: https://wiki.example.com/x"
+
+
+def test_an_escalation_says_why_it_comes() -> None:
+    message = render_message(
+        {"event": "firing", "alert": ALERT, "unacknowledged_s": 600}, dashboard_url=None, zone=BERLIN
+    )
+    assert "Why you: nobody acknowledged it within 10 min." in message.text
+
+
+def test_a_reminder_has_the_newest_value() -> None:
+    text = render("reminder", latest_value="75").text
+    assert "Spend: $75.00, above $50.00\nWhen it fired: $61.20\n" in text
+
+
+def test_a_digest_tells_ten_and_counts_the_rest() -> None:
+    entries: list[Any] = [{"event": "firing", "rule_name": f"rule {n}", "group_key": ""} for n in range(10)]
+    message = render_message({"event": "digest", "count": 13, "entries": entries}, dashboard_url=None, zone=BERLIN)
+    assert message.title == "! 13 messages in one"
+    assert "Fired: rule 9\nand: 3 more\n" in message.text

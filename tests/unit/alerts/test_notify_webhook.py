@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import hashlib
 import hmac
 import logging
@@ -10,14 +11,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from ingest.alerts.addresses import PRIVATE_ADDRESS, is_public
+from ingest.alerts.exchange import Exchange, GuardedTransport, read_retry_after, resolve_host
 from ingest.alerts.notification import ClaimedNotification, Outcome
-from ingest.alerts.notify_webhook import (
-    GuardedTransport,
-    WebhookNotifier,
-    is_public,
-    resolve_host,
-    sign,
-)
+from ingest.alerts.notify_webhook import WebhookNotifier, sign
 from ingest.errors import ForbiddenTargetError
 from tests.support.servers import free_port
 from tests.support.webhook_server import WebhookServer
@@ -89,10 +86,32 @@ def test_a_receiver_in_trouble_is_tried_again(status: int) -> None:
         assert send(receiver.url) == Outcome(f"answered {status}")
 
 
-@pytest.mark.parametrize("status", [400, 401, 404, 410])
-def test_a_refused_message_is_final(status: int) -> None:
+@pytest.mark.parametrize("status", [400, 405, 413, 422])
+def test_a_message_that_is_not_wanted_is_final(status: int) -> None:
     with WebhookServer(status) as receiver:
         assert send(receiver.url) == Outcome(f"answered {status}", is_final=True)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_key_or_address_that_is_not_known_is_tried_for_a_while(status: int) -> None:
+    with WebhookServer(status) as receiver:
+        assert send(receiver.url) == Outcome(f"answered {status}", is_refused=True)
+
+
+def test_a_receiver_that_asks_to_wait_is_waited_for() -> None:
+    with WebhookServer(429, headers={"Retry-After": "90"}) as receiver:
+        assert send(receiver.url) == Outcome("answered 429", retry_after_s=90)
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_s"),
+    [
+        ("0", 0), ("1.5", 1.5), ("86400", 21_600), ("Thu, 26 Nov 2026 12:02:00 GMT", 120),
+        ("Thu, 26 Nov 2026 11:00:00 GMT", 0), ("soon", None), (None, None), ("-5", None),
+    ],
+)  # fmt: skip
+def test_retry_after_is_seconds_or_a_date_and_at_most_six_hours(header: str | None, wait_s: float | None) -> None:
+    assert read_retry_after(header, dt.datetime(2026, 11, 26, 12, tzinfo=dt.UTC)) == wait_s
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -128,7 +147,7 @@ def test_an_answer_that_drips_costs_no_more_than_the_timeout() -> None:
 def test_a_private_address_is_refused_under_every_spelling(host: str) -> None:
     with WebhookServer() as receiver:
         outcome = send(f"http://{host}:{receiver.port}/", allow_private=False)
-    assert outcome == Outcome("the name resolves to a private, loopback or link-local address", is_final=True)
+    assert outcome == Outcome(PRIVATE_ADDRESS, is_final=True)
     assert receiver.deliveries == []
 
 
@@ -150,6 +169,12 @@ def test_a_private_address_is_refused_under_every_spelling(host: str) -> None:
         "2002:0a00:0001::1",
         "64:ff9b::10.0.0.1",
         "2001:0:a00:1::1",
+        "64:ff9b:1::1",
+        "64:ff9b:1:ffff::1.1.1.1",
+        "fec0::1",
+        "feff::1",
+        "::127.0.0.1",
+        "::1",
     ],
 )
 def test_what_is_not_the_public_internet_is_not_public(address: str) -> None:
@@ -240,5 +265,5 @@ def test_a_name_that_does_not_exist_is_tried_again() -> None:
 
 
 def test_another_transport_can_carry_the_requests() -> None:
-    notifier = WebhookNotifier(transport=Connections("1.1.1.1"))
+    notifier = WebhookNotifier(exchange=Exchange(connect=lambda: Connections("1.1.1.1")))
     assert asyncio.run(notifier.send(make_notification("https://1.1.1.1/"))) == Outcome()

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from ingest.billing import focus_files
 from ingest.billing.focus import read_focus, tokens_per_unit
+from ingest.billing.focus_files import read_rows
 from ingest.errors import ConfigurationError
 from tests.support.focus_exports import BEDROCK, DAY, VERTEX, as_csv, focus_row, write_csv
 
@@ -230,3 +232,30 @@ def test_the_same_part_twice_is_refused(tmp_path: Path) -> None:
         read_focus([first, again], today=TODAY)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         read_focus([tmp_path / "none.csv"], today=TODAY)
+
+
+def test_a_parquet_file_is_read_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "export.parquet"
+    rows = [typed(focus_row()) for _ in range(5_000)]
+    parquet.write_table(pa.Table.from_pylist(rows), path, compression="zstd")
+    assert sum(1 for _ in read_rows([path])) == 5_000
+    for bound, value, reason in (
+        ("MAX_ROWS", 4_999, "5,000 rows, more than 4,999"),
+        ("MAX_GROUP_BYTES", 1_000, "a group of its rows unpacks to more than 1,000 bytes"),
+        ("MAX_UNPACKED_BYTES", 1_000, "it unpacks to more than 1,000 bytes"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(focus_files, bound, value)
+            with pytest.raises(ConfigurationError, match=reason):
+                list(read_rows([path]))
+
+
+def test_a_parquet_file_of_kilobytes_that_repeats_a_long_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "export.parquet"
+    texts = pa.DictionaryArray.from_arrays(pa.array([0] * 5_000, pa.int32()), pa.array(["x" * 1024**2]))
+    table = pa.Table.from_pylist([typed(focus_row())] * 5_000)
+    index = table.schema.get_field_index("SkuMeter")
+    parquet.write_table(table.set_column(index, "SkuMeter", texts), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    with pytest.raises(ConfigurationError, match="SkuMeter has a text of 1,048,576 bytes"):
+        list(read_rows([path]))

@@ -118,7 +118,7 @@ def test_a_port_that_needs_more_rights_is_named(monkeypatch: pytest.MonkeyPatch)
 def test_without_streamlit_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(up, "find_spec", lambda _name: None)
     with pytest.raises(UpError, match=r"pip install 'treering\[all\]'"):
-        up._dashboard_script()
+        up.dashboard_script()
 
 
 def test_children_do_not_see_another_database(tmp_path: Path) -> None:

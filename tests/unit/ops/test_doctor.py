@@ -7,16 +7,24 @@ import pytest
 from pydantic import SecretStr
 
 from ingest.alerts.sealing import SecretBox, make_key
+from ingest.database.health import Level
 from ingest.database.migrate import read_migrations
-from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, PermissionDeniedError
-from ingest.health import Level
+from ingest.errors import (
+    DatabaseUnavailableError,
+    FunctionNotFoundError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+)
 from ingest.ops import doctor, viewer_checks
 from ingest.ops.doctor import examine
+from ingest.ops.price_names import judge_release
 from ingest.settings import load_settings
 from tests.support.scripted_database import ScriptedDatabase
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pydantic import JsonValue
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DENIED = PermissionDeniedError("permission denied", sqlstate="42501")
@@ -59,6 +67,7 @@ class Deployment:
         self.overview: Any = DENIED
         self.deployment: dict[str, Any] | Exception = {"server_time": NOW.isoformat(), "ops_members": 1}
         self.viewer: Any = {"access": "member"}
+        self.models: list[JsonValue] = [["openai", "gpt-4o"], ["vllm", "my-model"]]
         (home / ".streamlit").mkdir()
         (home / ".streamlit" / "secrets.toml").write_text(SIGN_IN)
         monkeypatch.setattr(doctor, "PostgresDatabase", self._open)
@@ -72,6 +81,8 @@ class Deployment:
             get_overview=[self.overview],
             get_deployment=[self.deployment],
             get_settings=[self.viewer],
+            get_prices=[{"prices": []}],
+            get_price_state=[{"models": self.models}],
         )
 
     def examine(self, **settings: Any) -> dict[str, tuple[Level, str]]:
@@ -143,6 +154,7 @@ def test_the_fallback_model_needs_a_price(deployment: Deployment, model: str, le
     ("error", "advice"),
     [
         (FunctionNotFoundError("none"), "treering migrate"),
+        (InvalidArgumentError('role "service_role" does not exist', sqlstate="22023"), "treering migrate"),
         (DENIED, "service_role"),
         (DatabaseUnavailableError("no route"), "check the address"),
     ],
@@ -219,3 +231,20 @@ def test_what_is_wrong_with_the_sign_in_is_named(
     found, message = deployment.examine()["sign-in"]
     assert found is level
     assert said in message
+
+
+def test_a_model_without_a_price_is_named_with_a_way_to_say_what_it_is(deployment: Deployment) -> None:
+    deployment.models = [["azure", "GPT-4o-mini-prod"], ["azure", "chat-prod"], ["openai", "gpt-4o"]]
+    level, message = deployment.examine()["prices of recorded models"]
+    assert level is Level.WARNING
+    assert message.startswith("none is known for azure/GPT-4o-mini-prod, azure/chat-prod: ")
+    assert "TREERING_DEPLOYMENTS=azure/gpt-4o-mini-prod=gpt-4o-mini" in message
+    named = deployment.examine(deployments={"azure/gpt-4o-mini-prod": "gpt-4o-mini", "chat-prod": "gpt-4o"})
+    assert named["prices of recorded models"][0] is Level.OK
+
+
+def test_old_list_prices_are_a_warning() -> None:
+    assert judge_release(datetime(2026, 11, 26, tzinfo=UTC)).level is Level.OK
+    found = judge_release(datetime(2027, 6, 1, tzinfo=UTC))
+    assert found.level is Level.WARNING
+    assert found.fix == "update treering"

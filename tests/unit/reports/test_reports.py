@@ -13,6 +13,7 @@ from ingest.reports.chart import draw_trend, trend_chart
 from ingest.reports.figures import Mover, OpenAlert, Saving, find_movers
 from ingest.reports.publish import make_message, publish_due_reports
 from ingest.reports.text import write_report
+from pricing.terms import DaySum, Term, make_statement
 from tests.support.scripted_database import ScriptedDatabase
 from tests.unit.reports.figures import END, FORECAST, figures
 
@@ -169,6 +170,7 @@ def service() -> ScriptedDatabase:
         get_costs=[costs],
         get_series=[{"series": series}],
         get_alerts=[{"firing": firing}],
+        get_terms=[{"terms": []}],
         publish_report=[2],
     )
 
@@ -203,3 +205,23 @@ def test_where_nothing_is_due_nothing_is_read() -> None:
     database = ScriptedDatabase(get_due_reports=[[]])
     assert publish_due_reports(database, "worker-1") == 0
     assert database.called == ["get_due_reports"]
+
+
+def test_a_report_says_what_the_month_comes_to_by_contract() -> None:
+    day = END - timedelta(days=1)
+    credit = Term(1, "credit", day.replace(day=1), amount=Decimal(50), name="launch")
+    discount = Term(2, "discount", day.replace(day=1), percent=Decimal(10))
+    euro = Term(3, "currency", day.replace(day=1), currency="EUR", rate=Decimal("0.9"))
+    sums = [DaySum(day, "openai", "gpt-4o", Decimal(80))]
+    statement = make_statement(sums, [credit, discount, euro], day.replace(day=1), END)
+    text = write_report(figures(contract=statement)).text
+    # 80 less a tenth is 72; 50 come from the credit, 22 are due, 19.80 in euros.
+    assert (
+        "By contract\n"
+        "  $72.00 net this month, $80.00 at list price\n"
+        "  $22.00 due, $50.00 taken from balances\n"
+        "  19.80 EUR due\n"
+        "  credit launch: $0.00 of $50.00 left\n"
+    ) in text
+    plain = write_report(figures(contract=make_statement(sums, [discount], day.replace(day=1), END))).text
+    assert "By contract\n  $72.00 net this month, $80.00 at list price\n\n" in plain

@@ -1,4 +1,4 @@
-"""The table in docs/capture.md: its rows of the openai client, and that it says what the tests of each row are."""
+"""The table in docs/capture.md and the pages of docs/frameworks: what can run here does, all else is complete."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 import ingest
 from tests.frameworks.harness import COLUMNS, MODULES, declarations, load, page_with_table, run_cell
+from tests.frameworks.pages import FOLDER, PACKAGES, use_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,3 +48,18 @@ def test_the_table_in_the_documentation_is_that_of_the_tests() -> None:
     page = (ROOT / "docs/capture.md").read_text(encoding="utf-8")
     assert page == page_with_table(page, versions)
     assert versions.keys() == set(MODULES)
+
+
+@pytest.mark.parametrize("page", ["fastapi", "flask"])
+def test_the_code_of_a_page_records_its_call(
+    page: str, server: OpenAIServer, recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = use_page(page, server, recorded, monkeypatch)
+    assert (event["user_id"], event["status"], event["prompt_tokens"]) == ("user_2abc", "ok", 21)
+
+
+def test_each_page_is_tried_and_listed() -> None:
+    pages = {path.stem for path in FOLDER.glob("*.md")}
+    assert pages == {*PACKAGES, "nextjs"}  # whose code is that of docs/typescript.md
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    assert [page for page in sorted(pages) if f"(frameworks/{page}.md)" not in index] == []

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.alerts.outbox import MAX_COUNT
 from ingest.archive import service as archive_service
 from ingest.errors import CatalogueError
 from ingest.settings import load_settings
@@ -110,25 +109,18 @@ def test_the_daily_comparison_goes_on_until_all_days_are_done() -> None:
     assert database.called == ["verify_rollups", "verify_rollups"]
 
 
-@pytest.mark.parametrize(("waiting", "has_more"), [(MAX_COUNT, True), (3, False)])
+@pytest.mark.parametrize(("begun", "has_more"), [(3, True), (0, False)])
 def test_delivery_goes_on_while_more_messages_may_wait(
-    waiting: int, has_more: bool, monkeypatch: pytest.MonkeyPatch
+    begun: int, has_more: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Any] = []
-
-    def deliver(*arguments: Any, notifier: Any) -> int:
-        asked.append((*arguments, notifier))
-        return waiting
-
-    monkeypatch.setattr(jobs, "deliver_notifications", deliver)
     chosen = tools()
+    monkeypatch.setattr(chosen.deliverer, "deliver", lambda: begun)
     assert row_named("deliver_notifications").run(chosen) is has_more
-    assert asked == [(chosen.database, "me", chosen.notifier)]
 
 
 def test_computed_metrics_and_reports_go_by_the_tools_clock() -> None:
-    database = ScriptedDatabase(get_outside_rules=[[]], get_due_reports=[[]])
-    assert not row_named("measure_outside").run(tools(database))
+    database = ScriptedDatabase(get_computed_rules=[[]], get_due_reports=[[]])
+    assert not row_named("compute_metrics").run(tools(database))
     assert not row_named("publish_reports").run(tools(database))
     assert database.arguments_of("get_due_reports") == [{"as_of": NOW.isoformat()}]
 
@@ -136,10 +128,10 @@ def test_computed_metrics_and_reports_go_by_the_tools_clock() -> None:
 def test_jobs_of_a_lane_run_one_after_the_other_and_lanes_beside_each_other() -> None:
     assert planned(tools()) == [
         ["ensure_partitions", "price_arrivals", "roll_up", "condense_rollups"],
-        ["refresh_aggregates", "verify_rollups"],
+        ["refresh_aggregates", "verify_rollups", "judge_savings"],
         ["evaluate_alerts"],
         ["deliver_notifications"],
-        ["measure_outside"],
+        ["compute_metrics"],
         ["publish_reports"],
         ["reprice"],
     ]

@@ -1,0 +1,86 @@
+"""What tokens of each kind cost: the recorded cost of a model, split by its list prices. Pure."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from decimal import Decimal
+from typing import TYPE_CHECKING, Final
+
+from pricing import PricingError, TokenUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from ingest.documents.pages import TokenKinds
+    from pricing import PriceBook
+
+NAMES: Final = {
+    "uncached_input": "Input",
+    "cached_input": "Cached input",
+    "cache_write": "Cache write",
+    "cache_write_1h": "Cache write",
+    "audio_input": "Audio and images",
+    "cached_audio": "Audio and images",
+    "image_input": "Audio and images",
+    "cached_image": "Audio and images",
+    "audio_output": "Audio and images",
+    "image_output": "Audio and images",
+    "text_output": "Output",
+    "reasoning": "Reasoning",
+    "request_fee": "Fees per request",
+    "duration": "By time",
+}
+UNSPLIT: Final = "Not split"
+
+
+def split_by_kind(models: Sequence[TokenKinds], book: PriceBook, at: datetime) -> dict[str, Decimal]:
+    """Return US dollars by kind of token, the largest first; they add up to the recorded cost exactly.
+
+    A model's recorded cost is divided as the list prices of an average call of it are, so discounts, tiers and fees of
+    the provider are spread over its kinds. What the book does not know is not split.
+
+    Args:
+        models: Tokens and cost of each.
+        book: List prices.
+        at: Whose prices, aware.
+    """
+    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+    for model in models:
+        if not model.cost:
+            continue
+        left = model.cost
+        parts = _parts(model, book, at)
+        whole = sum(parts.values(), Decimal(0))
+        if not whole:
+            sums[UNSPLIT] += left
+            continue
+        for name, amount in list(parts.items())[:-1]:
+            share = round(model.cost * amount / whole, 12)
+            sums[NAMES.get(name, name)] += share
+            left -= share
+        sums[NAMES.get(list(parts)[-1], UNSPLIT)] += left
+    return dict(sorted(sums.items(), key=lambda one: -one[1]))
+
+
+def _parts(model: TokenKinds, book: PriceBook, at: datetime) -> dict[str, Decimal]:
+    calls = max(model.requests, 1)
+
+    def mean(tokens: int) -> int:
+        return tokens // calls
+
+    # A tenth of a call's tokens would do: prices of long contexts hold for the call and not for the sum of all.
+    usage = TokenUsage(
+        mean(model.prompt_tokens),
+        mean(model.completion_tokens),
+        mean(model.cached_tokens),
+        mean(model.cache_write_tokens),
+        reasoning_tokens=mean(model.reasoning_tokens),
+        audio_input_tokens=mean(model.audio_input_tokens),
+        audio_output_tokens=mean(model.audio_output_tokens),
+    )
+    try:
+        cost = book.price(model.model, usage, provider=model.provider, at=at)
+    except PricingError:
+        return {}
+    return {name: amount for name, amount in cost.parts.items() if amount}

@@ -1,0 +1,42 @@
+"""Why a period is dearer or cheaper than the one before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from dashboard.reads.connection import connected
+from dashboard.reads.viewer import Viewer
+from dashboard.selection.periods import ceil
+from ingest.savings.drivers import CostDrivers, get_cost_drivers
+
+if TYPE_CHECKING:
+    from dashboard.selection.filters import Window
+
+__all__ = ["get_drivers"]
+
+# Reasons change more slowly than sums.
+_STEP_S: Final = 60
+_TTL: Final = timedelta(seconds=_STEP_S)
+
+
+def get_drivers(viewer: Viewer, window: Window) -> CostDrivers:
+    """Read why a window costs more or less than the one of equal length before it.
+
+    Args:
+        viewer: Who is looking; a member gets the reasons of their own calls.
+        window: Its end is taken to the full minute, so that refreshes share one answer.
+    """
+    end = ceil(window.to_time, _STEP_S)
+    start = window.from_time + (end - window.to_time)
+    filters = tuple(pair for pair in window.filters if pair[0] not in ("bucket", "group_by"))
+    return _read(viewer, replace(window, from_time=start, to_time=end, filters=filters))
+
+
+@st.cache_data(ttl=_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+def _read(viewer: Viewer, window: Window) -> CostDrivers:
+    with connected(viewer) as database:
+        return get_cost_drivers(database, window.from_time, window.to_time, filters=window.document())
