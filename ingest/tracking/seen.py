@@ -2,7 +2,7 @@
 
 Who made the call knows most of it and records, unless somebody who was told of it (a callback, an exporter,
 `record_response`) came first; who was told records what nobody has. They know a call by the provider's id of the
-answer, else by the answer itself (a hash of its text, and the model) while both were under way.
+answer, else by the answer itself, a hash of its text, while both were under way.
 """
 
 from __future__ import annotations
@@ -13,15 +13,24 @@ import os
 import threading
 import weakref
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from ingest.record import capture
 
 if TYPE_CHECKING:
-    from ingest.tracking.call import Call
+    from ingest.tracking.answer import Answer
+    from ingest.tracking.request import Asked
 
 _MOST: Final = 10_000
 _MARK: Final = "_treering_recorded"
+
+
+class Watched(Protocol):
+    """A call that somebody watched, from its beginning on the clock of `perf_counter`."""
+
+    asked: Asked
+    answer: Answer
+    started_at: float
 
 
 class _Seen:
@@ -49,7 +58,7 @@ def expect() -> None:
     _is_anybody_told = True
 
 
-def made(call: Call) -> bool:
+def made(call: Watched) -> bool:
     """Note a call by who made it; False where somebody who was told of it has recorded it."""
     response_id = call.answer.response_id
     with _lock:
@@ -62,7 +71,7 @@ def made(call: Call) -> bool:
         return _match(seen, call, is_told=False)
 
 
-def told(call: Call) -> bool:
+def told(call: Watched) -> bool:
     """Note a call by who was told of it; False where it is recorded already."""
     if call.answer.response_id is not None:
         return told_of(call.answer.response_id)
@@ -115,11 +124,9 @@ def _add_id(seen: _Seen, response_id: str, *, is_told: bool) -> None:
         seen.ids.pop(next(iter(seen.ids)))
 
 
-def _match(seen: _Seen, call: Call, *, is_told: bool) -> bool:
+def _match(seen: _Seen, call: Watched, *, is_told: bool) -> bool:
     """Take away what the other side has recorded of this call while it was under way; True where there is nothing."""
-    answer = call.answer
-    text = "".join((answer.model or call.asked.model, "\0", *answer.texts))
-    key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+    key = hashlib.blake2b("".join(call.answer.texts).encode("utf-8", "replace"), digest_size=16).digest()
     entries = seen.answers.setdefault(key, [])
     other = next((entry for entry in entries if entry[0] is not is_told and entry[1] >= call.started_at), None)
     if other is not None:
