@@ -13,7 +13,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from ingest.alerts.computed import write_outside_metrics
+from ingest.alerts.computed import write_computed_metrics
 from ingest.alerts.fallback import tell_fallback
 from ingest.alerts.outbox import Deliverer
 from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key, open_apis
@@ -190,7 +190,7 @@ def _tell_fallback(tools: Tools) -> bool:
 
 
 def _measure(tools: Tools) -> bool:
-    write_outside_metrics(tools.database, now=tools.now())
+    write_computed_metrics(tools.database, now=tools.now())
     return False
 
 
@@ -280,7 +280,7 @@ JOBS: Final = (
     # Each apart, since it may take long: a provider's answer, the history of many groups, a month of rows. A key that
     # is refused stays refused for a while: the provider is not asked again within the hour.
     JobRow("reconcile", _DAY_S, "bill", _reconcile, needs=(_ADMIN_KEY,), retry_s=_HOUR_S),
-    JobRow("measure_outside", 5 * _MINUTE_S, "computed metrics", _measure),
+    JobRow("compute_metrics", 5 * _MINUTE_S, "computed metrics", _measure),
     JobRow("publish_reports", _MINUTE_S, "reports", _publish),
     JobRow("update_prices", 6 * _HOUR_S, "prices", _update_prices, needs=(_PRICE_UPDATES,)),
     JobRow("reprice", 5 * _MINUTE_S, "prices", _reprice, needs=(_REPRICES,)),

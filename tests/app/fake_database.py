@@ -10,10 +10,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from ingest.database.migrate import read_migrations
-from ingest.errors import PermissionDeniedError
 from tests.app.alert_documents import AlertAnswers
 from tests.app.call_documents import CallAnswers
+from tests.app.health_documents import HealthAnswers
 from tests.app.month_documents import STEPS, MonthAnswers, bucket_for, starts
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
 from tests.app.price_documents import PriceAnswers
@@ -37,7 +36,7 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase(AlertAnswers, CallAnswers, MonthAnswers, PriceAnswers):
+class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, PriceAnswers):
     """Answers the read functions in the form of the recorded documents; remembers every call; refuses when told to."""
 
     pending_rows: int = 0
@@ -48,7 +47,6 @@ class FakeDatabase(AlertAnswers, CallAnswers, MonthAnswers, PriceAnswers):
     errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_closed: bool = False
-    faults: Json = field(default_factory=dict)
     data_begin_at: datetime = datetime(2020, 1, 1, tzinfo=UTC)
 
     def call(self, function: str, /, **arguments: Any) -> JsonValue:
@@ -67,30 +65,6 @@ class FakeDatabase(AlertAnswers, CallAnswers, MonthAnswers, PriceAnswers):
 
     def close(self) -> None:
         self.is_closed = True
-
-    def _get_deployment(self) -> Json:
-        if self.access != "ops":
-            raise PermissionDeniedError("this needs the access of ops or service", sqlstate="42501")
-        quiet = {"count": 0, "oldest_at": None}
-        return {
-            "server_time": datetime.now(UTC).isoformat(),
-            "overdue_messages": quiet,
-            "ops_members": 1,
-            **self.faults,
-        }
-
-    def _get_status(self) -> Json:
-        now = datetime.now(UTC).isoformat()
-        needed = [migration.version for migration in read_migrations()]
-        leader = {"worker": "w", "seen_at": now, "is_leader": True, "details": {}}
-        document = {"server_time": now, "refreshed_at": now, "workers": [leader], "migrations": needed}
-        return {
-            **recorded("get_status"),
-            "verification": None,
-            "last_rejection": None,
-            "oldest_pending_at": None,
-            **document,
-        }
 
     # -- documents -----------------------------------------------------------------------------------------------
 

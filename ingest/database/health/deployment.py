@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from ingest.health.findings import Finding, Level, Limits, describe_age
+from ingest.database.health.findings import Finding, Level, Limits, describe_age
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -88,7 +88,7 @@ def _judge_overdue(state: Deployment) -> Finding:
         return Finding("messages", Level.OK, "none is overdue")
     age = state.server_time - overdue.oldest_at
     level = max(MESSAGE_LIMITS.judge(age), Level.WARNING)
-    message = f"{overdue.count} overdue, the oldest since {describe_age(age)}"
+    message = f"{overdue.count:,} overdue, the oldest since {describe_age(age)}"
     return Finding("messages", level, message, "start `treering worker`, or read in its log why it cannot send")
 
 
@@ -97,7 +97,7 @@ def _judge_dead(state: Deployment) -> Finding:
     if not dead.count:
         return Finding("undelivered messages", Level.OK, "none within 7 days")
     reason = f", the last for: {dead.last_error}" if dead.last_error else ""
-    message = f"{dead.count} were given up within 7 days, to {_names(dead.channels)}{reason}"
+    message = f"{dead.count:,} were given up within 7 days, to {_names(dead.channels)}{reason}"
     fix = "correct the channel under Settings > Channels and send them again under Alerts > Messages"
     return Finding("undelivered messages", Level.WARNING, message, fix)
 
