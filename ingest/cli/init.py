@@ -113,8 +113,6 @@ def _check(values: dict[str, str]) -> None:
 
     if not values["SUPABASE_URL"] and not values["SUPABASE_DB_URL"]:
         raise ConfigurationError("SUPABASE_URL: give the address of the project (--url), or SUPABASE_DB_URL (--db-url)")
-    if "[YOUR-PASSWORD]" in values["SUPABASE_DB_URL"]:
-        raise ConfigurationError("SUPABASE_DB_URL: replace [YOUR-PASSWORD] with the password of the database")
     if values["SUPABASE_DB_URL"]:
         check_conninfo(values["SUPABASE_DB_URL"])
     settings = load_settings(**{name.lower(): value for name, value in values.items()})
