@@ -30,7 +30,8 @@ def _blank_to_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-def _is_web_address(value: str) -> bool:
+def is_web_address(value: str) -> bool:
+    """Tell whether this is an address of HTTP with a host."""
     try:
         parts = urlsplit(value)
     except ValueError:  # square brackets, as around a placeholder, that hold no IPv6 address
@@ -41,13 +42,13 @@ def _is_web_address(value: str) -> bool:
 def _check_url(value: str | None) -> str | None:
     if value is None:
         return None
-    if not _is_web_address(value):
+    if not is_web_address(value):
         raise ValueError("must be an address like https://<project>.supabase.co")
     return value.rstrip("/")
 
 
 def _check_dashboard_url(value: str | None) -> str | None:
-    if value is not None and not _is_web_address(value):
+    if value is not None and not is_web_address(value):
         raise ValueError("must be an address like https://chat.example.com/dashboard/observability")
     return None if value is None else value.rstrip("/")
 
@@ -59,7 +60,7 @@ def _check_fallback_channel(value: SecretStr | None) -> SecretStr | None:
 
 
 def _check_api_url(value: str) -> str:
-    if not _is_web_address(value):
+    if not is_web_address(value):
         raise ValueError("must be an address like https://api.openai.com/v1")
     return value.rstrip("/")
 

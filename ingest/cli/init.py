@@ -125,7 +125,7 @@ def _check(values: dict[str, str]) -> None:
 def _sign_in(
     ask: _Questions, app_url: str | None, provider: str | None, client_id: str | None, client_secret: str | None
 ) -> SignIn | None:
-    from ingest.ops.first_steps import SignIn
+    from ingest.ops.first_steps import SignIn, sign_in_addresses
 
     app = ask(
         "TREERING_DASHBOARD_URL",
@@ -136,6 +136,7 @@ def _sign_in(
     metadata = ask("", "Sign-in provider's .well-known/openid-configuration (empty: later)", provider)
     if not app or not metadata:
         return None
+    app, metadata = sign_in_addresses(app, metadata)
     name, secret = ask("", "Client id", client_id), ask("", "Client secret", client_secret, is_secret=True)
     return SignIn(app, metadata, name, secret)
 
