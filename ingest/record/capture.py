@@ -154,12 +154,10 @@ def configure(
 ) -> None:
     """Set recording up and start it; without this it starts at the first event, from the environment.
 
-    Best called once when the product starts: a mistake shows there, and no request pays for the start. Called again,
-    it replaces the former set-up, whose events are not lost.
+    Best called once at the product's start, where a mistake shows. A later call replaces it, and no event is lost.
 
     Args:
-        database: Where events go, or a function that opens it; default: what the settings name. An object must work
-            after a fork where the product forks.
+        database: Where events go, or a function that opens it, as a product that forks needs; default: by the settings.
         supabase_url: Instead of `SUPABASE_URL`.
         supabase_secret_key: Instead of `SUPABASE_SECRET_KEY`.
         supabase_db_url: Instead of `SUPABASE_DB_URL`.
@@ -172,12 +170,10 @@ def configure(
         flush_interval_s: Longest time in seconds that an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
         user_from_request: Take a model request's own `safety_identifier` or `user` for the user where none is set.
-        on_record: Called with each call of a model once it is in the journal, in the thread that recorded it, which
-            waits; what it raises is logged.
+        on_record: Called with each call of a model in the journal, in the thread that recorded it; errors are logged.
 
     Raises:
-        ConfigurationError: A setting is wrong; the message names its environment variable. Or `SUPABASE_URL` is set and
-            the supabase package is not installed.
+        ConfigurationError: A setting is wrong: the message names its variable; or the supabase package is missing.
         ValueError: A size or time is out of range.
     """
     from ingest.database.opening import check_packages

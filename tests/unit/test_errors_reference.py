@@ -20,7 +20,8 @@ def public_errors(base: type[Exception]) -> set[str]:
 
 def test_every_error_is_documented_and_no_other() -> None:
     for module in pkgutil.walk_packages(ingest.__path__, "ingest."):
-        if not module.name.endswith("__main__"):
+        # The integrations need the libraries that they integrate, and raise no error of their own.
+        if not module.name.endswith("__main__") and "tracking.integrations" not in module.name:
             importlib.import_module(module.name)
     documented = re.findall(r"^\| `(\w+)` \|", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(documented) == sorted(public_errors(TreeringError) | public_errors(PricingError))
