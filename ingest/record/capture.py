@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # As in ingest.record.encoding, which is not imported before recording starts.
 _USAGE = b"u"
 _PERFORMANCE = b"p"
+_FEEDBACK = b"f"
 
 _NOTICES = Notices()
 _process = Process()
@@ -133,6 +134,19 @@ def record_performance(
         "metadata": metadata,
     }
     return _record(_PERFORMANCE, fields, event_id, created_at)
+
+
+def record_feedback(event_id: uuid.UUID | str, *, is_good: bool) -> None:
+    """Record what somebody thought of an answer: a thumb up or down, the last one about a call counts.
+
+    Stands beside the calls where savings are suggested, so that a smaller model is not judged by its price alone.
+
+    Args:
+        event_id: Of the call, as `record_usage` returned it or `last_call()` has it.
+        is_good: Whether the thumb is up.
+    """
+    if not _process.is_off:
+        _record(_FEEDBACK, {"about": str(event_id), "rating": 1 if is_good else -1}, None, None)
 
 
 def configure(

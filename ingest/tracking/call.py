@@ -318,8 +318,7 @@ class Call:
             status, error_type = "error", answer.error_type or "provider_error"
         elif status == "ok" and answer.is_cancelled:
             status = "cancelled"
-        fields = self._measured(status, error_type)
-        fields["prefix_share"] = self.asked.prefix_share
+        fields = self._measured(status, error_type) | {"prefix_share": self.asked.prefix_share}
         reported = self._read_usage()
         if reported is not None and answer.is_partial:
             reported.pop("completion_tokens", None)  # what it says of the output is a first guess
@@ -346,8 +345,7 @@ class Call:
         counted: dict[str, Any] = {**(reported or {}), "prompt_tokens": 0, "completion_tokens": 0}
         if self.units:
             return {**counted, "units": self.units, "usage_source": "tokenizer"}
-        flags = [*counted.get("flags", ()), "usage:not_reported"]
-        return {**counted, "flags": flags, "usage_source": "heuristic"}
+        return {**counted, "flags": [*counted.get("flags", ()), "usage:not_reported"], "usage_source": "heuristic"}
 
     def _read_usage(self) -> dict[str, Any] | None:
         answer = self.answer
