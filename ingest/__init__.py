@@ -4,7 +4,16 @@
 """
 
 from ingest.errors import ConfigurationError, DatabaseError, TreeringError
-from ingest.record.capture import aflush, configure, flush, record_performance, record_usage, shutdown, stats
+from ingest.record.capture import (
+    aflush,
+    configure,
+    flush,
+    record_feedback,
+    record_performance,
+    record_usage,
+    shutdown,
+    stats,
+)
 from ingest.record.context import set_usage, usage_context
 from ingest.record.last_call import RecordedCall, last_call
 from ingest.tracking import (
@@ -30,6 +39,7 @@ __all__ = [
     "instrument",
     "last_call",
     "record_batch",
+    "record_feedback",
     "record_performance",
     "record_response",
     "record_usage",

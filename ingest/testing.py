@@ -49,6 +49,11 @@ class RecordedEvents(list[dict[str, Any]]):
         return [event for event in self if "model" in event]
 
     @property
+    def feedback(self) -> list[dict[str, Any]]:
+        """The thumbs."""
+        return [event for event in self if "rating" in event]
+
+    @property
     def performance(self) -> list[dict[str, Any]]:
         """The HTTP requests."""
         return [event for event in self if "route" in event]

@@ -26,7 +26,7 @@ def create(
     ] = None,
     days: Annotated[int, typer.Option(min=1, max=3650, help="Days until the key expires.")] = 365,
 ) -> None:
-    """Print a key that may call record_usage and record_performance, and nothing else."""
+    """Print a key that may call record_usage, record_performance and record_feedback, and nothing else."""
     from ingest.database.writer_key import make_writer_key
     from ingest.settings import load_settings
 

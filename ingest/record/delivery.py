@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ingest.errors import DatabaseError, RequestTooLargeError, UnexpectedResponseError
-from ingest.record.encoding import PERFORMANCE, USAGE, decode
+from ingest.record.encoding import FEEDBACK, PERFORMANCE, USAGE, decode
 from ingest.record.segment import EVENTS_PER_TURN
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ingest.record.dead_letters import DeadLetters
     from ingest.record.event import Event
 
-FUNCTIONS = {USAGE: "record_usage", PERFORMANCE: "record_performance"}
+FUNCTIONS = {USAGE: "record_usage", PERFORMANCE: "record_performance", FEEDBACK: "record_feedback"}
 MAX_ENCODING_FAILURES = 5
 # Only these blame the row, https://www.postgresql.org/docs/current/errcodes-appendix.html: data exceptions and
 # violated constraints. Everything else is a state of the set-up that somebody can repair.
@@ -92,7 +92,7 @@ class Delivery:
 
         Lets other threads run after every few events.
         """
-        events: dict[bytes, list[Event]] = {USAGE: [], PERFORMANCE: []}
+        events: dict[bytes, list[Event]] = {kind: [] for kind in FUNCTIONS}
         offset = count = 0
         for record, offset in records:  # noqa: B007 -- the last one is kept
             count += 1

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, SupportsFloat, SupportsIndex
 
 from pydantic_core import from_json, to_json
 
-from ingest.record.event import normalise_performance, normalise_usage
+from ingest.record.event import normalise_feedback, normalise_performance, normalise_usage
 from ingest.record.segment import MAX_RECORD_BYTES
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 USAGE: Final = b"u"
 PERFORMANCE: Final = b"p"
-_NORMALISE = {USAGE: normalise_usage, PERFORMANCE: normalise_performance}
+FEEDBACK: Final = b"f"
+_NORMALISE = {USAGE: normalise_usage, PERFORMANCE: normalise_performance, FEEDBACK: normalise_feedback}
 _MAX_DEPTH = 16
 
 

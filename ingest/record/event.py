@@ -156,6 +156,16 @@ def normalise_performance(raw: Raw) -> Event:
     return _flagged(*_clean(raw, _PERFORMANCE, _PERFORMANCE_DEFAULTS))
 
 
+def normalise_feedback(raw: Raw) -> Event:
+    """Return a thumb: the event it is `about`, and a `rating` of 1 or -1.
+
+    Args:
+        raw: As for `normalise_usage`.
+    """
+    event, _ = _clean(raw, {"about": clean_text}, {})
+    return {**event, "rating": -1 if raw.get("rating") == -1 else 1}
+
+
 def time_of_uuid7(value: int) -> datetime | None:
     """The millisecond in which a UUIDv7 was made; None for any other UUID and for a time past the year 9999."""
     if value >> 76 & 0xF != 7 or value >> 62 & 0x3 != 2:

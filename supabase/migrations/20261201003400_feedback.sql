@@ -24,22 +24,23 @@ create policy "analysts read what people thought" on observability_internal.feed
 for select to authenticated
 using ((select observability_internal.can_read_all()));
 
-create function observability.record_feedback(feedback jsonb) returns integer
+-- Security definer, as record_usage: treering_writer may give thumbs to what it recorded, and read none.
+create function observability.record_feedback(events jsonb) returns integer
 language plpgsql
 volatile
-security invoker
+security definer
 set search_path = ''
 as $$
 declare
   v_count integer;
 begin
-  if jsonb_typeof(feedback) is distinct from 'array' or jsonb_array_length(feedback) > 10000 then
-    raise exception 'feedback is an array of at most 10,000 objects' using errcode = '22023';
+  if jsonb_typeof(events) is distinct from 'array' or jsonb_array_length(events) > 10000 then
+    raise exception 'events are an array of at most 10,000 objects' using errcode = '22023';
   end if;
   insert into observability_internal.feedback as f (event_id, rating)
-  select distinct on (e.event_id) e.event_id, e.rating
-  from rows from (jsonb_to_recordset(feedback) as (event_id uuid, rating smallint)) with ordinality as e (event_id, rating, position)
-  order by e.event_id, e.position desc
+  select distinct on (e.about) e.about, e.rating
+  from rows from (jsonb_to_recordset(events) as (about uuid, rating smallint)) with ordinality as e (about, rating, position)
+  order by e.about, e.position desc
   on conflict (event_id) do update set rating = excluded.rating, received_at = now()
   where f.rating <> excluded.rating;
   get diagnostics v_count = row_count;
@@ -48,6 +49,6 @@ end;
 $$;
 
 comment on function observability.record_feedback is
-'Keeps thumbs: [{event_id, rating: 1 or -1}], the last one of an event; returns how many are new or changed.';
+'Keeps thumbs: [{about, rating: 1 or -1}], the last one about a call; returns how many are new or changed.';
 revoke execute on function observability.record_feedback from public;
-grant execute on function observability.record_feedback to service_role;
+grant execute on function observability.record_feedback to service_role, treering_writer;

@@ -164,7 +164,7 @@ def test_what_cannot_be_read_leaves_the_rest_of_the_page(
 
 
 def test_evidence_in_an_unknown_form_is_said(open_app: OpenApp, fake: FakeDatabase) -> None:
-    fake._get_savings_evidence = lambda **_: {"groups": []}  # type: ignore[method-assign]
+    fake._get_savings_evidence = lambda **_: {"facts": []}  # type: ignore[method-assign]
     shown = captions(open_app("costs"))
     assert "unexpected response from the database (get_savings_evidence" in shown
     assert "app and migrations may be of different versions" in shown

@@ -71,5 +71,10 @@ def test_ops_see_what_was_realised_and_decide(open_app: OpenApp, fake: FakeDatab
     assert "Verified since 01 Jan 2026, measured" in said.replace("\\", "")
     app.button(key=f"costs_accept_{key}").click().run()
     assert last_call(fake, "decide_saving") == {"suggestion_key": key, "decision": "accept", "reason": None}
+
+
+def test_analysts_see_the_ledger_and_decide_nothing(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.access = "analyst"
-    assert not [button for button in open_app("costs").button if "accept" in str(button.key)]
+    app = open_app("costs")
+    assert "Realised and verified:" in captions(app)
+    assert not [button for button in app.button if "accept" in str(button.key)]

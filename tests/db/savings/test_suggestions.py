@@ -121,13 +121,13 @@ def test_the_last_thumb_counts_and_stands_beside_the_calls(service_db: Database)
     first, second = usage_event(), usage_event(created_at=NOON + timedelta(minutes=1))
     store(service_db, first, second)
     thumbs: list[Any] = [
-        {"event_id": first["event_id"], "rating": 1},
-        {"event_id": first["event_id"], "rating": -1},
-        {"event_id": second["event_id"], "rating": 1},
+        {"about": first["event_id"], "rating": 1},
+        {"about": first["event_id"], "rating": -1},
+        {"about": second["event_id"], "rating": 1},
     ]
-    assert service_db.call("record_feedback", feedback=thumbs) == 2
-    assert service_db.call("record_feedback", feedback=thumbs) == 0
+    assert service_db.call("record_feedback", events=thumbs) == 2
+    assert service_db.call("record_feedback", events=thumbs) == 0
     (fact,) = read(service_db)["facts"]
     assert (fact["liked"], fact["disliked"]) == (1, 1)
     with pytest.raises(InvalidArgumentError):
-        service_db.call("record_feedback", feedback={"event_id": "x"})
+        service_db.call("record_feedback", events={"about": "x"})
