@@ -5,16 +5,16 @@ All read with the rights of whoever opened the database: people see their own ca
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from ingest.database import fetch
 from ingest.documents.costs import CostBreakdown, CostRow, CostTotals, DailyCost, DayCost
-from ingest.prices.in_force import read_price_book
-from pricing.savings import Evidence, Suggestion, suggest
+from ingest.savings.plan import Suggestion
+from ingest.savings.reading import read_savings_plan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from ingest.database import Argument, Database
     from pricing import PriceBook
@@ -30,8 +30,6 @@ __all__ = [
     "get_cost_breakdown",
     "get_daily_cost",
 ]
-
-_SAVINGS_HISTORY: Final = timedelta(days=30)
 
 
 def get_daily_cost(
@@ -100,24 +98,18 @@ def cost_optimization_suggestions(
 ) -> list[Suggestion]:
     """Return what would have saved money, the largest saving first; an empty list where nothing is certain enough.
 
+    What needs an evaluation before it is money (`needs_evaluation`) comes last. `ingest.savings` has the plan around
+    it: the spend, the goal, the sums.
+
     Args:
-        database: Opened as an analyst, ops, or the service.
+        database: Opened by anybody: members get what could be saved on their own calls of the last seven days.
         from_time: Beginning; default: 30 days before the end.
-        to_time: End, excluded; default: now.
-        filters: As for the pages: provider, model, feature, environment, operation, status.
+        to_time: End, excluded; default: now. Days that are not over do not count.
+        filters: provider, model, feature, environment, operation, each a text or a list of texts.
         book: Prices; default: those in force, the fetched catalogue and the customer's own included.
 
     Raises:
-        PermissionDeniedError: The caller is no analyst.
         InvalidArgumentError: The range or a filter is wrong.
     """
-    end = to_time or datetime.now(UTC)
-    evidence = fetch(
-        database,
-        Evidence,
-        "get_savings_evidence",
-        from_time=from_time or end - _SAVINGS_HISTORY,
-        to_time=end,
-        filters=dict(filters or {}),
-    )
-    return suggest(evidence, book or read_price_book(database))
+    plan = read_savings_plan(database, from_time=from_time, to_time=to_time, filters=filters, book=book)
+    return list(plan.suggestions)

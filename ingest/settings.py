@@ -171,6 +171,8 @@ class Settings(BaseSettings):
         auto_reprice: Whether the worker prices calls of the last 30 days again when a price becomes known or is
             corrected (`TREERING_AUTO_REPRICE`).
         hash_salt: Key of the hashes of prompts; without it a random one is kept in `home` (`TREERING_HASH_SALT`).
+        prompt_blocks: Whether `track` records salted hashes of the beginnings of prompts, from which savings by caching
+            are measured (`TREERING_PROMPT_BLOCKS`).
         allow_private_webhooks: Whether alerts may be sent to private, loopback and link-local addresses
             (`TREERING_ALLOW_PRIVATE_WEBHOOKS`).
         fallback_channel: Where the worker tells of messages that other channels did not get: an address for apprise,
@@ -239,6 +241,7 @@ class Settings(BaseSettings):
     update_prices: bool = Field(default=True, validation_alias="TREERING_UPDATE_PRICES")
     auto_reprice: bool = Field(default=True, validation_alias="TREERING_AUTO_REPRICE")
     hash_salt: OptionalSecret = Field(default=None, validation_alias="TREERING_HASH_SALT")
+    prompt_blocks: bool = Field(default=True, validation_alias="TREERING_PROMPT_BLOCKS")
     allow_private_webhooks: bool = Field(default=False, validation_alias="TREERING_ALLOW_PRIVATE_WEBHOOKS")
     fallback_channel: Annotated[OptionalSecret, AfterValidator(_check_fallback_channel)] = Field(
         default=None, validation_alias="TREERING_FALLBACK_CHANNEL"

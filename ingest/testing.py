@@ -119,6 +119,7 @@ class _Memory:
     """Stands in for the recorder: what it is told goes to the block of the caller's context, else to the newest."""
 
     salt = b"ingest.testing"  # the same in each run, so that equal prompts have equal hashes
+    keeps_blocks = True
     providers: Mapping[str, str] = MappingProxyType({})
     trusted_costs: Collection[str] = ()
 

@@ -29,7 +29,8 @@ _STEP: Final = Decimal("1e-12")
 _DIVIDING: Final = Context(prec=60, rounding=ROUND_DOWN)  # the thread's own context may round at six digits
 _PACE: Final = timedelta(days=28)
 _FOREVER: Final = date.max
-_LONGEST_DAYS: Final = 36_500
+# Four weeks say nothing of what is further away.
+_LONGEST_DAYS: Final = 1_100
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ class Balance:
         term: The term.
         drawn: US dollars used so far.
         left: US dollars that are left.
-        runs_out_on: Day on which it is used up at the pace of the last 28 days; None where it is not, or ends before.
+        runs_out_on: Day on which it is used up at the pace of the last 28 days; None where it is not, ends before, or
+            would last for more than three years.
     """
 
     term: Term

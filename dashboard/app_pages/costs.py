@@ -75,7 +75,7 @@ def draw_trend(view: View[Costs], document: Costs) -> None:
         chart = charts.stacked_bars(timeline, "usd", colours=shown, band=band_frame(days))
         draw_time_chart(chart, "costs_trend_chart", "Spend over time", view.zone)
         if days:
-            st.caption("The grey band holds 19 of 20 days, as forecast from the day before.")
+            st.caption("The grey band holds 19 of 20 usual days, as forecast from the day before.")
         draw_unusual(view, days)
 
 
@@ -94,7 +94,7 @@ def draw_table(view: View[Costs], document: Costs) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             name = draw_choice("Table", list(by), name="table", key="costs_by")
             tables.draw_download("costs", f"costs-by-{name.lower()}", by[name])
-        chosen = tables.draw_costs("costs", name, by[name])
+        chosen = tables.draw_costs("costs", name, by[name], view.selection)
         draw_calls_link("costs", view.selection, name, by[name], chosen)
 
 

@@ -80,7 +80,7 @@ def draw_table(view: View[Usage], document: Usage) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             name = draw_choice("Table", list(by), name="table", key="usage_by")
             tables.draw_download("usage", f"usage-by-{name.lower()}", by[name])
-        chosen = tables.draw_usage("usage", name, by[name])
+        chosen = tables.draw_usage("usage", name, by[name], view.selection)
         draw_calls_link("usage", view.selection, name, by[name], chosen)
 
 

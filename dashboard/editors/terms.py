@@ -126,7 +126,7 @@ def _draw_form(viewer: Viewer) -> None:
         begins = top[1].date_input("Valid from (UTC)", today, key=f"{_KEY}_from")
         ends = top[2].date_input("Valid to (exclusive)", None, key=f"{_KEY}_to")
         typed = {
-            "figure": top[3].text_input("Percent, US$, or units per US$", key=f"{_KEY}_figure", max_chars=30) or "",
+            "figure": top[3].text_input("Percent, dollars, or rate", key=f"{_KEY}_figure", max_chars=30) or "",
             "provider": below[0].text_input("Provider", key=f"{_KEY}_provider", placeholder="All") or "",
             "model": below[1].text_input("Model", key=f"{_KEY}_model", placeholder="All") or "",
             "currency": below[2].text_input("Currency", key=f"{_KEY}_currency", placeholder="EUR", max_chars=3) or "",

@@ -110,12 +110,11 @@ def cost_and_tokens(cost: Timeline, tokens: Timeline, height: int = HEIGHT) -> a
     line = line.encode(
         x=alt.X("middle:T", scale=alt.Scale(type="utc", nice=False)), y=alt.Y("value:Q", axis=axis, title=None)
     )
-    hover = _finish(_both(cost, tokens), [], height)
-    both: alt.LayerChart = alt.LayerChart(layer=[bars, line]).resolve_scale(y="independent")
-    chart: alt.LayerChart = alt.LayerChart(layer=[both, *hover.layer]).properties(
+    chart: alt.LayerChart = alt.LayerChart(layer=[bars, line, _column(_both(cost, tokens))]).properties(
         height=height, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
     )
-    return chart
+    independent: alt.LayerChart = chart.resolve_scale(y="independent")
+    return independent
 
 
 def _both(first: Timeline, second: Timeline) -> Timeline:
@@ -279,7 +278,14 @@ def _labels(largest: float, unit: Unit) -> dict[str, Any]:
 
 
 def _finish(timeline: Timeline, layers: list[alt.Chart], height: int) -> alt.LayerChart:
-    """Lay an invisible column over each bucket that answers the pointer with all series at once."""
+    chart: alt.LayerChart = alt.LayerChart(layer=[*layers, _column(timeline)]).properties(
+        height=height, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
+    )
+    return chart
+
+
+def _column(timeline: Timeline) -> alt.Chart:
+    """Lay an invisible column over each bucket that answers the pointer with all series at once, and a click."""
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["at"], empty=False)
     pick = alt.selection_point(name=PICK, on="click", fields=["at", "until"], empty=False)
     wide = _tooltips(timeline)
@@ -288,7 +294,7 @@ def _finish(timeline: Timeline, layers: list[alt.Chart], height: int) -> alt.Lay
     names.append(alt.Tooltip("calls:N", title="Calls"))
     if timeline.ghost is not None:
         names.append(alt.Tooltip("earlier:N", title="Compared"))
-    column = (
+    column: alt.Chart = (
         alt.Chart(wide)
         .mark_rect(color=OTHER_COLOUR, strokeWidth=0)
         .encode(
@@ -299,10 +305,7 @@ def _finish(timeline: Timeline, layers: list[alt.Chart], height: int) -> alt.Lay
         )
         .add_params(hover, pick)
     )
-    chart: alt.LayerChart = alt.LayerChart(layer=[*layers, column]).properties(
-        height=height, padding={"left": 0, "right": 4, "top": 14, "bottom": 0}
-    )
-    return chart
+    return column
 
 
 def _tooltips(timeline: Timeline) -> pd.DataFrame:

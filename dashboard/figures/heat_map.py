@@ -39,7 +39,7 @@ def heat_map(hours: Sequence[HourOfWeek]) -> alt.Chart:
     frame = pd.DataFrame(rows)
     # Through opacity, so that nothing spent is the page itself in either theme.
     strength = alt.Opacity(
-        "cost:Q", scale=alt.Scale(domain=[0, max(frame["cost"].max(), 1e-9)], range=[0.04, 1]), legend=None
+        "cost:Q", scale=alt.Scale(type="sqrt", domain=[0, max(frame["cost"].max(), 1e-9)], range=[0.03, 1]), legend=None
     )
     fields = alt.Chart(frame).mark_rect(color=PALETTE[0], cornerRadius=2)
     axis = alt.Axis(title=None, ticks=False, domain=False, labelOverlap=False)

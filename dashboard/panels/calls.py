@@ -74,6 +74,7 @@ class Explorer:
         if place is None:
             place = Place(self.selection)
         elif place.selection != self.selection:
+            st.query_params.pop(_CALL, None)
             place = replace(place.at(()), selection=self.selection)
         st.session_state[_PLACE] = place
         return place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from datetime import UTC, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
+from dashboard.panels.savings import draw_savings
+from dashboard.panels.unread import draw_unread
 from dashboard.reads.pages import get_reconciliation
-from dashboard.reads.prices import get_savings
-from dashboard.selection.filters import DIMENSIONS, Window
+from dashboard.selection.filters import Window
 from ingest.documents.billing import DriftCause
 from ingest.documents.words import format_count, format_share, format_usd
-from ingest.errors import FunctionNotFoundError, TreeringError
-from pricing.savings import headline
+from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,9 +27,7 @@ if TYPE_CHECKING:
     from ingest.documents.billing import Reconciliation
     from ingest.documents.pages import Costs, Totals
     from ingest.documents.prices import RepriceRun
-    from pricing.savings import Suggestion
 
-MAX_SUGGESTIONS: Final = 5
 MAX_CAUSES: Final = 8
 MAX_REVISIONS: Final = 3
 # A bill comes by the whole UTC day, some days late: a shorter look back would compare nothing.
@@ -69,29 +66,20 @@ _NAMES: Final = {
     "metadata": "kind of metadata",
 }
 _PROVIDERS: Final = {"openai": "OpenAI", "azure": "Azure", "anthropic": "Anthropic", "google": "Google"}
-_EVIDENCE: Final = {
-    "requests": "requests",
-    "cost": "cost so far",
-    "cheaper_by": "cheaper per call",
-    "repeats": "repeated prefixes",
-    "missed": "of them not cached",
-    "prefixes": "distinct prefixes",
-    "prompt_tokens": "prompt tokens",
-    "cached_tokens": "cached tokens",
-}
 
 
 def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
-    """Draw the panels below the trend; a member has no bill and no savings to see."""
+    """Draw the panels below the trend; a member has no bill to see, and savings of the own calls."""
     if document.access == "member":
         draw_certainty(document.totals, is_ops=False)
+        draw_savings(viewer, selection, access=document.access)
         return
     left, right = st.columns(2, gap="small")
     with left:
         draw_certainty(document.totals, is_ops=document.access == "ops")
     with right:
         draw_bill(viewer, selection, document)
-    draw_savings(viewer, selection)
+    draw_savings(viewer, selection, access=document.access)
 
 
 def draw_repriced(run: RepriceRun | None, zone: ZoneInfo) -> None:
@@ -167,7 +155,7 @@ def draw_bill(viewer: Viewer, selection: Selection, document: Costs) -> None:
             bill = get_reconciliation(viewer, Window(start, end, filters))
         except TreeringError as error:
             draw_title("The provider's bill")
-            _draw_unread(error)
+            draw_unread(error)
             return
         _draw_drift(bill)
 
@@ -228,54 +216,6 @@ def _draw_notes(bill: Reconciliation) -> None:
         st.caption(" ".join(notes).replace("$", "\\$"))
 
 
-def draw_savings(viewer: Viewer, selection: Selection) -> None:
-    """Draw what would save money, the most first."""
-    filters = tuple((name, getattr(selection, name)) for name in DIMENSIONS if getattr(selection, name))
-    unsplit = [_NAMES[name] for name in _NAMES if name not in DIMENSIONS and getattr(selection, name)]
-    with st.container(border=True, key="panel_costs_savings"):
-        draw_title("Savings", "From the last 30 days, at list prices and your own prices.")
-        if unsplit:
-            st.caption(f"Savings are not broken down by {' or '.join(unsplit)}. Clear that filter to see them.")
-            return
-        try:
-            found = get_savings(viewer, filters)
-        except TreeringError as error:
-            _draw_unread(error)
-            return
-        if not found:
-            st.caption(
-                "No savings found. A suggestion needs a cheaper snapshot of a model in use, or missed caching, worth "
-                "at least a dollar a month, and at least 200 calls on 3 days."
-            )
-            return
-        for suggestion in found[:MAX_SUGGESTIONS]:
-            st.html(_suggestion(suggestion))
-        if len(found) > MAX_SUGGESTIONS:
-            rest = sum((suggestion.saved_per_month for suggestion in found[MAX_SUGGESTIONS:]), Decimal(0))
-            st.caption(
-                f"{len(found) - MAX_SUGGESTIONS} smaller ones, worth {format_usd(rest)} a month in total, are not "
-                "shown."
-            )
-
-
-def _suggestion(suggestion: Suggestion) -> str:
-    facts = ", ".join(_fact(name, value) for name, value in suggestion.evidence.items())
-    return (
-        '<div class="tr-saving">'
-        f"<div><b>{html.escape(headline(suggestion))}</b>"
-        f'<div class="tr-facts">Assumptions: {html.escape(" ".join(suggestion.assumptions))}</div>'
-        f'<div class="tr-facts">Evidence: {html.escape(facts)}. Confidence: {suggestion.confidence}.</div></div>'
-        f'<div class="amount">{format_usd(suggestion.saved_per_month)}<span>a month</span></div></div>'
-    )
-
-
-def _fact(name: str, value: int | Decimal) -> str:
-    label = _EVIDENCE.get(name, name.replace("_", " "))
-    if isinstance(value, int):
-        return f"{value:,} {label}"
-    return f"{format_share(value, 1) if name == 'cheaper_by' else format_usd(value)} {label}"
-
-
 def _cause_value(cause: DriftCause) -> str:
     sign = "+" if cause.amount is not None and cause.amount > 0 else ""
     counted = f"{cause.requests:,} calls" if cause.requests else ""
@@ -285,10 +225,3 @@ def _cause_value(cause: DriftCause) -> str:
 
 def _cause_share(cause: DriftCause, drift: Decimal) -> float | None:
     return None if cause.amount is None else share_of(abs(cause.amount), drift)
-
-
-def _draw_unread(error: TreeringError) -> None:
-    if isinstance(error, FunctionNotFoundError):
-        st.caption("The database is older than this app: apply the migrations with `treering migrate`.")
-    else:
-        st.caption(f"This could not be read: {error}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -40,7 +41,7 @@ def draw_contract(viewer: Viewer, now: datetime) -> None:
         for column, (label, text, exact) in zip(columns, figures_of(statement), strict=True):
             column.metric(label, text, help=exact)
         for balance in statement.balances:
-            st.caption(balance_line(balance))
+            st.html(f'<div class="tr-facts">{html.escape(balance_line(balance))}</div>')
 
 
 def figures_of(statement: Statement) -> list[tuple[str, str, str]]:

@@ -14,13 +14,13 @@ from dashboard.figures import headline
 from dashboard.figures.month_chart import COLOURS, LAST, LEGEND, growth_of, month_chart
 from dashboard.figures.waterfall import is_cut, waterfall
 from dashboard.panels.cards import draw_legend, draw_title
+from dashboard.panels.savings import SPLIT_BY
 from dashboard.reads.drivers import get_drivers
 from dashboard.reads.month import days_of
-from dashboard.reads.prices import get_savings
-from dashboard.selection.filters import DIMENSIONS
+from dashboard.reads.savings import get_savings_plan
 from ingest.documents.words import format_count, format_usd
 from ingest.errors import TreeringError
-from pricing.savings import headline as suggest
+from ingest.savings.plan import headline as suggest
 
 if TYPE_CHECKING:
     from dashboard.panels.frame import View
@@ -127,11 +127,12 @@ def _things(view: View[Overview], document: Overview) -> list[tuple[str, str, st
         found.append(("Add prices for calls that have none", f"{format_count(without)} calls", "settings?tab=prices"))
     if document.access == "member":
         return found
-    filters = tuple((name, getattr(view.selection, name)) for name in DIMENSIONS if getattr(view.selection, name))
+    filters = tuple((name, getattr(view.selection, name)) for name in SPLIT_BY if getattr(view.selection, name))
     try:
-        savings = get_savings(view.viewer, filters)
+        plan = get_savings_plan(view.viewer, filters)
     except TreeringError:
         return found  # Costs says why
+    savings = [one for one in plan.suggestions if not one.needs_evaluation]
     return found + [
         (suggest(one), f"{format_usd(one.saved_per_month)} a month", "costs") for one in savings[:_MOST_THINGS]
     ]

@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import streamlit as st
+
+# On a phone the sidebar covers the page that was just chosen in it, and Streamlit leaves it open.
+_CLOSE_SIDEBAR: Final = """
+if (!window.treeringClosesSidebar) {
+  window.treeringClosesSidebar = true;
+  document.addEventListener("click", (event) => {
+    if (window.innerWidth < 768 && event.target.closest('[data-testid="stSidebarNavLink"]')) {
+      setTimeout(() => document.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click(), 100);
+    }
+  }, true);
+}
+"""
 
 
 def draw_style(style: str) -> None:
@@ -14,4 +28,4 @@ def draw_style(style: str) -> None:
         style: The rules; `.st-key-style` among them takes no room.
     """
     with st.container(key="style"):
-        st.html(f"<style>{style}</style><span hidden></span>")
+        st.html(f"<style>{style}</style><script>{_CLOSE_SIDEBAR}</script>", unsafe_allow_javascript=True)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 import streamlit as st
 
-from dashboard.panels.cards import name_of
-from ingest.documents.words import column_decimals
+from dashboard.panels.call_links import FILTER_OF, calls_address
+from dashboard.panels.cards import Bar, draw_bars, name_of, share_of
+from dashboard.panels.rankings import cost_bars
+from ingest.documents.words import column_decimals, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pydantic import BaseModel
 
+    from dashboard.selection.filters import Selection
     from ingest.documents.calls import Call
     from ingest.documents.pages import Row, SpeedRow
 
@@ -92,8 +96,9 @@ def speed_frame(rows: Sequence[SpeedRow], *, is_route: bool = False) -> pd.DataF
     return frame.drop(columns=["first_p50", "first_p90"] if is_route else ["method"])
 
 
-def draw_costs(page: str, label: str, rows: Sequence[Row]) -> int | None:
-    """Draw a cost ranking; return which row is chosen."""
+def draw_costs(page: str, label: str, rows: Sequence[Row], selection: Selection) -> int | None:
+    """Draw a cost ranking, on a phone as lines with bars; return which row is chosen."""
+    _draw_lines(page, cost_bars(rows), rows, (label, "Cost, share"), selection)
     frame = cost_frame(rows)
     decimals = column_decimals([row.cost for row in rows])
     per_request = [row.cost_per_request for row in rows]
@@ -112,8 +117,19 @@ def draw_costs(page: str, label: str, rows: Sequence[Row]) -> int | None:
     )
 
 
-def draw_usage(page: str, label: str, rows: Sequence[Row]) -> int | None:
-    """Draw a usage ranking; return which row is chosen."""
+def draw_usage(page: str, label: str, rows: Sequence[Row], selection: Selection) -> int | None:
+    """Draw a usage ranking, on a phone as lines with bars; return which row is chosen."""
+    whole = sum(row.total_tokens for row in rows)
+    bars = [
+        Bar(
+            name_of(row.key, is_other=row.is_other, keys=row.keys),
+            format_count(row.total_tokens),
+            share_of(row.total_tokens, whole),
+            row.is_other,
+        )
+        for row in rows
+    ]
+    _draw_lines(page, bars, rows, (label, "Tokens, share"), selection)
     number = st.column_config.NumberColumn
     return _draw(
         f"{page}_table_{label.lower()}",
@@ -194,11 +210,26 @@ def draw_download(page: str, name: str, rows: Sequence[BaseModel]) -> None:
     )
 
 
+def _draw_lines(
+    page: str, bars: Sequence[Bar], rows: Sequence[Row], heads: tuple[str, str], selection: Selection
+) -> None:
+    """Draw what a phone shows in place of the table; the style sheet shows one of both."""
+    name = FILTER_OF[heads[0]]
+    linked = [
+        replace(bar, address=calls_address(selection, **{name: row.key})) if row.key and not row.is_other else bar
+        for bar, row in zip(bars, rows, strict=True)
+    ]
+    with st.container(key=f"narrow_{page}"):
+        draw_bars(linked, heads)
+
+
 def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any], *, is_chosen_from: bool = True) -> int | None:
     names = [str(name) for name in frame["name"]]
     if is_chosen_from:
         _keep_choice(key, names)
-    shown: Any = st.dataframe(
+    # A table that a phone shows as lines stands in a container that the style sheet hides there.
+    box = st.container(key=f"wide_{key}")
+    shown: Any = box.dataframe(
         frame,
         key=key,
         hide_index=True,

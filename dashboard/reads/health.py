@@ -9,14 +9,14 @@ import streamlit as st
 
 from dashboard.reads.connection import fetch_as
 from dashboard.reads.viewer import Viewer
+from ingest.database.health import judge_deployment, judge_migrations, judge_status
 from ingest.documents.deployment import Deployment
 from ingest.documents.pipeline import Status
 from ingest.errors import TreeringError
-from ingest.health import judge_deployment, judge_migrations, judge_status
 from ingest.settings import load_settings
 
 if TYPE_CHECKING:
-    from ingest.health import Finding
+    from ingest.database.health import Finding
 
 HEALTH_TTL: Final = timedelta(minutes=1)
 _TOLD_ELSEWHERE: Final = ("messages", "alert rules")  # `panels.delivery`, to analysts too

@@ -1,4 +1,4 @@
-"""What the app reads of prices, all from the one book in force: Settings, a call's price, savings, the preview."""
+"""What the app reads of prices, all from the one book in force: Settings, a call's price, the preview."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import streamlit as st
 
 from dashboard.reads.connection import change, connected
 from dashboard.reads.viewer import Viewer
-from ingest.costs import Suggestion, cost_optimization_suggestions
 from ingest.notices import Notices
 from ingest.prices.in_force import Prices, read_catalogue
 from ingest.prices.reprice import preview
@@ -25,13 +24,13 @@ if TYPE_CHECKING:
     from pricing import PriceBook
     from pricing.catalogue import Catalogue
 
-__all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_book", "get_prices", "get_savings", "preview_reprice"]
+__all__ = ["MAX_ROWS", "PricesInForce", "add_price", "get_book", "get_prices", "preview_reprice"]
 
 MAX_ROWS: Final = 20_000
 """Most calls that one preview reads; takes some seconds."""
 
-# Savings are of a month: they need no newer answer, and the evidence is the dearest read of the app.
-SAVINGS_TTL: Final = timedelta(minutes=10)
+
+BOOK_TTL: Final = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +85,9 @@ def preview_reprice(viewer: Viewer, book: PriceBook, scope: RepriceScope) -> Rep
         return preview(database, scope, book, load_settings().fallback_model, MAX_ROWS)
 
 
-def get_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Sequence[Suggestion]:
-    """Return what would have saved money in the last 30 days. Analysts and ops.
-
-    Args:
-        viewer: Who is looking.
-        filters: Pairs of a dimension and the values that it is restricted to.
-    """
-    return _read_savings(viewer, filters)
-
-
-@st.cache_resource(
-    ttl=SAVINGS_TTL, max_entries=20, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id}
-)
+@st.cache_resource(ttl=BOOK_TTL, max_entries=20, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
 def _read_book(viewer: Viewer) -> PriceBook:
     return get_prices(viewer).book
-
-
-@st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
-def _read_savings(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> list[Suggestion]:
-    book = get_prices(viewer).book
-    with connected(viewer) as database:
-        chosen: dict[str, JsonValue] = {name: list(values) for name, values in filters}
-        return cost_optimization_suggestions(database, filters=chosen, book=book)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

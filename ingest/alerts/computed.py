@@ -1,6 +1,6 @@
 """Values of the metrics that the database cannot compute: how unusual spend is, and what a budget will have used.
 
-Each rule with such a metric is asked for by `get_outside_rules` and answered by `record_metric_values`; the rest, from
+Each rule with such a metric is asked for by `get_computed_rules` and answered by `record_metric_values`; the rest, from
 the threshold to the message, is the database's as for any other rule.
 """
 
@@ -35,7 +35,7 @@ ANOMALY_HISTORY = timedelta(days=56)
 VALID_S = 1800
 
 
-def write_outside_metrics(database: Database, *, now: datetime) -> int:
+def write_computed_metrics(database: Database, *, now: datetime) -> int:
     """Compute and store the value of every rule that needs it; a rule that fails does not stop the rest.
 
     Args:
@@ -48,7 +48,7 @@ def write_outside_metrics(database: Database, *, now: datetime) -> int:
     Raises:
         Exception: The last failure, after all rules had their turn.
     """
-    rules = fetch(database, list[AlertRule], "get_outside_rules")
+    rules = fetch(database, list[AlertRule], "get_computed_rules")
     budgets = _read_budgets(database) if any(rule.budget_id is not None for rule in rules) else {}
     answered, failure = 0, None
     for rule in rules:

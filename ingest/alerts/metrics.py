@@ -78,6 +78,8 @@ ROUTES: Final = Subject("requests", ROUTE_SCOPE, frozenset({"route", "environmen
 # A bill has whole days, so no shorter window, and is not broken down by model, feature or person.
 BILL: Final = Subject("days", frozenset({"provider", "environment"}), shortest_window_s=172_800, has_periods=False)
 PIPELINE: Final = Subject("", has_window=False, has_periods=False)
+# Found once a day, when the day before was judged.
+SAVINGS: Final = Subject("suggestions", shortest_window_s=86_400, has_periods=False)
 BUDGET: Final = Subject("calls", CALL_SCOPE, is_budget=True)
 
 
@@ -127,6 +129,7 @@ _TABLE: Final = (
     ),
     Metric("provider_drift", "Difference from the bill", unit=Unit.RATIO, of=BILL, page="costs", default="5"),
     Metric("pipeline_lag_s", "Pipeline lag", unit=Unit.SECONDS, of=PIPELINE, page="alerts", default="120"),
+    Metric("new_saving", "New saving a month", unit=Unit.USD, of=SAVINGS, page="costs", default="20"),
     Metric(
         "undelivered_messages",
         "Messages overdue or dead",

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 FORGOTTEN = "(forgotten)"
 LEASE_NAME = "archive"
 _LEASE_TTL_S = 120
-_ERASED = ("session_id", "request_group_id", "prompt_hash", "prefix_hash", "response_id", "metadata")
+_ERASED = ("session_id", "request_group_id", "prompt_hash", "prefix_hash", "prompt_blocks", "response_id", "metadata")
 _WAIT_S = 1.0
 _LONGEST_WAIT_S = 300
 

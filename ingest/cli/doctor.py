@@ -12,14 +12,14 @@ from ingest.cli.options import HomeOption, JsonOption  # noqa: TC001 -- typer re
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest.health import Finding, Level
+    from ingest.database.health import Finding, Level
 
 _WORDS = {"OK": ("ok", "green"), "WARNING": ("warn", "yellow"), "CRITICAL": ("fail", "red")}
 
 
 def doctor(*, home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Check a deployment and suggest fixes; the exit code is 1 when a check fails."""
-    from ingest.health import Level
+    from ingest.database.health import Level
     from ingest.ops.doctor import examine
     from ingest.settings import load_settings
 
@@ -33,7 +33,7 @@ def print_findings(findings: Iterable[Finding]) -> Level:
     from rich.console import Console
     from rich.markup import escape
 
-    from ingest.health import Level
+    from ingest.database.health import Level
 
     console = Console(highlight=False, soft_wrap=True)
     worst = Level.OK

@@ -105,9 +105,9 @@ def _signing_key(choice: str) -> str:
 
 def _check(values: dict[str, str]) -> None:
     """Refuse at once what can be seen to be wrong: a file with it would only have to be written again."""
+    from ingest.database.health import Level
     from ingest.database.postgres import check_conninfo
     from ingest.database.signing import read_signing_key
-    from ingest.health import Level
     from ingest.ops.settings_checks import examine_settings
     from ingest.settings import load_settings
 
@@ -169,7 +169,7 @@ def _examine(folder: Path, sign_in: SignIn | None) -> int:
     """Run the checks with what was written, and say what remains; returns the exit code."""
     from ingest.cli.doctor import print_findings
     from ingest.cli.env_file import ENV_FILE, read_env_file
-    from ingest.health import Level
+    from ingest.database.health import Level
     from ingest.ops.doctor import examine
     from ingest.ops.first_steps import remaining_steps
     from ingest.settings import load_settings

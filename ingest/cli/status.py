@@ -15,7 +15,7 @@ from ingest.cli.options import JsonOption  # noqa: TC001 -- typer reads the anno
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-    from ingest.health import Finding, Level
+    from ingest.database.health import Finding, Level
 
 _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red"}
 
@@ -23,10 +23,10 @@ _COLOURS = {"OK": "green", "WARNING": "yellow", "CRITICAL": "red"}
 def status(*, as_json: JsonOption = False) -> None:
     """Show the health of every part; the exit code is 0 (ok), 1 (warning) or 2 (critical or unreachable)."""
     from ingest.database import fetch, open_database, parse
+    from ingest.database.health import Finding, Level, judge_deployment, judge_status
     from ingest.documents.deployment import Deployment
     from ingest.documents.pipeline import Status
     from ingest.errors import DatabaseError
-    from ingest.health import Finding, Level, judge_deployment, judge_status
     from ingest.ops.undelivered import judge_undelivered
     from ingest.settings import load_settings
 

@@ -52,6 +52,8 @@ class Call(Document):
     attempt: int = 1
     prompt_hash: str | None = None
     prefix_hash: str | None = None
+    prefix_tokens: int | None = None
+    prompt_blocks: str | None = None
     response_id: str | None = None
     metadata: dict[str, object] | None = None
     usage_details: dict[str, object] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,11 @@ if TYPE_CHECKING:
 # Errors of so many days before make the band, of at least so many.
 _ERROR_DAYS = 56
 _FEWEST_ERRORS = 14
-# The band holds nineteen of twenty days; a day is unusual beyond it by half of its width.
-_OUTSIDE = 0.025
+# The band holds nineteen of twenty usual days: its width comes from medians, so that a costly day does not widen it. A
+# day is unusual beyond it by half of its width.
+_WIDTH = 1.96
+_MAD_TO_SIGMA = 1.4826
+_LEAST_SPREAD = 0.05
 _MARGIN = 0.5
 
 
@@ -52,13 +56,16 @@ def daily_bands(spend: Sequence[float], first: int) -> list[DayBand | None]:
         errors = [
             float(days[past]) / expected[past]
             for past in range(max(begin, index - _ERROR_DAYS), index)
-            if expected[past] > 0
+            if expected[past] > 0 and days[past] > 0
         ]
         if index not in expected or len(errors) < _FEWEST_ERRORS:
             bands.append(None)
             continue
-        low, high = (float(np.quantile(errors, share)) * expected[index] for share in (_OUTSIDE, 1 - _OUTSIDE))
-        margin = max((high - low) * _MARGIN, 0.05 * expected[index])
+        logs = np.log(errors)
+        usual = float(np.median(logs))
+        spread = max(_MAD_TO_SIGMA * float(np.median(np.abs(logs - usual))), _LEAST_SPREAD)
+        low, high = (expected[index] * math.exp(usual + side * _WIDTH * spread) for side in (-1, 1))
+        margin = (high - low) * _MARGIN
         value = float(days[index])
         bands.append(DayBand(expected[index], low, high, value > high + margin or value < low - margin))
     return bands

@@ -3,7 +3,8 @@
 The traffic is one endless stream: every hour of the calendar has calls of its own, which depend on the seed and the
 hour alone. So the same hour made again gives the same calls with the same ids, however far "now" has moved on. Things
 worth finding are built in: an error burst every nine days, a cost spike every fifteen, a feature that misses the
-provider's prompt cache, cancelled streams, guessed token counts, a model without a price.
+provider's prompt cache, cancelled streams, guessed token counts, a model without a price, and what
+`ingest.local.demo_waste` plants for the plan of savings.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
+from ingest.local.demo_waste import planted_calls, prompt_blocks
 from ingest.record.event_id import derive_event_id
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ SEASON_DAYS = 120
 
 _BURST_HOURS = (14, 15)
 _SPIKE_HOURS = range(9, 13)
-_SPIKE_CALLS_PER_HOUR = 30
+_SPIKE_CALLS_PER_HOUR = 12
 _HOUR = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -57,6 +59,7 @@ class Model:
         provider: Who serves it.
         first_token_ms: Median time to the first token.
         per_token_ms: Median time for each further token.
+        context_tokens: Most tokens that a prompt and its answer may have together.
         reasoning_ratio: Hidden reasoning tokens per visible one.
     """
 
@@ -64,16 +67,17 @@ class Model:
     provider: str
     first_token_ms: float
     per_token_ms: float
+    context_tokens: int
     reasoning_ratio: float = 0.0
 
 
-GPT_4O = Model("gpt-4o", "openai", 420, 13)
-GPT_4O_MINI = Model("gpt-4o-mini", "openai", 310, 8)
-GPT_41 = Model("gpt-4.1", "openai", 460, 12)
-O4_MINI = Model("o4-mini", "openai", 900, 7, reasoning_ratio=2.4)
-EMBEDDING = Model("text-embedding-3-small", "openai", 70, 0)
-FINE_TUNE = Model("ft:gpt-4o-mini-2024-07-18:living-tree:tutor:Bd4kQ2", "openai", 340, 9)
-SELF_HOSTED = Model("guardian-8b", "self-hosted", 90, 16)
+GPT_4O = Model("gpt-4o", "openai", 420, 13, 128_000)
+GPT_4O_MINI = Model("gpt-4o-mini", "openai", 310, 8, 128_000)
+GPT_41 = Model("gpt-4.1", "openai", 460, 12, 1_047_576)
+O4_MINI = Model("o4-mini", "openai", 900, 7, 200_000, reasoning_ratio=2.4)
+EMBEDDING = Model("text-embedding-3-small", "openai", 70, 0, 8_192)
+FINE_TUNE = Model("ft:gpt-4o-mini-2024-07-18:living-tree:tutor:Bd4kQ2", "openai", 340, 9, 128_000)
+SELF_HOSTED = Model("guardian-8b", "self-hosted", 90, 16, 8_192)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,6 @@ class Feature:
         prompt_tokens: Median length of the rest of the prompt.
         completion_tokens: Median length of the answer; 0 for embeddings.
         cache_hit_rate: How often the shared part is found in the provider's cache.
-        stable_prefix: False where something that varies stands in front, so that no two prompts share a start.
         streamed: Whether answers are streamed.
         operation: chat or embeddings.
         route: Route of the backend that serves it.
@@ -102,7 +105,6 @@ class Feature:
     completion_tokens: int
     route: str
     cache_hit_rate: float = 0.0
-    stable_prefix: bool = True
     streamed: bool = False
     operation: Literal["chat", "embeddings"] = "chat"
 
@@ -115,10 +117,10 @@ SUMMARIZE = Feature("summarize", 0.11, ((GPT_41, 0.6), (GPT_4O_MINI, 0.4)), 256,
 FEATURES = (
     CHAT,
     SUMMARIZE,
-    # The date and the pupil's name stand first in the tutor's prompt: 2,300 equal tokens are never cached.
+    # Its calls go to whichever machine is free, without a `prompt_cache_key`: 4,600 equal tokens are never cached.
     Feature(
-        "tutor", 0.14, ((O4_MINI, 0.5), (FINE_TUNE, 0.2), (GPT_4O, 0.3)), 2304, 480, 260, "/api/tutor",
-        stable_prefix=False, streamed=True,
+        "tutor", 0.14, ((O4_MINI, 0.3), (FINE_TUNE, 0.2), (GPT_4O, 0.5)), 4608, 480, 260, "/api/tutor",
+        streamed=True,
     ),
     Feature("search-rerank", 0.12, ((GPT_4O_MINI, 1.0),), 1152, 1900, 36, "/api/search", cache_hit_rate=0.55),
     Feature("moderation", 0.12, ((SELF_HOSTED, 1.0),), 320, 180, 6, "/api/chat"),
@@ -186,7 +188,7 @@ def _usage_of_hour(hour: datetime, seed: int) -> list[tuple[datetime, Event]]:
         for number in range(_SPIKE_CALLS_PER_HOUR):
             key = f"{seed}:{hour.isoformat()}:spike:{number}"
             calls.append(_call(rng, SUMMARIZE, _SPIKE_USER_ID, _moment(rng, hour), key, load, model=GPT_4O, scale=9.0))
-    return calls
+    return [*calls, *planted_calls(hour, seed, ENVIRONMENT, load)]
 
 
 def _call_with_retries(
@@ -232,6 +234,7 @@ def _call(
         visible_tokens = round(visible_tokens * rng.uniform(0.05, 0.8))
     reasoning_tokens = round(visible_tokens * model.reasoning_ratio * _around(rng, 1.0, 0.4))
     completion_tokens = visible_tokens + reasoning_tokens
+    prompt_tokens = min(prompt_tokens, model.context_tokens - completion_tokens)
     is_cached = rng.random() < feature.cache_hit_rate and model.provider == "openai"
     event: Event = {
         "event_id": str(derive_event_id(created_at, f"demo:{key}")),
@@ -253,7 +256,10 @@ def _call(
         "cached_tokens": feature.prefix_tokens // 128 * 128 if is_cached else 0,
         "reasoning_tokens": reasoning_tokens,
         "usage_source": "reported",
-        "prefix_hash": _prefix_hash(feature, key),
+        "prefix_hash": hashlib.sha256(feature.name.encode()).hexdigest()[:32] if feature.prefix_tokens else None,
+        "prefix_tokens": feature.prefix_tokens or None,
+        "prompt_hash": hashlib.sha256(key.encode()).hexdigest()[:32],
+        "prompt_blocks": prompt_blocks(feature.name, key, feature.prefix_tokens, prompt_tokens),
     }
     event |= _timing(rng, model, feature, completion_tokens, load)
     if is_error:
@@ -288,6 +294,8 @@ def _failure(rng: random.Random, *, is_burst: bool) -> Event:
         "prompt_tokens": 0,
         "completion_tokens": 0,
         "cached_tokens": 0,
+        "prefix_tokens": None,
+        "prompt_blocks": None,
         "reasoning_tokens": 0,
         "latency_ms": 30_000.0 if error_type == "APITimeoutError" else round(_around(rng, 180, 0.5), 1),
         "time_to_first_token_ms": None,
@@ -326,13 +334,6 @@ def _routes_of_hour(hour: datetime, seed: int) -> list[tuple[datetime, Event]]:
             "sample_weight": 4.0 if is_page else 1.0,
         }))  # fmt: skip
     return requests
-
-
-def _prefix_hash(feature: Feature, key: str) -> str | None:
-    if not feature.prefix_tokens:
-        return None
-    text = feature.name if feature.stable_prefix else f"{feature.name}:{key}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _load(hour: datetime) -> float:

@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, TypedDict
 
 from ingest.alerts.sealing import SecretBox
 from ingest.database import EMBEDDED_URI_FILE, PostgresDatabase, SupabaseDatabase, fetch, open_database
+from ingest.database.health import Finding, Level, judge_deployment, judge_migrations, judge_status
 from ingest.documents.deployment import Deployment
 from ingest.documents.pipeline import Status
 from ingest.errors import (
     ConfigurationError,
     DatabaseError,
     FunctionNotFoundError,
+    InvalidArgumentError,
     PermissionDeniedError,
     TreeringError,
 )
-from ingest.health import Finding, Level, judge_deployment, judge_migrations, judge_status
 from ingest.ops.price_names import judge_recorded_models, judge_release
 from ingest.ops.settings_checks import examine_settings, examine_sign_in
 from ingest.ops.undelivered import judge_undelivered
@@ -156,7 +157,7 @@ def _examine_door(name: str, database: Database, now: Callable[[], datetime]) ->
         asked_at = now()
         status = fetch(database, Status, "get_status")
         answered_at = now()
-    except FunctionNotFoundError:
+    except (FunctionNotFoundError, InvalidArgumentError):  # the latter: there is no role service_role
         return Finding(name, Level.CRITICAL, "Treering's functions are missing", "run `treering migrate`"), None
     except TreeringError as error:
         return Finding(name, Level.CRITICAL, *_split(error)), None

@@ -19,7 +19,7 @@ from ingest.errors import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.health import Finding
+    from ingest.database.health import Finding
 
 _REF: Final = re.compile(r"[a-z]{20}")
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ingest.database import fetch
+from ingest.database.health import Finding, Level, describe_age
 from ingest.documents.prices import PriceState
 from ingest.errors import TreeringError
-from ingest.health import Finding, Level, describe_age
 from ingest.notices import Notices
 from ingest.prices.in_force import Prices
 from pricing import UnknownModelError

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ingest.database.api_keys import KeyKind, kind_of
+from ingest.database.health import Finding, Level
 from ingest.database.signing import read_signing_key
 from ingest.errors import ConfigurationError
-from ingest.health import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from ingest.documents.lines import read_lines
 from ingest.errors import FileTooLargeError, TraceError
+from ingest.record.blocks import POSITIONS
 from ingest.record.event_id import derive_event_id
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ DEFAULT_USER_ID = "replay"
 
 # OpenAI caches prompts from 1,024 tokens on; Mooncake's blocks have 512 tokens each.
 _PREFIX_BLOCKS = 2
+_TOKENS_PER_BLOCK = 512
+_BYTES_PER_TOKEN = 4
 
 Count = Annotated[int, Field(strict=True, ge=0, le=10**12)]
 Milliseconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -77,6 +80,8 @@ class RecordedCall(BaseModel):
     attempt: Annotated[int, Field(ge=1)] | None = None
     prompt_hash: str | None = None
     prefix_hash: str | None = None
+    prefix_tokens: Count | None = None
+    prompt_blocks: str | None = None
     max_output_tokens: Count | None = None
     provider_cost: Annotated[Decimal, Field(allow_inf_nan=False)] | None = None
     request_fees: Money | None = None
@@ -287,9 +292,26 @@ def _parse_mooncake(line: str) -> dict[str, Any] | None:
     }
     if call.hash_ids:
         arguments["prompt_hash"] = _hash_blocks(call.hash_ids)
+        arguments["prompt_blocks"] = _hash_beginnings(call)
     if len(call.hash_ids) >= _PREFIX_BLOCKS:
         arguments["prefix_hash"] = _hash_blocks(call.hash_ids[:_PREFIX_BLOCKS])
     return arguments
+
+
+def _hash_beginnings(call: _MooncakeLine) -> str:
+    """As `track` hashes a prompt, for one whose content is told by a number for each 512 tokens."""
+    size = min(call.input_length * _BYTES_PER_TOKEN, 2**32 - 1)
+    found, running, taken = [size.to_bytes(4).hex()], hashlib.sha256(), 0
+    for position in POSITIONS:
+        # What a position lies in must be equal up to the end of its block.
+        needed = -(-position // (_TOKENS_PER_BLOCK * _BYTES_PER_TOKEN))
+        if position > size or needed > len(call.hash_ids):
+            break
+        for block in call.hash_ids[taken:needed]:
+            running.update(b"%d," % block)
+        taken = needed
+        found.append(running.copy().hexdigest()[:8])
+    return "".join(found)
 
 
 def _hash_blocks(blocks: list[int]) -> str:

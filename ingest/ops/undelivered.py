@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ingest.health.findings import Finding, Level, describe_age
-from ingest.health.pipeline import BACKLOG_LIMITS
+from ingest.database.health.findings import Finding, Level, describe_age
+from ingest.database.health.pipeline import BACKLOG_LIMITS
 from ingest.record.dead_letters import DEAD_LETTERS_FILE, DeadLetters
 from ingest.record.survey import survey_journals
 
@@ -38,9 +38,9 @@ def _judge_journals(home: Path, now: datetime) -> list[Finding]:
     if not survey.waiting + survey.left:
         return [*findings, Finding("undelivered events", Level.OK, "none on this machine")]
     age = max(now - survey.oldest_at, timedelta(0)) if survey.oldest_at is not None else timedelta(0)
-    message = f"{survey.waiting} of running processes wait"
+    message = f"{survey.waiting:,} of running processes wait"
     if survey.left:
-        message += f", and {survey.left} of processes that have ended"
+        message += f", and {survey.left:,} of processes that have ended"
     if survey.oldest_at is not None:
         message += f"; the oldest since {describe_age(age)}"
     level = max(BACKLOG_LIMITS.judge(age), Level.WARNING if survey.left else Level.OK)
@@ -57,6 +57,6 @@ def _judge_dead_letters(home: Path) -> Finding:
         return Finding("dead letters", Level.CRITICAL, f"they cannot be read ({error.strerror})")
     if last is None:
         return Finding("dead letters", Level.OK, "none on this machine")
-    message = f"{count}, the last refused for: {last.reason}"
+    message = f"{count:,}, the last refused for: {last.reason}"
     fix = "see `treering dead-letters list`, then `treering dead-letters retry` or `drop`"
     return Finding("dead letters", Level.WARNING, message, fix)

@@ -6,9 +6,9 @@ import contextlib
 from typing import TYPE_CHECKING, Final
 
 from ingest.database import open_viewer_database
+from ingest.database.health import Finding, Level
 from ingest.database.signing import read_signing_key
 from ingest.errors import ConfigurationError, FunctionNotFoundError, TreeringError
-from ingest.health import Finding, Level
 from ingest.ops.settings_checks import read_sign_in
 
 if TYPE_CHECKING:

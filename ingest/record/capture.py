@@ -263,6 +263,12 @@ def hash_salt() -> bytes | None:
     return recorder.salt if recorder is not None else None
 
 
+def keeps_blocks() -> bool:
+    """Say whether hashes of the beginnings of prompts are recorded."""
+    recorder = _process.recorder
+    return recorder is not None and recorder.keeps_blocks
+
+
 def open_call(fields: dict[str, object], event_id: uuid.UUID, created_at: datetime) -> OpenCall | None:
     """Keep a call whose answer is still coming, so that it survives the process; None where that cannot be done."""
     recorder = _process.recorder

@@ -7,6 +7,7 @@ is left of the value.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ _MAX_MONEY = 10**9
 _SMALLEST_MONEY_EXPONENT = -30  # smaller values are not money, only long text
 _MAX_DURATION_MS = 1e9
 _MAX_WEIGHT = 1e6
+_BLOCKS = re.compile(r"(?:[0-9a-f]{8}){1,64}")
 _MAX_DIGITS = 20
 # Beyond these jsonb would write a number out with up to 300 digits.
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-6, 1e15
@@ -65,6 +67,15 @@ def clean_attempt(value: object, name: str, flags: list[str]) -> int | None:
     if type(value) is int and 1 <= value <= MAX_ATTEMPT:
         return value
     return _whole(value, name, flags, 1, MAX_ATTEMPT)
+
+
+def clean_blocks(value: object, name: str, flags: list[str]) -> str | None:
+    """Make a size and at most 63 hashes, four bytes each, in Postgres' own hexadecimal form."""
+    digits = value.removeprefix("\\x") if isinstance(value, str) else ""
+    if _BLOCKS.fullmatch(digits) is None:
+        flags.append(f"{name}:not_blocks")
+        return None
+    return f"\\x{digits}"
 
 
 def clean_status_code(value: object, name: str, flags: list[str]) -> int | None:

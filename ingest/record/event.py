@@ -15,6 +15,7 @@ from ingest.notices import FLAGS_KEY, MAX_FLAGS
 from ingest.record.cleaning import (
     MAX_TOKENS,
     clean_attempt,
+    clean_blocks,
     clean_cost,
     clean_duration,
     clean_metadata,
@@ -51,6 +52,7 @@ _BY_TYPE: dict[str, _Cleaner] = {
 }
 _BY_NAME: dict[str, _Cleaner] = {
     "attempt": clean_attempt,
+    "prompt_blocks": clean_blocks,
     "provider_cost": clean_cost,
     "request_fees": clean_money,
     "status": clean_status,
@@ -81,6 +83,7 @@ _USAGE_DEFAULTS: Event = {
 _PARTS = (
     ("cached_tokens", "prompt_tokens"),
     ("cache_write_tokens", "prompt_tokens"),
+    ("prefix_tokens", "prompt_tokens"),
     ("audio_input_tokens", "prompt_tokens"),
     ("reasoning_tokens", "completion_tokens"),
     ("audio_output_tokens", "completion_tokens"),

@@ -45,6 +45,8 @@ class UsageFields(TypedDict, total=False):
         attempt: 1 for a first try, 2 for its repetition, …
         prompt_hash: Salted hash of the prompt.
         prefix_hash: Salted hash of the prompt's beginning.
+        prefix_tokens: Tokens of that beginning.
+        prompt_blocks: Size of the prompt and salted hashes of its beginnings, see `ingest.record.blocks`.
         max_output_tokens: Limit that was asked for.
         provider_cost: US dollars that the provider itself says it charged; counts instead of the price book. Below
             zero it is a refund or credit and marked as an adjustment.
@@ -84,6 +86,8 @@ class UsageFields(TypedDict, total=False):
     attempt: int
     prompt_hash: str | None
     prefix_hash: str | None
+    prefix_tokens: int | None
+    prompt_blocks: str | None
     max_output_tokens: int | None
     provider_cost: Decimal | float | str | None
     request_fees: Decimal | float | str | None

@@ -173,5 +173,6 @@ def make_recorder(
         trusted_costs=settings.trusted_costs,
         region=settings.region,
         hash_salt=settings.hash_salt.get_secret_value() if settings.hash_salt is not None else None,
+        keeps_blocks=settings.prompt_blocks,
         limits=limits,
     )

@@ -116,6 +116,7 @@ class Recorder:
         trusted_costs: See `Settings`.
         region: See `Settings`.
         hash_salt: See `Settings`.
+        keeps_blocks: Whether `track` hashes beginnings of prompts, see `Settings.prompt_blocks`.
         limits: Sizes and times.
         clock: Monotonic seconds.
     """
@@ -131,6 +132,7 @@ class Recorder:
         trusted_costs: Collection[str] = (),
         region: str | None = None,
         hash_salt: str | None = None,
+        keeps_blocks: bool = True,
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -141,6 +143,7 @@ class Recorder:
         self.trusted_costs = trusted_costs
         self._region = region
         self._hash_salt = hash_salt
+        self.keeps_blocks = keeps_blocks
         self._batch_size = limits.batch_size
         self._notices = Notices(clock)
         self._lost = 0

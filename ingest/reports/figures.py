@@ -17,14 +17,14 @@ from ingest.errors import FunctionNotFoundError
 from ingest.forecasting.series import read_forecast, read_series, spend_by_day
 from ingest.prices.terms import read_statement, read_terms
 from ingest.reports.chart import TREND_DAYS
-from pricing.savings import headline
+from ingest.savings.plan import headline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.database import Database
     from ingest.forecasting.forecast import MonthForecast
-    from pricing.savings import Suggestion
+    from ingest.savings.plan import Suggestion
     from pricing.terms import Statement
 
 Kind = Literal["daily", "weekly"]
@@ -176,8 +176,12 @@ class Figures:
 
 
 def as_savings(suggestions: Sequence[Suggestion]) -> list[Saving]:
-    """Return suggestions in the form of a report."""
-    return [Saving(headline(suggestion), suggestion.saved_per_month) for suggestion in suggestions]
+    """Return suggestions in the form of a report, without those that need an evaluation before they are money."""
+    return [
+        Saving(headline(suggestion), suggestion.saved_per_month)
+        for suggestion in suggestions
+        if not suggestion.needs_evaluation
+    ]
 
 
 def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:

@@ -319,6 +319,7 @@ class Call:
         elif status == "ok" and answer.is_cancelled:
             status = "cancelled"
         fields = self._measured(status, error_type)
+        fields["prefix_share"] = self.asked.prefix_share
         reported = self._read_usage()
         if reported is not None and answer.is_partial:
             reported.pop("completion_tokens", None)  # what it says of the output is a first guess
@@ -384,6 +385,7 @@ class Call:
             "attempt": self.attempt,
             "prompt_hash": asked.prompt_hash,
             "prefix_hash": asked.prefix_hash,
+            "prompt_blocks": asked.prompt_blocks,
             "max_output_tokens": asked.max_output_tokens,
             "service_tier": answer.service_tier,
             "response_id": answer.response_id,

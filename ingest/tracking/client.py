@@ -277,7 +277,7 @@ def _body_of(options: Any) -> Mapping[str, Any]:
 
 def _read(body: Mapping[str, Any]) -> Asked:
     try:
-        return read_request(body, capture.hash_salt() or b"")
+        return read_request(body, capture.hash_salt() or b"", with_blocks=capture.keeps_blocks())
     except Exception as error:  # noqa: BLE001 -- lone surrogates, circles: the request itself will say so
         report(error)
         return Asked(model=str(body.get("model") or "unknown"))

@@ -14,12 +14,15 @@ def emit(fields: dict[str, Any], counted: dict[str, Any], said: dict[str, Any]) 
     """Record measured fields and counts, under what the product itself said.
 
     Args:
-        fields: What was measured, as arguments of `record_usage`.
+        fields: What was measured, as arguments of `record_usage`; `prefix_share` becomes the tokens of the prefix.
         counted: Token counts and charge; `flags` and `total_tokens` are no arguments and are taken out.
         said: What the product said of the call; wins over both.
     """
     counts = {name: value for name, value in counted.items() if name not in ("flags", "total_tokens")}
     known = {name: value for name, value in said.items() if value is not None}
+    share = fields.pop("prefix_share", 0.0)
+    if share and counts.get("prompt_tokens"):
+        counts["prefix_tokens"] = int(counts["prompt_tokens"] * share)
     if "attempt" in known and fields["attempt"] > 1:
         known["attempt"] += fields["attempt"] - 1
     measured = fields.get("metadata")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ingest.record.blocks import hash_blocks
 from ingest.record.hashing import hash_text
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
@@ -21,6 +22,8 @@ class Asked(NamedTuple):  # `dataclasses` would double the time that `import ing
         prefix_hash: Salted hash of what comes before the conversation: tools, instructions and the leading system
             messages, else the first message. The provider's cache works on beginnings.
         max_output_tokens: Limit that was set.
+        prefix_share: Part of the prompt's bytes that are before the conversation.
+        prompt_blocks: Salted hashes of its beginnings; None where they are off or the prompt is short.
     """
 
     model: str = "unknown"
@@ -28,10 +31,18 @@ class Asked(NamedTuple):  # `dataclasses` would double the time that `import ing
     prompt_hash: str | None = None
     prefix_hash: str | None = None
     max_output_tokens: int | None = None
+    prefix_share: float = 0.0
+    prompt_blocks: str | None = None
 
 
-def read_request(body: Mapping[str, Any], salt: bytes) -> Asked:
-    """Read the body of a request."""
+def read_request(body: Mapping[str, Any], salt: bytes, *, with_blocks: bool = True) -> Asked:
+    """Read the body of a request.
+
+    Args:
+        body: What the client sends.
+        salt: Key of the hashes.
+        with_blocks: Whether to hash beginnings.
+    """
     head = [body.get("tools"), body.get("functions"), body.get("instructions")]
     messages = next((body[name] for name in ("messages", "input", "prompt") if name in body), None)
     parts = list(messages) if isinstance(messages, list | tuple) else [messages]
@@ -46,6 +57,8 @@ def read_request(body: Mapping[str, Any], salt: bytes) -> Asked:
         prompt_hash=hash_text(salt, prompt),
         prefix_hash=hash_text(salt, prefix),
         max_output_tokens=limit,
+        prefix_share=len(prefix) / len(prompt),
+        prompt_blocks=hash_blocks(salt, prompt) if with_blocks else None,
     )
 
 

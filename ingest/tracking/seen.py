@@ -2,7 +2,7 @@
 
 Who made the call knows most of it and records, unless somebody who was told of it (a callback, an exporter,
 `record_response`) came first; who was told records what nobody has. They know a call by the provider's id of the
-answer, else by the answer itself (a hash of its text, and the model) while both were under way.
+answer, else by the answer itself, a hash of its text, while both were under way.
 """
 
 from __future__ import annotations
@@ -126,9 +126,7 @@ def _add_id(seen: _Seen, response_id: str, *, is_told: bool) -> None:
 
 def _match(seen: _Seen, call: Watched, *, is_told: bool) -> bool:
     """Take away what the other side has recorded of this call while it was under way; True where there is nothing."""
-    answer = call.answer
-    text = "".join((answer.model or call.asked.model, "\0", *answer.texts))
-    key = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+    key = hashlib.blake2b("".join(call.answer.texts).encode("utf-8", "replace"), digest_size=16).digest()
     entries = seen.answers.setdefault(key, [])
     other = next((entry for entry in entries if entry[0] is not is_told and entry[1] >= call.started_at), None)
     if other is not None:

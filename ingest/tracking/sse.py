@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from ingest.record import capture
@@ -15,7 +16,7 @@ from ingest.tracking.opened import call_for, is_text_of, source_of
 from ingest.tracking.usage import view
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
     from ingest.tracking.call import Call
 
@@ -121,10 +122,12 @@ class _EitherFrames:
         self._call = call
 
     def __iter__(self) -> Iterator[Any]:
-        return _frames(self._stream, self._call)
+        yield from _frames(self._stream, self._call)  # not returned: a loop must keep this object
 
-    def __aiter__(self) -> AsyncIterator[Any]:
-        return _frames_async(self._stream, self._call)
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        async with aclosing(_frames_async(self._stream, self._call)) as frames:
+            async for frame in frames:
+                yield frame
 
 
 def _is_fresh(stream: Any) -> bool:
@@ -154,7 +157,7 @@ def _frames(stream: Any, call: Call) -> Iterator[Any]:
             stream.close()
 
 
-async def _frames_async(stream: Any, call: Call) -> AsyncIterator[Any]:
+async def _frames_async(stream: Any, call: Call) -> AsyncGenerator[Any, None]:
     is_fresh = _is_fresh(stream)
     call.is_inside = True  # the library closes its response at the end of the body, which is not a cancellation
     relay = _Relay(call, is_seen=not is_fresh and streams.call_of(stream) is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from ingest.tracking import abandoned
@@ -190,7 +191,7 @@ class EitherWatched:
         self._stream = stream
         self._call = call
         self._watched: Any = None
-        abandoned.watch(self, call)
+        self._unread = weakref.finalize(self, call.stop_by_caller)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._sync())
@@ -206,11 +207,13 @@ class EitherWatched:
 
     def _sync(self) -> Watched:
         if not isinstance(self._watched, Watched):
+            self._unread.detach()  # a loop goes on without this object
             self._watched = Watched(self._stream, self._call)
         return self._watched
 
     def _async(self) -> AsyncWatched:
         if not isinstance(self._watched, AsyncWatched):
+            self._unread.detach()
             self._watched = AsyncWatched(self._stream, self._call)
         return self._watched
 

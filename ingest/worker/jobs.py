@@ -13,13 +13,14 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
-from ingest.alerts.computed import write_outside_metrics
+from ingest.alerts.computed import write_computed_metrics
 from ingest.alerts.fallback import tell_fallback
 from ingest.alerts.outbox import Deliverer
 from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key, open_apis
 from ingest.costs import cost_optimization_suggestions
 from ingest.database import fetch
 from ingest.documents.pipeline import Condensed, RolledUp
+from ingest.documents.savings import Judged
 from ingest.errors import CatalogueError
 from ingest.notices import Notices
 from ingest.prices.arrivals import price_arrivals
@@ -29,6 +30,8 @@ from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices, read_price_book
 from ingest.reports.figures import Saving, as_savings
 from ingest.reports.publish import publish_due_reports
+from ingest.savings.ledger import update_ledger
+from ingest.savings.reading import read_savings_plan
 from ingest.worker.lane import LONGEST_BACKOFF_S, Job
 from ingest.worker.rollups import verify_rollups
 
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
     from ingest.alerts.notification import Notifier
     from ingest.database import Database
     from ingest.settings import Settings
+    from pricing import PriceBook
 
 logger = logging.getLogger("treering.worker")
 
@@ -158,6 +162,22 @@ def _verify(tools: Tools) -> bool:
     return False
 
 
+def _judge_savings(tools: Tools) -> bool:
+    judged = fetch(tools.database, Judged, "judge_savings")
+    if judged.days and not judged.waiting:
+        now = tools.now()
+        plan = read_savings_plan(tools.database, to_time=now, book=_read_book(tools))
+        update_ledger(tools.database, plan, now=now)
+    return judged.waiting > 0
+
+
+def _read_book(tools: Tools) -> PriceBook:
+    settings = tools.settings
+    return read_price_book(
+        tools.database, deployments=settings.deployments, providers=settings.providers, region=settings.region
+    )
+
+
 def _deliver(tools: Tools) -> bool:
     return tools.deliverer.deliver() > 0
 
@@ -170,7 +190,7 @@ def _tell_fallback(tools: Tools) -> bool:
 
 
 def _measure(tools: Tools) -> bool:
-    write_outside_metrics(tools.database, now=tools.now())
+    write_computed_metrics(tools.database, now=tools.now())
     return False
 
 
@@ -178,13 +198,7 @@ def _publish(tools: Tools) -> bool:
     now = tools.now()
 
     def find_savings() -> list[Saving]:
-        book = read_price_book(
-            tools.database,
-            deployments=tools.settings.deployments,
-            providers=tools.settings.providers,
-            region=tools.settings.region,
-        )
-        return as_savings(cost_optimization_suggestions(tools.database, to_time=now, book=book))
+        return as_savings(cost_optimization_suggestions(tools.database, to_time=now, book=_read_book(tools)))
 
     publish_due_reports(
         tools.database,
@@ -256,6 +270,8 @@ JOBS: Final = (
     JobRow("condense_rollups", _MINUTE_S, "rollups", _condense),
     JobRow("refresh_aggregates", 5 * _MINUTE_S, "aggregates", _calling("refresh_aggregates")),
     JobRow("verify_rollups", _DAY_S, "aggregates", _verify),
+    # A day is judged within the hour after it ends; a history that was loaded, a day after the other.
+    JobRow("judge_savings", 15 * _MINUTE_S, "aggregates", _judge_savings),
     # Apart from each other: what waits in the outbox goes out even where a rule cannot be evaluated.
     JobRow("evaluate_alerts", EVALUATION_PERIOD_S, "rules", _calling("evaluate_alerts")),
     JobRow("deliver_notifications", 1, "messages", _deliver),
@@ -264,7 +280,7 @@ JOBS: Final = (
     # Each apart, since it may take long: a provider's answer, the history of many groups, a month of rows. A key that
     # is refused stays refused for a while: the provider is not asked again within the hour.
     JobRow("reconcile", _DAY_S, "bill", _reconcile, needs=(_ADMIN_KEY,), retry_s=_HOUR_S),
-    JobRow("measure_outside", 5 * _MINUTE_S, "computed metrics", _measure),
+    JobRow("compute_metrics", 5 * _MINUTE_S, "computed metrics", _measure),
     JobRow("publish_reports", _MINUTE_S, "reports", _publish),
     JobRow("update_prices", 6 * _HOUR_S, "prices", _update_prices, needs=(_PRICE_UPDATES,)),
     JobRow("reprice", 5 * _MINUTE_S, "prices", _reprice, needs=(_REPRICES,)),

@@ -38,6 +38,8 @@ create table observability_internal.ai_usage_metrics (
   attempt integer not null default 1,
   prompt_hash text,
   prefix_hash text,
+  prefix_tokens bigint,
+  prompt_blocks bytea,
   response_id text,
   metadata jsonb,
   usage_details jsonb,
@@ -71,7 +73,7 @@ create table observability_internal.ai_usage_metrics (
   ),
   constraint "token counts are from 0 to a trillion" check (
     prompt_tokens between 0 and 1e12 and completion_tokens between 0 and 1e12 and cache_write_tokens between 0 and 1e12
-    and max_output_tokens between 0 and 1e12
+    and max_output_tokens between 0 and 1e12 and prefix_tokens between 0 and prompt_tokens
   ),
   constraint "the parts of the prompt do not exceed it" check (
     cached_tokens between 0 and prompt_tokens and audio_input_tokens between 0 and prompt_tokens
@@ -86,6 +88,9 @@ create table observability_internal.ai_usage_metrics (
   constraint "metadata is an object of at most 8 KiB" check (
     jsonb_typeof(metadata) = 'object' and octet_length(metadata::text) <= 8192
   ),
+  constraint "prompt blocks are a size and at most 63 hashes of four bytes" check (
+    octet_length(prompt_blocks) between 4 and 256 and octet_length(prompt_blocks) % 4 = 0
+  ),
   constraint "usage details are an object of at most 8 KiB" check (
     jsonb_typeof(usage_details) = 'object' and octet_length(usage_details::text) <= 8192
   )
@@ -98,6 +103,10 @@ comment on table observability_internal.ai_usage_metrics is
 comment on column observability_internal.ai_usage_metrics.usage_details is
 'Counts that few calls have (cache writes of an hour, images, cached audio), units {kind: count} and reported_cost; until'
 ' the worker has read it, the usage object of the provider as reported.';
+
+comment on column observability_internal.ai_usage_metrics.prompt_blocks is
+'Evidence of shared beginnings without any text: the size of the prompt in bytes, then a salted hash of everything'
+' before each of the positions of observability_internal.block_position, four bytes each.';
 
 create index ai_usage_metrics_batch_id_idx on observability_internal.ai_usage_metrics (batch_id);
 

@@ -346,16 +346,12 @@ begin
     r.completion_tokens, coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0), coalesce(r.audio_input_tokens, 0),
     coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0), coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0),
     coalesce(r.fallback_requests, 0), coalesce(r.estimated_requests, 0), null::bigint[], null::bigint[]
-  from observability_internal.usage_by_day as r
-  where r.bucket = any (v_split.days) and (scope.dims is null or r.dim_id = any (scope.dims))
-  union all
-  select
-    date_trunc(v_bucket, r.bucket, scope.timezone), r.dim_id, null::integer, r.requests, r.prompt_tokens,
-    r.completion_tokens, coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0), coalesce(r.audio_input_tokens, 0),
-    coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0), coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0),
-    coalesce(r.fallback_requests, 0), coalesce(r.estimated_requests, 0), null::bigint[], null::bigint[]
-  from observability_internal.usage_by_hour as r
-  where r.bucket = any (v_split.hours) and (scope.dims is null or r.dim_id = any (scope.dims));
+  from (
+    select d.* from observability_internal.usage_by_day as d where d.bucket = any (v_split.days)
+    union all
+    select h.* from observability_internal.usage_by_hour as h where h.bucket = any (v_split.hours)
+  ) as r
+  where scope.dims is null or r.dim_id = any (scope.dims);
   return query
   with started as (
     select

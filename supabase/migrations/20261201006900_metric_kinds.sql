@@ -21,7 +21,7 @@ as $$
     "p99_route_time_to_first_byte_ms": "quantile",
     "provider_drift": "figure", "pipeline_lag_s": "figure", "undelivered_messages": "figure",
     "budget_used": "figure", "budget_forecast": "figure",
-    "anomaly": "figure"
+    "anomaly": "figure", "new_saving": "figure"
   }'::jsonb;
 $$;
 

@@ -280,14 +280,14 @@ create table observability_internal.alert_rules (
   ),
   constraint "routes are grouped by route or environment, calls never by route" check (
     case
-      when metric in ('pipeline_lag_s', 'undelivered_messages', 'budget_used', 'budget_forecast') then group_by is null
+      when metric in ('pipeline_lag_s', 'new_saving', 'undelivered_messages', 'budget_used', 'budget_forecast') then group_by is null
       when metric like '%route\_%' then group_by in ('route', 'environment')
       else group_by <> 'route'
     end
   ),
   constraint "routes have the scope route, method, environment; calls never route or method" check (
     case
-      when metric in ('pipeline_lag_s', 'undelivered_messages') then scope = '{}'
+      when metric in ('pipeline_lag_s', 'new_saving', 'undelivered_messages') then scope = '{}'
       when metric like '%route\_%' then scope - '{route,method,environment}'::text[] = '{}'
       else not scope ?| '{route,method}'::text[]
     end

@@ -60,7 +60,7 @@ comment on function observability_internal.measure_budget is 'The share of a bud
 revoke execute on function observability_internal.measure_budget from public;
 grant execute on function observability_internal.measure_budget to authenticated, service_role;
 
-create function observability_internal.measure_outside(rule observability_internal.alert_rules, as_of timestamptz)
+create function observability_internal.measure_computed(rule observability_internal.alert_rules, as_of timestamptz)
 returns setof observability_internal.alert_figure
 language sql
 stable
@@ -72,9 +72,9 @@ as $$
   where v.rule_id = rule.rule_id and v.evaluated_at <= as_of and v.valid_until > as_of;
 $$;
 
-comment on function observability_internal.measure_outside is 'The values that the worker has written for a rule and that still hold.';
-revoke execute on function observability_internal.measure_outside from public;
-grant execute on function observability_internal.measure_outside to authenticated, service_role;
+comment on function observability_internal.measure_computed is 'The values that the worker has written for a rule and that still hold.';
+revoke execute on function observability_internal.measure_computed from public;
+grant execute on function observability_internal.measure_computed to authenticated, service_role;
 
 -- Two windows of the same length: the one that the running minute ends, and the last one of whole minutes. The first
 -- sees a breach within seconds; the second keeps it in sight when the next minute begins almost empty. A lower limit is
@@ -156,6 +156,13 @@ begin
       greatest(coalesce(extract(epoch from as_of - min(p.enqueued_at)), 0), 0), 1::bigint,
       jsonb_build_object('pending_rows', coalesce(sum(p.row_count), 0))
     from observability_internal.pending_batches as p;
+  elsif rule.metric = 'new_saving' then
+    return query
+    select
+      '', as_of - make_interval(secs => rule.window_s), as_of, coalesce(max(l.expected), 0), count(*),
+      case when count(*) > 0 then jsonb_build_object('headline', (array_agg(l.headline order by l.expected desc))[1]) else '{}' end
+    from observability_internal.saving_ledger as l
+    where l.state = 'open' and l.opened_at > as_of - make_interval(secs => rule.window_s) and l.opened_at <= as_of;
   elsif rule.metric = 'undelivered_messages' then
     return query
     select
@@ -163,9 +170,9 @@ begin
       jsonb_build_object('dead', count(*) filter (where u.is_dead), 'overdue', count(*) filter (where not u.is_dead))
     from observability_internal.undelivered(as_of) as u;
   elsif rule.metric = 'anomaly' then
-    return query select * from observability_internal.measure_outside(rule, as_of);
+    return query select * from observability_internal.measure_computed(rule, as_of);
   elsif rule.budget_id is not null then
-    return query select * from observability_internal.measure_outside(rule, as_of) where rule.metric = 'budget_forecast';
+    return query select * from observability_internal.measure_computed(rule, as_of) where rule.metric = 'budget_forecast';
     if not found then
       return query select * from observability_internal.measure_budget(rule, as_of);
     end if;

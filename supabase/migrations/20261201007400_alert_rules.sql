@@ -236,7 +236,7 @@ comment on function observability.delete_alert_rule is 'Deletes a rule and ends 
 revoke execute on function observability.delete_alert_rule from public;
 grant execute on function observability.delete_alert_rule to authenticated, service_role;
 
-create function observability.get_outside_rules() returns jsonb
+create function observability.get_computed_rules() returns jsonb
 language sql
 stable
 security invoker
@@ -247,9 +247,9 @@ as $$
   where r.is_enabled and r.metric in ('anomaly', 'budget_forecast');
 $$;
 
-comment on function observability.get_outside_rules is 'The rules whose values the worker computes and writes by record_metric_values.';
-revoke execute on function observability.get_outside_rules from public;
-grant execute on function observability.get_outside_rules to service_role;
+comment on function observability.get_computed_rules is 'The rules whose values the worker computes and writes by record_metric_values.';
+revoke execute on function observability.get_computed_rules from public;
+grant execute on function observability.get_computed_rules to service_role;
 
 create function observability_internal.describe_budget(budget observability_internal.budgets) returns jsonb
 language sql

@@ -35,15 +35,15 @@ begin
       coalesce(r.unpriced_requests, 0) as unpriced_requests,
       coalesce(r.estimated_requests, 0) as estimated_requests,
       case when v_is_first then r.time_to_first_token else r.latency end as histogram
-    from observability_internal.usage_by_minute as r
-    where not v_is_route and not v_by_user and r.bucket >= backtest_rows.from_time and r.bucket < backtest_rows.to_time
-      and (v_dims is null or r.dim_id = any (v_dims)) and date_trunc('hour', r.bucket) <> all (v_hours)
-    union all
-    select r.bucket, r.dim_id, null, r.requests, r.prompt_tokens + r.completion_tokens,
-      r.cost + coalesce(r.fallback_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
-      case when v_is_first then r.time_to_first_token else r.latency end
-    from observability_internal.usage_by_hour as r
-    where not v_is_route and not v_by_user and r.bucket = any (v_hours) and (v_dims is null or r.dim_id = any (v_dims))
+    from (
+      select m.*
+      from observability_internal.usage_by_minute as m
+      where m.bucket >= backtest_rows.from_time and m.bucket < backtest_rows.to_time
+        and date_trunc('hour', m.bucket) <> all (v_hours)
+      union all
+      select h.* from observability_internal.usage_by_hour as h where h.bucket = any (v_hours)
+    ) as r
+    where not v_is_route and not v_by_user and (v_dims is null or r.dim_id = any (v_dims))
     union all
     select r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens + r.completion_tokens,
       r.cost + coalesce(r.fallback_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),

@@ -164,8 +164,8 @@ begin
     update observability_internal.ai_usage_metrics as m set
       event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
       received_at = date_trunc('minute', m.received_at), user_id = observability_internal.forgotten_user(),
-      session_id = null, request_group_id = null, prompt_hash = null, prefix_hash = null, response_id = null,
-      metadata = null
+      session_id = null, request_group_id = null, prompt_hash = null, prefix_hash = null, prompt_blocks = null,
+      response_id = null, metadata = null
     from taken as t
     where m.event_id = t.event_id and m.created_at = t.created_at
     returning m.event_id, m.created_at

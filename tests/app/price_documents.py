@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, Final
 
 Json = dict[str, Any]
 
@@ -43,11 +44,33 @@ PRICES: list[Json] = [
 ]
 
 # gpt-4o-2024-05-13 costs twice what gpt-4o does; gpt-4o caches nothing here, though half of its prompts repeat.
-_GROUPS = (
-    ("gpt-4o-2024-05-13", "chat", 21_000, 1_500, 320, 0, "258.30"),
-    ("gpt-4o", "chat", 64_000, 2_400, 250, 0, "544.00"),
-    ("gpt-4o-mini", "search", 90_000, 900, 120, 200, "18.63"),
-)
+# Dear calls of an old snapshot, a nightly job, and what may be a smaller model.
+_FACTS: Final[tuple[Json, ...]] = (
+    {"model": "gpt-4o-2024-05-13", "calls": 21_000, "prompt_tokens": 31_500_000, "completion_tokens": 2_100_000,
+     "cost": "189.00"},
+    {"model": "gpt-4.1-mini", "feature": "digest", "calls": 9_000, "prompt_tokens": 90_000_000,
+     "completion_tokens": 3_000_000, "waste": 64, "cost": "40.80"},
+    {"model": "gpt-4.1", "feature": "tutor", "calls": 4_000, "prompt_tokens": 8_000_000, "completion_tokens": 800_000,
+     "cost": "22.40"},
+)  # fmt: skip
+
+
+def saving_fact(**fields: Any) -> Json:
+    """A fact of 20 even days, in the form of `get_savings_evidence`."""
+    fact: Json = {
+        "provider": "openai", "feature": "chat", "operation": "chat", "service_tier": "", "band": 0, "waste": 0,
+        "days": 20, "example_event_id": "00000000-0000-0000-0000-000000000001", **fields,
+    }  # fmt: skip
+    fact["cost_squares"] = str(Decimal(fact["cost"]) ** 2 / 20)
+    return {**dict.fromkeys(_COUNTS, 0), **fact}
+
+
+_COUNTS: Final = (
+    "calls", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "cache_write_1h_tokens",
+    "reasoning_tokens", "missed_5_tokens", "missed_10_tokens", "missed_60_tokens", "first_tokens",
+    "excess_prompt_tokens", "excess_output_tokens", "excess_reasoning_tokens", "short_lived_tokens", "cut_off",
+    "regenerated", "continued", "liked", "disliked",
+)  # fmt: skip
 
 
 def _names(name: str, amount: str) -> list[Json]:
@@ -114,36 +137,30 @@ class PriceAnswers:
 
     def _get_savings_evidence(self, from_time: str, to_time: str, filters: Json) -> Json:
         del filters
-        groups = [
-            {
-                "provider": "openai",
-                "model": model,
-                "feature": feature,
-                "requests": requests,
-                "prompt_tokens": requests * prompt,
-                "completion_tokens": requests * completion,
-                "cached_tokens": requests * cached,
-                "cache_write_tokens": 0,
-                "reasoning_tokens": 0,
-                "audio_input_tokens": 0,
-                "audio_output_tokens": 0,
-                "cost": cost,
-                "unpriced_requests": 0,
-                "fallback_requests": 0,
-                "estimated_requests": 0,
-                "days": 30,
-            }
-            for model, feature, requests, prompt, completion, cached, cost in _GROUPS
-        ]
+        end = datetime.fromisoformat(to_time)
+        days = [(end - timedelta(days=number)).date().isoformat() for number in range(20, 0, -1)]
+        facts = [saving_fact(**fields) for fields in _FACTS] if self.has_savings else []
+        spend = sum((Decimal(fact["cost"]) for fact in facts), Decimal(0))
         return {
-            "access": "ops",
-            "from_time": from_time,
-            "to_time": to_time,
-            "sample_from_time": (datetime.fromisoformat(to_time) - timedelta(days=7)).isoformat(),
-            "sample_to_time": to_time,
-            "groups": groups if self.has_savings else [],
-            "prefixes": [],
-        }
+            "access": getattr(self, "access", "ops"), "generated_at": to_time, "from_time": from_time,
+            "to_time": to_time, "spend": str(spend), "requests": 50_000, "days": days, "facts": facts,
+            "users": [{"user_id": "user_a", "cost": str(spend / 2), "requests": 20_000}],
+        }  # fmt: skip
+
+    def _get_saving_ledger(self) -> Json:
+        """One accepted and verified, one open, one dismissed."""
+        base: Json = {
+            "kind": "batch", "provider": "openai", "model": "gpt-4.1-mini", "feature": "digest", "replacement": None,
+            "headline": "Send digest as a batch", "needs_evaluation": False, "low": "20", "expected": "30.60",
+            "high": "40", "opened_at": "2026-09-01T00:00:00+00:00", "accepted_on": None, "accepted_expected": None,
+            "reason": None, "measured_low": None, "measured_expected": None, "measured_high": None,
+        }  # fmt: skip
+        verified: Json = {
+            "suggestion_key": "batch/openai/gpt-4.1-mini/digest", "state": "verified", "accepted_on": "2026-01-01",
+            "accepted_expected": "30", "measured_low": "25", "measured_expected": "30", "measured_high": "35",
+        }  # fmt: skip
+        opened: Json = {"suggestion_key": "cheaper_snapshot/openai/gpt-4o-2024-05-13/*", "state": "open"}
+        return {"access": getattr(self, "access", "ops"), "entries": [base | verified, base | opened]}
 
     def _get_prices(self) -> Json:
         described = self.catalogue and {name: one for name, one in self.catalogue.items() if name != "content"}

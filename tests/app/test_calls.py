@@ -207,6 +207,9 @@ def test_a_link_to_a_call_opens_it_wherever_it_is(open_app: OpenApp, fake: FakeD
     app = open_app("calls", call=f"{old['created_at']}_{old['event_id']}")
 
     assert f"<dd>{old['response_id']}</dd>" in texts(app)
+    app.selectbox(key="calls_order").set_value("cost").run()
+    assert "tr-list" not in texts(app), "another question closes it"
+    assert address(app) == {"order": ["cost"]}
     assert "tr-list" not in texts(open_app("calls", call="yesterday_x"))
 
 

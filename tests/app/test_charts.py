@@ -335,3 +335,22 @@ def lab(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, floa
 def test_neighbouring_colours_stay_apart_for_the_colour_blind(matrix: tuple[tuple[float, ...], ...]) -> None:
     for first, second in pairwise(colours.PALETTE):
         assert math.dist(lab(first, matrix), lab(second, matrix)) >= 12, (first, second)
+
+
+def test_spend_and_tokens_have_an_axis_each_and_one_pointer() -> None:
+    points = [point(hour, None, cost=str(hour), prompt_tokens=100 * hour, requests=1) for hour in range(4)]
+    cost, tokens = (
+        frames.measures_over_time(page(), points, {name: measure})
+        for name, measure in (("Spend", frames.COST), ("Tokens", frames.TOKENS))
+    )
+
+    chart = charts.cost_and_tokens(cost, tokens).to_dict()
+
+    assert [layer["mark"]["type"] for layer in chart["layer"]] == ["rect", "line", "rect"]
+    assert [chart["layer"][index]["encoding"]["y"]["axis"]["title"] for index in (0, 1)] == [
+        "US$ per hour",
+        "Tokens per hour",
+    ]
+    assert chart["layer"][1]["encoding"]["y"]["axis"]["orient"] == "right"
+    assert chart["resolve"] == {"scale": {"y": "independent"}}
+    assert {param["name"] for param in chart["params"]} == {"hover", "pick"}

@@ -75,6 +75,7 @@ def test_a_page_says_when_data_begin_in_place_of_a_change(open_app: OpenApp, fak
     assert not any(metric.delta for metric in late.metric)
     assert late.dataframe[0].value["change"].isna().all()
     fake.data_begin_at = datetime.now(UTC) - timedelta(days=15)
+    st.cache_data.clear()
     assert any(metric.delta for metric in open_app("costs", period="week").metric)
 
 

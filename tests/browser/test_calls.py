@@ -110,3 +110,24 @@ def test_a_refused_question_and_an_empty_period_are_left_with_one_click(home: Pa
     page.goto(f"{address}/calls?period=custom&from=2023-11-16&to=2023-11-17")
     page.get_by_role("button", name="Show the most recent days").click()
     expect_rows(page, 50)
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(300)
+def test_on_a_phone_the_sidebar_gives_way_and_the_dearest_call_is_two_choices_away(
+    home: Path, address: str, page: Page
+) -> None:
+    record_calls(home)
+    page.set_viewport_size({"width": 390, "height": 844})
+
+    page.goto(f"{address}/")
+    page.get_by_test_id("stExpandSidebarButton").click()
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Calls").click()
+    expect(page.get_by_text("Newest first").first).to_be_visible(timeout=TIMEOUT_MS)
+    expect(page.get_by_test_id("stExpandSidebarButton")).to_be_visible()
+    page.get_by_role("combobox", name=re.compile("Order")).click()
+    page.get_by_role("option", name="Most expensive").click()
+
+    expect(page.get_by_text("of all calls of the period")).to_be_visible(timeout=TIMEOUT_MS)
+    expect(page).to_have_url(f"{address}/calls?order=cost")
+    expect_rows(page, 50)

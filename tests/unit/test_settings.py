@@ -46,6 +46,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "hash_salt": None,
         "secret_key": None,
         "dashboard_url": None,
+        "prompt_blocks": True,
         "embed_secret": None,
         "allow_private_webhooks": False,
         "fallback_channel": None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -13,7 +14,6 @@ from ingest.tracking.makers.words import finish_reason
 from ingest.tracking.usage import view
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from uuid import UUID
 
     from ingest.tracking.call import Call
@@ -26,8 +26,9 @@ _OWN_IDS: Final = ("lc_run-", "run-")  # of LangChain, where it has none of the 
 class TreeringHandler(BaseCallbackHandler):  # type: ignore[misc]  # not installed where types are checked
     """A callback handler that records each call of a model, however deep in a chain, graph or agent.
 
-    One handler may serve all chains of a process. What `track` or `instrument` records as well is recorded once. One
-    call says its own fields by `config={"metadata": {"treering": {...}}}`.
+    One handler may serve all chains of a process. An answer from LangChain's cache was no call and is left out. What
+    `track` or `instrument` records as well is recorded once. One call says its own fields by
+    `config={"metadata": {"treering": {...}}}`.
 
     Args:
         **fields: As of `usage_context`, for every call, under what `usage_context` says.
@@ -86,6 +87,9 @@ class TreeringHandler(BaseCallbackHandler):  # type: ignore[misc]  # not install
         call = self._calls.end(str(run_id))
         if call is not None:
             try:
+                if _is_from_cache(response):
+                    call.mute()
+                    return
                 _take(call, response)
             except Exception as error:  # noqa: BLE001 -- as above
                 report(error)
@@ -114,6 +118,12 @@ class TreeringHandler(BaseCallbackHandler):  # type: ignore[misc]  # not install
             },
             said=said,
         )
+
+
+def _is_from_cache(response: Any) -> bool:
+    """Whether LangChain's own cache gave the answer: LangChain writes over its usage that it cost nothing."""
+    used = getattr(getattr(response.generations[0][0], "message", None), "usage_metadata", None)
+    return isinstance(used, Mapping) and used.get("total_cost") == 0
 
 
 def _take(call: Call, response: Any) -> None:

@@ -52,6 +52,16 @@ def _other(seen: Mapping[str, Any], value: Any) -> type[Answer] | None:
     return Answer if any(known.get(name) is not None for name in ("usage", "x_groq", "error")) else None
 
 
+class DumpedAnswer(Answer):
+    """An answer of OpenAI's API in objects of another library, which keep parts of it where only they know."""
+
+    __slots__ = ()
+
+    def add_chunk(self, chunk: Any) -> bool:
+        """Take a chunk as a dictionary."""
+        return super().add_chunk(chunk.model_dump() if hasattr(chunk, "model_dump") else chunk)
+
+
 class UnknownAnswer(Answer):
     """An answer whose kind the first chunk that tells it decides; until then only text is collected.
 
@@ -97,6 +107,7 @@ class UnknownAnswer(Answer):
         if kind is None:
             self.last_at = perf_counter()
             return False
-        found = self._found = self._call.answer = kind()
+        is_foreign = kind is Answer and type(chunk).__module__.partition(".")[0] not in ("openai", "builtins")
+        found = self._found = self._call.answer = DumpedAnswer() if is_foreign else kind()
         self._call.provider = self._call.provider or found.maker
         return found.add_chunk(chunk)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.alerts.computed import write_outside_metrics
+from ingest.alerts.computed import write_computed_metrics
 from ingest.alerts.messages import render_message
 from ingest.errors import DatabaseUnavailableError
 from tests.support.events import store, usage_event
@@ -43,7 +43,7 @@ def test_spend_beyond_the_usual_fires_and_says_why(service: Clockwork) -> None:
     service.channel("https://hooks.example.com/x")
     service.rule("anomaly", "1", channels=[1], name="Unusual spend")
     spend(service, now_cost="8.2")
-    assert write_outside_metrics(service.database, now=NOW) == 1
+    assert write_computed_metrics(service.database, now=NOW) == 1
     service.evaluate(SECONDS)
     (alert,) = states(service)
     assert float(alert["value"]) > 1
@@ -57,7 +57,7 @@ def test_spend_beyond_the_usual_fires_and_says_why(service: Clockwork) -> None:
 def test_usual_spend_does_not_fire(service: Clockwork) -> None:
     service.rule("anomaly", "1")
     spend(service, now_cost="1.9")
-    write_outside_metrics(service.database, now=NOW)
+    write_computed_metrics(service.database, now=NOW)
     service.evaluate(SECONDS)
     assert states(service) == []
 
@@ -66,7 +66,7 @@ def test_each_group_is_judged_by_its_own_history(service: Clockwork) -> None:
     service.rule("anomaly", "1", group_by="feature")
     spend(service, now_cost="9", feature="search")
     spend(service, now_cost="2", feature="chat")
-    write_outside_metrics(service.database, now=NOW)
+    write_computed_metrics(service.database, now=NOW)
     service.evaluate(SECONDS)
     assert [alert["group_key"] for alert in states(service)] == ["search"]
 
@@ -74,7 +74,7 @@ def test_each_group_is_judged_by_its_own_history(service: Clockwork) -> None:
 def test_a_young_series_is_no_anomaly(service: Clockwork) -> None:
     service.rule("anomaly", "1")
     store(service.database, usage_event(created_at=NOW - timedelta(minutes=5), estimated_cost="50"))
-    write_outside_metrics(service.database, now=NOW)
+    write_computed_metrics(service.database, now=NOW)
     service.evaluate(SECONDS)
     assert states(service) == []
 
@@ -83,7 +83,7 @@ def test_a_budget_tells_of_the_month_that_is_expected(service: Clockwork) -> Non
     service.channel("https://hooks.example.com/x")
     service.ask("save_budget", budget={"name": "AI", "amount": "300", "period": "month", "channels": [1]})
     spend(service, now_cost="2")  # some 400 dollars a month
-    assert write_outside_metrics(service.database, now=NOW) == 1
+    assert write_computed_metrics(service.database, now=NOW) == 1
     service.evaluate(SECONDS)
     forecast = next(alert for alert in states(service) if alert["metric"] == "budget_forecast")
     assert 1.2 < float(forecast["value"]) < 1.6
@@ -94,20 +94,20 @@ def test_a_budget_tells_of_the_month_that_is_expected(service: Clockwork) -> Non
 
 def test_a_month_without_spend_has_no_forecast(service: Clockwork) -> None:
     service.ask("save_budget", budget={"name": "AI", "amount": "300", "period": "month"})
-    assert write_outside_metrics(service.database, now=NOW) == 1
+    assert write_computed_metrics(service.database, now=NOW) == 1
     service.evaluate(SECONDS)
     assert states(service) == []
 
 
 def test_a_budget_of_a_day_goes_by_the_run_rate(service: Clockwork) -> None:
     service.ask("save_budget", budget={"name": "AI", "amount": "300", "period": "day"})
-    assert write_outside_metrics(service.database, now=NOW) == 0
+    assert write_computed_metrics(service.database, now=NOW) == 0
 
 
 def test_a_short_month_says_what_the_forecast_rests_on(service: Clockwork) -> None:
     service.ask("save_budget", budget={"name": "AI", "amount": "3", "period": "month"})
     store(service.database, usage_event(created_at=NOW - timedelta(days=2), estimated_cost="5"))
-    write_outside_metrics(service.database, now=NOW)
+    write_computed_metrics(service.database, now=NOW)
     service.evaluate(SECONDS)
     forecast = next(alert for alert in states(service) if alert["metric"] == "budget_forecast")
     assert "at this pace; the history is too short for a forecast" in forecast["evidence"]["explanation"]
@@ -117,11 +117,11 @@ def test_a_rule_that_fails_does_not_stop_the_others() -> None:
     rule = {"name": "x", "metric": "anomaly", "window_s": 3600, "threshold": "1"}
     rules: Any = [{**rule, "rule_id": number} for number in (1, 2)]
     database = ScriptedDatabase(
-        get_outside_rules=[rules],
+        get_computed_rules=[rules],
         get_series=[DatabaseUnavailableError("gone"), {"series": []}],
         record_metric_values=[None],
     )
     with pytest.raises(DatabaseUnavailableError, match="gone"):
-        write_outside_metrics(database, now=NOW)
+        write_computed_metrics(database, now=NOW)
     (written,) = database.arguments_of("record_metric_values")
     assert (written["rule_id"], written["figures"]) == (2, [])

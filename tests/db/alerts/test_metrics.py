@@ -34,6 +34,7 @@ MEASURED = {
     "route_error_rate": 0.5,
     "provider_drift": 0.25,
     "pipeline_lag_s": 0.0,
+    "new_saving": 0.0,
     "undelivered_messages": 0.0,
     "budget_used": 0.25,
     "budget_forecast": 0.5,

@@ -238,10 +238,10 @@ def test_every_transition_is_kept_with_its_evidence(clockwork: Clockwork) -> Non
     assert dt.datetime.fromisoformat(transitions[2]["window_end"]) == at(5)
 
 
-def test_values_from_outside_count_until_they_expire(door: Door) -> None:
+def test_computed_values_count_until_they_expire(door: Door) -> None:
     service = Clockwork(door.service())
     rule = service.rule("anomaly", "3")
-    assert [r["rule_id"] for r in service.database.call("get_outside_rules")] == [rule["rule_id"]]  # type: ignore[union-attr, index, call-overload]
+    assert [r["rule_id"] for r in service.database.call("get_computed_rules")] == [rule["rule_id"]]  # type: ignore[union-attr, index, call-overload]
     assert service.evaluate(0) == {"ok": 1}
     figure: Any = {"value": "4.1", "sample_count": 20, "evidence": {"explanation": "4.1 times the usual"}}
     assert (

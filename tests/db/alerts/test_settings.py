@@ -96,7 +96,7 @@ SERVICE_ONLY: list[tuple[str, dict[str, Any]]] = [
     ("evaluate_alerts", {}),
     ("claim_notifications", {"worker": "w"}),
     ("finish_notification", {"notification_id": 1, "worker": "w", "ok": True}),
-    ("get_outside_rules", {}),
+    ("get_computed_rules", {}),
     ("record_metric_values", {"rule_id": 1, "figures": []}),
 ]
 

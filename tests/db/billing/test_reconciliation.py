@@ -300,9 +300,8 @@ def test_analysts_see_the_bill_and_members_do_not(service_db: Database, viewer: 
     record(service_db, billed("1"))
     service_db.call("add_member", user_id="user_ana", role="analyst")
     assert reconcile(viewer("user_ana"))["totals"]["billed_cost"] == "1"
-    for function in ("get_reconciliation", "get_savings_evidence"):
-        with pytest.raises(PermissionDeniedError):
-            viewer("user_a").call(function, from_time=START, to_time=START + timedelta(days=1))
+    with pytest.raises(PermissionDeniedError):
+        viewer("user_a").call("get_reconciliation", from_time=START, to_time=START + timedelta(days=1))
     for user in ("user_a", "user_ana"):
         with pytest.raises(PermissionDeniedError):
             record(viewer(user), billed("2"))

@@ -33,6 +33,7 @@ JSON_TYPES = {
     "uuid": {"string"},
     "timestamptz": {"string"},
     "text": {"string"},
+    "bytea": {"string"},
     "bool": {"boolean"},
     "int8": {"integer"},
     "int4": {"integer"},

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ingest.local.demo import load_demo
 from ingest.local.demo_traffic import route_events, usage_events
+from ingest.local.demo_waste import PLANTED
+from ingest.savings.reading import read_savings_plan
+from tests.support.events import condense_all, roll_up_all
 
 if TYPE_CHECKING:
     from ingest.database import Database
@@ -60,3 +64,15 @@ def test_an_interrupted_load_is_completed_by_the_next(service: Database, monkeyp
     second = load(service)
     assert second.is_complete
     assert first.calls + second.calls == calls_between(NOW - timedelta(days=DAYS), NOW)
+
+
+def test_the_plan_finds_what_was_planted_and_comes_to_about_forty_percent(service: Database) -> None:
+    load_demo(service, now=NOW, fallback_model="gpt-4o", days=11)
+    roll_up_all(service)
+    condense_all(service)
+    plan = read_savings_plan(service, to_time=NOW)
+    assert plan.days == 11
+    found = {(one.kind, one.feature) for one in plan.suggestions}
+    # A snapshot is used by whatever feature: the suggestion is about the model.
+    assert {(kind, None if kind == "cheaper_snapshot" else feature) for kind, feature in PLANTED.items()} <= found
+    assert Decimal("0.35") < plan.total() / plan.spend_per_month < Decimal("0.45")

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 
 from tests.support.cli import door_environment, run_cli, shared_trace
@@ -70,6 +71,16 @@ def test_the_mooncake_trace_arrives_whole_and_is_spread_over_users(direct: Door,
     found = totals(direct.service(), 2024)
     assert figures(found)[:3] == (12_031, 144_793_823, 4_122_048)
     assert found["users"] == 25
+    # Of all input, what another call had at its beginning within 5, 10 and 60 minutes, told block by block.
+    truth = (0.264, 0.323, 0.347)
+    with psycopg.connect(direct.database.superuser_url) as connection:
+        shared = connection.execute(
+            "select sum(b.shared_5), sum(b.shared_10), sum(b.shared_60)"
+            " from observability_internal.beginnings('2024-06-26', '2024-06-27') as b"
+        ).fetchone()
+    assert shared is not None
+    for tokens, share in zip(shared, truth, strict=True):
+        assert float(tokens) / 144_793_823 == pytest.approx(share, rel=0.03)
 
 
 def test_a_bad_line_is_named_and_the_others_are_stored(direct: Door, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ingest.alerts.sealing import make_key
 from ingest.database import PostgresDatabase
-from ingest.health import Level
+from ingest.database.health import Level
 from ingest.ops.doctor import examine
 from ingest.settings import load_settings
 from tests.support.api import PUBLISHABLE_KEY, SECRET_KEY, Api

@@ -14,7 +14,8 @@ import streamlit as st
 from dashboard.editors.prices import price_document
 from dashboard.reads import connection
 from dashboard.reads.pages import get_reconciliation
-from dashboard.reads.prices import add_price, get_prices, get_savings, preview_reprice
+from dashboard.reads.prices import add_price, get_prices, preview_reprice
+from dashboard.reads.savings import get_savings_plan
 from dashboard.reads.viewer import Viewer
 from dashboard.selection.filters import Window
 from ingest.errors import PermissionDeniedError
@@ -73,7 +74,7 @@ def test_the_app_adds_reads_and_previews_prices_with_the_viewers_rights(
         preview_reprice(analyst, prices.book, RepriceScope(at, end))
     bill = get_reconciliation(analyst, Window(at, datetime(2026, 5, 6, tzinfo=UTC), (("provider", ("openai",)),)))
     assert bill.totals.days == 0
-    assert list(get_savings(analyst, (("model", ("gpt-4o",)),))) == []
+    assert get_savings_plan(analyst, (("model", ("gpt-4o",)),)).suggestions == ()
 
 
 DOUBLED = {"gpt-4o": (5, 20), "gpt-4o-mini": (0.3, 1.2)}

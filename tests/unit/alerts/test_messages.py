@@ -131,10 +131,13 @@ def test_a_report_comes_written() -> None:
 def bundled(count: int = 13, **payload: Any) -> Any:
     worst = [{"group_key": f"user-{number}", "value": str(100 - number)} for number in range(min(count, 10))]
     more = {"count": count - 10, "smallest": "2.1", "largest": "5"} if count > 10 else None
-    bundle = {"key": "k", "count": count, "firing": count, "alerts": worst, "more": more}
+    bundle: dict[str, Any] = {"key": "k", "count": count, "firing": count, "alerts": worst, "more": more}
     alert = {**ALERT, "group_by": "user_id", "group_key": "user-0", "scope": {}}
-    told: Any = {"event": "firing", "alert": alert, "bundle": bundle, **payload}
-    return render_message(told, dashboard_url="https://x.example/obs", zone=BERLIN)
+    return render_message(
+        {"event": "firing", "alert": alert, "bundle": bundle, **payload},
+        dashboard_url="https://x.example/obs",
+        zone=BERLIN,
+    )
 
 
 def test_groups_that_fire_together_are_one_message_the_worst_first_the_others_by_their_range() -> None:
@@ -184,7 +187,7 @@ def test_a_reminder_has_the_newest_value() -> None:
 
 
 def test_a_digest_tells_ten_and_counts_the_rest() -> None:
-    entries: Any = [{"event": "firing", "rule_name": f"rule {n}", "group_key": ""} for n in range(10)]
+    entries: list[Any] = [{"event": "firing", "rule_name": f"rule {n}", "group_key": ""} for n in range(10)]
     message = render_message({"event": "digest", "count": 13, "entries": entries}, dashboard_url=None, zone=BERLIN)
     assert message.title == "! 13 messages in one"
     assert "Fired: rule 9\nand: 3 more\n" in message.text

@@ -31,8 +31,8 @@ def at(call: dict[str, Any]) -> datetime:
     return datetime.fromisoformat(call["created_at"])
 
 
-def test_ninety_days_are_about_fifty_thousand_calls(calls: list[dict[str, Any]]) -> None:
-    assert 40_000 < len(calls) < 60_000
+def test_ninety_days_are_about_sixty_thousand_calls(calls: list[dict[str, Any]]) -> None:
+    assert 50_000 < len(calls) < 80_000
 
 
 def test_all_is_marked_as_demo(calls: list[dict[str, Any]], requests: list[dict[str, Any]]) -> None:
@@ -60,7 +60,7 @@ def test_nothing_lies_outside_the_range(calls: list[dict[str, Any]], requests: l
 
 def test_a_few_users_do_most_of_the_work(calls: list[dict[str, Any]]) -> None:
     counts = Counter(call["user_id"] for call in calls)
-    assert len(counts) == 40
+    assert len(counts) == 41  # people and their jobs
     assert sum(count for _, count in counts.most_common(8)) > len(calls) / 2.5
 
 
@@ -83,11 +83,19 @@ def test_parts_never_exceed_their_whole(calls: list[dict[str, Any]]) -> None:
     assert all((call["time_to_first_token_ms"] or 0) <= call["latency_ms"] for call in calls)
 
 
+def test_every_prompt_fits_the_context_of_its_model(calls: list[dict[str, Any]]) -> None:
+    windows = {"gpt-4o": 128_000, "gpt-4.1": 1_047_576, "o4-mini": 200_000, "text-embedding-3": 8_192, "ft:": 128_000}
+    for call in calls:
+        # The longest name counts: gpt-4o-mini and the snapshots have gpt-4o's window.
+        window = max((name for name in windows if call["model"].startswith(name)), key=len, default=None)
+        assert call["prompt_tokens"] + call["completion_tokens"] <= (windows[window] if window else 8_192)
+
+
 def test_the_tutor_misses_the_cache_that_the_chat_hits(calls: list[dict[str, Any]]) -> None:
     tutor = [call for call in calls if call["feature"] == "tutor"]
     chat = [call for call in calls if call["feature"] == "chat"]
     assert sum(call["cached_tokens"] for call in tutor) == 0
-    assert len({call["prefix_hash"] for call in tutor}) == len(tutor)
+    assert len({call["prefix_hash"] for call in tutor}) == 1
     assert share(chat, cached_tokens=1408) > 0.6
 
 
@@ -105,12 +113,13 @@ def test_a_spike_costs_many_times_an_ordinary_hour(calls: list[dict[str, Any]]) 
     hours = len({at(call).replace(minute=0, second=0, microsecond=0) for call in spike})
     spiky = sum(call["prompt_tokens"] for call in spike) / hours
     ordinary = sum(call["prompt_tokens"] for call in calls) / (90 * 24)
-    assert spiky > 10 * ordinary
+    assert spiky > 5 * ordinary
 
 
 def test_some_streams_are_cancelled_and_some_usage_is_guessed(calls: list[dict[str, Any]]) -> None:
     assert 0.005 < share(calls, status="cancelled") < 0.03
-    assert share(calls, usage_source="tokenizer") == share(calls, status="cancelled")
+    own = [call for call in calls if call["feature"] != "voice"]  # whose provider reports cancelled calls too
+    assert share(own, usage_source="tokenizer") == share(own, status="cancelled")
     assert share(calls, usage_source="heuristic") > 0.01
 
 

@@ -7,9 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from ingest.alerts.sealing import SecretBox, make_key
+from ingest.database.health import Level
 from ingest.database.migrate import read_migrations
-from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, PermissionDeniedError
-from ingest.health import Level
+from ingest.errors import (
+    DatabaseUnavailableError,
+    FunctionNotFoundError,
+    InvalidArgumentError,
+    PermissionDeniedError,
+)
 from ingest.ops import doctor, viewer_checks
 from ingest.ops.doctor import examine
 from ingest.ops.price_names import judge_release
@@ -149,6 +154,7 @@ def test_the_fallback_model_needs_a_price(deployment: Deployment, model: str, le
     ("error", "advice"),
     [
         (FunctionNotFoundError("none"), "treering migrate"),
+        (InvalidArgumentError('role "service_role" does not exist', sqlstate="22023"), "treering migrate"),
         (DENIED, "service_role"),
         (DatabaseUnavailableError("no route"), "check the address"),
     ],

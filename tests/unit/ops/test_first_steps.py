@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from ingest.cli.app import app
 from ingest.cli.env_file import merge_env_file, read_env_file, use_env_file
+from ingest.database.health import Finding, Level
 from ingest.database.signing import make_signing_key, read_signing_key
 from ingest.errors import ConfigurationError
-from ingest.health import Finding, Level
 from ingest.ops.first_steps import SignIn, keep_out_of_git, project_url, remaining_steps, secrets_toml, write_private
 from ingest.settings import load_settings
 from tests.support.cli import run_cli

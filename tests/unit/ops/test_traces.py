@@ -97,6 +97,10 @@ def test_a_mooncake_line_tells_the_prompt_and_its_shared_prefix_apart(tmp_path: 
     assert first.created_at == datetime(2024, 6, 26, tzinfo=UTC)
     assert second.created_at - first.created_at == timedelta(seconds=1.5)
     assert first.arguments["prefix_hash"] == second.arguments["prefix_hash"]
+    # 1,024 tokens and the steps of 128 up to 1,408 lie in the first three blocks; two of these are the same.
+    assert len(first.arguments["prompt_blocks"]) == 8 * (1 + 4)
+    assert first.arguments["prompt_blocks"][8:16] == second.arguments["prompt_blocks"][8:16]
+    assert first.arguments["prompt_blocks"][16:24] != second.arguments["prompt_blocks"][16:24]
     assert first.arguments["prompt_hash"] != second.arguments["prompt_hash"]
     assert "prefix_hash" not in short.arguments
     assert "prompt_hash" not in bare.arguments

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ingest.health import Level
+from ingest.database.health import Level
 from ingest.ops import undelivered
 from ingest.ops.undelivered import judge_undelivered
 from ingest.record.dead_letters import DeadLetters

@@ -55,6 +55,10 @@ def test_a_balance_says_when_it_is_used_up_at_its_pace() -> None:
     (balance,) = make_statement([day_sum(day, "10") for day in (D1, D2, D3)], [credit], D1, END).balances
     # 70 left at 10 a day: seven more days, the 4th to the 10th.
     assert (balance.drawn, balance.left, balance.runs_out_on) == (usd("30"), usd("70"), date(2026, 11, 10))
+    # A rest that would last for ten years has no day.
+    large = Term(1, "commitment", D1, amount=usd("40000"))
+    (balance,) = make_statement([day_sum(day, "10") for day in (D1, D2, D3)], [large], D1, END).balances
+    assert balance.runs_out_on is None
     ends = Term(1, "commitment", D1, date(2026, 11, 9), amount=usd("100"))
     (balance,) = make_statement([day_sum(day, "10") for day in (D1, D2, D3)], [ends], D1, END).balances
     assert balance.runs_out_on is None

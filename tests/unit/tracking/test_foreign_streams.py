@@ -182,6 +182,23 @@ def test_a_stream_that_is_both_may_be_read_either_way(read: Any, recorded: Recor
         check(event, provider="aws", prompt_tokens=21, completion_tokens=5, status="ok", user_id="user_1")
 
 
+def test_a_loop_over_a_stream_that_nobody_else_holds_is_whole(recorded: Recorded) -> None:
+    async def read() -> None:
+        async for _ in ingest.track_stream(Either(CHUNKS)):
+            pass
+        async for _ in ingest.stream_sse(Either(CHUNKS)):
+            pass
+
+    for _ in ingest.track_stream(Either(CHUNKS)):
+        pass
+    for _ in ingest.stream_sse(Either(CHUNKS)):
+        pass
+    asyncio.run(read())
+    assert len(recorded.events) == 4
+    for event in recorded.events:
+        check(event, prompt_tokens=21, completion_tokens=5, status="ok")
+
+
 def test_a_stream_that_is_both_and_left_is_cancelled(recorded: Recorded) -> None:
     inner = Either(CHUNKS)
     tracked = ingest.track_stream(inner)

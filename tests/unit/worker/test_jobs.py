@@ -119,8 +119,8 @@ def test_delivery_goes_on_while_more_messages_may_wait(
 
 
 def test_computed_metrics_and_reports_go_by_the_tools_clock() -> None:
-    database = ScriptedDatabase(get_outside_rules=[[]], get_due_reports=[[]])
-    assert not row_named("measure_outside").run(tools(database))
+    database = ScriptedDatabase(get_computed_rules=[[]], get_due_reports=[[]])
+    assert not row_named("compute_metrics").run(tools(database))
     assert not row_named("publish_reports").run(tools(database))
     assert database.arguments_of("get_due_reports") == [{"as_of": NOW.isoformat()}]
 
@@ -128,10 +128,10 @@ def test_computed_metrics_and_reports_go_by_the_tools_clock() -> None:
 def test_jobs_of_a_lane_run_one_after_the_other_and_lanes_beside_each_other() -> None:
     assert planned(tools()) == [
         ["ensure_partitions", "price_arrivals", "roll_up", "condense_rollups"],
-        ["refresh_aggregates", "verify_rollups"],
+        ["refresh_aggregates", "verify_rollups", "judge_savings"],
         ["evaluate_alerts"],
         ["deliver_notifications"],
-        ["measure_outside"],
+        ["compute_metrics"],
         ["publish_reports"],
         ["reprice"],
     ]

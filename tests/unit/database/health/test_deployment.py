@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from ingest.database.health import Level, judge_deployment, judge_status
 from ingest.documents.deployment import Deployment
 from ingest.documents.pipeline import Status
-from ingest.health import Level, judge_deployment, judge_status
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 

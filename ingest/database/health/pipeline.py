@@ -7,8 +7,8 @@ from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from ingest.database.health.findings import Finding, Level, Limits, describe_age
 from ingest.database.migrate import read_migrations
-from ingest.health.findings import Finding, Level, Limits, describe_age
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -107,7 +107,7 @@ def _judge_backlog(status: Status, now: datetime) -> Finding:
     oldest = status.oldest_pending_at
     if oldest is None:
         return Finding("backlog", Level.OK, "everything is rolled up")
-    message = f"{status.pending_rows} rows are waiting to be rolled up, the oldest for {describe_age(now - oldest)}"
+    message = f"{status.pending_rows:,} rows are waiting to be rolled up, the oldest for {describe_age(now - oldest)}"
     level = BACKLOG_LIMITS.judge(now - oldest)
     return Finding("backlog", level, message, _RESTART if level else "")
 
@@ -122,14 +122,14 @@ def _judge_refresh(status: Status, now: datetime) -> Finding:
 
 def _judge_rollups(status: Status, now: datetime) -> Finding:
     last = status.verification
-    waiting = f", {status.stale_hours} hours are waiting to be condensed" if status.stale_hours else ""
+    waiting = f", {status.stale_hours:,} hours are waiting to be condensed" if status.stale_hours else ""
     if last is None:
         return Finding("rollups", Level.OK, f"not yet compared with the raw rows{waiting}")
     age = now - last.checked_at
     if not last.is_exact:
-        message = f"{last.difference_count} differences from the raw rows, found {describe_age(age)} ago{waiting}"
+        message = f"{last.difference_count:,} differences from the raw rows, found {describe_age(age)} ago{waiting}"
         return Finding("rollups", Level.CRITICAL, message, "rebuild the days with `treering rollups rebuild`")
-    message = f"equal to {last.requests} raw calls {describe_age(age)} ago{waiting}"
+    message = f"equal to {last.requests:,} raw calls {describe_age(age)} ago{waiting}"
     level = VERIFICATION_LIMITS.judge(age)
     return Finding("rollups", level, message, "`treering rollups verify`" if level else "")
 
@@ -156,7 +156,7 @@ def _judge_rejections(status: Status, now: datetime) -> Finding:
         return Finding("rejected events", Level.OK, "none")
     age = now - last.received_at
     level = Level.WARNING if age < REJECTION_SHOWN_FOR else Level.OK
-    message = f"{status.rejected_events}, the last {describe_age(age)} ago: {last.reason}"
+    message = f"{status.rejected_events:,}, the last {describe_age(age)} ago: {last.reason}"
     fix = "correct the client that sends them; they are in observability_internal.rejected_events" if level else ""
     return Finding("rejected events", level, message, fix)
 
@@ -186,5 +186,5 @@ def _judge_messages(status: Status, now: datetime) -> list[Finding]:
 def _describe_data(status: Status, now: datetime) -> Finding:
     newest = status.newest_event_at
     age = "no call yet" if newest is None else f"newest call {describe_age(now - newest)} ago"
-    message = f"{age}, about {status.usage_rows_estimate} calls in {status.partitions} partitions"
+    message = f"{age}, about {status.usage_rows_estimate:,} calls in {status.partitions:,} partitions"
     return Finding("data", Level.OK, message)

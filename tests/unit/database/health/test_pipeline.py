@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from ingest.database.health import Level, describe_age, judge_status
+from ingest.database.health.pipeline import BACKLOG_LIMITS, REFRESH_LIMITS, VERIFICATION_LIMITS, WORKER_LIMITS
 from ingest.documents.pipeline import Status
-from ingest.health import Level, describe_age, judge_status
-from ingest.health.pipeline import BACKLOG_LIMITS, REFRESH_LIMITS, VERIFICATION_LIMITS, WORKER_LIMITS
 from ingest.worker.jobs import JOBS
 from ingest.worker.lease import LEASE_TTL_S, RENEWAL_PERIOD_S
 

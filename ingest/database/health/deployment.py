@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.health.findings import Finding, Level
+from ingest.database.health.findings import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,0 +1,54 @@
+"""What the app reads of savings: the plan, cached, because it is of a month and its evidence is the dearest read."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import streamlit as st
+
+from dashboard.reads.connection import change, connected, fetch_as
+from dashboard.reads.prices import get_book
+from dashboard.reads.viewer import Viewer
+from ingest.documents.savings import Ledger
+from ingest.errors import PermissionDeniedError
+from ingest.savings.reading import read_savings_plan
+
+if TYPE_CHECKING:
+    from ingest.database import JsonValue
+    from ingest.savings.plan import Plan
+    from pricing import PriceBook
+
+SAVINGS_TTL: Final = timedelta(minutes=10)
+
+
+def get_savings_plan(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
+    """Return what could be saved, from the whole days of the last 30; members' from their own calls of seven.
+
+    Args:
+        viewer: Who is looking.
+        filters: Pairs of a dimension and the values that it is restricted to.
+    """
+    return _read_plan(viewer, filters)
+
+
+def get_ledger(viewer: Viewer) -> Ledger:
+    """Return what became of each suggestion; never from memory, so that a decision shows at once. Analysts and ops."""
+    return fetch_as(viewer, Ledger, "get_saving_ledger")
+
+
+def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, reason: str | None = None) -> None:
+    """Accept, dismiss (with a reason) or reopen a suggestion. Ops only."""
+    change(viewer, "decide_saving", suggestion_key=suggestion_key, decision=decision, reason=reason)
+
+
+@st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+def _read_plan(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
+    book: PriceBook | None
+    try:
+        book = get_book(viewer)
+    except PermissionDeniedError:  # a member: list prices will do
+        book = None
+    with connected(viewer) as database:
+        chosen: dict[str, JsonValue] = {name: list(values) for name, values in filters}
+        return read_savings_plan(database, filters=chosen, book=book)

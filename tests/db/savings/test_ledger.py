@@ -1,0 +1,131 @@
+"""From a suggestion to what came of it: who may decide, what is measured, what comes back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ingest.errors import InvalidArgumentError, PermissionDeniedError
+from ingest.savings.ledger import read_ledger, update_ledger
+from ingest.savings.reading import read_savings_plan, read_what_if
+from ingest.savings.what_if import Change
+from tests.support.cli import door_environment, run_cli
+from tests.support.events import condense_all, store, usage_event
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from ingest.database import Database
+    from tests.support.doors import Door
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+CHANGED = TODAY - timedelta(days=10)
+KEY = "cheaper_snapshot/openai/gpt-4o-2024-05-13/*"
+
+
+def store_change(service: Database) -> None:
+    """Twenty days of 24 calls: ten days on the old snapshot for 0.09 $ a call, then on gpt-4o for 0.0475 $."""
+    events = [
+        usage_event(
+            model="gpt-4o" if day <= 10 else "gpt-4o-2024-05-13",
+            created_at=TODAY - timedelta(days=day) + timedelta(hours=hour, minutes=day),
+            prompt_tokens=15_000,
+            completion_tokens=1_000,
+            estimated_cost="0.0475" if day <= 10 else "0.09",
+        )
+        for day in range(1, 21)
+        for hour in range(24)
+    ]
+    store(service, *events)
+    condense_all(service)
+    answer: Any = service.call("judge_savings", max_days=40)
+    assert answer == {"days": 20, "waiting": 0}
+
+
+@pytest.mark.dated
+def test_what_ops_accept_is_measured_and_verified(service_db: Database, viewer: Callable[[str], Database]) -> None:
+    store_change(service_db)
+    for user, role in (("olga", "ops"), ("ana", "analyst")):
+        service_db.call("add_member", user_id=user, role=role)
+    before = read_savings_plan(service_db, to_time=CHANGED)
+    update_ledger(service_db, before, now=CHANGED)
+    entry = next(one for one in read_ledger(viewer("ana")).entries if one.suggestion_key == KEY)
+    assert (entry.state, entry.accepted_on) == ("open", None)
+    # 24 calls a day, 0.0425 $ each: 30.60 $ in 30 days.
+    assert entry.expected == Decimal("30.60")
+    for person in ("ana", "mia"):
+        with pytest.raises(PermissionDeniedError):
+            viewer(person).call("decide_saving", suggestion_key=KEY, decision="accept")
+    with pytest.raises(PermissionDeniedError):
+        read_ledger(viewer("mia"))
+    ops = viewer("olga")
+    assert (
+        ops.call("decide_saving", suggestion_key=KEY, decision="accept", accepted_on=CHANGED.date().isoformat()) is True
+    )
+    now = TODAY + timedelta(hours=1)
+    assert update_ledger(service_db, read_savings_plan(service_db, to_time=now), now=now) == 1
+    found = next(one for one in read_ledger(ops).entries if one.suggestion_key == KEY)
+    assert (found.state, found.accepted_expected, found.accepted_on) == ("verified", Decimal("30.60"), CHANGED.date())
+    assert found.measured_expected == Decimal("30.60")
+
+
+def suggestion(expected: str) -> dict[str, Any]:
+    return {
+        "suggestion_key": "k", "kind": "batch", "provider": "openai", "model": "m", "feature": "f", "headline": "Do it",
+        "needs_evaluation": False, "low": "1", "expected": expected, "high": "99",
+    }  # fmt: skip
+
+
+def test_what_was_dismissed_comes_back_only_when_it_is_worth_half_as_much_again(direct: Door) -> None:
+    service = direct.service()
+
+    def state() -> str:
+        (entry,) = read_ledger(service).entries
+        return entry.state
+
+    service.call("record_savings", suggestions=[suggestion("10")])
+    with pytest.raises(InvalidArgumentError, match="with a reason"):
+        service.call("decide_saving", suggestion_key="k", decision="dismiss")
+    assert service.call("decide_saving", suggestion_key="k", decision="dismiss", reason="people wait") is True
+    assert service.call("decide_saving", suggestion_key="none", decision="accept") is False
+    service.call("record_savings", suggestions=[suggestion("14.9")])
+    assert state() == "dismissed"
+    service.call("record_savings", suggestions=[suggestion("15")])
+    assert state() == "open"
+    result: dict[str, Any] = {"suggestion_key": "k", "state": "verified", "low": "1", "expected": "2", "high": "3"}
+    assert service.call("record_saving_result", **result) is False
+    assert service.call("decide_saving", suggestion_key="k", decision="accept") is True
+    assert service.call("record_saving_result", **result) is True
+    assert state() == "verified"
+
+
+@pytest.mark.dated
+def test_a_what_if_is_exact_and_the_same_model_and_tier_are_no_difference(direct: Door, tmp_path: Path) -> None:
+    service = direct.service()
+    store_change(service)
+    same = read_what_if(service, Change(model="gpt-4o", service_tier="default"), filters={"model": "gpt-4o"})
+    assert (same.difference, same.cost, same.calls) == (Decimal(0), Decimal("11.4000"), 240)
+    assert read_what_if(service, Change()).difference == 0
+    # gpt-4o-mini: 15,000 x 0.15 + 1,000 x 0.60 a million = 0.00285 $ instead of 0.0475 $.
+    mini = read_what_if(service, Change(model="gpt-4o-mini"), filters={"model": "gpt-4o"})
+    assert mini.difference == 240 * (Decimal("0.00285") - Decimal("0.0475"))
+    # Half of the input cached at half its price, half of the output: 0.009375 + 0.005 $ less.
+    change = Change(cached_share=Decimal("0.5"), completion_share=Decimal("0.5"))
+    assert read_what_if(service, change, filters={"model": "gpt-4o"}).difference == -240 * Decimal("0.014375")
+    assert read_what_if(service, Change(service_tier="no-such")).unpriced_calls == 480
+    shown = run_cli("savings", env=door_environment(direct, tmp_path))
+    assert shown.exit_code == 0, shown.stderr
+    assert "Use gpt-4o instead of gpt-4o-2024-05-13" in shown.stdout
+    assert "from 20 days with calls" in shown.stdout
+    as_json = run_cli("savings", "--json", "--feature", "other", env=door_environment(direct, tmp_path))
+    assert '"suggestions": []' in as_json.stdout
+
+
+@pytest.mark.parametrize("wrong", [{"cached_share": Decimal("1.1")}, {"prompt_share": Decimal(0)}])
+def test_a_share_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        Change(**wrong)

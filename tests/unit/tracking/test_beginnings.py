@@ -1,0 +1,45 @@
+"""What a tracked call leaves of its prompt's beginning: hashes and a length, no text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ingest.record.fields import ARGUMENTS
+from ingest.testing import recorded
+from ingest.tracking.emit import emit
+from ingest.tracking.request import read_request
+
+SYSTEM = "You are a tutor. " * 400  # 6,800 bytes
+
+
+def body(question: str) -> dict[str, Any]:
+    return {
+        "model": "gpt-4o",
+        "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": question}],
+    }
+
+
+def test_prompts_of_one_instruction_share_its_hashes_unless_they_are_off() -> None:
+    one, other = (read_request(body(text), b"salt").prompt_blocks for text in ("Why?" * 900, "How?" * 1200))
+    assert one is not None
+    assert other is not None
+    # 4,096 to 6,656 bytes lie within the instruction: six hashes behind the size.
+    assert one[8:56] == other[8:56]
+    assert one[56:64] != other[56:64]
+    assert read_request(body("Why?"), b"salt", with_blocks=False).prompt_blocks is None
+    assert read_request({"model": "gpt-4o", "messages": []}, b"salt").prompt_blocks is None
+
+
+def test_the_length_of_the_prefix_is_its_share_of_the_tokens_that_were_reported() -> None:
+    asked = read_request(body("Why?" * 500), b"salt")
+    assert 0.75 < asked.prefix_share < 0.8
+    fields: dict[str, Any] = {
+        "user_id": "u", "model": "gpt-4o", "attempt": 1, "prefix_share": asked.prefix_share,
+        "prompt_blocks": asked.prompt_blocks,
+    }  # fmt: skip
+    with recorded() as events:
+        emit(fields, {"prompt_tokens": 2000, "completion_tokens": 5}, {})
+    (event,) = events.usage if hasattr(events, "usage") else events
+    assert event["prefix_tokens"] == int(2000 * asked.prefix_share)
+    assert event["prompt_blocks"] == f"\\x{asked.prompt_blocks}"
+    assert {"prefix_tokens", "prompt_blocks"} <= ARGUMENTS
