@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pricing.errors import PriceBookError, UnknownModelError, UsageError
 from pricing.fills import Fill, filled
-from pricing.names import candidates, free_variant, is_host
+from pricing.names import candidates, free_variant, has_no_price, is_host, is_reseller
 from pricing.overlay import known_regions, overlay
 from pricing.plan import Plan, make_plan
 from pricing.rates import Rates, add_units, sum_exactly
@@ -273,6 +273,8 @@ class PriceBook:
         for owner, name, steps in (*named, *readings):
             keys, found = self._keys(owner, name)
             entry = self._second.find(owner, self._seller(owner), name)
+            if has_no_price(self._seller(owner), name):
+                found = entry = None
             known = found is not None or entry is not None or any(key in self._rows for key in keys)
             if known or self._pattern_rows(keys[0]):
                 sellers = (owner, self._seller(owner))
@@ -303,6 +305,7 @@ class PriceBook:
             name = mapped
         # The default provider says nothing, and a gateway unknown to the book sells under the makers' names.
         said = asked != DEFAULT_PROVIDER and self._is_provider(asked) and not is_host(asked)
+        said = said or is_reseller(asked)
         for owner, reading, how in candidates(asked, name, is_provider=self._is_provider, said=said):
             yield owner, reading, (*steps, how) if how else steps
 

@@ -41,7 +41,20 @@ _FOLDERS: Final = (
     re.compile(r"(?:eu|us|global|global-standard|[a-z]{2}(?:-[a-z]+)+-\d)/(?P<name>.+)"),
 )
 # How OpenRouter is told to choose among those who serve a model: the model stays the same.
-_ROUTED: Final = re.compile(r"(?P<name>.+):(?:nitro|floor|exacto|online)")
+# `:online` is not among them: its searches have a fee that only OpenRouter's own charge tells.
+_ROUTED: Final = re.compile(r"(?P<name>.+):(?:nitro|floor|exacto)")
+# Names that a price list has, by who would sell them: weights that OpenAI does not serve, trials that cost nothing or
+# are over, and a model that is billed as whichever it chooses.
+_WITHOUT_PRICE: Final = {
+    "openai": re.compile(r"gpt-oss.*"),
+    "google": re.compile(r"(?:gemini|learnlm)-.*-exp(?:-.*)?"),
+    "moonshotai": re.compile(r"moonshot-v1-auto"),
+}
+# They bill makers' models in units of their own, at prices of their own.
+_RESELLERS: Final = re.compile(
+    r"(?:.*\.)?(?:snowflakecomputing\.com|cloud\.databricks\.com|azuredatabricks\.net|ml\.cloud\.ibm\.com)"
+    r"|snowflake|databricks|watsonx|ibm\.watsonx\.ai"
+)
 _ARN: Final = re.compile(r"arn:aws[^:]*:bedrock:.*[:/](?P<name>[^/]+)")
 _BEDROCK: Final = re.compile(
     r"(?P<geo>(?:us|eu|apac|jp|au|ca|sa|us-gov|global)\.)?"
@@ -155,6 +168,17 @@ def is_self_hosted(provider: str) -> bool:
 def is_host(provider: str) -> bool:
     """Whether a provider is a public host, which the catalogue may take for one that it knows by a word in the name."""
     return _HOST.fullmatch(provider) is not None
+
+
+def is_reseller(provider: str) -> bool:
+    """Whether a provider sells makers' models at prices of its own, which are in no layer."""
+    return _RESELLERS.fullmatch(provider) is not None
+
+
+def has_no_price(seller: str, model: str) -> bool:
+    """Whether a price list's price of a model is none that anybody pays to this seller."""
+    pattern = _WITHOUT_PRICE.get(seller)
+    return pattern is not None and pattern.fullmatch(model.rpartition("/")[2]) is not None
 
 
 def is_local(host: str) -> bool:

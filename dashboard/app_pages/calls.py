@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.panels import filter_bar
 from dashboard.panels.calls import Explorer
+from dashboard.panels.chips import draw_chips, draw_link
 from dashboard.panels.frame import chosen_zone, draw_header
 from dashboard.panels.period_bar import draw_period
 from dashboard.reads.viewer import require_viewer
@@ -21,7 +22,9 @@ with draw_header("Calls"):
     draw_period("calls", selection, now.astimezone(zone).date())
     options, users = explorer.choices()
     filter_bar.draw_filters("calls", selection, options, users, is_calls=True)
+    draw_link("calls", selection, zone)
     is_live = filter_bar.draw_live("calls") and selection.is_live(now, zone)
+draw_chips("calls", selection)
 
 
 @st.fragment(run_every=PERIODS[selection.period].refresh_s or 15 if is_live else None)

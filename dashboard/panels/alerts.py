@@ -115,6 +115,10 @@ def draw_firing(viewer: Viewer, matters: Sequence[tuple[Alert, ...]], zone: Zone
                 if can_change:
                     _draw_actions(viewer, alerts)
                 draw_alert_link(first)
+                if first.runbook_url:
+                    st.link_button("Runbook", first.runbook_url, type="tertiary", icon=":material/menu_book:")
+            if first.description:
+                st.html(f'<div class="tr-facts">{html.escape(first.description)}</div>')
 
 
 def matter_title(alerts: Sequence[Alert]) -> str:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from dashboard.figures.call_table import ORDER_OF, call_columns, call_frame, table_height
 from dashboard.panels.call_details import draw_details
-from dashboard.panels.filter_bar import current_selection, store_selection
+from dashboard.panels.filter_bar import current_selection, follow_choice, store_selection
 from dashboard.panels.frame import draw_empty, draw_error, draw_refusal
 from dashboard.panels.tables import MOST_EXPORTED, write_calls
 from dashboard.reads.pages import each_page_of_calls, get_calls, get_one_call
@@ -102,6 +102,7 @@ class Explorer:
 
     def draw(self) -> None:
         """Draw the table with its controls and, beside it, the chosen call; or why there is nothing to draw."""
+        follow_choice(self.selection)
         try:
             document = self.read()
         except TreeringError as error:

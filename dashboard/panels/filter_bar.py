@@ -66,6 +66,15 @@ def store_selection(selection: Selection) -> None:
             del st.query_params[key]
 
 
+def follow_choice(selection: Selection) -> None:
+    """Run the whole page when something else was chosen than it was drawn for.
+
+    A control inside a fragment runs the fragment alone, which still has the choice of the last whole run.
+    """
+    if current_selection() != selection:
+        st.rerun()
+
+
 def draw_filters(
     page: str, selection: Selection, options: Options, users: Sequence[str] | None = (), *, is_calls: bool = False
 ) -> None:

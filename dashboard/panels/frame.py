@@ -69,6 +69,7 @@ class View(Generic[D]):
 
         What it is compared with stands in `previous` and in the rows, and is left out where data had not begun.
         """
+        filter_bar.follow_choice(self.selection)
         try:
             document, earlier = self._fetch(), self.earlier()
         except TreeringError as error:

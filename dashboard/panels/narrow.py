@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from dashboard.selection.filters import Selection
 
-_NARROWED = "is_narrowed"
-
 
 def draw_time_chart(chart: alt.LayerChart, key: str, title: str, zone: ZoneInfo) -> None:
     """Draw a chart over time; a click on a bucket shows the time of that bucket alone.
@@ -35,9 +33,6 @@ def draw_time_chart(chart: alt.LayerChart, key: str, title: str, zone: ZoneInfo)
         zone: On whose clock its times are.
     """
     st.altair_chart(chart, key=key, alt=title, on_select=lambda: take_bucket(key, zone), selection_mode=PICK)
-    # A click in a fragment runs that alone; the period in the header is outside.
-    if st.session_state.pop(_NARROWED, False):
-        st.rerun()
 
 
 def take_bucket(key: str, zone: ZoneInfo) -> None:
@@ -49,8 +44,8 @@ def take_bucket(key: str, zone: ZoneInfo) -> None:
         datetime.fromtimestamp(picked[0][name] / 1000, tz=UTC).replace(tzinfo=zone).astimezone(UTC)
         for name in ("at", "until")
     )
-    store_selection(replace(current_selection(), period="custom", first_day=None, last_day=None, frozen=(start, end)))
-    st.session_state[_NARROWED] = True
+    choice = replace(current_selection(), period="custom", first_day=None, last_day=None, frozen=(start, end), grain="")
+    store_selection(choice)
 
 
 def narrowing_addresses(page: str, selection: Selection, names: Sequence[str]) -> list[str]:

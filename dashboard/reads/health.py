@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ingest.database.health import Finding
 
 HEALTH_TTL: Final = timedelta(minutes=1)
+_TOLD_ELSEWHERE: Final = ("messages", "alert rules")  # `panels.delivery`, to analysts too
 
 
 @st.cache_data(ttl=HEALTH_TTL, max_entries=64, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})

@@ -129,7 +129,12 @@ def _sign_in(
 ) -> SignIn | None:
     from ingest.ops.first_steps import SignIn
 
-    app = ask("TREERING_DASHBOARD_URL", "Public address of the app", app_url, default="http://localhost:8501")
+    app = ask(
+        "TREERING_DASHBOARD_URL",
+        "Public address of the app",
+        app_url,
+        default="http://localhost:8501/dashboard/observability",
+    )
     metadata = ask("", "Sign-in provider's .well-known/openid-configuration (empty: later)", provider)
     if not app or not metadata:
         return None

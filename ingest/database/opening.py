@@ -77,13 +77,14 @@ def open_viewer_database(settings: Settings, *, user_id: str, access_token: str 
     return PostgresDatabase(_read_embedded_uri(settings), role="authenticated", claims=claims)
 
 
-def check_packages(settings: Settings) -> None:
-    """Refuse settings that need a package which is not installed.
+def check_packages(settings: Settings, *, is_given: bool = False) -> None:
+    """Refuse settings that need a package which is not installed, unless a database is given as an object.
 
     Raises:
         ConfigurationError: The API is to be used, and the supabase package is not installed.
     """
-    if settings.supabase_url is not None and settings.supabase_db_url is None and find_spec("postgrest") is None:
+    needs_api = settings.supabase_url is not None and settings.supabase_db_url is None and not is_given
+    if needs_api and find_spec("postgrest") is None:
         raise ConfigurationError(
             "SUPABASE_URL: the API needs the supabase package: pip install 'treering[supabase]', or set SUPABASE_DB_URL"
         )

@@ -65,6 +65,8 @@ class Alert(Document):
     value: Decimal | None = None
     current_value: Decimal | None = None
     latest_value: Decimal | None = None
+    description: str | None = None
+    runbook_url: str | None = None
     threshold: Decimal | None = None
     sample_count: int | None = None
     severity: str = "warning"

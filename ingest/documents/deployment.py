@@ -4,24 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
 
-from pydantic import Field
-
 from ingest.documents.document import Document
-
-
-class OverdueMessages(Document):
-    """Messages whose time to be sent is more than a minute ago."""
-
-    count: int = 0
-    oldest_at: datetime | None = None
-
-
-class DeadMessages(Document):
-    """Messages of the last seven days that will not be tried again."""
-
-    count: int = 0
-    channels: tuple[str, ...] = ()
-    last_error: str | None = None
 
 
 class Deployment(Document):
@@ -33,8 +16,6 @@ class Deployment(Document):
         open_to_anon: Schemas, functions and tables granted to anon or to everybody.
         closed_to_viewers: What the pages need and `authenticated` may not use.
         missing_partitions: Partitions of this month and the next that do not exist.
-        overdue_messages: Messages that wait for a worker.
-        dead_messages: Messages that were given up.
         sealed_channels: Names of the channels that only `TREERING_SECRET_KEY` opens.
         sealed: What it has to open; for the service alone.
         ops_members: How many members have the role ops.
@@ -45,8 +26,6 @@ class Deployment(Document):
     open_to_anon: tuple[str, ...] = ()
     closed_to_viewers: tuple[str, ...] = ()
     missing_partitions: tuple[str, ...] = ()
-    overdue_messages: OverdueMessages = Field(default_factory=OverdueMessages)
-    dead_messages: DeadMessages = Field(default_factory=DeadMessages)
     sealed_channels: tuple[str, ...] = ()
     sealed: tuple[str, ...] = ()
     ops_members: int = 0

@@ -172,8 +172,7 @@ def configure(
     it replaces the former set-up, whose events are not lost.
 
     Args:
-        database: Where events go, or a function that opens it; default: what the settings name. An object must work
-            after a fork where the product forks.
+        database: Where events go (an object must work after a fork), or a function that opens it; default: as set.
         supabase_url: Instead of `SUPABASE_URL`.
         supabase_secret_key: Instead of `SUPABASE_SECRET_KEY`.
         supabase_db_url: Instead of `SUPABASE_DB_URL`.
@@ -186,12 +185,10 @@ def configure(
         flush_interval_s: Longest time in seconds that an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
         user_from_request: Take a model request's own `safety_identifier` or `user` for the user where none is set.
-        on_record: Called with each call of a model once it is in the journal, in the thread that recorded it, which
-            waits; what it raises is logged.
+        on_record: Called with each call once it is in the journal, in its thread, which waits; its errors are logged.
 
     Raises:
-        ConfigurationError: A setting is wrong; the message names its environment variable. Or `SUPABASE_URL` is set and
-            the supabase package is not installed.
+        ConfigurationError: A setting is wrong, or needs a package that is missing; the message names its variable.
         ValueError: A size or time is out of range.
     """
     from ingest.database.opening import check_packages
@@ -208,10 +205,9 @@ def configure(
         providers=providers,
         trusted_costs=trusted_costs,
     )
-    if database is None:
-        check_packages(settings)
-    limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
+    check_packages(settings, is_given=database is not None)
     _process.user_from_request, _process.on_record = user_from_request, on_record
+    limits = Limits(batch_size, flush_interval_s, journal_max_bytes)
     _process.configure(lambda: make_recorder(settings, database, limits))
 
 

@@ -353,20 +353,19 @@ class Call:
             return {"flags": ["stream:unknown"]}
         if answer.usage is None and not answer.items:
             return None
-        trusted = frozenset(capture.named_hosts()[1])
         return read_usage(
             answer.usage,
             provider=str(self._fields.get("provider") or self.provider),
             model=answer.model or self.asked.model,
             operation=self.operation,
             answer=answer.report(self.operation),
-            is_cost_trusted=not trusted.isdisjoint((self.provider, self.host)),
+            is_cost_trusted=not {self.provider, self.host}.isdisjoint(capture.named_hosts()[1]),
         )
 
     def _measured(self, status: str, error_type: str | None) -> dict[str, Any]:
         answer, asked = self.answer, self.asked
-        now = perf_counter()
-        end = answer.last_at if self.is_streamed and answer.last_at is not None and status != "error" else now
+        is_whole = self.is_streamed and status != "error"
+        end = answer.last_at if is_whole and answer.last_at is not None else perf_counter()
         first = answer.first_token_at
         fields: dict[str, Any] = {
             "user_id": None,
@@ -393,8 +392,7 @@ class Call:
         if self.operation == "embeddings":
             fields["feature"] = "embeddings"
         if answer.background is not None or not self.is_timed:
-            took_ms = answer.background.latency_ms if answer.background is not None else None
-            fields |= {"latency_ms": took_ms, "time_to_first_token_ms": None}
+            fields |= {"latency_ms": answer.background and answer.background.latency_ms, "time_to_first_token_ms": None}
         if self._retried_ms:
             fields["metadata"] = {RETRIED_KEY: round(self._retried_ms, 3)}
         return fields

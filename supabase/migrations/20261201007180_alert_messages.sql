@@ -106,7 +106,7 @@ grant execute on function observability_internal.resolve_alert to service_role;
 
 create function observability_internal.note_transition(
   rule observability_internal.alert_rules, figure observability_internal.alert_figure, from_state text, to_state text,
-  level_threshold numeric, severity text, alert_id bigint, as_of timestamptz
+  level_threshold numeric, severity text, alert_id bigint, as_of timestamptz, note text default null
 ) returns void
 language sql
 volatile
@@ -115,11 +115,12 @@ set search_path = ''
 as $$
   insert into observability_internal.alert_transitions (
     rule_id, rule_name, alert_id, group_key, occurred_at, from_state, to_state, value, threshold, severity,
-    sample_count, window_start, window_end, evidence
+    sample_count, window_start, window_end, evidence, note
   )
   values (
     rule.rule_id, rule.name, alert_id, figure.group_key, as_of, from_state, to_state, figure.value, level_threshold,
-    note_transition.severity, figure.sample_count, figure.window_start, figure.window_end, coalesce(figure.evidence, '{}')
+    note_transition.severity, figure.sample_count, figure.window_start, figure.window_end, coalesce(figure.evidence, '{}'),
+    note_transition.note
   );
 $$;
 

@@ -121,7 +121,9 @@ begin
     where a.alert_id = follow_alert.alert_id;
   end if;
   perform observability_internal.note_transition(
-    rule, figure, 'firing', 'firing', level_threshold, follow_alert.severity, follow_alert.alert_id, as_of
+    rule, figure, 'firing', 'firing', level_threshold, follow_alert.severity, follow_alert.alert_id, as_of,
+    -- On the same level only an edit of the rule moves threshold or severity.
+    case when follow_alert.level = v_before.level then 'the rule was changed by ' || coalesce(rule.updated_by, 'somebody') end
   );
 end;
 $$;

@@ -102,6 +102,7 @@ begin
         jsonb_agg(
           observability_internal.describe_alert(a) || jsonb_build_object(
             'current_value', trim_scale(s.value)::text, 'evaluated_at', s.evaluated_at,
+            'runbook_url', r.runbook_url, 'description', r.description,
             'silenced_until', (
               select max(q.ends_at) from observability_internal.alert_silences as q
               where q.rule_id = a.rule_id and (q.group_key is null or q.group_key = a.group_key) and q.ends_at > now()
@@ -112,6 +113,7 @@ begin
       )
       from observability_internal.alerts as a
       left join observability_internal.alert_states as s on a.rule_id = s.rule_id and a.group_key = s.group_key
+      left join observability_internal.alert_rules as r on a.rule_id = r.rule_id
       where a.state = 'firing' and observability_internal.scope_meets(a.scope, filters)
     ),
     'history', (

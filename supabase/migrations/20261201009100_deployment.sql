@@ -1,5 +1,5 @@
 -- What may be wrong with a deployment and shows in no figure: rights changed by hand, months without a partition,
--- messages that were not delivered, channels that only a key can open.
+-- channels that only a key can open.
 -- Locks: none; it only creates.
 
 create function observability_internal.tables_without_rls() returns text[]
@@ -114,7 +114,7 @@ comment on function observability_internal.missing_partitions is 'The partitions
 revoke execute on function observability_internal.missing_partitions from public;
 grant execute on function observability_internal.missing_partitions to service_role;
 
--- Security definer: ops may see the state of messages and secrets without a right on their tables.
+-- Security definer: ops may see which channels are sealed without a right on the table of secrets.
 create function observability.get_deployment() returns jsonb
 language plpgsql
 stable
@@ -132,19 +132,6 @@ begin
     'open_to_anon', to_jsonb(observability_internal.open_to_anon()),
     'closed_to_viewers', to_jsonb(observability_internal.closed_to_viewers()),
     'missing_partitions', to_jsonb(observability_internal.missing_partitions()),
-    'overdue_messages', (
-      select jsonb_build_object('count', count(*), 'oldest_at', min(n.next_attempt_at))
-      from observability_internal.notifications as n
-      where n.state = 'pending' and n.next_attempt_at < now() - interval '1 minute'
-    ),
-    'dead_messages', (
-      select jsonb_build_object(
-        'count', count(*), 'channels', coalesce(jsonb_agg(distinct n.channel_name), '[]'),
-        'last_error', (array_agg(n.last_error order by n.notification_id desc))[1]
-      )
-      from observability_internal.notifications as n
-      where n.state = 'dead' and n.created_at > now() - interval '7 days'
-    ),
     'sealed_channels', (
       select coalesce(jsonb_agg(c.name order by c.name), '[]')
       from observability_internal.channel_secrets as s
@@ -166,6 +153,6 @@ end;
 $$;
 
 comment on function observability.get_deployment is
-'What may be wrong with a deployment: rights changed by hand, missing partitions, messages not delivered, sealed channels. Ops.';
+'What may be wrong with a deployment: rights changed by hand, missing partitions, sealed channels. Ops.';
 revoke execute on function observability.get_deployment from public;
 grant execute on function observability.get_deployment to authenticated, service_role;

@@ -35,6 +35,7 @@ class AlertAnswers:
     firing: int = 1
     delivery: Json = field(default_factory=lambda: {"overdue": 0, "dead": 0, "channels": [], "silent_rules": []})
     link: Json = field(default_factory=dict)
+    runbook: Json = field(default_factory=dict)
 
     def _get_alerts(self, from_time: str, to_time: str, filters: Json) -> Json:
         del from_time, to_time, filters
@@ -49,7 +50,7 @@ class AlertAnswers:
             ),
             self._alert(1, "Spend spike", "spend", "54.9", "50", "critical", now - timedelta(days=3), 48),
         ]
-        firing = alerts[:2] if self.firing else []
+        firing = [alert | self.runbook for alert in alerts[:2]] if self.firing else []
         silence = {"silence_id": 5, "rule_id": 3, "rule_name": "Slow responses", "group_key": "gpt-4o", "note": "known"}
         silence |= {"ends_at": (now + timedelta(hours=2)).isoformat(), "created_by": "local-ops"}
         failing = {"last_error": "22023: the filter model takes a text", "last_error_at": now.isoformat()}

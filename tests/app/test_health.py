@@ -28,7 +28,7 @@ def test_ops_see_the_worst_fault_with_its_fix_and_how_many_more_there_are(
     page: str, fake: FakeDatabase, open_app: Callable[..., AppTest]
 ) -> None:
     fake.faults = {
-        "dead_messages": {"count": 1, "channels": ["<b>pager"], "last_error": None},
+        "sealed_channels": ["<b>pager"],
         "tables_without_rls": ["members"],
     }
     line = shown(open_app(page))
@@ -39,7 +39,7 @@ def test_ops_see_the_worst_fault_with_its_fix_and_how_many_more_there_are(
 
 
 def test_what_others_wrote_is_text(fake: FakeDatabase, open_app: Callable[..., AppTest]) -> None:
-    fake.faults = {"dead_messages": {"count": 1, "channels": ["<i>pager"], "last_error": None}}
+    fake.faults = {"sealed_channels": ["<i>pager"]}
     line = shown(open_app())
     assert "&lt;i&gt;pager" in line
     assert "<i>" not in line

@@ -117,3 +117,11 @@ def test_what_is_configured_can_be_downloaded_and_a_changed_file_is_shown_before
     app.button(key="settings_alerts_apply").click().run()
     ((name, arguments),) = changes(fake)
     assert (name, arguments["rule"]["name"], arguments["rule"]["threshold"]) == ("save_alert_rule", "New", "5")
+
+
+def test_a_firing_alert_leads_to_its_runbook(open_app: OpenApp, fake: FakeDatabase) -> None:
+    fake.runbook = {"description": "Ask <finance>.", "runbook_url": "https://wiki.example.com/spend"}
+    app = open_app("alerts")
+    links = [element.proto.url for element in app.main.get("link_button")]
+    assert "https://wiki.example.com/spend" in links
+    assert any("Ask &lt;finance&gt;." in element.proto.body for element in app.main.get("html"))

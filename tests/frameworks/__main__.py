@@ -1,7 +1,8 @@
 """Runs every row and every page with its real package: `uv run python -m tests.frameworks [ROW or PAGE …]`.
 
 Each package is installed beside the project's environment, in its newest version, and hides what is there. The table
-in docs/capture.md is written anew.
+in docs/capture.md is written anew. The tests of the callbacks follow, each with the packages
+that it is for.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ from tests.frameworks.pages import PACKAGES
 
 VERSIONS = Path(__file__).with_name("versions.json")
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "capture.md"
+CALLBACKS = {
+    "litellm_callback": ("litellm", "soundfile", "orjson"),  # its cache imports its proxy, which needs them
+    "langchain_callback": ("langchain-openai", "langgraph"),
+}
 _SHOW = "import sys, importlib.metadata as m; print(' '.join(m.version(name) for name in sys.argv[1:]))"
 
 
 def main() -> int:
     """Run the rows and pages named, else all of them; returns how many failed."""
-    named = sys.argv[1:] or [*MODULES, *PACKAGES]
+    named = sys.argv[1:] or [*MODULES, *PACKAGES, *CALLBACKS]
     versions = json.loads(VERSIONS.read_text(encoding="utf-8")) if VERSIONS.exists() else {}
     failed = 0
-    for name in named:
+    for name in (name for name in named if name not in CALLBACKS):
         package = PACKAGES.get(name) or declarations(name)["PACKAGE"]
         variable, file = ("PAGE", "pages.py") if name in PACKAGES else ("CELLS", "cells.py")
         uv = ["uv", "run", "--quiet", "--with", package, "python"]
@@ -39,6 +44,13 @@ def main() -> int:
             failed += 1
         elif name in MODULES:
             versions[name] = version
+    for name in (name for name in named if name in CALLBACKS):
+        print(f"{name}:", flush=True)
+        packages = [part for package in CALLBACKS[name] for part in ("--with", package)]
+        tests = ["-m", "pytest", "-q", "-W", "ignore", "-p", "no:cacheprovider", f"tests/frameworks/{name}.py"]
+        environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        command = ["uv", "run", "--quiet", *packages, "python", *tests]
+        failed += subprocess.run(command, env=environment, check=False).returncode != 0
     VERSIONS.write_text(json.dumps(versions, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     PAGE.write_text(page_with_table(PAGE.read_text(encoding="utf-8"), versions), encoding="utf-8")
     return failed

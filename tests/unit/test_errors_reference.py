@@ -21,6 +21,15 @@ def public_errors(base: type[Exception]) -> set[str]:
 def test_every_error_is_documented_and_no_other() -> None:
     for module in pkgutil.walk_packages(ingest.__path__, "ingest."):
         if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+            _import(module.name)
     documented = re.findall(r"^\| `(\w+)` \|", REFERENCE.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(documented) == sorted(public_errors(TreeringError) | public_errors(PricingError))
+
+
+def _import(name: str) -> None:
+    """Import a module of ours; one that adapts to a framework has no errors of its own and may lack the framework."""
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in {"ingest", "pricing"} or ".integrations." not in name:
+            raise

@@ -20,7 +20,7 @@ import pricing
 if TYPE_CHECKING:
     from types import ModuleType
 
-CORE = {"genai-prices", "platformdirs", "psycopg", "pydantic", "pydantic-settings", "supabase", "uuid-utils"}
+CORE = {"genai-prices", "platformdirs", "psycopg", "pydantic", "pydantic-settings", "uuid-utils"}
 
 # Records, prices and sends an event while every package of an extra is missing.
 RECORD_WITH_THE_CORE_ALONE = """

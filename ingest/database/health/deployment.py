@@ -1,19 +1,16 @@
-"""Judges what `get_deployment` reports: rights, partitions, messages, and the key of sealed channels."""
+"""Judges what `get_deployment` reports: rights, partitions, and the key of sealed channels."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from ingest.database.health.findings import Finding, Level, Limits, describe_age
+from ingest.database.health.findings import Finding, Level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ingest.documents.deployment import Deployment
 
-# Messages are sent every second, and tried again within the hour.
-MESSAGE_LIMITS: Final = Limits(timedelta(minutes=5), timedelta(minutes=30))
 _MAX_NAMES: Final = 3
 
 
@@ -30,8 +27,6 @@ def judge_deployment(state: Deployment, *, has_key: bool, opens: Callable[[str],
         _judge_anon(state),
         _judge_viewers(state),
         _judge_partitions(state),
-        _judge_overdue(state),
-        _judge_dead(state),
         *_judge_sealed(state, has_key=has_key, opens=opens),
         _judge_ops(state),
     ]
@@ -80,26 +75,6 @@ def _judge_partitions(state: Deployment) -> Finding:
         return Finding("partitions", Level.OK, "this month and the next are there")
     fix = "start `treering worker`, which makes them"
     return Finding("partitions", Level.CRITICAL, f"{_names(missing)} missing", fix)
-
-
-def _judge_overdue(state: Deployment) -> Finding:
-    overdue = state.overdue_messages
-    if not overdue.count or overdue.oldest_at is None:
-        return Finding("messages", Level.OK, "none is overdue")
-    age = state.server_time - overdue.oldest_at
-    level = max(MESSAGE_LIMITS.judge(age), Level.WARNING)
-    message = f"{overdue.count:,} overdue, the oldest since {describe_age(age)}"
-    return Finding("messages", level, message, "start `treering worker`, or read in its log why it cannot send")
-
-
-def _judge_dead(state: Deployment) -> Finding:
-    dead = state.dead_messages
-    if not dead.count:
-        return Finding("undelivered messages", Level.OK, "none within 7 days")
-    reason = f", the last for: {dead.last_error}" if dead.last_error else ""
-    message = f"{dead.count:,} were given up within 7 days, to {_names(dead.channels)}{reason}"
-    fix = "correct the channel under Settings > Channels and send them again under Alerts > Messages"
-    return Finding("undelivered messages", Level.WARNING, message, fix)
 
 
 def _judge_sealed(state: Deployment, *, has_key: bool, opens: Callable[[str], bool] | None) -> list[Finding]:

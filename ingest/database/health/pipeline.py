@@ -172,9 +172,9 @@ def _judge_messages(status: Status, now: datetime) -> list[Finding]:
     else:
         late = now - health.oldest_due_at if health.oldest_due_at else timedelta(0)
         level = max(Level.WARNING, MESSAGE_LIMITS.judge(late))
-        findings.append(
-            Finding("messages", level, said, "see the channel's error; the Alerts page sends dead ones again")
-        )
+        dead = "correct the channel in Settings; the Alerts page sends dead ones again"
+        fix = "start `treering worker`, or see in its log why it cannot send" if health.overdue else dead
+        findings.append(Finding("messages", level, said, fix))
     if health.silent_rules:
         names = ", ".join(health.silent_rules)
         findings.append(

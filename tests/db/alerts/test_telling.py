@@ -130,6 +130,8 @@ def test_an_edit_takes_effect_on_what_fires(pager: Clockwork) -> None:
     assert (raised["event"], raised["alert"]["severity"], raised["alert"]["rule_name"]) == (
         "escalated", "critical", "spend, urgent"
     )  # fmt: skip
+    edited = pager.alerts()["transitions"][0]
+    assert (edited["severity"], edited["note"]) == ("critical", "the rule was changed by service_role")
     pager.ask("save_alert_rule", rule={"rule_id": rule["rule_id"], "threshold": "50"})
     pager.evaluate(30)
     (end,) = payloads(pager, 30)

@@ -158,7 +158,7 @@ def test_what_waits_or_failed_is_named(project: Project) -> None:
     expect(found, "channel secrets", "CRITICAL", "TREERING_SECRET_KEY")
     expect(project.faults(secret_key=make_key()), "channel secrets", "CRITICAL", "does not open")
     project.database.execute("update observability_internal.notifications set state = 'dead', created_at = now()")
-    expect(project.faults(), "undelivered messages", "WARNING", "given up", "Settings > Channels")
+    expect(project.faults(), "messages", "WARNING", "1 dead", "in Settings")
 
     project.service.call("note_catalogue", error="no route to the catalogue")
     project.database.execute(

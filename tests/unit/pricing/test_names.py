@@ -283,9 +283,32 @@ def test_a_region_in_the_tier_adds_its_uplift(book: PriceBook) -> None:
     assert cost_of(book, "gpt-5.5", 1_000_000, 0, service_tier="default+eu").total == plain * Decimal("1.1")
 
 
-@pytest.mark.parametrize("variant", ["nitro", "floor", "online", "exacto"])
+@pytest.mark.parametrize("variant", ["nitro", "floor", "exacto"])
 def test_how_openrouter_chooses_who_serves_leaves_the_model_as_it_is(book: PriceBook, variant: str) -> None:
     assert per_mtok(book, f"openai/gpt-4o-mini:{variant}", "openrouter") == (Decimal("0.15"), Decimal("0.6"))
+
+
+@pytest.mark.parametrize(
+    ("provider", "model"),
+    [
+        ("openrouter", "openai/gpt-4o:online"),
+        ("openai", "gpt-oss-120b"),
+        ("google", "gemini-2.0-flash-exp"),
+        ("vertex", "models/gemini-2.5-pro-exp-03-25"),
+        ("moonshot", "moonshot-v1-auto"),
+        ("snowflake", "claude-3-5-sonnet"),
+        ("acme.snowflakecomputing.com", "claude-3-5-sonnet"),
+        ("adb-17.azuredatabricks.net", "gpt-5"),
+    ],
+)
+def test_a_price_that_nobody_pays_is_unknown(book: PriceBook, provider: str, model: str) -> None:
+    with pytest.raises(UnknownModelError):
+        book.explain(model, provider=provider)
+
+
+def test_a_row_of_ones_own_prices_what_has_no_list_price() -> None:
+    row = {"provider": "openai", "models": ["gpt-oss-120b"], "rates": {"input": "0.1", "output": "0.4"}}
+    assert per_mtok(PriceBook([row]), "gpt-oss-120b", "openai") == (Decimal("0.1"), Decimal("0.4"))
 
 
 @pytest.mark.parametrize("model", ["deepseek-r1-distill-qwen-7b", "deepseek-r1-distill-llama-70b"])

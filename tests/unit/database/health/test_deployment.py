@@ -39,7 +39,6 @@ def test_what_is_as_the_migrations_made_it_is_ok() -> None:
             "grant execute on function f(jsonb)",
         ),
         ("partitions", {"missing_partitions": ["ai_usage_metrics_202612"]}, Level.CRITICAL, "treering worker"),
-        ("undelivered messages", {"dead_messages": {"count": 2, "channels": ["pager"]}}, Level.WARNING, "to pager"),
         ("channel secrets", {"sealed_channels": ["pager"]}, Level.CRITICAL, "TREERING_SECRET_KEY"),
         ("members", {"ops_members": 0}, Level.WARNING, "treering members add"),
     ],
@@ -48,14 +47,6 @@ def test_a_fault_is_named_with_its_fix(part: str, state: dict[str, Any], level: 
     found, message = judged(part, **state)
     assert found is level
     assert said in message
-
-
-@pytest.mark.parametrize(("minutes", "level"), [(2, Level.WARNING), (6, Level.WARNING), (31, Level.CRITICAL)])
-def test_overdue_messages_are_judged_by_the_oldest(minutes: int, level: Level) -> None:
-    overdue = {"count": 3, "oldest_at": NOW - timedelta(minutes=minutes)}
-    found, message = judged("messages", overdue_messages=overdue)
-    assert found is level
-    assert message.startswith("3 overdue")
 
 
 def of_pipeline(part: str, *, updates_prices: bool = True, **changes: Any) -> list[tuple[Level, str]]:

@@ -148,7 +148,9 @@ def test_messages_that_do_not_arrive_are_a_warning_and_after_half_an_hour_critic
     health: dict[str, Any] = {"server_time": NOW.isoformat(), "overdue": 0, "dead": 0}
     assert judged("messages", delivery=health) == (Level.OK, "none is overdue or dead")
     channel = {"channel_name": "pager", "last_error": "answered 404"}
-    said = "messages 1 dead: pager (answered 404): see the channel's error; the Alerts page sends dead ones again"
+    said = (
+        "messages 1 dead: pager (answered 404): correct the channel in Settings; the Alerts page sends dead ones again"
+    )
     assert judged("messages", delivery={**health, "dead": 1, "channels": [channel]}) == (Level.WARNING, said)
     late = {**health, "overdue": 2, "oldest_due_at": ago(minutes=26)}
     assert judged("messages", delivery=late)[0] is Level.CRITICAL
