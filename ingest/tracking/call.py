@@ -261,14 +261,11 @@ class Call:
     def end_of_stream(self) -> None:
         """Record a stream that came to its end, as a failed one where the provider did not say that it was the end."""
         try:
-            is_whole = self.answer.is_over
+            is_cut = not self.answer.is_over
         except Exception as error:  # noqa: BLE001 -- as above
             report(error)
-            is_whole = True
-        if is_whole:
-            self.finish()
-        else:
-            self.finish("error", "stream_ended_early")
+            is_cut = False
+        self.finish(*(("error", "stream_ended_early") if is_cut else ()))
 
     def stop_by_caller(self) -> None:
         """Record that the caller wants no more; a call that was complete by then is not cancelled."""

@@ -17,7 +17,7 @@ begin
   from observability_internal.ai_usage_metrics as m
   where m.event_id = get_call_context.event_id and m.created_at = get_call_context.created_at;
   if not found then
-    return '{}';
+    return '{}'::jsonb;
   end if;
   -- Row level security leaves a member their own calls, so that theirs is compared with theirs.
   return (

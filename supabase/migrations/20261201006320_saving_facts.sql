@@ -123,7 +123,10 @@ set search_path = ''
 set work_mem = '64MB'
 rows 10000
 as $$
-  with calls as (
+  with positions as materialized (
+    select array_agg(observability_internal.block_position(n) order by n) as bytes from generate_series(1, 63) as n
+  ),
+  calls as (
     select
       m.event_id, m.created_at, m.provider, m.model, m.prompt_tokens, m.prompt_blocks,
       get_byte(m.prompt_blocks, 0) * 16777216::bigint + get_byte(m.prompt_blocks, 1) * 65536
@@ -155,12 +158,13 @@ as $$
   )
   select
     f.event_id,
-    coalesce(c.prompt_tokens * observability_internal.block_position(f.at_5) / c.size, 0),
-    coalesce(c.prompt_tokens * observability_internal.block_position(f.at_10) / c.size, 0),
-    coalesce(c.prompt_tokens * observability_internal.block_position(f.at_60) / c.size, 0),
-    coalesce(c.prompt_tokens * observability_internal.block_position(f.at_next) / c.size, 0)
+    coalesce(c.prompt_tokens * p.bytes[f.at_5] / c.size, 0),
+    coalesce(c.prompt_tokens * p.bytes[f.at_10] / c.size, 0),
+    coalesce(c.prompt_tokens * p.bytes[f.at_60] / c.size, 0),
+    coalesce(c.prompt_tokens * p.bytes[f.at_next] / c.size, 0)
   from found as f
   inner join calls as c using (event_id)
+  cross join positions as p
   where c.size > 0;
 $$;
 

@@ -34,29 +34,6 @@ create type observability_internal.judged_call as (
 
 comment on type observability_internal.judged_call is 'A call beside its neighbours: the bits of saving_facts that it has by itself.';
 
--- How much of a prompt the call before it had, told by a hash of its beginning or by the turn before: 0 where it came
--- too long ago.
-create function observability_internal.shared_tokens(
-  life interval, since_prefix interval, prefix_tokens bigint, since_turn interval, turn_tokens bigint, prompt_tokens bigint
-) returns bigint
-language sql
-immutable
-parallel safe
-security invoker
-set search_path = ''
-as $$
-  select greatest(
-    case when since_prefix <= life then coalesce(prefix_tokens, least(prompt_tokens, 1024)) else 0 end,
-    -- A prompt that is shorter than the turn before and its answer does not repeat it.
-    case when since_turn <= life and turn_tokens <= prompt_tokens then turn_tokens else 0 end
-  );
-$$;
-
-comment on function observability_internal.shared_tokens is
-'Tokens at the beginning of a prompt that are known to be those of a call within `life` before it.';
-revoke execute on function observability_internal.shared_tokens from public;
-grant execute on function observability_internal.shared_tokens to authenticated, service_role;
-
 create function observability_internal.judge_neighbours(from_time timestamptz, to_time timestamptz)
 returns setof observability_internal.judged_call
 language sql
@@ -109,16 +86,20 @@ as $$
     end,
     c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.cache_write_tokens, c.hour_writes, c.reasoning_tokens,
     c.estimated_cost,
-    coalesce(b.shared_5, observability_internal.shared_tokens(
-      '5 minutes', c.since_prefix, c.prefix_tokens, c.since_turn, c.turn_tokens, c.prompt_tokens)),
-    coalesce(b.shared_10, observability_internal.shared_tokens(
-      '10 minutes', c.since_prefix, c.prefix_tokens, c.since_turn, c.turn_tokens, c.prompt_tokens)),
-    coalesce(b.shared_60, observability_internal.shared_tokens(
-      '1 hour', c.since_prefix, c.prefix_tokens, c.since_turn, c.turn_tokens, c.prompt_tokens)),
+    coalesce(b.shared_5, greatest(
+      case when c.since_prefix <= interval '5 minutes' then p.prefix else 0 end, case when c.since_turn <= interval '5 minutes' then p.turn else 0 end)),
+    coalesce(b.shared_10, greatest(
+      case when c.since_prefix <= interval '10 minutes' then p.prefix else 0 end, case when c.since_turn <= interval '10 minutes' then p.turn else 0 end)),
+    coalesce(b.shared_60, greatest(
+      case when c.since_prefix <= interval '1 hour' then p.prefix else 0 end, case when c.since_turn <= interval '1 hour' then p.turn else 0 end)),
     coalesce(b.kept, case when c.until_prefix <= interval '10 minutes' then coalesce(c.prefix_tokens, 1024) else 0 end),
     case when c.first_prompt is null then 0 else greatest(c.prompt_tokens - greatest(8000, 4 * c.first_prompt), 0) end,
     c.finish_reason in ('length', 'max_tokens'), c.is_same_session and c.since_same <= interval '1 minute', c.has_next, c.until_prefix
   from calls as c
+  cross join lateral (
+    -- A prompt that is shorter than the turn before and its answer does not repeat it.
+    select coalesce(c.prefix_tokens, least(c.prompt_tokens, 1024)) as prefix, case when c.turn_tokens <= c.prompt_tokens then c.turn_tokens else 0 end as turn
+  ) as p
   left join observability_internal.beginnings(judge_neighbours.from_time, judge_neighbours.to_time) as b using (event_id)
   left join observability_internal.embedded_texts as t
     on c.operation = 'embeddings' and t.text_key = hashtextextended(c.prompt_hash, hashtext(c.model))

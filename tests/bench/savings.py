@@ -33,13 +33,13 @@ DENSE_DAY = 111_000
 
 _HASHES = """
 update observability_internal.ai_usage_metrics as m set
-  prompt_tokens = 1500 + m.prompt_tokens % 1000,
+  prompt_tokens = 1500 + m.prompt_tokens %% 1000,
   prompt_hash = md5(case when random() < 0.1 then (floor(random() * 1000))::text else m.event_id::text end),
   prompt_blocks = decode(
-    lpad(to_hex((1500 + m.prompt_tokens % 1000) * 4), 8, '0') || left(md5(m.feature), 24) || left(md5(m.session_id), 16)
-    || left(md5(m.event_id::text), 16), 'hex'
+    lpad(to_hex((1500 + m.prompt_tokens %% 1000) * 4), 8, '0') || left(md5(m.feature), 24)
+    || left(md5(m.session_id), 16) || left(md5(m.event_id::text), 16), 'hex'
   ),
-  estimated_cost = round(((1500 + m.prompt_tokens % 1000) * 2.5 + m.completion_tokens * 10) / 1000000, 8),
+  estimated_cost = round(((1500 + m.prompt_tokens %% 1000) * 2.5 + m.completion_tokens * 10) / 1000000, 8),
   model = 'gpt-4o'
 where m.created_at >= %s and m.created_at < %s
 """

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+_PID_FILES = ("postgrest.pid", "pgbouncer.pid", "nginx.pid")
 # The name holds the process that made it. Short, for sockets have short names; pytest's own folders are too deep.
 _NAME = re.compile(r"treering-test-(\d+)-\w+")
 
@@ -25,7 +26,7 @@ def remove_leftovers() -> None:
     """Stop the servers of test processes that are no more, and remove their folders."""
     for folder in Path(tempfile.gettempdir()).iterdir():
         if (match := _NAME.fullmatch(folder.name)) and not psutil.pid_exists(int(match[1])):
-            for pid_file in (folder / "data" / "postmaster.pid", folder / "postgrest.pid"):
+            for pid_file in (folder / "data" / "postmaster.pid", *map(folder.joinpath, _PID_FILES)):
                 _stop(pid_file, folder)
             shutil.rmtree(folder, ignore_errors=True)
 

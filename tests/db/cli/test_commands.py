@@ -82,6 +82,7 @@ def test_status_tells_a_monitor_what_is_wrong(door: Door, tmp_path: Path) -> Non
     assert without_worker.exit_code == 2
     assert "treering worker" in without_worker.stdout
     lead(door)
+    door.service().call("add_member", user_id="user_ops", role="ops")
     healthy = run_cli("status", "--json", env=env)
     assert healthy.exit_code == 0, healthy.stdout
     assert json.loads(healthy.stdout)["level"] == "ok"

@@ -62,8 +62,8 @@ def test_a_report_without_a_channel_is_not_sent(door: Door, tmp_path: Path) -> N
     assert "the daily report has no channel: choose one in Settings, Reports" in result.stderr
 
 
-def test_a_report_of_nothing_says_that_nothing_is_known(door: Door, tmp_path: Path) -> None:
+def test_a_report_of_a_day_without_calls_says_that_it_cost_nothing(door: Door, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     result = run_cli("report", "--html", page, env=door_environment(door, tmp_path))
-    assert result.stdout.startswith("Yesterday cost unknown")
+    assert result.stdout.startswith("Yesterday cost $0.00")
     assert "<img" not in page.read_text(encoding="utf-8")
