@@ -119,6 +119,9 @@ def normalise_usage(raw: Raw) -> Event:
     """
     event, flags = _clean(raw, _USAGE, _USAGE_DEFAULTS)
     _add_cache(event, flags)
+    if flags and _is_silent(event, flags):
+        event["usage_source"] = "heuristic"  # an estimate of no tokens has no price: what it used is unknown
+        flags.append("usage:not_reported")
     for part, whole in _PARTS:
         if part in event and event[part] > event[whole]:  # type: ignore[operator]  # clean_tokens makes them numbers
             event[part] = event[whole]
@@ -126,6 +129,14 @@ def normalise_usage(raw: Raw) -> Event:
     if "status" not in event and "error_type" in event and raw.get("status") is not None:
         event["status"] = "error"
     return _flagged(event, flags)
+
+
+def _is_silent(event: Event, flags: list[str]) -> bool:
+    """Whether neither count could be read, and nothing else says what the call used or cost."""
+    unread = {flag.partition(":")[0] for flag in flags if flag.endswith((":missing", ":not_a_number"))}
+    if not unread.issuperset(("prompt_tokens", "completion_tokens")) or event["prompt_tokens"]:
+        return False
+    return not event.keys() & {"usage_details", "provider_cost"} and event.get("status") != "error"
 
 
 def _add_cache(event: Event, flags: list[str]) -> None:
