@@ -363,21 +363,15 @@ declare
     end
   );
 begin
-  return query execute format(
-    $sql$
-    with cells as (
-      select r.* from observability_internal.usage_by_day as r where r.bucket = any ($1)
-      union all
-      select r.* from observability_internal.usage_by_hour as r where r.bucket = any ($2)
-      union all
-      select r.* from observability_internal.usage_by_minute as r where r.bucket = any ($3)
-    )
-    select c.bucket, c.dim_id, %s, c.latency, c.time_to_first_token
-    from cells as c
-    where $4 is null or c.dim_id = any ($4)
-    $sql$,
-    observability_internal.each_sum('c.%1$I', 'coalesce(c.%1$I, 0)')
-  ) using v_split.days, v_split.hours, v_split.minutes, dims;
+  return query
+  select r.* from observability_internal.whole_days as r
+  where r.bucket = any (v_split.days) and (dims is null or r.dim_id = any (dims))
+  union all
+  select r.* from observability_internal.whole_hours as r
+  where r.bucket = any (v_split.hours) and (dims is null or r.dim_id = any (dims))
+  union all
+  select r.* from observability_internal.whole_minutes as r
+  where r.bucket = any (v_split.minutes) and (dims is null or r.dim_id = any (dims));
 end;
 $$;
 

@@ -31,7 +31,8 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_figures observability_internal.usage_figures;
+  v_sums observability_internal.usage_sum[];
+  v_points observability_internal.usage_point[];
 begin
   execute format(
     $sql$
@@ -69,8 +70,8 @@ begin
       array(select row(p.*)::observability_internal.usage_point from points as p)
     $sql$,
     observability_internal.each_sum('sum(c.%1$I)')
-  ) into v_figures using scope, read_user_cells.group_by;
-  return v_figures;
+  ) into v_sums, v_points using scope, read_user_cells.group_by;
+  return row(v_sums, v_points)::observability_internal.usage_figures;
 end;
 $$;
 
