@@ -14,13 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from uuid_utils.compat import uuid7
 
-from ingest.notices import FLAGS_KEY, Notices
-from ingest.prices.costing import Costing
+from ingest.notices import FLAGS_KEY
 from ingest.record.cleaning import clean_json
 from ingest.record.encoding import PERFORMANCE, USAGE, decode, encode
 from ingest.record.event import normalise_performance, normalise_usage, time_of_uuid7
 from ingest.record.segment import MAX_RECORD_BYTES
-from pricing import PriceBook
 
 EVENT_ID = "01932f5c-8f00-7000-8000-000000000001"
 CREATED_AT = "2024-11-15T10:26:55.360000+00:00"
@@ -165,28 +163,6 @@ def test_a_request_is_put_right_too(field: str, value: object, kept: object, fla
     event = performance(**{field: value})
     assert event.get(field) == kept
     assert flags(event) == ([flag] if flag else [])
-
-
-@pytest.mark.parametrize(
-    ("fields", "is_unknown"),
-    [
-        ({"prompt_tokens": None, "completion_tokens": "many"}, True),
-        ({"prompt_tokens": None, "completion_tokens": 3}, False),
-        ({"prompt_tokens": 0, "completion_tokens": 0}, False),
-        ({"prompt_tokens": None, "completion_tokens": None, "status": "error"}, False),
-        ({"prompt_tokens": None, "completion_tokens": None, "provider_cost": "0.2"}, False),
-        ({"prompt_tokens": None, "completion_tokens": None, "usage_details": {"units": {"web_search": 1}}}, False),
-        ({"prompt_tokens": None, "completion_tokens": None, "provider": "anthropic", "cached_tokens": 9}, False),
-    ],
-)
-def test_a_call_whose_counts_cannot_be_read_has_an_unknown_cost_instead_of_none(
-    fields: dict[str, object], is_unknown: bool
-) -> None:
-    event = usage(**fields)
-    assert ("usage:not_reported" in flags(event)) is is_unknown
-    assert event.get("usage_source") == ("heuristic" if is_unknown else None)
-    Costing("gpt-4o", Notices(), PriceBook.default).apply(event)
-    assert (event["cost_source"] == "unpriced") is is_unknown
 
 
 def test_metadata_that_is_no_object_is_left_out() -> None:
