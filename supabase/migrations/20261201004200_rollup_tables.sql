@@ -361,49 +361,64 @@ alter table observability_internal.rollup_checks enable row level security;
 
 grant select, insert, update, delete on table observability_internal.rollup_checks to service_role;
 
-create type observability_internal.usage_cell as (
-  bucket_start timestamptz,
-  dim_id integer,
-  user_key integer,
-  requests bigint,
-  prompt_tokens bigint,
-  completion_tokens bigint,
-  cached_tokens bigint,
-  cache_write_tokens bigint,
-  reasoning_tokens bigint,
-  audio_input_tokens bigint,
-  audio_output_tokens bigint,
-  cost numeric,
-  fallback_cost numeric,
-  provider_reported_cost numeric,
-  unpriced_requests bigint,
-  fallback_requests bigint,
-  estimated_requests bigint,
-  latency bigint[],
-  time_to_first_token bigint[]
-);
+-- The sums of calls are the columns of usage_by_minute that hold one number: a column added there is one in every level, and
+-- all that counts, condenses, moves or reads them goes through this. What a call adds is in counted_calls.
+create function observability_internal.each_sum(template text, nullable text default null) returns text
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select string_agg(
+    format(case when a.attnotnull then template else coalesce(nullable, template) end, a.attname, a.atttypid::regtype), ', '
+    order by a.attnum
+  )
+  from pg_catalog.pg_attribute as a
+  where a.attrelid = 'observability_internal.usage_by_minute'::regclass and a.attnum > 0 and not a.attisdropped
+    and a.atttypid in ('bigint'::regtype, 'numeric'::regtype);
+$$;
+
+comment on function observability_internal.each_sum is
+'SQL that a template makes of each sum of calls, with commas between: %1$I is the column, %2$s its type; `nullable` is the'
+' template of those whose null means 0.';
+revoke execute on function observability_internal.each_sum from public;
+grant execute on function observability_internal.each_sum to authenticated, service_role;
+
+do $types$
+begin
+  execute format(
+    $sql$
+    create type observability_internal.usage_cell as (
+      bucket_start timestamptz, dim_id integer, user_key integer, %1$s, latency bigint[], time_to_first_token bigint[]
+    );
+    create type observability_internal.usage_difference as (created_at timestamptz, dim_id integer, user_key integer, %1$s);
+    create type observability_internal.usage_sum as (is_current boolean, dim_id integer, %2$s)
+    $sql$,
+    observability_internal.each_sum('%1$I %2$s'), observability_internal.each_sum('%1$I numeric')
+  );
+end
+$types$;
+
+-- For functions that are called a thousand times over, as those of alerts are: a query of a view keeps its plan.
+do $views$
+declare
+  v_level text;
+begin
+  foreach v_level in array array['minute', 'hour', 'day'] loop
+    execute format(
+      $sql$
+      create view observability_internal.whole_%1$ss with (security_invoker = true) as
+      select r.bucket, r.dim_id, %2$s, r.latency, r.time_to_first_token from observability_internal.usage_by_%1$s as r;
+      comment on view observability_internal.whole_%1$ss is 'The rows of usage_by_%1$s with 0 where a sum is null.';
+      grant select on table observability_internal.whole_%1$ss to authenticated, service_role
+      $sql$,
+      v_level, observability_internal.each_sum('r.%1$I', 'coalesce(r.%1$I, 0) as %1$I')
+    );
+  end loop;
+end
+$views$;
 
 comment on type observability_internal.usage_cell is 'Sums of calls by bucket, dimensions and, where read by user, user.';
-
-create type observability_internal.usage_difference as (
-  created_at timestamptz,
-  dim_id integer,
-  user_key integer,
-  requests bigint,
-  prompt_tokens bigint,
-  completion_tokens bigint,
-  cached_tokens bigint,
-  cache_write_tokens bigint,
-  reasoning_tokens bigint,
-  audio_input_tokens bigint,
-  audio_output_tokens bigint,
-  cost numeric,
-  fallback_cost numeric,
-  provider_reported_cost numeric,
-  unpriced_requests bigint,
-  fallback_requests bigint,
-  estimated_requests bigint
-);
 
 comment on type observability_internal.usage_difference is 'What a change of counted calls adds to the rollups; negative takes away, null is 0.';
 

@@ -60,17 +60,10 @@ begin
   execute format(
     $sql$
     insert into observability_internal.%1$I as r (
-      bucket, dim_id,
-      requests, prompt_tokens, completion_tokens, cached_tokens, cache_write_tokens, reasoning_tokens,
-      audio_input_tokens, audio_output_tokens, cost, fallback_cost, provider_reported_cost, unpriced_requests,
-      fallback_requests, estimated_requests,
-      latency, time_to_first_token%2$s
+      bucket, dim_id, %5$s, latency, time_to_first_token%2$s
     )
     select
-      c.bucket_start, c.dim_id,
-      c.requests, c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.cache_write_tokens, c.reasoning_tokens,
-      c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost, c.provider_reported_cost,
-      c.unpriced_requests, c.fallback_requests, c.estimated_requests,
+      c.bucket_start, c.dim_id, %6$s,
       case when c.requests > 128 then observability_internal.merge_histogram(c.latency) else c.latency end,
       case when c.requests > 128 then observability_internal.merge_histogram(c.time_to_first_token)
         else c.time_to_first_token end%3$s
@@ -78,20 +71,7 @@ begin
     where (c.user_key is not null) = $2
     order by %4$s c.bucket_start, c.dim_id
     on conflict (bucket, dim_id%2$s) do update set
-      requests = r.requests + excluded.requests,
-      prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-      completion_tokens = r.completion_tokens + excluded.completion_tokens,
-      cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
-      cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
-      reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
-      audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
-      audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens),
-      cost = r.cost + excluded.cost,
-      fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
-      provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
-      unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
-      fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
-      estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
+      %7$s,
       latency = case when cardinality(r.latency) + cardinality(excluded.latency) > 256
         then observability_internal.merge_histogram(r.latency || excluded.latency)
         else r.latency || excluded.latency end,
@@ -100,7 +80,10 @@ begin
         else r.time_to_first_token || excluded.time_to_first_token end
     $sql$,
     target, case when v_by_user then ', user_key' end, case when v_by_user then ', c.user_key' end,
-    case when v_by_user then 'c.user_key,' end
+    case when v_by_user then 'c.user_key,' end, observability_internal.each_sum('%1$I'), observability_internal.each_sum('c.%1$I'),
+    observability_internal.each_sum(
+      '%1$I = r.%1$I + excluded.%1$I', '%1$I = coalesce(r.%1$I + excluded.%1$I, r.%1$I, excluded.%1$I)'
+    )
   ) using cells, v_by_user;
 end;
 $$;
@@ -147,42 +130,28 @@ declare
 begin
   perform observability_internal.add_names(batch_ids, roll_up_usage.min_created_at, roll_up_usage.max_created_at);
 
-  with calls as materialized (
-    select
-      date_trunc('minute', m.created_at) as minute,
-      date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00') as quarter, d.dim_id, u.user_key, m.prompt_tokens, m.completion_tokens,
-      m.cached_tokens, m.cache_write_tokens, m.reasoning_tokens, m.audio_input_tokens, m.audio_output_tokens,
-      coalesce(m.estimated_cost, 0) as cost, m.cost_source = 'fallback' as is_fallback,
-      m.cost_source = 'provider' as is_reported, m.cost_source = 'unpriced' as is_unpriced,
-      m.usage_source <> 'reported' as is_estimated,
-      ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
-      ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end)
-        / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
-    from observability_internal.ai_usage_metrics as m
-    inner join observability_internal.dimensions as d
-      on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
-      and m.environment = d.environment and m.operation = d.operation and m.status = d.status
-      and coalesce(m.error_type, '') = d.error_type
-    inner join observability_internal.users as u on m.user_id = u.user_id
-    where m.batch_id = any (batch_ids)
-      and m.created_at between roll_up_usage.min_created_at and roll_up_usage.max_created_at
-  )
   -- Both levels at once: cells of minutes have no user.
-  select array_agg(cell) into v_cells
-  from (
-    select row(
-      coalesce(c.minute, c.quarter), c.dim_id, c.user_key, count(*), sum(c.prompt_tokens)::bigint,
-      sum(c.completion_tokens)::bigint, nullif(sum(c.cached_tokens), 0)::bigint,
-      nullif(sum(c.cache_write_tokens), 0)::bigint, nullif(sum(c.reasoning_tokens), 0)::bigint,
-      nullif(sum(c.audio_input_tokens), 0)::bigint, nullif(sum(c.audio_output_tokens), 0)::bigint, coalesce(sum(c.cost) filter (where not c.is_fallback), 0),
-      sum(c.cost) filter (where c.is_fallback), sum(c.cost) filter (where c.is_reported),
-      nullif(count(*) filter (where c.is_unpriced), 0), nullif(count(*) filter (where c.is_fallback), 0),
-      nullif(count(*) filter (where c.is_estimated), 0), array_agg(c.latency) filter (where c.latency is not null),
-      array_agg(c.first_token) filter (where c.first_token is not null)
-    )::observability_internal.usage_cell as cell
-    from calls as c
-    group by grouping sets ((c.minute, c.dim_id), (c.quarter, c.dim_id, c.user_key))
-  ) as g;
+  execute format(
+    $sql$
+    with calls as materialized (
+      select
+        date_trunc('minute', m.created_at) as minute, m.quarter, m.dim_id, m.user_key, m.latency, m.time_to_first_token, %1$s
+      from observability_internal.counted_calls as m
+      where m.batch_id = any ($1) and m.created_at between $2 and $3
+    )
+    select array_agg(g.cell)
+    from (
+      select row(
+        coalesce(c.minute, c.quarter), c.dim_id, c.user_key, %2$s,
+        array_agg(c.latency) filter (where c.latency is not null),
+        array_agg(c.time_to_first_token) filter (where c.time_to_first_token is not null)
+      )::observability_internal.usage_cell as cell
+      from calls as c
+      group by grouping sets ((c.minute, c.dim_id), (c.quarter, c.dim_id, c.user_key))
+    ) as g
+    $sql$,
+    observability_internal.each_sum('m.%1$I'), observability_internal.each_sum('sum(c.%1$I)::%2$s')
+  ) into v_cells using batch_ids, roll_up_usage.min_created_at, roll_up_usage.max_created_at;
   perform observability_internal.add_cells('usage_by_minute', v_cells);
   perform observability_internal.add_cells('usage_by_user', v_cells);
   perform observability_internal.add_user_dims(v_cells);
@@ -368,36 +337,20 @@ begin
     with sums as (
       select
         date_bin(%2$L, d.created_at, '2000-01-01 00:00:00+00') as bucket, d.dim_id%3$s,
-        coalesce(sum(d.requests), 0) as requests, coalesce(sum(d.prompt_tokens), 0) as prompt_tokens,
-        coalesce(sum(d.completion_tokens), 0) as completion_tokens, coalesce(sum(d.cached_tokens), 0) as cached_tokens,
-        coalesce(sum(d.cache_write_tokens), 0) as cache_write_tokens, coalesce(sum(d.reasoning_tokens), 0) as
-        reasoning_tokens, coalesce(sum(d.audio_input_tokens), 0) as audio_input_tokens,
-        coalesce(sum(d.audio_output_tokens), 0) as audio_output_tokens, coalesce(sum(d.cost), 0) as cost,
-        coalesce(sum(d.fallback_cost), 0) as fallback_cost, coalesce(sum(d.provider_reported_cost), 0) as
-        provider_reported_cost, coalesce(sum(d.unpriced_requests), 0) as unpriced_requests,
-        coalesce(sum(d.fallback_requests), 0) as fallback_requests, coalesce(sum(d.estimated_requests), 0) as
-        estimated_requests
+        %5$s
       from unnest($1) as d
       group by 1, d.dim_id%3$s
     )
     update observability_internal.%1$I as r
     set
-      requests = r.requests + s.requests, prompt_tokens = r.prompt_tokens + s.prompt_tokens, completion_tokens =
-      r.completion_tokens + s.completion_tokens, cached_tokens = nullif(coalesce(r.cached_tokens, 0) +
-      s.cached_tokens, 0), cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) + s.cache_write_tokens, 0),
-      reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) + s.reasoning_tokens, 0), audio_input_tokens =
-      nullif(coalesce(r.audio_input_tokens, 0) + s.audio_input_tokens, 0), audio_output_tokens =
-      nullif(coalesce(r.audio_output_tokens, 0) + s.audio_output_tokens, 0), cost = r.cost + s.cost, fallback_cost =
-      nullif(coalesce(r.fallback_cost, 0) + s.fallback_cost, 0), provider_reported_cost =
-      nullif(coalesce(r.provider_reported_cost, 0) + s.provider_reported_cost, 0), unpriced_requests =
-      nullif(coalesce(r.unpriced_requests, 0) + s.unpriced_requests, 0), fallback_requests =
-      nullif(coalesce(r.fallback_requests, 0) + s.fallback_requests, 0), estimated_requests =
-      nullif(coalesce(r.estimated_requests, 0) + s.estimated_requests, 0)
+      %6$s
     from sums as s
     where r.bucket = s.bucket and r.dim_id = s.dim_id%4$s
     $sql$,
     target, case when v_by_user then '15 minutes' else '1 minute' end, case when v_by_user then ', d.user_key' end,
-    case when v_by_user then ' and r.user_key = s.user_key' end
+    case when v_by_user then ' and r.user_key = s.user_key' end,
+    observability_internal.each_sum('coalesce(sum(d.%1$I), 0) as %1$I'),
+    observability_internal.each_sum('%1$I = r.%1$I + s.%1$I', '%1$I = nullif(coalesce(r.%1$I, 0) + s.%1$I, 0)')
   ) using differences;
   get diagnostics v_rows = row_count;
   return v_rows;

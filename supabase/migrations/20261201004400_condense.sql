@@ -17,7 +17,7 @@ begin
     $sql$
     with cells as materialized (
       select date_trunc($1, r.bucket, 'UTC') as start, r.*
-      from observability_internal.%I as r
+      from observability_internal.%1$I as r
       where r.bucket >= $2 and r.bucket < $3
     ),
     entries as (
@@ -42,21 +42,15 @@ begin
     ),
     sums as (
       select
-        c.start, c.dim_id, sum(c.requests)::bigint as requests, sum(c.prompt_tokens)::bigint as prompt_tokens,
-        sum(c.completion_tokens)::bigint as completion_tokens, sum(c.cached_tokens)::bigint as cached_tokens,
-        sum(c.cache_write_tokens)::bigint as cache_write_tokens, sum(c.reasoning_tokens)::bigint as reasoning_tokens,
-        sum(c.audio_input_tokens)::bigint as audio_input_tokens,
-        sum(c.audio_output_tokens)::bigint as audio_output_tokens, sum(c.cost) as cost,
-        sum(c.fallback_cost) as fallback_cost, sum(c.provider_reported_cost) as provider_reported_cost,
-        sum(c.unpriced_requests)::bigint as unpriced_requests, sum(c.fallback_requests)::bigint as fallback_requests,
-        sum(c.estimated_requests)::bigint as estimated_requests
+        c.start, c.dim_id, %3$s
       from cells as c
       group by c.start, c.dim_id
     )
-    insert into observability_internal.%I
+    insert into observability_internal.%2$I (bucket, dim_id, %4$s, latency, time_to_first_token)
     select s.*, h.latency, h.time_to_first_token from sums as s left join histograms as h using (start, dim_id)
     order by s.start, s.dim_id
-    $sql$, source, target
+    $sql$,
+    source, target, observability_internal.each_sum('sum(c.%1$I)::%2$s as %1$I'), observability_internal.each_sum('%1$I')
   ) using unit, from_time, to_time;
 end;
 $$;

@@ -147,35 +147,25 @@ grant execute on function observability_internal.minutes_between to authenticate
 create function observability_internal.raw_cells(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz
 ) returns setof observability_internal.usage_cell
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-  select
-    date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00'), d.dim_id, u.user_key, count(*),
-    sum(m.prompt_tokens)::bigint, sum(m.completion_tokens)::bigint, sum(m.cached_tokens)::bigint, sum(m.cache_write_tokens)::bigint,
-    sum(m.reasoning_tokens)::bigint, sum(m.audio_input_tokens)::bigint, sum(m.audio_output_tokens)::bigint,
-    coalesce(sum(m.estimated_cost) filter (where m.cost_source <> 'fallback'), 0),
-    coalesce(sum(m.estimated_cost) filter (where m.cost_source = 'fallback'), 0),
-    coalesce(sum(m.estimated_cost) filter (where m.cost_source = 'provider'), 0),
-    count(*) filter (where m.cost_source = 'unpriced'), count(*) filter (where m.cost_source = 'fallback'),
-    count(*) filter (where m.usage_source <> 'reported'),
-    array_agg(((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024)
-    filter (where m.latency_ms is not null),
-    array_agg(((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end)
-      / 0.020000666706669435)::bigint + 400) << 44) + 1024)
-    filter (where m.time_to_first_token_ms is not null)
-  from observability_internal.ai_usage_metrics as m
-  inner join observability_internal.dimensions as d
-    on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
-    and m.environment = d.environment and m.operation = d.operation and m.status = d.status
-    and coalesce(m.error_type, '') = d.error_type
-  inner join observability_internal.users as u on m.user_id = u.user_id
-  where m.created_at >= raw_cells.from_time and m.created_at < raw_cells.to_time
-    and m.metadata @> (scope).metadata and ((scope).dims is null or d.dim_id = any ((scope).dims))
-    and ((scope).user_keys is null or u.user_key = any ((scope).user_keys))
-  group by date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00'), d.dim_id, u.user_key;
+begin
+  return query execute format(
+    $sql$
+    select
+      c.quarter, c.dim_id, c.user_key, %s, array_agg(c.latency) filter (where c.latency is not null),
+      array_agg(c.time_to_first_token) filter (where c.time_to_first_token is not null)
+    from observability_internal.counted_calls as c
+    where c.created_at >= $1 and c.created_at < $2 and c.metadata @> $3 and ($4 is null or c.dim_id = any ($4))
+      and ($5 is null or c.user_key = any ($5))
+    group by c.quarter, c.dim_id, c.user_key
+    $sql$,
+    observability_internal.each_sum('coalesce(sum(c.%1$I), 0)::%2$s')
+  ) using raw_cells.from_time, raw_cells.to_time, scope.metadata, scope.dims, scope.user_keys;
+end;
 $$;
 
 comment on function observability_internal.raw_cells is 'Cells of the raw calls with this metadata, by quarter of an hour.';
@@ -189,11 +179,7 @@ language plpgsql
 stable
 security invoker
 set search_path = ''
-set plan_cache_mode = force_custom_plan
 as $$
-declare
-  v_keys constant integer[] := scope.user_keys;
-  v_dims constant integer[] := scope.dims;
 begin
   if scope.cells is not null and not has_histograms then
     return query
@@ -202,17 +188,14 @@ begin
   elsif scope.metadata is not null then
     return query select * from observability_internal.raw_cells(scope, user_cells.from_time, user_cells.to_time);
   else
-    return query
-    select
-      r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens, r.completion_tokens,
-      coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0),
-      coalesce(r.audio_input_tokens, 0), coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0),
-      coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.fallback_requests, 0),
-      coalesce(r.estimated_requests, 0), case when has_histograms then r.latency end,
-      case when has_histograms then r.time_to_first_token end
-    from observability_internal.usage_by_user as r
-    where r.bucket >= user_cells.from_time and r.bucket < user_cells.to_time
-      and (v_keys is null or r.user_key = any (v_keys)) and (v_dims is null or r.dim_id = any (v_dims));
+    return query execute format(
+      $sql$
+      select r.bucket, r.dim_id, r.user_key, %s, case when $1 then r.latency end, case when $1 then r.time_to_first_token end
+      from observability_internal.usage_by_user as r
+      where r.bucket >= $2 and r.bucket < $3 and ($4 is null or r.user_key = any ($4)) and ($5 is null or r.dim_id = any ($5))
+      $sql$,
+      observability_internal.each_sum('r.%1$I', 'coalesce(r.%1$I, 0)')
+    ) using has_histograms, user_cells.from_time, user_cells.to_time, scope.user_keys, scope.dims;
   end if;
 end;
 $$;
@@ -229,55 +212,41 @@ language plpgsql
 stable
 security invoker
 set search_path = ''
-set plan_cache_mode = force_custom_plan
 as $$
 declare
-  v_step constant interval := observability_internal.minute_step(scope.bucket);
-  v_bucket constant text := scope.bucket;
-  v_timezone constant text := scope.timezone;
-  v_from constant timestamptz := scope.from_time;
-  v_to constant timestamptz := scope.to_time;
-  v_before constant timestamptz := scope.previous_from;
-  v_keys constant integer[] := scope.user_keys;
-  v_dims constant integer[] := scope.dims;
-  v_is_raw constant boolean := scope.metadata is not null;
+  v_cells observability_internal.usage_cell[];
 begin
-  return array(
-    -- Never before the range, so that the range finds its first cell.
-    select row(
-      case
-        when q.bucket < v_from then v_before
-        else greatest(v_from, coalesce(date_bin(v_step, q.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, q.bucket, v_timezone)))
-      end,
-      q.dim_id, q.user_key, sum(q.requests)::bigint, sum(q.prompt_tokens)::bigint, sum(q.completion_tokens)::bigint,
-      coalesce(sum(q.cached_tokens), 0)::bigint, coalesce(sum(q.cache_write_tokens), 0)::bigint,
-      coalesce(sum(q.reasoning_tokens), 0)::bigint, coalesce(sum(q.audio_input_tokens), 0)::bigint,
-      coalesce(sum(q.audio_output_tokens), 0)::bigint, sum(q.cost), coalesce(sum(q.fallback_cost), 0),
-      coalesce(sum(q.provider_reported_cost), 0), coalesce(sum(q.unpriced_requests), 0)::bigint,
-      coalesce(sum(q.fallback_requests), 0)::bigint, coalesce(sum(q.estimated_requests), 0)::bigint, null, null
-    )::observability_internal.usage_cell
-    from (
-      select
-        r.bucket, r.dim_id, r.user_key, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens,
-        r.cache_write_tokens, r.reasoning_tokens, r.audio_input_tokens, r.audio_output_tokens, r.cost, r.fallback_cost,
-        r.provider_reported_cost, r.unpriced_requests, r.fallback_requests, r.estimated_requests
+  execute format(
+    $sql$
+    with cells as (
+      select r.bucket, r.dim_id, r.user_key, %1$s
       from observability_internal.usage_by_user as r
-      where not v_is_raw and r.user_key = any (v_keys) and r.bucket >= v_before and r.bucket < v_to
-        and (v_dims is null or r.dim_id = any (v_dims))
+      where $1 is null and r.user_key = any ($2) and r.bucket >= $3 and r.bucket < $5 and ($6 is null or r.dim_id = any ($6))
       union all
+      select c.bucket_start, c.dim_id, c.user_key, %1$s
+      from observability_internal.raw_cells($10, $3, $5) as c
+      where $1 is not null
+    ),
+    -- Never before the range, so that the range finds its first cell.
+    started as (
       select
-        c.bucket_start, c.dim_id, c.user_key, c.requests, c.prompt_tokens, c.completion_tokens, c.cached_tokens,
-        c.cache_write_tokens, c.reasoning_tokens, c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost,
-        c.provider_reported_cost, c.unpriced_requests, c.fallback_requests, c.estimated_requests
-      from observability_internal.raw_cells(scope, v_before, v_to) as c
-      where v_is_raw
-    ) as q
-    group by
-      case
-        when q.bucket < v_from then v_before
-        else greatest(v_from, coalesce(date_bin(v_step, q.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, q.bucket, v_timezone)))
-      end, q.dim_id, q.user_key
-  );
+        c.*, case
+          when c.bucket < $4 then $3
+          else greatest($4, coalesce(date_bin($7, c.bucket, '2000-01-01 00:00:00+00'), date_trunc($8, c.bucket, $9)))
+        end as start
+      from cells as c
+    )
+    select array(
+      select row(s.start, s.dim_id, s.user_key, %2$s, null, null)::observability_internal.usage_cell
+      from started as s
+      group by s.start, s.dim_id, s.user_key
+    )
+    $sql$,
+    observability_internal.each_sum('%1$I'), observability_internal.each_sum('coalesce(sum(s.%1$I), 0)::%2$s')
+  ) into v_cells using
+    scope.metadata, scope.user_keys, scope.previous_from, scope.from_time, scope.to_time, scope.dims,
+    observability_internal.minute_step(scope.bucket), scope.bucket, scope.timezone, scope;
+  return v_cells;
 end;
 $$;
 
@@ -326,48 +295,46 @@ declare
   v_split observability_internal.range_split;
 begin
   if scope.by_user then
-    return query
-    select
-      coalesce(date_bin(v_step, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket_start, scope.timezone)),
-      c.dim_id, c.user_key, c.requests,
-      c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.cache_write_tokens, c.reasoning_tokens,
-      c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost, c.provider_reported_cost,
-      c.unpriced_requests, c.fallback_requests, c.estimated_requests, null::bigint[], null::bigint[]
-    from observability_internal.user_cells(scope, usage_cells.from_time, usage_cells.to_time, false) as c;
+    return query execute format(
+      $sql$
+      select
+        coalesce(date_bin($1, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc($2, c.bucket_start, $3)),
+        c.dim_id, c.user_key, %s, null::bigint[], null::bigint[]
+      from observability_internal.user_cells($4, $5, $6, false) as c
+      $sql$,
+      observability_internal.each_sum('c.%1$I')
+    ) using v_step, v_bucket, scope.timezone, scope, usage_cells.from_time, usage_cells.to_time;
     return;
   end if;
   v_split := observability_internal.split_range(
     usage_cells.from_time, usage_cells.to_time, case when is_bucketed then scope.cuts else '{}' end,
     case when v_step is not null then 'minute' else 'day' end
   );
-  return query
-  select
-    date_trunc(v_bucket, r.bucket, scope.timezone), r.dim_id, null::integer, r.requests, r.prompt_tokens,
-    r.completion_tokens, coalesce(r.cached_tokens, 0), coalesce(r.cache_write_tokens, 0), coalesce(r.reasoning_tokens, 0), coalesce(r.audio_input_tokens, 0),
-    coalesce(r.audio_output_tokens, 0), r.cost, coalesce(r.fallback_cost, 0), coalesce(r.provider_reported_cost, 0), coalesce(r.unpriced_requests, 0),
-    coalesce(r.fallback_requests, 0), coalesce(r.estimated_requests, 0), null::bigint[], null::bigint[]
-  from (
-    select d.* from observability_internal.usage_by_day as d where d.bucket = any (v_split.days)
-    union all
-    select h.* from observability_internal.usage_by_hour as h where h.bucket = any (v_split.hours)
-  ) as r
-  where scope.dims is null or r.dim_id = any (scope.dims);
-  return query
-  with started as (
-    select
-      coalesce(date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, r.bucket, scope.timezone)) as bucket_start,
-      r.*
-    from observability_internal.usage_by_minute as r
-    where r.bucket = any (v_split.minutes) and (scope.dims is null or r.dim_id = any (scope.dims))
-  )
-  select
-    s.bucket_start, s.dim_id, null::integer, sum(s.requests)::bigint, sum(s.prompt_tokens)::bigint,
-    sum(s.completion_tokens)::bigint, coalesce(sum(s.cached_tokens), 0)::bigint, coalesce(sum(s.cache_write_tokens), 0)::bigint,
-    coalesce(sum(s.reasoning_tokens), 0)::bigint, coalesce(sum(s.audio_input_tokens), 0)::bigint, coalesce(sum(s.audio_output_tokens), 0)::bigint, sum(s.cost),
-    coalesce(sum(s.fallback_cost), 0), coalesce(sum(s.provider_reported_cost), 0), coalesce(sum(s.unpriced_requests), 0)::bigint,
-    coalesce(sum(s.fallback_requests), 0)::bigint, coalesce(sum(s.estimated_requests), 0)::bigint, null::bigint[], null::bigint[]
-  from started as s
-  group by s.bucket_start, s.dim_id;
+  return query execute format(
+    $sql$
+    select date_trunc($1, r.bucket, $2), r.dim_id, null::integer, %s, null::bigint[], null::bigint[]
+    from (
+      select d.* from observability_internal.usage_by_day as d where d.bucket = any ($3)
+      union all
+      select h.* from observability_internal.usage_by_hour as h where h.bucket = any ($4)
+    ) as r
+    where $5 is null or r.dim_id = any ($5)
+    $sql$,
+    observability_internal.each_sum('r.%1$I', 'coalesce(r.%1$I, 0)')
+  ) using v_bucket, scope.timezone, v_split.days, v_split.hours, scope.dims;
+  return query execute format(
+    $sql$
+    with started as (
+      select coalesce(date_bin($1, r.bucket, '2000-01-01 00:00:00+00'), date_trunc($2, r.bucket, $3)) as bucket_start, r.*
+      from observability_internal.usage_by_minute as r
+      where r.bucket = any ($4) and ($5 is null or r.dim_id = any ($5))
+    )
+    select s.bucket_start, s.dim_id, null::integer, %s, null::bigint[], null::bigint[]
+    from started as s
+    group by s.bucket_start, s.dim_id
+    $sql$,
+    observability_internal.each_sum('coalesce(sum(s.%1$I), 0)::%2$s')
+  ) using v_step, v_bucket, scope.timezone, v_split.minutes, scope.dims;
 end;
 $$;
 
@@ -397,21 +364,14 @@ declare
   );
 begin
   return query
-  with cells as (
-    select r.* from observability_internal.usage_by_day as r where r.bucket = any (v_split.days)
-    union all
-    select r.* from observability_internal.usage_by_hour as r where r.bucket = any (v_split.hours)
-    union all
-    select r.* from observability_internal.usage_by_minute as r where r.bucket = any (v_split.minutes)
-  )
-  select
-    c.bucket, c.dim_id, c.requests, c.prompt_tokens, c.completion_tokens, coalesce(c.cached_tokens, 0),
-    coalesce(c.cache_write_tokens, 0), coalesce(c.reasoning_tokens, 0), coalesce(c.audio_input_tokens, 0),
-    coalesce(c.audio_output_tokens, 0), c.cost, coalesce(c.fallback_cost, 0), coalesce(c.provider_reported_cost, 0),
-    coalesce(c.unpriced_requests, 0), coalesce(c.fallback_requests, 0), coalesce(c.estimated_requests, 0), c.latency,
-    c.time_to_first_token
-  from cells as c
-  where dims is null or c.dim_id = any (dims);
+  select r.* from observability_internal.whole_days as r
+  where r.bucket = any (v_split.days) and (dims is null or r.dim_id = any (dims))
+  union all
+  select r.* from observability_internal.whole_hours as r
+  where r.bucket = any (v_split.hours) and (dims is null or r.dim_id = any (dims))
+  union all
+  select r.* from observability_internal.whole_minutes as r
+  where r.bucket = any (v_split.minutes) and (dims is null or r.dim_id = any (dims));
 end;
 $$;
 

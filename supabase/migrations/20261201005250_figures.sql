@@ -1,25 +1,6 @@
 -- Reads what a page needs of the cells: sums by dimensions and points by bucket, each once.
 -- Locks: none; it only creates.
 
-create type observability_internal.usage_sum as (
-  is_current boolean,
-  dim_id integer,
-  requests numeric,
-  prompt_tokens numeric,
-  completion_tokens numeric,
-  cached_tokens numeric,
-  cache_write_tokens numeric,
-  reasoning_tokens numeric,
-  audio_input_tokens numeric,
-  audio_output_tokens numeric,
-  cost numeric,
-  fallback_cost numeric,
-  provider_reported_cost numeric,
-  unpriced_requests numeric,
-  fallback_requests numeric,
-  estimated_requests numeric
-);
-
 create type observability_internal.usage_point as (
   bucket_start timestamptz,
   key text,
@@ -44,48 +25,54 @@ comment on type observability_internal.usage_figures is
 
 create function observability_internal.read_user_cells(scope observability_internal.read_scope, group_by text)
 returns observability_internal.usage_figures
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
-  with cells as materialized (
-    select true as is_current, c.*
-    from observability_internal.usage_cells(scope, (scope).from_time, (scope).to_time, true) as c
-    union all
-    select false, c.*
-    from observability_internal.usage_cells(scope, (scope).previous_from, (scope).from_time, false) as c
-  ),
-  sums as (
+declare
+  v_sums observability_internal.usage_sum[];
+  v_points observability_internal.usage_point[];
+begin
+  execute format(
+    $sql$
+    with cells as materialized (
+      select true as is_current, c.*
+      from observability_internal.usage_cells($1, ($1).from_time, ($1).to_time, true) as c
+      union all
+      select false, c.*
+      from observability_internal.usage_cells($1, ($1).previous_from, ($1).from_time, false) as c
+    ),
+    sums as (
+      select c.is_current, c.dim_id, %s
+      from cells as c
+      group by c.is_current, c.dim_id
+    ),
+    points as (
+      select
+        c.bucket_start,
+        case $2
+          when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
+          when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
+          when 'user_id' then u.user_id
+        end as key,
+        sum(c.requests), coalesce(sum(c.requests) filter (where d.status = 'error'), 0), sum(c.prompt_tokens),
+        sum(c.completion_tokens), sum(c.cached_tokens), sum(c.reasoning_tokens), sum(c.cost),
+        sum(c.unpriced_requests + c.fallback_requests)
+      from cells as c
+      inner join observability_internal.dimensions as d using (dim_id)
+      left join observability_internal.users as u on $2 = 'user_id' and c.user_key = u.user_key
+      where c.is_current
+      group by 1, 2
+    )
     select
-      c.is_current, c.dim_id, sum(c.requests), sum(c.prompt_tokens), sum(c.completion_tokens), sum(c.cached_tokens),
-      sum(c.cache_write_tokens), sum(c.reasoning_tokens), sum(c.audio_input_tokens), sum(c.audio_output_tokens),
-      sum(c.cost), sum(c.fallback_cost), sum(c.provider_reported_cost), sum(c.unpriced_requests),
-      sum(c.fallback_requests), sum(c.estimated_requests)
-    from cells as c
-    group by c.is_current, c.dim_id
-  ),
-  points as (
-    select
-      c.bucket_start,
-      case read_user_cells.group_by
-        when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
-        when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
-        when 'user_id' then u.user_id
-      end as key,
-      sum(c.requests), coalesce(sum(c.requests) filter (where d.status = 'error'), 0), sum(c.prompt_tokens),
-      sum(c.completion_tokens), sum(c.cached_tokens), sum(c.reasoning_tokens), sum(c.cost),
-      sum(c.unpriced_requests + c.fallback_requests)
-    from cells as c
-    inner join observability_internal.dimensions as d using (dim_id)
-    left join observability_internal.users as u on read_user_cells.group_by = 'user_id' and c.user_key = u.user_key
-    where c.is_current
-    group by 1, 2
-  )
-  select row(
-    array(select row(s.*)::observability_internal.usage_sum from sums as s),
-    array(select row(p.*)::observability_internal.usage_point from points as p)
-  )::observability_internal.usage_figures;
+      array(select row(s.*)::observability_internal.usage_sum from sums as s),
+      array(select row(p.*)::observability_internal.usage_point from points as p)
+    $sql$,
+    observability_internal.each_sum('sum(c.%1$I)')
+  ) into v_sums, v_points using scope, read_user_cells.group_by;
+  return row(v_sums, v_points)::observability_internal.usage_figures;
+end;
 $$;
 
 comment on function observability_internal.read_user_cells is 'Figures of some users, or of calls with some metadata.';
@@ -98,7 +85,6 @@ language plpgsql
 stable
 security invoker
 set search_path = ''
-set plan_cache_mode = force_custom_plan
 as $$
 declare
   v_now constant observability_internal.range_split := observability_internal.split_range(
@@ -107,34 +93,33 @@ declare
   v_before constant observability_internal.range_split := observability_internal.split_range(
     scope.previous_from, scope.from_time, '{}', 'day'
   );
-  v_dims constant integer[] := scope.dims;
+  v_sums observability_internal.usage_sum[];
 begin
-  return array(
+  execute format(
+    $sql$
     with cells as (
-      select true as is_current, r.* from observability_internal.usage_by_day as r where r.bucket = any (v_now.days)
+      select true as is_current, r.* from observability_internal.usage_by_day as r where r.bucket = any ($1)
       union all
-      select true, r.* from observability_internal.usage_by_hour as r where r.bucket = any (v_now.hours)
+      select true, r.* from observability_internal.usage_by_hour as r where r.bucket = any ($2)
       union all
-      select true, r.* from observability_internal.usage_by_minute as r where r.bucket = any (v_now.minutes)
+      select true, r.* from observability_internal.usage_by_minute as r where r.bucket = any ($3)
       union all
-      select false, r.* from observability_internal.usage_by_day as r where r.bucket = any (v_before.days)
+      select false, r.* from observability_internal.usage_by_day as r where r.bucket = any ($4)
       union all
-      select false, r.* from observability_internal.usage_by_hour as r where r.bucket = any (v_before.hours)
+      select false, r.* from observability_internal.usage_by_hour as r where r.bucket = any ($5)
       union all
-      select false, r.* from observability_internal.usage_by_minute as r where r.bucket = any (v_before.minutes)
+      select false, r.* from observability_internal.usage_by_minute as r where r.bucket = any ($6)
     )
-    select row(
-      c.is_current, c.dim_id, sum(c.requests), sum(c.prompt_tokens), sum(c.completion_tokens),
-      coalesce(sum(c.cached_tokens), 0), coalesce(sum(c.cache_write_tokens), 0), coalesce(sum(c.reasoning_tokens), 0),
-      coalesce(sum(c.audio_input_tokens), 0), coalesce(sum(c.audio_output_tokens), 0), sum(c.cost),
-      coalesce(sum(c.fallback_cost), 0), coalesce(sum(c.provider_reported_cost), 0),
-      coalesce(sum(c.unpriced_requests), 0), coalesce(sum(c.fallback_requests), 0),
-      coalesce(sum(c.estimated_requests), 0)
-    )::observability_internal.usage_sum
-    from cells as c
-    where v_dims is null or c.dim_id = any (v_dims)
-    group by c.is_current, c.dim_id
-  );
+    select array(
+      select row(c.is_current, c.dim_id, %s)::observability_internal.usage_sum
+      from cells as c
+      where $7 is null or c.dim_id = any ($7)
+      group by c.is_current, c.dim_id
+    )
+    $sql$,
+    observability_internal.each_sum('coalesce(sum(c.%1$I), 0)')
+  ) into v_sums using v_now.days, v_now.hours, v_now.minutes, v_before.days, v_before.hours, v_before.minutes, scope.dims;
+  return v_sums;
 end;
 $$;
 

@@ -357,17 +357,15 @@ begin
       and m.cost_source = w.old_cost_source and m.price_id is not distinct from w.old_price_id
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     returning
-      m.event_id, m.created_at, m.user_id, m.provider, m.model, coalesce(m.feature, '') as feature, m.environment,
-      m.operation, m.status, coalesce(m.error_type, '') as error_type, w.old_cost, w.new_cost, w.old_cost_source,
-      w.new_cost_source, w.old_price_id, w.new_price_id
+      m.event_id, m.created_at, m.user_id, m.provider, m.model, coalesce(m.feature, '') as feature, m.environment, m.operation, m.status,
+      coalesce(m.error_type, '') as error_type, w.old_cost, w.new_cost, w.old_cost_source, w.new_cost_source, w.old_price_id, w.new_price_id
   ),
   audited as (
     insert into observability_internal.cost_corrections (
       event_id, run_id, created_at, old_cost, new_cost, old_cost_source, new_cost_source, old_price_id, new_price_id
     )
     select
-      c.event_id, correct_costs.run_id, c.created_at, c.old_cost, c.new_cost, c.old_cost_source, c.new_cost_source,
-      c.old_price_id, c.new_price_id
+      c.event_id, correct_costs.run_id, c.created_at, c.old_cost, c.new_cost, c.old_cost_source, c.new_cost_source, c.old_price_id, c.new_price_id
     from corrected as c
     on conflict on constraint cost_corrections_pkey do update set
       new_cost = excluded.new_cost, new_cost_source = excluded.new_cost_source, new_price_id = excluded.new_price_id
@@ -393,12 +391,14 @@ begin
       'new_cost', (select coalesce(sum(c.new_cost), 0)::text from corrected as c)
     ),
     array(
-      select row(
-        s.created_at, s.dim_id, s.user_key, null, null, null, null, null, null, null, null, sum(s.cost),
-        sum(s.fallback_cost), sum(s.provider_reported_cost), sum(s.unpriced_requests), sum(s.fallback_requests), null
-      )::observability_internal.usage_difference
-      from differences as s
-      group by s.created_at, s.dim_id, s.user_key
+      select jsonb_populate_record(null::observability_internal.usage_difference, to_jsonb(s))
+      from (
+        select
+          d.created_at, d.dim_id, d.user_key, sum(d.cost) as cost, sum(d.fallback_cost) as fallback_cost,
+          sum(d.provider_reported_cost) as provider_reported_cost, sum(d.unpriced_requests) as unpriced_requests, sum(d.fallback_requests) as fallback_requests
+        from differences as d
+        group by d.created_at, d.dim_id, d.user_key
+      ) as s
     )
   into v_result, v_differences;
   perform observability_internal.add_usage_difference(v_differences);

@@ -34,53 +34,40 @@ declare
   v_rows integer;
 begin
   if direction < 0 then
-    update observability_internal.usage_by_user as r set
-      requests = r.requests - c.requests, prompt_tokens = r.prompt_tokens - c.prompt_tokens,
-      completion_tokens = r.completion_tokens - c.completion_tokens,
-      cached_tokens = nullif(coalesce(r.cached_tokens, 0) - coalesce(c.cached_tokens, 0), 0),
-      cache_write_tokens = nullif(coalesce(r.cache_write_tokens, 0) - coalesce(c.cache_write_tokens, 0), 0),
-      reasoning_tokens = nullif(coalesce(r.reasoning_tokens, 0) - coalesce(c.reasoning_tokens, 0), 0),
-      audio_input_tokens = nullif(coalesce(r.audio_input_tokens, 0) - coalesce(c.audio_input_tokens, 0), 0),
-      audio_output_tokens = nullif(coalesce(r.audio_output_tokens, 0) - coalesce(c.audio_output_tokens, 0), 0),
-      cost = r.cost - c.cost, fallback_cost = nullif(coalesce(r.fallback_cost, 0) - coalesce(c.fallback_cost, 0), 0),
-      provider_reported_cost = nullif(coalesce(r.provider_reported_cost, 0) - coalesce(c.provider_reported_cost, 0), 0),
-      unpriced_requests = nullif(coalesce(r.unpriced_requests, 0) - coalesce(c.unpriced_requests, 0), 0),
-      fallback_requests = nullif(coalesce(r.fallback_requests, 0) - coalesce(c.fallback_requests, 0), 0),
-      estimated_requests = nullif(coalesce(r.estimated_requests, 0) - coalesce(c.estimated_requests, 0), 0),
-      latency = observability_internal.subtract_histogram(r.latency, c.latency),
-      time_to_first_token = observability_internal.subtract_histogram(r.time_to_first_token, c.time_to_first_token)
-    from unnest(cells) as c
-    where r.user_key = add_user_cells.user_key and r.bucket = c.bucket and r.dim_id = c.dim_id;
+    execute format(
+      $sql$
+      update observability_internal.usage_by_user as r set
+        %s,
+        latency = observability_internal.subtract_histogram(r.latency, c.latency),
+        time_to_first_token = observability_internal.subtract_histogram(r.time_to_first_token, c.time_to_first_token)
+      from unnest($1) as c
+      where r.user_key = $2 and r.bucket = c.bucket and r.dim_id = c.dim_id
+      $sql$,
+      observability_internal.each_sum(
+        '%1$I = r.%1$I - c.%1$I', '%1$I = nullif(coalesce(r.%1$I, 0) - coalesce(c.%1$I, 0), 0)'
+      )
+    ) using cells, add_user_cells.user_key;
     get diagnostics v_rows = row_count;
     if v_rows <> cardinality(cells) then
       raise exception 'the rollup by user lacks rows of these calls; nothing was changed' using errcode = '55000';
     end if;
     return;
   end if;
-  insert into observability_internal.usage_by_user as r
-  select
-    c.bucket, c.dim_id, c.requests, c.prompt_tokens, c.completion_tokens, c.cached_tokens, c.cache_write_tokens,
-    c.reasoning_tokens, c.audio_input_tokens, c.audio_output_tokens, c.cost, c.fallback_cost, c.provider_reported_cost,
-    c.unpriced_requests, c.fallback_requests, c.estimated_requests, c.latency, c.time_to_first_token,
-    add_user_cells.user_key
-  from unnest(cells) as c
-  order by c.bucket, c.dim_id
-  on conflict on constraint usage_by_user_pkey do update set
-    requests = r.requests + excluded.requests, prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cached_tokens = coalesce(r.cached_tokens + excluded.cached_tokens, r.cached_tokens, excluded.cached_tokens),
-    cache_write_tokens = coalesce(r.cache_write_tokens + excluded.cache_write_tokens, r.cache_write_tokens, excluded.cache_write_tokens),
-    reasoning_tokens = coalesce(r.reasoning_tokens + excluded.reasoning_tokens, r.reasoning_tokens, excluded.reasoning_tokens),
-    audio_input_tokens = coalesce(r.audio_input_tokens + excluded.audio_input_tokens, r.audio_input_tokens, excluded.audio_input_tokens),
-    audio_output_tokens = coalesce(r.audio_output_tokens + excluded.audio_output_tokens, r.audio_output_tokens, excluded.audio_output_tokens),
-    cost = r.cost + excluded.cost,
-    fallback_cost = coalesce(r.fallback_cost + excluded.fallback_cost, r.fallback_cost, excluded.fallback_cost),
-    provider_reported_cost = coalesce(r.provider_reported_cost + excluded.provider_reported_cost, r.provider_reported_cost, excluded.provider_reported_cost),
-    unpriced_requests = coalesce(r.unpriced_requests + excluded.unpriced_requests, r.unpriced_requests, excluded.unpriced_requests),
-    fallback_requests = coalesce(r.fallback_requests + excluded.fallback_requests, r.fallback_requests, excluded.fallback_requests),
-    estimated_requests = coalesce(r.estimated_requests + excluded.estimated_requests, r.estimated_requests, excluded.estimated_requests),
-    latency = observability_internal.merge_histogram(r.latency || excluded.latency),
-    time_to_first_token = observability_internal.merge_histogram(r.time_to_first_token || excluded.time_to_first_token);
+  execute format(
+    $sql$
+    insert into observability_internal.usage_by_user as r (bucket, dim_id, user_key, %1$s, latency, time_to_first_token)
+    select c.bucket, c.dim_id, $2, %1$s, c.latency, c.time_to_first_token
+    from unnest($1) as c
+    order by c.bucket, c.dim_id
+    on conflict on constraint usage_by_user_pkey do update set
+      %2$s,
+      latency = observability_internal.merge_histogram(r.latency || excluded.latency),
+      time_to_first_token = observability_internal.merge_histogram(r.time_to_first_token || excluded.time_to_first_token)
+    $sql$,
+    observability_internal.each_sum('%1$I'), observability_internal.each_sum(
+      '%1$I = r.%1$I + excluded.%1$I', '%1$I = coalesce(r.%1$I + excluded.%1$I, r.%1$I, excluded.%1$I)'
+    )
+  ) using cells, add_user_cells.user_key;
 end;
 $$;
 
@@ -91,43 +78,30 @@ grant execute on function observability_internal.add_user_cells to service_role;
 create function observability_internal.usage_cells_of(
   event_ids uuid[], min_created_at timestamptz, max_created_at timestamptz
 ) returns observability_internal.usage_by_user[]
-language sql
+language plpgsql
 stable
 security invoker
 set search_path = ''
-set timezone = 'UTC'
 as $$
-  with calls as (
-    select
-      date_bin('15 minutes', m.created_at, '2000-01-01 00:00:00+00') as bucket, d.dim_id, m.*,
-      ((ceil(ln(case when m.latency_ms < 0.001 then 0.001 else m.latency_ms end) / 0.020000666706669435)::bigint + 400) << 44) + 1024 as latency,
-      ((ceil(ln(case when m.time_to_first_token_ms < 0.001 then 0.001 else m.time_to_first_token_ms end)
-        / 0.020000666706669435)::bigint + 400) << 44) + 1024 as first_token
-    from observability_internal.ai_usage_metrics as m
-    inner join observability_internal.dimensions as d
-      on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
-      and m.environment = d.environment and m.operation = d.operation and m.status = d.status
-      and coalesce(m.error_type, '') = d.error_type
-    where m.event_id = any (event_ids)
-      and m.created_at between usage_cells_of.min_created_at and usage_cells_of.max_created_at
-  ),
-  cells as (
-    select
-      c.bucket, c.dim_id, count(*), sum(c.prompt_tokens)::bigint, sum(c.completion_tokens)::bigint,
-      nullif(sum(c.cached_tokens), 0)::bigint, nullif(sum(c.cache_write_tokens), 0)::bigint,
-      nullif(sum(c.reasoning_tokens), 0)::bigint, nullif(sum(c.audio_input_tokens), 0)::bigint,
-      nullif(sum(c.audio_output_tokens), 0)::bigint, coalesce(sum(c.estimated_cost) filter (where c.cost_source <> 'fallback'), 0),
-      sum(c.estimated_cost) filter (where c.cost_source = 'fallback'),
-      sum(c.estimated_cost) filter (where c.cost_source = 'provider'),
-      nullif(count(*) filter (where c.cost_source = 'unpriced'), 0),
-      nullif(count(*) filter (where c.cost_source = 'fallback'), 0),
-      nullif(count(*) filter (where c.usage_source <> 'reported'), 0),
-      array_agg(c.latency) filter (where c.latency is not null),
-      array_agg(c.first_token) filter (where c.first_token is not null), 0
-    from calls as c
-    group by c.bucket, c.dim_id
-  )
-  select array_agg(row(c.*)::observability_internal.usage_by_user) from cells as c;
+declare
+  v_cells observability_internal.usage_by_user[];
+begin
+  execute format(
+    $sql$
+    select array_agg(row(c.*)::observability_internal.usage_by_user)
+    from (
+      select
+        m.quarter, m.dim_id, %s, array_agg(m.latency) filter (where m.latency is not null),
+        array_agg(m.time_to_first_token) filter (where m.time_to_first_token is not null), m.user_key
+      from observability_internal.counted_calls as m
+      where m.event_id = any ($1) and m.created_at between $2 and $3
+      group by m.quarter, m.dim_id, m.user_key
+    ) as c
+    $sql$,
+    observability_internal.each_sum('sum(m.%1$I)::%2$s')
+  ) into v_cells using event_ids, usage_cells_of.min_created_at, usage_cells_of.max_created_at;
+  return v_cells;
+end;
 $$;
 
 comment on function observability_internal.usage_cells_of is 'What these calls are in the rollup by user.';
