@@ -30,17 +30,25 @@ def _blank_to_none(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
+def is_web_address(value: str) -> bool:
+    """Tell whether this is an address of HTTP with a host."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # square brackets, as around a placeholder, that hold no IPv6 address
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
 def _check_url(value: str | None) -> str | None:
     if value is None:
         return None
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_web_address(value):
         raise ValueError("must be an address like https://<project>.supabase.co")
     return value.rstrip("/")
 
 
 def _check_dashboard_url(value: str | None) -> str | None:
-    if value is not None and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname):
+    if value is not None and not is_web_address(value):
         raise ValueError("must be an address like https://chat.example.com/dashboard/observability")
     return None if value is None else value.rstrip("/")
 
@@ -52,15 +60,19 @@ def _check_fallback_channel(value: SecretStr | None) -> SecretStr | None:
 
 
 def _check_api_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not is_web_address(value):
         raise ValueError("must be an address like https://api.openai.com/v1")
     return value.rstrip("/")
 
 
 def _check_database_url(value: SecretStr | None) -> SecretStr | None:
-    # The address holds a password, so the message repeats no part of it.
-    if value is not None and urlsplit(value.get_secret_value()).scheme not in ("postgresql", "postgres"):
+    # The address holds a password, so the message repeats no part of it. `urlsplit` would: of one in square brackets.
+    if value is None:
+        return None
+    address = value.get_secret_value()
+    if "[YOUR-PASSWORD]" in address:
+        raise ValueError("replace [YOUR-PASSWORD] with the password of the database")
+    if address.partition("://")[0].lower() not in ("postgresql", "postgres"):
         raise ValueError("must be an address like postgresql://user:password@host:5432/postgres")
     return value
 

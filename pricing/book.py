@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pricing.errors import PriceBookError, UnknownModelError, UsageError
 from pricing.fills import Fill, filled
-from pricing.names import candidates, free_variant, has_no_price, is_host, is_reseller
+from pricing.names import candidates, free_variant, has_no_price, is_bedrock_path, is_host, is_reseller
 from pricing.overlay import known_regions, overlay
 from pricing.plan import Plan, make_plan
 from pricing.rates import Rates, add_units, sum_exactly
@@ -270,7 +270,7 @@ class PriceBook:
             return make_plan(free[0], _clean(model), tier, ("its name says that it is free",), [_free_row(*free)])
         # The catalogue takes a fine-tune by how its name begins; a row of another layer that names it goes first.
         named = [reading for reading in readings if reading[1].startswith("ft:") and reading[:2] in self._rows]
-        for owner, name, steps in (*named, *readings):
+        for owner, name, steps in (*named, *sorted(readings, key=self._is_read_last)):
             keys, found = self._keys(owner, name)
             entry = self._second.find(owner, self._seller(owner), name)
             if has_no_price(self._seller(owner), name):
@@ -287,6 +287,12 @@ class PriceBook:
                 fills = self._fills(sellers, {name, *(model for _, model in keys)}, tier)
                 return make_plan(*(found or keys[0]), tier, steps, rows, fills, sellers=sellers)
         raise UnknownModelError(provider, model)
+
+    def _is_read_last(self, reading: tuple[str, str, tuple[str, ...]]) -> bool:
+        owner, name, _ = reading
+        seller = self._seller(owner)
+        listed = {(owner, name), (seller, name)} & self._rows.keys() or self._second.find(owner, seller, name)
+        return is_bedrock_path(seller, name) and not listed
 
     def _seller(self, provider: str) -> str:
         return self._catalogue.provider_id(provider) or provider

@@ -38,6 +38,7 @@ _FOLDERS: Final = (
     re.compile(r"(?:projects/[^/]+/locations/[^/]+/)?publishers/(?P<owner>[^/]+)/models/(?P<name>.+)"),
     re.compile(r"(?:projects/[^/]+/locations/[^/]+/)?models/(?P<name>.+)"),
     re.compile(r"accounts/[^/]+/models/(?P<name>.+)"),
+    re.compile(r"(?:converse|invoke)/(?P<name>.+)"),
     re.compile(r"(?:eu|us|global|global-standard|[a-z]{2}(?:-[a-z]+)+-\d)/(?P<name>.+)"),
 )
 # How OpenRouter is told to choose among those who serve a model: the model stays the same.
@@ -55,7 +56,7 @@ _RESELLERS: Final = re.compile(
     r"(?:.*\.)?(?:snowflakecomputing\.com|cloud\.databricks\.com|azuredatabricks\.net|ml\.cloud\.ibm\.com)"
     r"|snowflake|databricks|watsonx|ibm\.watsonx\.ai"
 )
-_ARN: Final = re.compile(r"arn:aws[^:]*:bedrock:.*[:/](?P<name>[^/]+)")
+_ARN: Final = re.compile(r"arn:aws[^:]*:bedrock:.*/(?P<name>[^/]+)")
 _BEDROCK: Final = re.compile(
     r"(?P<geo>(?:us|eu|apac|jp|au|ca|sa|us-gov|global)\.)?"
     r"(?P<name>(?:anthropic|amazon|meta|mistral|cohere|ai21|deepseek|openai|qwen|writer|stability|twelvelabs)\.[\w.:-]+)"
@@ -218,6 +219,14 @@ def free_variant(provider: str, model: str, sellers: Iterable[str]) -> tuple[str
         return "openrouter", FREE_SUFFIX
     endings = ((seller, _FREE_ENDINGS[seller]) for seller in sellers if seller in _FREE_ENDINGS)
     return next(((seller, ending) for seller, ending in endings if model.endswith(ending)), None)
+
+
+def is_bedrock_path(provider: str, model: str) -> bool:
+    """Tell an ARN and `bedrock/…` from the names of models on Bedrock, which hold no slash.
+
+    A catalogue that finds a model anywhere in such a name does not see the geography in it, which has its own price.
+    """
+    return provider == "aws" and "/" in model
 
 
 def families(model: str) -> Iterator[str]:

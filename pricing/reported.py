@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 MAX_TOKENS = 10**12
 _MAX_DIGITS = 20
@@ -23,26 +23,37 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 def view(value: Any) -> Mapping[str, Any]:
     """See an object of a client library as a mapping, without a copy; extra fields are not in it."""
-    if type(value) is dict:
-        return value
-    if isinstance(value, Mapping):
-        return value
+    kind: Any = type(value)
+    if kind is dict or _is_mapping(kind):
+        return cast("Mapping[str, Any]", value)
     found = getattr(value, "__dict__", None)
-    return found if isinstance(found, dict) else {}
+    if isinstance(found, dict):
+        return found
+    return value if isinstance(value, Mapping) else {}  # a proxy of a mapping says so by itself
 
 
 def extras(value: Any) -> Mapping[str, Any]:
     """The fields that a client library has no name for."""
-    if isinstance(value, Mapping):
-        return value
+    kind: Any = type(value)
+    if kind is dict or _is_mapping(kind):
+        return cast("Mapping[str, Any]", value)
     found = getattr(value, "__pydantic_extra__", None)
     return found if isinstance(found, dict) else {}
 
 
 def plain(value: Any) -> dict[str, Any]:
     """Make a dictionary of an object, its unnamed fields included."""
-    merged = {**view(value), **extras(value)}
-    return {name: item for name, item in merged.items() if isinstance(name, str)}
+    return {name: item for name, item in _whole(value).items() if isinstance(name, str)}
+
+
+def _whole(value: Any) -> Mapping[Any, Any]:
+    found, unnamed = view(value), extras(value)
+    return {**found, **unnamed} if unnamed and unnamed is not found else found
+
+
+@lru_cache(maxsize=1024)
+def _is_mapping(kind: type) -> bool:
+    return issubclass(kind, Mapping)
 
 
 class Report:
@@ -56,7 +67,7 @@ class Report:
     __slots__ = ("_fields", "_flags")
 
     def __init__(self, value: Any, flags: list[str]) -> None:
-        found = value if type(value) is dict else plain(value)
+        found = value if type(value) is dict else _whole(value)
         self._fields = {
             name if name.islower() else snake(name): item
             for name, item in found.items()

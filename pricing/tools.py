@@ -53,7 +53,7 @@ def count_tools(answer: Any, model: str = "") -> _Units:
             grounded with), or of a chat model that always searches; None for none.
         model: Model that answered.
     """
-    if answer is None:
+    if answer is None or (type(answer) is dict and "-search-" not in model and not _may_have_called(answer)):
         return {}
     report = Report(answer, [])
     items = report.get("output")
@@ -67,6 +67,11 @@ def count_tools(answer: Any, model: str = "") -> _Units:
         elif "search-api" in name:
             units["web_search"] = 1
     return units
+
+
+def _may_have_called(answer: dict[str, Any]) -> bool:
+    """Whether an answer has the parts that tell calls of tools; most have none, and are not read at all."""
+    return bool(answer.get("output")) or "candidates" in answer
 
 
 def count_items(items: Any, tools: Any = ()) -> _Units:
@@ -117,9 +122,10 @@ def count_reported_tools(report: Report, model: str = "") -> _Units:
     queries = report.count("num_search_queries")
     if queries and "deep-research" in model:  # the other models of Perplexity's charge by the request
         units["web_search"] = queries
-    calls = report.under("tool_calls_details").under("search_web").count("invocation")
-    if calls:
-        units["web_search"] = calls
+    if "tool_calls_details" in report:
+        calls = report.under("tool_calls_details").under("search_web").count("invocation")
+        if calls:
+            units["web_search"] = calls
     return units
 
 

@@ -151,11 +151,11 @@ def _draw_actions(
     shown = suggestions[:MAX_SUGGESTIONS]
     draw_bars(
         [
-            Bar(headline(one), f"{format_usd(one.saved_per_month)} · {format_share(one.share, 1)}",
+            Bar(headline(one), format_usd(one.saved_per_month),
                 share_of(one.saved_per_month, plan.spend_per_month), address=_address(selection, one))
             for one in shown
         ],
-        ("Action", "US$ a month · share of spend"),
+        ("Action", "US$ a month, share of spend"),
     )  # fmt: skip
     for number, one in enumerate(shown):
         with st.expander(f"{number + 1}. {_escaped(headline(one))}", key=f"costs_saving_{one.key}"):

@@ -113,8 +113,6 @@ def _check(values: dict[str, str]) -> None:
 
     if not values["SUPABASE_URL"] and not values["SUPABASE_DB_URL"]:
         raise ConfigurationError("SUPABASE_URL: give the address of the project (--url), or SUPABASE_DB_URL (--db-url)")
-    if "[YOUR-PASSWORD]" in values["SUPABASE_DB_URL"]:
-        raise ConfigurationError("SUPABASE_DB_URL: replace [YOUR-PASSWORD] with the password of the database")
     if values["SUPABASE_DB_URL"]:
         check_conninfo(values["SUPABASE_DB_URL"])
     settings = load_settings(**{name.lower(): value for name, value in values.items()})
@@ -127,7 +125,7 @@ def _check(values: dict[str, str]) -> None:
 def _sign_in(
     ask: _Questions, app_url: str | None, provider: str | None, client_id: str | None, client_secret: str | None
 ) -> SignIn | None:
-    from ingest.ops.first_steps import SignIn
+    from ingest.ops.first_steps import SignIn, sign_in_addresses
 
     app = ask(
         "TREERING_DASHBOARD_URL",
@@ -138,6 +136,7 @@ def _sign_in(
     metadata = ask("", "Sign-in provider's .well-known/openid-configuration (empty: later)", provider)
     if not app or not metadata:
         return None
+    app, metadata = sign_in_addresses(app, metadata)
     name, secret = ask("", "Client id", client_id), ask("", "Client secret", client_secret, is_secret=True)
     return SignIn(app, metadata, name, secret)
 

@@ -41,6 +41,10 @@ def advise(conninfo: str, said: str) -> str:
     if "tenant" in said.lower() and "not found" in said.lower():
         return "the pooler does not know this user here: copy host and user from Connect > Session pooler"
     if "password authentication failed" in said:
+        if re.fullmatch(r"\[.*\]", str(parts.get("password", "")), re.DOTALL):
+            return (
+                "remove the square brackets around the password in SUPABASE_DB_URL: they marked Supabase's placeholder"
+            )
         return (
             "check the password in SUPABASE_DB_URL (special characters percent-encoded), or set a new one under "
             "Project Settings > Database"

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from ingest.errors import ConfigurationError
+from ingest.ops.settings_checks import WELL_KNOWN
+from ingest.settings import is_web_address
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +65,22 @@ def project_url(text: str) -> str:
     if parts.hostname in ("supabase.com", "app.supabase.com") and dashboard:
         return f"https://{dashboard[1]}.supabase.co"
     return re.sub(r"/(rest|auth|storage)/v1$", "", text)
+
+
+def sign_in_addresses(app_url: str, metadata_url: str) -> tuple[str, str]:
+    """Return the app's address and the provider's, the latter from its issuer too.
+
+    Raises:
+        ConfigurationError: One is no address.
+    """
+    addresses = app_url.strip(), metadata_url.strip().rstrip("/")
+    for option, address in zip(("--app-url", "--provider"), addresses, strict=True):
+        if not is_web_address(address):
+            raise ConfigurationError(
+                f"{option}: must be an address that begins with https:// (http:// on this machine)"
+            )
+    app, provider = addresses
+    return app, provider if WELL_KNOWN in provider else f"{provider}{WELL_KNOWN}openid-configuration"
 
 
 def secrets_toml(settings: dict[str, str], sign_in: SignIn) -> str:

@@ -11,6 +11,7 @@ from ingest.database.api_keys import KeyKind, kind_of
 from ingest.database.health import Finding, Level
 from ingest.database.signing import read_signing_key
 from ingest.errors import ConfigurationError
+from ingest.settings import is_web_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ingest.settings import Settings
 
 SECRETS_FILE: Final = Path(".streamlit") / "secrets.toml"
+WELL_KNOWN: Final = "/.well-known/"
 _API_PATHS: Final = ("/rest/v1", "/auth/v1", "/storage/v1")
 _NEEDED: Final = ("redirect_uri", "cookie_secret", "client_id", "client_secret", "server_metadata_url")
 
@@ -128,10 +130,17 @@ def examine_sign_in(settings: Settings, folder: Path) -> Finding:
         return Finding(
             part, Level.CRITICAL, f"{SECRETS_FILE} lacks {', '.join(missing)}", "fill in what the provider shows"
         )
-    if not str(section["redirect_uri"]).endswith("/oauth2callback"):
+    redirect, metadata = str(section["redirect_uri"]), str(section["server_metadata_url"])
+    if not redirect.endswith("/oauth2callback"):
         fix = "let it end in /oauth2callback, here and at the provider"
-        return Finding(part, Level.CRITICAL, f"redirect_uri is {section['redirect_uri']}", fix)
+        return Finding(part, Level.CRITICAL, f"redirect_uri is {redirect}", fix)
+    if not is_web_address(redirect):
+        fix = "let it begin with https:// (http:// on this machine), here and at the provider"
+        return Finding(part, Level.CRITICAL, f"redirect_uri is {redirect}", fix)
+    if not is_web_address(metadata) or WELL_KNOWN not in metadata:
+        fix = f"set it to the provider's address that ends in {WELL_KNOWN}openid-configuration"
+        return Finding(part, Level.CRITICAL, f"server_metadata_url is {metadata}", fix)
     if len(str(section["cookie_secret"])) < 32:
         fix = 'make one: python -c "import secrets; print(secrets.token_urlsafe(48))"'
         return Finding(part, Level.CRITICAL, "cookie_secret has fewer than 32 characters", fix)
-    return Finding(part, Level.OK, f"people sign in at {urlsplit(str(section['server_metadata_url'])).hostname}")
+    return Finding(part, Level.OK, f"people sign in at {urlsplit(metadata).hostname}")

@@ -31,11 +31,13 @@ def identify(fields: dict[str, object], event_id: object, created_at: object) ->
         The id, and the fields that have a value with `event_id`, with `created_at` unless the id tells it, and with
         `flags` where something was wrong.
     """
-    made, identity = new_id(), None
+    identity = None
     if event_id is not None or created_at is not None:
         identity = resolve_identity(event_id, created_at)
     kept = {name: value for name, value in fields.items() if value is not None}
-    if identity is not None:
+    if identity is None:
+        made = new_id()
+    else:
         made, kept["created_at"], flags = identity
         if flags:
             kept["flags"] = flags
@@ -63,6 +65,8 @@ def resolve_identity(event_id: object, created_at: object) -> tuple[uuid.UUID, s
     Returns:
         The id, the time in UTC as text, and what was wrong; None where both must be created.
     """
+    if type(event_id) is uuid.UUID and type(created_at) is datetime and created_at.tzinfo is UTC:
+        return event_id, created_at.isoformat(), []
     flags: list[str] = []
     made_at = _read_time(created_at, flags)
     identifier = _read_id(event_id, flags)

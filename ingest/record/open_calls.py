@@ -127,7 +127,8 @@ class _Slots:
     def __init__(self, buffer: mmap.mmap, path: Path) -> None:
         self.buffer: mmap.mmap | None = buffer
         self._path = path
-        self._free = deque(range(0, len(buffer), SLOT_BYTES))
+        # The one that was freed last is taken first: its page is in the processor's cache.
+        self._free = deque(range(len(buffer) - SLOT_BYTES, -1, -SLOT_BYTES))
 
     @classmethod
     def create(cls, path: Path) -> _Slots:
@@ -145,7 +146,7 @@ class _Slots:
 
     def take(self) -> OpenCall | None:
         try:
-            return OpenCall(self, self._free.popleft())
+            return OpenCall(self, self._free.pop())
         except IndexError:
             return None
 

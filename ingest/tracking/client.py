@@ -104,6 +104,7 @@ class Tracker:
         self._request = client.request
         self._copy = client.copy
         self._may_ask_for_usage = True
+        self._url: tuple[object, str] = (None, "")
 
     def install(self, *, is_async: bool) -> None:
         """Put the hooks into the client."""
@@ -193,7 +194,7 @@ class Tracker:
 
     def begin(self, operation: Operation, body: Mapping[str, Any], said: dict[str, Any], *, is_streamed: bool) -> Call:
         """Make the record of a call of this client."""
-        url, named = str(self._client.base_url), capture.named_hosts()[0]
+        url, named = self._address(), capture.named_hosts()[0]
         is_azure = hasattr(self._client, "_api_version")
         provider = "azure" if is_azure else provider_of(url, str(body.get("model") or ""), named)
         call = Call(operation, provider, _read(body), is_streamed=is_streamed, fields=said)
@@ -203,6 +204,13 @@ class Tracker:
         if capture.takes_user_of_request() and not call.has_user:
             call.add_fields(_user_of(body))
         return call
+
+    def _address(self) -> str:
+        """The client's base URL as text, which may be set anew at any time; httpx writes it out at each request."""
+        url = self._client.base_url
+        if url is not self._url[0]:
+            self._url = url, str(url)
+        return self._url[1]
 
     def _begin(self, options: Any, *, is_streamed: bool) -> Call | None:
         """Prepare the record of a call; None where there is nothing to record, or by a fault of ours."""

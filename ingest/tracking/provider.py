@@ -79,11 +79,17 @@ def provider_of(url: str, model: str = "", named: Mapping[str, str] | None = Non
         model: Model that is asked for: at a private address it tells a gateway to a maker from a server of models.
         named: Hosts that the customer names, with or without a port, lower case.
     """
-    host, port = _address(url)
     if named:
+        host, port = _address(url)
         known = named.get(f"{host}:{port}") or named.get(host)
         if known is not None:
             return known
+    return _provider_of(url, model)
+
+
+@lru_cache(maxsize=1024)
+def _provider_of(url: str, model: str) -> str:
+    host, port = _address(url)
     if host and not _is_private(host):
         return _public_provider(url, host)
     if port in _PORTS:

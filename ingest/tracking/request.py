@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ingest.record.blocks import hash_blocks
@@ -63,11 +64,19 @@ def read_request(body: Mapping[str, Any], salt: bytes, *, with_blocks: bool = Tr
 
 
 def _is_leading(part: Any) -> bool:
-    return isinstance(part, Mapping) and part.get("role") in _LEADING_ROLES
+    return (type(part) is dict or isinstance(part, Mapping)) and part.get("role") in _LEADING_ROLES
 
 
 def _dump(value: Any) -> bytes:
+    return _encoder()(value, fallback=_name_kind, bytes_mode="base64")
+
+
+def _name_kind(item: object) -> str:
+    return f"<{type(item).__name__}>"
+
+
+@lru_cache(maxsize=1)
+def _encoder() -> Callable[..., bytes]:
     from pydantic_core import to_json  # 40 ms that `import ingest` shall not take
 
-    dumped: bytes = to_json(value, fallback=lambda item: f"<{type(item).__name__}>", bytes_mode="base64")
-    return dumped
+    return to_json

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 from pricing.reported import extras, plain, view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pricing.extract import Extracted
 
 __all__ = ["extras", "plain", "read_usage", "view"]
 
@@ -31,10 +37,7 @@ def read_usage(
     Returns:
         Counts, charge and findings (`flags`); `total_tokens` where that is all there is; None where there is nothing.
     """
-    # Their dataclasses would take a third of the time of `import ingest`.
-    from pricing.calls import fields_of
-    from pricing.extract import extract_usage
-
+    extract_usage, fields_of = _readers()
     extracted = extract_usage(
         reported,
         provider=provider,
@@ -45,3 +48,12 @@ def read_usage(
     )
     fields = fields_of(extracted)
     return fields if len(fields) > 1 or fields["flags"] else None
+
+
+@lru_cache(maxsize=1)
+def _readers() -> tuple[Callable[..., Extracted], Callable[[Extracted], dict[str, Any]]]:
+    # Their dataclasses would take a third of the time of `import ingest`, and an import in a call is a look-up in each.
+    from pricing.calls import fields_of
+    from pricing.extract import extract_usage
+
+    return extract_usage, fields_of

@@ -89,7 +89,9 @@ begin
         else (p.call).prompt_tokens
       end as whole_prompt,
       (p.call).estimated_cost is null and coalesce(p.event -> 'cost_source', 'null') = 'null' as is_unjudged,
-      case when jsonb_typeof(p.event -> 'usage') = 'object' then p.event -> 'usage' end as usage
+      case when jsonb_typeof(p.event -> 'usage') = 'object' then p.event -> 'usage' end as usage,
+      (p.call).prompt_tokens + (p.call).completion_tokens > 0
+      or jsonb_strip_nulls(p.event) ?| '{prompt_tokens,completion_tokens,usage_details,provider_cost}' as is_counted
     from populated as p
   ),
   stored as (
@@ -106,6 +108,11 @@ begin
       end || case
         when a.is_unjudged and a.usage is not null
           then jsonb_build_object('usage_details', jsonb_build_object('reported', a.usage))
+        when a.is_unjudged and not a.is_counted and a.whole_prompt = 0 and (a.call).status <> 'error'
+          then jsonb_build_object(
+            'usage_source', 'heuristic', -- what it used is unknown, not nothing
+            'metadata', observability_internal.with_cost_flags((a.call).metadata, '["usage:not_reported"]')
+          )
         when (a.call).usage_details = '{}' then '{"usage_details": null}' else '{}'
       end
     ) as r

@@ -94,13 +94,14 @@ begin
     'columns', json_build_array(
       'event_id', 'created_at', 'provider', 'model', 'service_tier', 'operation', 'status', 'prompt_tokens',
       'completion_tokens', 'cached_tokens', 'cache_write_tokens', 'reasoning_tokens', 'audio_input_tokens',
-      'audio_output_tokens', 'latency_ms', 'usage_details', 'provider_cost', 'request_fees'
+      'audio_output_tokens', 'latency_ms', 'usage_details', 'provider_cost', 'request_fees', 'usage_source'
     ),
     'rows', (
       select coalesce(json_agg(json_build_array(
         m.event_id, m.created_at, m.provider, m.model, m.service_tier, m.operation, m.status, m.prompt_tokens,
         m.completion_tokens, m.cached_tokens, m.cache_write_tokens, m.reasoning_tokens, m.audio_input_tokens,
-        m.audio_output_tokens, m.latency_ms, m.usage_details, m.provider_cost::text, m.request_fees::text
+        m.audio_output_tokens, m.latency_ms, m.usage_details, m.provider_cost::text, m.request_fees::text,
+        m.usage_source
       )), '[]')
       from observability_internal.ai_usage_metrics as m
       where m.batch_id = any (v_batches) and m.created_at between v_min and v_max and m.cost_source = 'unpriced'

@@ -44,6 +44,14 @@ def client(port: int) -> Iterator[tuple[Callable[[], None], Any]]:
         peer.shutdown()
 
 
+@contextmanager
+def openai_client(url: str) -> Iterator[Any]:
+    """Yield the peer's own client of openai; from then on it watches every other client of the process too."""
+    made: Any = importlib.import_module("langfuse.openai").OpenAI(api_key="k", base_url=url)
+    with made:
+        yield made
+
+
 class Sink:
     """A server in a process of its own that takes OpenTelemetry's traces and counts their spans."""
 

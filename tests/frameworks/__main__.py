@@ -1,12 +1,13 @@
 """Runs every row and every page with its real package: `uv run python -m tests.frameworks [ROW or PAGE …]`.
 
 Each package is installed beside the project's environment, in its newest version, and hides what is there. The table
-in docs/capture.md is written anew. The tests of the callbacks follow, each with the packages
-that it is for.
+in docs/capture.md is written anew. The tests of the callbacks follow, each with the packages that it is for; clients
+and the exporter that run with every test are named with the versions that are installed here.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -14,6 +15,8 @@ import sys
 from pathlib import Path
 
 from tests.frameworks.harness import MODULES, declarations, page_with_table
+from tests.frameworks.others import CALLBACKS as CALLBACK_ROWS
+from tests.frameworks.others import ROWS, page_with_others
 from tests.frameworks.pages import PACKAGES
 
 VERSIONS = Path(__file__).with_name("versions.json")
@@ -49,10 +52,18 @@ def main() -> int:
         packages = [part for package in CALLBACKS[name] for part in ("--with", package)]
         tests = ["-m", "pytest", "-q", "-W", "ignore", "-p", "no:cacheprovider", f"tests/frameworks/{name}.py"]
         environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-        command = ["uv", "run", "--quiet", *packages, "python", *tests]
-        failed += subprocess.run(command, env=environment, check=False).returncode != 0
+        uv = ["uv", "run", "--quiet", *packages, "python"]
+        if subprocess.run([*uv, *tests], env=environment, check=False).returncode:
+            failed += 1
+            continue
+        package = ROWS[name].package
+        shown = subprocess.run([*uv, "-c", _SHOW, package], capture_output=True, text=True, check=True)
+        versions[name] = f"{package} {shown.stdout.strip()}"
+    for name in ROWS.keys() - set(CALLBACK_ROWS):
+        versions[name] = f"{ROWS[name].package} {importlib.metadata.version(ROWS[name].package)}"
     VERSIONS.write_text(json.dumps(versions, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    PAGE.write_text(page_with_table(PAGE.read_text(encoding="utf-8"), versions), encoding="utf-8")
+    page = page_with_table(PAGE.read_text(encoding="utf-8"), versions)
+    PAGE.write_text(page_with_others(page, versions), encoding="utf-8")
     return failed
 
 

@@ -16,6 +16,7 @@ from tests.support.openai_models import TEXT, answer_as_model
 from tests.support.openai_server import document
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import ModuleType
 
     from tests.support.openai_server import OpenAIServer, Reply
@@ -125,27 +126,39 @@ def page_with_table(page: str, versions: dict[str, str]) -> str:
         page: The page as it is.
         versions: What each row was run with, by module.
     """
-    head, _, rest = page.partition(MARKS[0])
-    _, _, tail = rest.partition(MARKS[1])
-    return f"{head}{MARKS[0]}\n\n{make_table(versions)}\n{MARKS[1]}{tail}"
+    found = {module: declarations(module) for module in MODULES}
+    rows = [(row["NAME"], versions.get(module, "nothing yet"), row["CANNOT"]) for module, row in found.items()]
+    return replace_table(page, MARKS, draw_table("client or framework", rows))
 
 
-def make_table(versions: dict[str, str]) -> str:
-    """Make the table of all rows and cells; a cell that cannot be has a note that says why."""
+def replace_table(page: str, marks: tuple[str, str], table: str) -> str:
+    """Put a table between two marks of a page."""
+    head, _, rest = page.partition(marks[0])
+    _, _, tail = rest.partition(marks[1])
+    return f"{head}{marks[0]}\n\n{table}\n{marks[1]}{tail}"
+
+
+def draw_table(title: str, rows: Iterable[tuple[str, str, dict[str, str]]], first_note: int = 1) -> str:
+    """Make a table of rows and cells; a cell that cannot be has a note that says why.
+
+    Args:
+        title: Of the first column.
+        rows: Name, version and, by column, why a cell cannot be.
+        first_note: Number of the first note.
+    """
     titles = [column.rstrip("_") for column in COLUMNS]
-    lines = [f"| client or framework | tested with | {' | '.join(titles)} |", f"|---|---|{'---|' * len(titles)}"]
+    lines = [f"| {title} | tested with | {' | '.join(titles)} |", f"|---|---|{'---|' * len(titles)}"]
     notes: list[str] = []
-    for module in MODULES:
-        row = declarations(module)
+    for name, version, cannot in rows:
         cells = []
         for column in COLUMNS:
-            reason = row["CANNOT"].get(column)
+            reason = cannot.get(column)
             if reason is not None and reason not in notes:
                 notes.append(reason)
-            cells.append("yes" if reason is None else f"no ({notes.index(reason) + 1})")
-        lines.append(f"| {row['NAME']} | {versions.get(module, 'nothing yet')} | {' | '.join(cells)} |")
-    lines += ["", *(f"({number}) {note}" for number, note in enumerate(notes, 1))]
-    return "\n".join(lines).rstrip() + "\n"
+            cells.append("yes" if reason is None else f"no ({notes.index(reason) + first_note})")
+        lines.append(f"| {name} | {version} | {' | '.join(cells)} |")
+    noted = [f"({number}) {note}" for number, note in enumerate(notes, first_note)]
+    return "\n".join([*lines, "", "\n\n".join(noted)]).rstrip() + "\n"
 
 
 def declarations(module: str) -> dict[str, Any]:

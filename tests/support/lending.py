@@ -118,6 +118,11 @@ class Lender:
             self._apis[database.name] = api
         return self._apis[database.name]
 
+    def stop_api(self, database: TestDatabase) -> None:
+        """Stop the API of a database, if it runs: it knows the functions of when it was started."""
+        if (api := self._apis.pop(database.name, None)) is not None:
+            api.stop()
+
     def close(self) -> None:
         for database in self._free:
             self._discard(database)
@@ -134,8 +139,7 @@ class Lender:
             return _Origin(_ask(connection, _SCHEMA), _digests(connection, tables), references)
 
     def _discard(self, database: TestDatabase) -> None:
-        if (api := self._apis.pop(database.name, None)) is not None:
-            api.stop()
+        self.stop_api(database)
         database.drop()
 
 

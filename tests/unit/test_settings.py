@@ -118,6 +118,7 @@ def test_the_home_folder_is_not_the_shells(monkeypatch: pytest.MonkeyPatch, tmp_
     [
         ("SUPABASE_URL", "example.org"),
         ("SUPABASE_URL", "ftp://example.org"),
+        ("SUPABASE_URL", "https://[REF].supabase.co"),
         ("SUPABASE_DB_URL", "mysql://user@host/db"),
         ("ENABLE_OBSERVABILITY", "perhaps"),
         ("METRICS_RETENTION_DAYS", "0"),
@@ -133,6 +134,22 @@ def test_a_wrong_value_is_refused_and_its_variable_named(
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigurationError, match=f"^{variable}: "):
         load_settings()
+
+
+def test_a_placeholder_left_in_an_address_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUPABASE_URL", "https://[REF].supabase.co")
+    monkeypatch.setenv("SUPABASE_DB_URL", "postgresql://postgres:[YOUR-PASSWORD]@db.ref.supabase.co:5432/postgres")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "SUPABASE_URL: must be an address like https://<project>.supabase.co" in str(caught.value)
+    assert "SUPABASE_DB_URL: replace [YOUR-PASSWORD] with the password of the database" in str(caught.value)
+
+
+def test_a_password_in_square_brackets_is_not_taken_for_an_address() -> None:
+    address = "postgresql://postgres:[geheim-5]@localhost/postgres"
+    loaded = load_settings(supabase_db_url=address).supabase_db_url
+    assert loaded is not None
+    assert loaded.get_secret_value() == address
 
 
 def test_all_wrong_values_are_named_at_once() -> None:

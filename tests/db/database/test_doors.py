@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ingest.database import Argument, Database
     from tests.support.doors import Door
+    from tests.support.lending import Lender
     from tests.support.servers import TestDatabase
 
 KATHMANDU = timezone(timedelta(hours=5, minutes=45))
@@ -70,8 +71,9 @@ grant usage on schema observability to anon;
 
 
 @pytest.fixture
-def probes(door: Door) -> Door:
+def probes(door: Door, lender: Lender) -> Door:
     door.database.execute(PROBES)
+    lender.stop_api(door.database)
     return door
 
 
@@ -81,8 +83,9 @@ def db(probes: Door) -> Database:
 
 
 @pytest.fixture(scope="module")
-def shared_database(shared_database: TestDatabase) -> TestDatabase:
+def shared_database(shared_database: TestDatabase, lender: Lender) -> TestDatabase:
     shared_database.execute(PROBES)
+    lender.stop_api(shared_database)
     return shared_database
 
 

@@ -247,6 +247,34 @@ def test_an_unread_usage_object_is_never_counted_as_no_tokens(direct: Door) -> N
     assert rolled_up(service)["usage_rows"] == 1
 
 
+def test_a_call_that_says_nothing_of_its_usage_has_no_cost_instead_of_none_to_pay(door: Door) -> None:
+    service = door.service()
+    silent: dict[str, JsonValue] = {
+        name: value
+        for name, value in arrival().items()
+        if name in ("created_at", "user_id", "provider", "model", "operation", "status")
+    }
+    texts: tuple[dict[str, JsonValue], ...] = (
+        {},
+        {"usage": "3 tokens"},
+        {"usage": None, "prompt_tokens": None},
+        {"status": "error"},
+    )
+    calls = [{**silent, **said, "event_id": str(uuid.UUID(int=number))} for number, said in enumerate(texts)]
+    told = {**silent, "event_id": str(uuid.UUID(int=9)), "prompt_tokens": 0, "completion_tokens": 0}
+    assert service.call("record_usage", events=[*calls, told]) == 5
+    assert price(service) == 2
+    unknown = (None, "unpriced", {"treering_flags": ["usage:not_reported"]})
+    assert stored(door, "estimated_cost, cost_source, metadata") == [unknown] * 3 + [(Decimal(0), "priced", None)] * 2
+
+
+def test_an_estimate_of_no_tokens_is_no_price_of_nothing(direct: Door) -> None:
+    service = direct.service()
+    service.call("record_usage", events=[arrival(prompt_tokens=0, completion_tokens=0, usage_source="heuristic")])
+    assert price(service) == 0
+    assert stored(direct) == [(None, "unpriced")]
+
+
 def test_more_than_a_turn_takes_is_left_for_the_next(direct: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.prices.arrivals.PAGE_ROWS", 1)
     service = direct.service()

@@ -219,6 +219,8 @@ def test_the_key_of_sealed_channels_is_tried(deployment: Deployment) -> None:
         (SIGN_IN.replace('"id"', '"replace-me"'), Level.CRITICAL, "lacks client_id"),
         (SIGN_IN.replace("/oauth2callback", ""), Level.CRITICAL, "end in /oauth2callback"),
         (SIGN_IN.replace("a-secret-of-more-than-thirty-two-characters", "short"), Level.CRITICAL, "32 characters"),
+        (SIGN_IN.replace("https://app", "app"), Level.CRITICAL, "begin with https://"),
+        (SIGN_IN.replace("/.well-known/openid-configuration", ""), Level.CRITICAL, "ends in /.well-known/openid-conf"),
     ],
 )
 def test_what_is_wrong_with_the_sign_in_is_named(

@@ -175,6 +175,8 @@ def test_init_writes_both_files_for_their_owner_alone_and_lists_what_remains(rep
         (["--db-url", "postgresql://postgres.ref:[YOUR-PASSWORD]@h/postgres"], "replace [YOUR-PASSWORD]"),
         (["--signing-key", "/nowhere.json"], "cannot be read"),
         (["--signing-key", "none", "--db-url", "mysql://h"], "SUPABASE_DB_URL"),
+        (["--app-url", "app.example.com"], "--app-url: must be an address that begins with https://"),
+        (["--provider", "id.example.com"], "--provider: must be an address that begins with https://"),
     ],
 )
 def test_what_can_be_seen_to_be_wrong_is_refused_and_nothing_is_written(
@@ -184,6 +186,12 @@ def test_what_can_be_seen_to_be_wrong_is_refused_and_nothing_is_written(
     assert result.exit_code == 1
     assert said in result.stderr
     assert not (repository / ".env").exists()
+
+
+def test_the_issuer_of_a_provider_is_enough(repository: Path) -> None:
+    run_cli(*GIVEN, "--folder", repository, "--provider", "https://id.example.com/")
+    written = tomllib.loads((repository / ".streamlit" / "secrets.toml").read_text())
+    assert written["auth"]["server_metadata_url"] == "https://id.example.com/.well-known/openid-configuration"
 
 
 def test_without_any_address_there_is_nothing_to_set_up(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:

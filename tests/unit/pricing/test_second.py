@@ -103,6 +103,17 @@ def test_fireworks_path_is_part_of_the_host_not_of_the_name() -> None:
         ("us-gov.meta.llama3-3-70b-instruct-v1:0", 100_000, "0.0864"),
         # Nova Micro in Asia: 0.037 $ instead of 0.035 $.
         ("apac.amazon.nova-micro-v1:0", MILLION, "0.037"),
+        # The geography counts within a path too. Nova Pro in Europe: 1.05 $ instead of 0.80 $.
+        ("eu.amazon.nova-pro-v1:0", MILLION, "1.05"),
+        ("bedrock/eu.amazon.nova-pro-v1:0", MILLION, "1.05"),
+        ("bedrock/converse/eu.amazon.nova-pro-v1:0", MILLION, "1.05"),
+        ("arn:aws:bedrock:eu-west-1:1:inference-profile/eu.amazon.nova-pro-v1:0", MILLION, "1.05"),
+        ("arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-pro-v1:0", MILLION, "0.8"),
+        (
+            "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0",
+            200_001,
+            "1.3200066",
+        ),
         # OpenAI's newest in a region: 2 $ + 10 %, which the table lacks.
         ("openai.gpt-6-sol", 100_000, "0.22"),
     ],

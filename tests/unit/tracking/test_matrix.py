@@ -10,6 +10,7 @@ import pytest
 
 import ingest
 from tests.frameworks.harness import COLUMNS, MODULES, declarations, load, page_with_table, run_cell
+from tests.frameworks.others import ROWS, missing_cells, page_with_others
 from tests.frameworks.pages import FOLDER, PACKAGES, use_page
 
 if TYPE_CHECKING:
@@ -47,7 +48,12 @@ def test_the_table_in_the_documentation_is_that_of_the_tests() -> None:
     versions = json.loads((ROOT / "tests/frameworks/versions.json").read_text(encoding="utf-8"))
     page = (ROOT / "docs/capture.md").read_text(encoding="utf-8")
     assert page == page_with_table(page, versions)
-    assert versions.keys() == set(MODULES)
+    assert page == page_with_others(page, versions)
+    assert versions.keys() == {*MODULES, *ROWS}
+
+
+def test_each_cell_of_the_other_rows_has_a_test_or_a_reason() -> None:
+    assert missing_cells() == {row: set() for row in ROWS}
 
 
 @pytest.mark.parametrize("page", ["fastapi", "flask"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -86,6 +87,22 @@ def test_a_span_is_read_in_the_words_of_its_convention(
     assert {name: event.get(name) for name in expected} == expected
     assert event["feature"] == ("garden")
     assert event["latency_ms"] > 0  # type: ignore[operator]
+
+
+def test_spans_of_tasks_are_recorded_for_their_own_users(recorded: Recorded) -> None:
+    traced = Traced()
+
+    async def ask(user: str) -> None:
+        with ingest.usage_context(user_id=user):
+            await asyncio.sleep(0)  # each task has begun before the first one goes on
+            traced.trace({**COMMON, **COUNTED, "gen_ai.response.id": f"chatcmpl-{user}"})
+
+    async def ask_both() -> None:
+        await asyncio.gather(ask("user_1"), ask("user_2"))
+
+    asyncio.run(ask_both())
+    found = {event["response_id"]: (event["user_id"], event["prompt_tokens"]) for event in recorded.events}
+    assert found == {"chatcmpl-user_1": ("user_1", 21), "chatcmpl-user_2": ("user_2", 21)}
 
 
 OTHERS = [
