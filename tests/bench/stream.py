@@ -50,11 +50,12 @@ def run() -> Iterator[dict[str, object]]:
         ingest.configure(database=_Memory(), home=home)
         with _serve(_reply(LONG_CHUNKS)) as url, _openai(url) as calls:
             yield from _measure_chunks(calls)
-        with _serve(_reply(CHUNKS)) as url, _openai(url) as calls, _langfuse_beside(url, calls):
-            yield from _measure_calls("openai", calls)
         with _serve(_message(CHUNKS)) as url, _anthropic(url) as calls:
             yield from _measure_calls("anthropic", calls)
         yield from _measure_our_part()
+        # The last one, for the peer's threads go on after it.
+        with _serve(_reply(CHUNKS)) as url, _openai(url) as calls, _langfuse_beside(url, calls):
+            yield from _measure_calls("openai", calls)
         ingest.shutdown(30)
     finally:
         shutil.rmtree(home, ignore_errors=True)
