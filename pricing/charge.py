@@ -23,6 +23,7 @@ Source = Literal["priced", "provider", "fallback", "unpriced"]
 
 FALLBACK_PROVIDER: Final = "openai"
 _DIFFERS_BY: Final = 2
+_NO_COUNT: Final = 10**12  # what recording keeps of any larger number; no call has a thousandth of it
 _ADJUSTMENT: Final = "cost:adjustment"
 _CONTRADICTED: Final = "reported_cost:differs"
 
@@ -118,7 +119,7 @@ def _price(call: Mapping[str, Any], usage: TokenUsage, book: PriceBook, model: s
 def _known(cost: Cost, call: Mapping[str, Any], usage: TokenUsage) -> tuple[list[Decimal], tuple[str, ...]]:
     """Return the amounts that are certain and what is unknown: of tokens it is all or nothing."""
     if cost.total is not None:
-        if usage.is_empty and _is_uncounted(call):
+        if (usage.is_empty and _is_uncounted(call)) or max(usage.prompt_tokens, usage.completion_tokens) >= _NO_COUNT:
             return [], ("usage",)  # what was written is charged, however much it was
         return [cost.total], ()
     if cost.unknown == ("usage",) and call.get("status") == "error" and usage.is_empty:

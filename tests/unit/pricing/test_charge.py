@@ -148,3 +148,9 @@ def test_a_call_paid_by_the_hour_without_its_time_is_unknown() -> None:
     row = {"provider": "vllm", "models": ["m"], "rates": {"per_hour": "1"}}
     found = charge({**CALL, "provider": "vllm", "model": "m"}, PriceBook([row]), None)
     assert (found.total, found.unknown) == (None, ("duration",))
+
+
+@pytest.mark.parametrize("count", ["prompt_tokens", "completion_tokens"])
+def test_a_count_that_no_call_can_have_has_no_cost(count: str) -> None:
+    fields: dict[str, Any] = {count: 10**12}
+    assert charged(**fields) == Charge(None, "unpriced", unknown=("usage",))
