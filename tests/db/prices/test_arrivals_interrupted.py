@@ -68,7 +68,8 @@ class Dying:
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
-price_arrivals(Dying(), lambda: Costing("gpt-4o", Notices()))
+while price_arrivals(Dying(), lambda: Costing("gpt-4o", Notices()))[1]:  # it stops after a time of its own
+    pass
 """
 
 
