@@ -99,6 +99,7 @@ def sign_in_with_passed_on_tokens(stage: HostedStage, page: Page) -> None:
     expect(page.get_by_text("has no claim role").first).to_be_visible(timeout=TIMEOUT_MS)
     expect(page.get_by_text("You have no access")).to_have_count(0)
     page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible(timeout=TIMEOUT_MS)
 
     provider.access_claims = {**role, "exp": int(time.time()) - 60}
     sign_in(page, address)
