@@ -197,8 +197,9 @@ def _choice(value: object, name: str, flags: list[str], allowed: tuple[str, ...]
 
 
 def _whole(value: object, name: str, flags: list[str], lowest: int, highest: int) -> int | None:
-    if isinstance(value, str) and len(value) <= _MAX_DIGITS and value.strip().removeprefix("-").isdecimal():
-        value = int(value)
+    if isinstance(value, str) and len(value) <= _MAX_DIGITS:
+        digits = value.strip()  # int() itself takes fewer characters for space than strip() does
+        value = int(digits) if digits.removeprefix("-").isdecimal() else value
     elif isinstance(value, float) and math.isfinite(value):
         if not value.is_integer():
             flags.append(f"{name}:fraction")

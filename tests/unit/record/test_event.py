@@ -72,6 +72,7 @@ def test_a_sound_event_is_left_as_it_is() -> None:
         ("prompt_tokens", -1, 0, "prompt_tokens:out_of_range"),
         ("prompt_tokens", None, 0, "prompt_tokens:missing"),
         ("prompt_tokens", "11", 11, None),
+        ("prompt_tokens", "\x1c11 ", 11, None),
         ("prompt_tokens", 11.0, 11, None),
         ("prompt_tokens", 11.5, 11, "prompt_tokens:fraction"),
         ("prompt_tokens", math.nan, 0, "prompt_tokens:not_a_number"),
