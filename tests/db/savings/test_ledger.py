@@ -22,17 +22,20 @@ if TYPE_CHECKING:
     from ingest.database import Database
     from tests.support.doors import Door
 
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-CHANGED = TODAY - timedelta(days=10)
 KEY = "cheaper_snapshot/openai/gpt-4o-2024-05-13/*"
 
 
-def store_change(service: Database) -> None:
+@pytest.fixture
+def today() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def store_change(service: Database, today: datetime) -> None:
     """Twenty days of 24 calls: ten days on the old snapshot for 0.09 $ a call, then on gpt-4o for 0.0475 $."""
     events = [
         usage_event(
             model="gpt-4o" if day <= 10 else "gpt-4o-2024-05-13",
-            created_at=TODAY - timedelta(days=day) + timedelta(hours=hour, minutes=day),
+            created_at=today - timedelta(days=day) + timedelta(hours=hour, minutes=day),
             prompt_tokens=15_000,
             completion_tokens=1_000,
             estimated_cost="0.0475" if day <= 10 else "0.09",
@@ -47,12 +50,15 @@ def store_change(service: Database) -> None:
 
 
 @pytest.mark.dated
-def test_what_ops_accept_is_measured_and_verified(service_db: Database, viewer: Callable[[str], Database]) -> None:
-    store_change(service_db)
+def test_what_ops_accept_is_measured_and_verified(
+    service_db: Database, viewer: Callable[[str], Database], today: datetime
+) -> None:
+    changed = today - timedelta(days=10)
+    store_change(service_db, today)
     for user, role in (("olga", "ops"), ("ana", "analyst")):
         service_db.call("add_member", user_id=user, role=role)
-    before = read_savings_plan(service_db, to_time=CHANGED)
-    update_ledger(service_db, before, now=CHANGED)
+    before = read_savings_plan(service_db, to_time=changed)
+    update_ledger(service_db, before, now=changed)
     entry = next(one for one in read_ledger(viewer("ana")).entries if one.suggestion_key == KEY)
     assert (entry.state, entry.accepted_on) == ("open", None)
     # 24 calls a day, 0.0425 $ each: 30.60 $ in 30 days.
@@ -64,12 +70,12 @@ def test_what_ops_accept_is_measured_and_verified(service_db: Database, viewer: 
         read_ledger(viewer("mia"))
     ops = viewer("olga")
     assert (
-        ops.call("decide_saving", suggestion_key=KEY, decision="accept", accepted_on=CHANGED.date().isoformat()) is True
+        ops.call("decide_saving", suggestion_key=KEY, decision="accept", accepted_on=changed.date().isoformat()) is True
     )
-    now = TODAY + timedelta(hours=1)
+    now = today + timedelta(hours=1)
     assert update_ledger(service_db, read_savings_plan(service_db, to_time=now), now=now) == 1
     found = next(one for one in read_ledger(ops).entries if one.suggestion_key == KEY)
-    assert (found.state, found.accepted_expected, found.accepted_on) == ("verified", Decimal("30.60"), CHANGED.date())
+    assert (found.state, found.accepted_expected, found.accepted_on) == ("verified", Decimal("30.60"), changed.date())
     assert found.measured_expected == Decimal("30.60")
 
 
@@ -104,9 +110,11 @@ def test_what_was_dismissed_comes_back_only_when_it_is_worth_half_as_much_again(
 
 
 @pytest.mark.dated
-def test_a_what_if_is_exact_and_the_same_model_and_tier_are_no_difference(direct: Door, tmp_path: Path) -> None:
+def test_a_what_if_is_exact_and_the_same_model_and_tier_are_no_difference(
+    direct: Door, tmp_path: Path, today: datetime
+) -> None:
     service = direct.service()
-    store_change(service)
+    store_change(service, today)
     same = read_what_if(service, Change(model="gpt-4o", service_tier="default"), filters={"model": "gpt-4o"})
     assert (same.difference, same.cost, same.calls) == (Decimal(0), Decimal("11.4000"), 240)
     assert read_what_if(service, Change()).difference == 0
