@@ -22,7 +22,7 @@ NEW_RULE = "settings_rule_new"
 
 
 def changes(fake: FakeDatabase) -> list[tuple[str, dict[str, Any]]]:
-    return [(name, dict(arguments)) for name, arguments in fake.calls if not name.startswith("get_")]
+    return [(name, dict(arguments)) for name, arguments in fake.calls if not name.startswith(("get_", "find_"))]
 
 
 def test_a_new_rule_is_saved_as_typed(open_app: OpenApp, fake: FakeDatabase) -> None:
