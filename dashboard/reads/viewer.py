@@ -12,7 +12,7 @@ import streamlit as st
 
 from dashboard.reads.embedding import TokenRefusedError, embedded_person
 from ingest.database import choose_token
-from ingest.documents.names import visible_name
+from ingest.documents.names import plain_markdown
 
 # `treering up` sets this for the app that it starts on 127.0.0.1; nothing else should.
 LOCAL_VIEWER_VARIABLE: Final = "TREERING_LOCAL_VIEWER"
@@ -95,7 +95,7 @@ def draw_sign_in() -> None:
 def draw_account(viewer: Viewer) -> None:
     """Show in the sidebar who is looking, with a way out."""
     with st.container(key="account", gap="xsmall"):
-        st.caption(f":material/account_circle: {_plain(viewer.name)}")
+        st.caption(f":material/account_circle: {plain_markdown(viewer.name)}")
         if viewer.can_sign_out:
             st.button("Log out", key="account_log_out", on_click=st.logout, icon=":material/logout:", type="tertiary")
 
@@ -109,8 +109,3 @@ def _draw_refused(reason: str) -> None:
     with middle, st.container(border=True, key="state_embed_refused", horizontal_alignment="center"):
         st.html('<div class="tr-state-title">Treering</div>')
         st.html(f'<div class="tr-state-text" role="status">{html.escape(reason)}</div>')
-
-
-def _plain(text: str) -> str:
-    """Escape a name so that Markdown formats none of it."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in visible_name(text))
