@@ -16,8 +16,9 @@ from dashboard.panels.alert_filters import current_choice
 from dashboard.panels.alert_list import draw_alerts, matters_of
 from dashboard.panels.alert_picks import draw_actions, is_picked, keep_picks
 from dashboard.panels.delivery import draw_link, draw_silent_rules
-from dashboard.panels.frame import chosen_zone, draw_error, draw_header, draw_state
+from dashboard.panels.frame import chosen_zone, draw_error, draw_header
 from dashboard.panels.period_bar import draw_period
+from dashboard.panels.states import draw_state
 from dashboard.reads.alerts import find_alerts
 from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError

@@ -15,7 +15,8 @@ from dashboard.editors.reports import draw_reports
 from dashboard.editors.rule_list import draw_rules
 from dashboard.panels.bound import to_name
 from dashboard.panels.changes import clear_saved_fields
-from dashboard.panels.frame import draw_error, draw_header, draw_state
+from dashboard.panels.frame import draw_error, draw_header
+from dashboard.panels.states import draw_state
 from dashboard.reads.settings import get_configuration
 from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError

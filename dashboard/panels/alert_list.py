@@ -18,6 +18,7 @@ from dashboard.panels.tables import to_csv
 from dashboard.reads.alerts import find_alerts
 from dashboard.selection.alert_choice import MOST
 from ingest.alerts.metrics import format_metric
+from ingest.documents.names import visible_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,7 +144,9 @@ def _draw_alert(alerts: Sequence[Alert], zone: ZoneInfo, *, is_chosen_from: bool
         facts = "".join(f'<div class="tr-facts">{describe_alert(alert, zone)}</div>' for alert in alerts)
         if first.description:
             facts += f'<div class="tr-facts tr-aside">{html.escape(first.description)}</div>'
-        _draw_words(matter_title(alerts), alert_chips(first, zone, now), facts)
+        is_group = bool(first.group_key) and not first.evidence.get("budget")
+        title, of = (first.rule_name, first.group_key) if is_group else (matter_title(alerts), "")
+        _draw_words(title, alert_chips(first, zone, now), facts, of)
         draw_alert_link(first)
         _draw_runbook(first.runbook_url)
 
@@ -192,12 +195,13 @@ def _draw_pick(key: str, title: str, ids: tuple[int, ...]) -> None:
     st.checkbox(f"Select {title}", key=key, label_visibility="collapsed", on_change=pick, args=(ids,))
 
 
-def _draw_words(title: str, chips: Sequence[tuple[str, str]], facts: str) -> None:
+def _draw_words(title: str, chips: Sequence[tuple[str, str]], facts: str, of: str = "") -> None:
     said = "".join(f'<span class="tr-chip {colour}">{html.escape(words)}</span>' for colour, words in chips)
-    name = html.escape(title)
+    name, group = html.escape(title), html.escape(visible_name(of))
+    about = f'<span class="tr-of" title="{group}">{group}</span>' if group else ""
     st.html(
         f'<div class="tr-alert"><span class="tr-title" role="heading" aria-level="3" title="{name}">{name}</span>'
-        f'<span class="tr-chips">{said}</span></div>{facts}'
+        f'{about}<span class="tr-chips">{said}</span></div>{facts}'
     )
 
 

@@ -67,7 +67,7 @@ def draw_chooser(kind: str, entries: Sequence[Entry], new: str) -> int | None:
         titles = {entry.number: _title(entry) for entry in shown}
         with st.container(height=_LIST_HEIGHT_PX, border=False) if len(shown) > MANY else st.container():
             st.radio(
-                new or kind,
+                f"{kind.capitalize()}s",
                 list(titles),
                 index=None,
                 format_func=lambda number: titles.get(number, ""),

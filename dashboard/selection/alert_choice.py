@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Filters: TypeAlias = "tuple[tuple[str, str | tuple[str, ...]], ...]"
 
 STATES: Final = {
     "firing": "Firing",
