@@ -24,6 +24,8 @@ from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
+    from dashboard.selection.alert_choice import AlertChoice
+    from dashboard.selection.filters import Window
     from ingest.documents.alerts import AlertList
 
 viewer = require_viewer()
@@ -38,10 +40,9 @@ draw_link(viewer, zone)
 @st.fragment(run_every=10 if is_live else None)
 def body() -> None:
     """Read and draw; runs again by itself while live."""
-    choice = current_choice()
     window = selection.without_filters().window(datetime.now(UTC), zone)
     try:
-        document = find_alerts(viewer, replace(window, filters=choice.filters()))
+        choice, document = read_list(window)
     except TreeringError as error:
         draw_error("alerts", error)
         return
@@ -56,16 +57,29 @@ def body() -> None:
     incidents.draw_times(document.times, count)
     keep_picks(document)
     can_change = document.access == "ops"
-    left, right = st.columns([5, 2], gap="small") if can_change or document.silences else (st.container(), None)
+    can_act = can_change and bool(document.firing_ids)
+    left, right = st.columns([5, 2], gap="small") if can_act or document.silences else (st.container(), None)
     with left:
         draw_alerts(viewer, document, choice, window, zone)
     if right is not None:
         with right, st.container(key="alerts_side"):
-            if can_change and document.firing_now:
+            if can_act:
                 draw_actions(viewer, document, picked_title(document))
             incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
     incidents.draw_outbox(viewer, document.outbox, zone, can_change=can_change)
     incidents.draw_transitions(document.transitions, zone)
+
+
+def read_list(window: Window) -> tuple[AlertChoice, AlertList]:
+    """Read what is chosen; where no state is, what fires, or what was resolved while nothing fires."""
+    choice = current_choice()
+    document = find_alerts(viewer, replace(window, filters=choice.filters()))
+    if choice.state:
+        return choice, document
+    if document.firing_now or not document.counts.resolved:
+        return replace(choice, state="firing"), document
+    choice = replace(choice, state="resolved")
+    return choice, find_alerts(viewer, replace(window, filters=choice.filters()))
 
 
 def picked_title(document: AlertList) -> str:

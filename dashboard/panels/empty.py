@@ -50,8 +50,9 @@ def draw_empty(key: str, viewer: Viewer, selection: Selection, newest: datetime 
     moment = (match.created_at if match else newest).astimezone(zone)
     when = f"{moment.day} {moment:%B %Y} at {moment:%H:%M}"
     if match:
-        since = selection.moments(datetime.now(UTC), zone)[0].astimezone(zone)
-        text = f"The filters match nothing since {since.day} {since:%B %Y}. The newest matching call was on {when}."
+        begin = selection.moments(datetime.now(UTC), zone)[0].astimezone(zone)
+        span = f"since {begin.day} {begin:%B %Y}" if moment < begin else "in this period"
+        text = f"The filters match nothing {span}. The newest matching call was on {when}."
     else:
         text = f"The most recent call was on {when}."
         if selection.filter_count:

@@ -40,7 +40,7 @@ class AlertChoice:
     """Everything that is chosen on the Alerts page besides the period.
 
     Attributes:
-        state: A name in `STATES`.
+        state: A name in `STATES`; empty for what fires, or for what was resolved while nothing fires.
         severity: Names in `SEVERITIES`; none for all.
         rule: Names of rules; none for all.
         of: What alerts are about, such as a user or a model; none for all.
@@ -50,7 +50,7 @@ class AlertChoice:
         page: Which page of the list, from 0.
     """
 
-    state: str = "firing"
+    state: str = ""
     severity: tuple[str, ...] = ()
     rule: tuple[str, ...] = ()
     of: tuple[str, ...] = ()
@@ -81,7 +81,7 @@ class AlertChoice:
         self, size: int = PAGE_SIZE, offset: int | None = None
     ) -> tuple[tuple[str, str | tuple[str, ...]], ...]:
         """Return what to ask `find_alerts` for: this page, or so many from a place on."""
-        pairs: list[tuple[str, str | tuple[str, ...]]] = [("state", self.state), ("sort", self.sort)]
+        pairs: list[tuple[str, str | tuple[str, ...]]] = [("state", self.state or "firing"), ("sort", self.sort)]
         pairs += [(_FILTER_OF[name], values) for name in LISTS if (values := getattr(self, name))]
         if self.search:
             pairs.append(("text", self.search))
@@ -94,7 +94,7 @@ class AlertChoice:
         """Return what differs from the defaults, as the address bar holds it."""
         query: dict[str, str | list[str]] = {
             name: getattr(self, name)
-            for name, default in (("state", "firing"), ("sort", "urgent"), ("search", ""))
+            for name, default in (("state", ""), ("sort", "urgent"), ("search", ""))
             if getattr(self, name) != default
         }
         query |= {name: list(values) for name in LISTS if (values := getattr(self, name))}
@@ -115,7 +115,7 @@ def parse_choice(query: Mapping[str, Sequence[str]]) -> AlertChoice:
     lists["severity"] = tuple(name for name in lists["severity"] if name in SEVERITIES)
     search = next(iter(query.get("search", ())), "")
     return AlertChoice(
-        state=first("state", STATES, "firing"),
+        state=first("state", STATES, ""),
         search=search if _NAME.fullmatch(search) and len(search) <= 200 else "",
         sort=first("sort", SORTS, "urgent"),
         is_by_rule=next(iter(query.get("by", ())), "") == "rule",

@@ -74,7 +74,7 @@ class AlertAnswers:
 
     def _find_alerts(self, from_time: str, to_time: str, filters: Json) -> Json:
         """Answer with every alert of the state on one page; it does not search."""
-        whole = self._get_alerts(from_time, to_time, {})
+        whole = self._get_alerts(from_time=from_time, to_time=to_time, filters={})
         resolved = [alert for alert in whole["history"] if alert["state"] == "resolved"]
         groups = {"firing": whole["firing"], "resolved": resolved}
         chosen = [alert | self._standing(alert) for alert in groups.get(filters["state"], [])]

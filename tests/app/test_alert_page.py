@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tests.app.fake_database import FakeDatabase
 
 OpenApp = Callable[..., "AppTest"]
-NAMES = ("from_time", "to_time", "filters")
 
 
 def changes(fake: FakeDatabase) -> list[tuple[str, dict[str, Any]]]:
@@ -66,7 +65,7 @@ def test_a_single_alert_is_selected_by_itself(
         return document | {"firing": [alert | budget for alert in document["firing"]]}
 
     fake.total = 1  # the alerts of a budget are one line
-    monkeypatch.setattr(fake, "_get_alerts", lambda *window: with_budget(**dict(zip(NAMES, window, strict=True))))
+    monkeypatch.setattr(fake, "_get_alerts", with_budget)
     app = open_app("alerts")
 
     app.button(key="alerts_acknowledge").click().run()
@@ -227,8 +226,8 @@ def test_who_looks_after_an_alert_and_how_long_it_is_silent_stand_beside_it(
 ) -> None:
     answer = fake._get_alerts
 
-    def acknowledged(*arguments: Any) -> Any:
-        document = answer(*arguments)
+    def acknowledged(**arguments: Any) -> Any:
+        document = answer(**arguments)
         document["firing"][0] = document["firing"][0] | {
             "acknowledged_at": "2026-11-23T12:00:00Z", "acknowledged_by": "olga", "acknowledge_note": "on <it>",
             "silenced_until": "2026-11-23T14:00:00Z", "current_value": "70", "metric": "budget_used", "rule_id": None,

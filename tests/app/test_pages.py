@@ -128,6 +128,7 @@ def test_filters_that_match_nothing_lead_to_the_newest_call_that_matches(
     monkeypatch.setattr(fake, "_get_events", matching)
     app = open_app(page, model="gpt-4o")
 
+    assert "The filters match nothing since" in texts(app)
     assert "The newest matching call was on 17 November 2023 at 00:30." in texts(app)
     button = app.button(key=f"{page}_empty_newest")
     assert button.label == "Show 17 Nov, 00:30"
@@ -342,8 +343,11 @@ def test_alerts_of_the_past_stay_visible_when_nothing_fires(open_app: OpenApp, f
     app = open_app("alerts")
 
     assert "Nothing is firing" in texts(app)
-    assert list(app.dataframe[0].value["Threshold"]) == ["$50.00", "5.0%", "15.0 s", "$50.00"]
-    assert list(app.dataframe[1].value["State"]) == ["pending", "sent", "sent", "dead"]
+    assert app.segmented_control(key="alerts_state").value == "resolved"
+    assert "Latency p99 <b>18.4 s</b>, threshold 15.0 s" in texts(app)
+    assert list(app.dataframe[0].value["State"]) == ["pending", "sent", "sent", "dead"]
+    app.segmented_control(key="alerts_state").set_value("firing").run()
+    assert "Nothing is firing. 2 rules are active." in [caption.value for caption in app.caption]
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,8 @@ def test_a_missing_price_is_filled_in_where_a_link_asks_for_it(open_app: OpenApp
     app = open_app("settings", tab="prices", price="self-hosted/org/our-model")
     assert app.text_input(key="settings_price_provider").value == "self-hosted"
     assert app.text_input(key="settings_price_model").value == "org/our-model"
-    app.text_input(key="settings_price_model").set_value("other").run()
+    app.text_input(key="settings_price_model").set_value("other")
+    app.button(key="settings_price_save").click().run()  # refused, without a source
     assert app.text_input(key="settings_price_model").value == "other"
 
 
