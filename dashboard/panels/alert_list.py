@@ -200,7 +200,7 @@ def _draw_words(title: str, chips: Sequence[tuple[str, str]], facts: str, of: st
     name, group = html.escape(title), html.escape(visible_name(of))
     about = f'<span class="tr-of" title="{group}">{group}</span>' if group else ""
     st.html(
-        f'<div class="tr-alert"><span class="tr-title" role="heading" aria-level="3" title="{name}">{name}</span>'
+        f'<div class="tr-alert"><span class="tr-title" role="heading" aria-level="2" title="{name}">{name}</span>'
         f'{about}<span class="tr-chips">{said}</span></div>{facts}'
     )
 
