@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ROLES: Final = {
     "member": "Member: own calls",
+    "tenant": "Tenant: the calls of one tenant",
     "analyst": "Analyst: all calls",
     "ops": "Ops: all calls, and changes settings",
 }
@@ -25,7 +26,8 @@ def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
     """Draw who has which role, with an editor for each and one for a new person."""
     for index, member in enumerate(members):
         with line(f"member_{index}"):
-            draw_facts(member.user_id, ROLES.get(member.role, member.role))
+            role = ROLES.get(member.role, member.role)
+            draw_facts(member.user_id, f"Tenant: the calls of {member.tenant_id}" if member.tenant_id else role)
             is_self = member.user_id == viewer.user_id
             st.button(
                 "Remove",
@@ -45,9 +47,14 @@ def draw_members(viewer: Viewer, members: tuple[Member, ...]) -> None:
         left, right = st.columns([3, 2], gap="small")
         user_id = left.text_input("User id", key="settings_member_user", placeholder="user_2abc", max_chars=200)
         role = right.selectbox("Role", list(ROLES), format_func=lambda name: ROLES[name], key="settings_member_role")
+        tenant_id = st.text_input(
+            "Tenant id", key="settings_member_tenant", max_chars=200, placeholder="For the role tenant only"
+        )
         if st.form_submit_button("Save", type="primary", key="settings_member_save"):
-            name = (user_id or "").strip()
+            name, tenant = (user_id or "").strip(), (tenant_id or "").strip() or None
             if not name:
                 st.error("Enter the user id as it appears in the recorded calls.")
-            elif attempt(lambda: add_member(viewer, name, role), f"{name} is now {role}"):
-                start_over("settings_member_user")
+            elif (role == "tenant") != (tenant is not None):
+                st.error("Enter a tenant id for the role tenant, and for no other.")
+            elif attempt(lambda: add_member(viewer, name, role, tenant), f"{name} is now {role}"):
+                start_over("settings_member_user", "settings_member_tenant")
