@@ -243,8 +243,9 @@ class Explorer:
         )
         if place.opened is None:
             st.caption(
-                "Select a row to see the full record of a call and how its cost was calculated. Select the head of "
-                "Cost, Prompt, Completion or Latency to order all calls of the period by it."
+                "Select a row (on the keyboard: Shift+Space) to see the full record of a call and how its cost was "
+                "calculated. Select the head of Cost, Prompt, Completion or Latency to order all calls of the period "
+                "by it."
             )
 
     def _scope(self, place: Place, document: Calls) -> str:
