@@ -13,7 +13,7 @@ from dashboard.figures.alert_words import PERIODS, describe_budget, to_threshold
 from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
 from dashboard.reads.settings import delete_budget, reporting_zone, save_budget
 from ingest.alerts.metrics import CALLS
-from ingest.alerts.rules import BudgetDraft
+from ingest.alerts.rules import BUDGET_STEPS, BudgetDraft
 from ingest.documents.words import format_share
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
         chosen_steps = left.pills(
             "Notify at",
             steps,
-            default=list(budget.steps if budget else _STEPS),
+            default=list(budget.steps if budget else BUDGET_STEPS),
             selection_mode="multi",
             format_func=lambda step: f"{float(step) * 100:g}%",
             key=f"{key}_steps",
@@ -84,7 +84,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             "Notify on forecast overrun",
             value=budget is None or budget.forecast_step is not None,
             key=f"{key}_forecast",
-            help="Notifies as soon as the forecast for the end of the period exceeds the amount.",
+            help="Notifies once the forecast for the end of the period exceeds the amount with near certainty.",
         )
         chosen = st.multiselect(
             "Channels",
