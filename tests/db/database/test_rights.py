@@ -114,6 +114,7 @@ def test_a_member_sees_no_row_of_anybody_else_in_any_relation(filled: TestDataba
     assert not [relation for relation, rows in seen.items() if any("user_b" in row for row in rows)]
     assert {relation: len(rows) for relation, rows in seen.items()} == {
         "observability_internal.ai_usage_metrics": 1,
+        "observability_internal.attributions": 1,
         "observability_internal.counted_calls": 1,
         "observability_internal.dimensions": 1,
         "observability_internal.latency_groups": 4,
@@ -232,8 +233,8 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         ).fetchall()
     assert {name for (name,) in definers} == {
         "access_level", "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term",
-        "batches_to_price",
-        "close_alerts_of_rule", "current_catalogue", "current_user_dims", "current_user_key", "decide_saving",
+        "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue", "current_person",
+        "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys", "decide_saving",
         "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
         "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
         "ensure_partition",
