@@ -50,7 +50,7 @@ app.command("doctor", short_help="Check a deployment and suggest fixes.")(doctor
 app.command("reconcile", short_help="Compare the provider's bill with recorded costs.")(reconcile.reconcile)
 app.command("export", short_help="Export raw calls to a file.")(export.export)
 app.command("report", short_help="Show or send the daily or weekly report.")(report.report)
-app.command("savings", short_help="Show where calls would have cost less.")(savings.savings)
+app.add_typer(savings.app, name="savings", short_help="Show where calls would have cost less; what-ifs.")
 app.command("secret-key", short_help="Generate a key that encrypts channel addresses.")(alerts.secret_key)
 app.add_typer(alerts_code.app, name="alerts", short_help="List, acknowledge, silence, test; rules as code.")
 app.command("forget", short_help="Erase a person's data.")(archive.forget)

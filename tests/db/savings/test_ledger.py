@@ -10,14 +10,11 @@ import pytest
 
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from ingest.savings.ledger import read_ledger, update_ledger
-from ingest.savings.reading import read_savings_plan, read_what_if
-from ingest.savings.what_if import Change
-from tests.support.cli import door_environment, run_cli
+from ingest.savings.reading import read_savings_plan
 from tests.support.events import condense_all, store, usage_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ingest.database import Database
     from tests.support.doors import Door
@@ -107,33 +104,3 @@ def test_what_was_dismissed_comes_back_only_when_it_is_worth_half_as_much_again(
     assert service.call("decide_saving", suggestion_key="k", decision="accept") is True
     assert service.call("record_saving_result", **result) is True
     assert state() == "verified"
-
-
-@pytest.mark.dated
-def test_a_what_if_is_exact_and_the_same_model_and_tier_are_no_difference(
-    direct: Door, tmp_path: Path, today: datetime
-) -> None:
-    service = direct.service()
-    store_change(service, today)
-    same = read_what_if(service, Change(model="gpt-4o", service_tier="default"), filters={"model": "gpt-4o"})
-    assert (same.difference, same.cost, same.calls) == (Decimal(0), Decimal("11.4000"), 240)
-    assert read_what_if(service, Change()).difference == 0
-    # gpt-4o-mini: 15,000 x 0.15 + 1,000 x 0.60 a million = 0.00285 $ instead of 0.0475 $.
-    mini = read_what_if(service, Change(model="gpt-4o-mini"), filters={"model": "gpt-4o"})
-    assert mini.difference == 240 * (Decimal("0.00285") - Decimal("0.0475"))
-    # Half of the input cached at half its price, half of the output: 0.009375 + 0.005 $ less.
-    change = Change(cached_share=Decimal("0.5"), completion_share=Decimal("0.5"))
-    assert read_what_if(service, change, filters={"model": "gpt-4o"}).difference == -240 * Decimal("0.014375")
-    assert read_what_if(service, Change(service_tier="no-such")).unpriced_calls == 480
-    shown = run_cli("savings", env=door_environment(direct, tmp_path))
-    assert shown.exit_code == 0, shown.stderr
-    assert "Use gpt-4o instead of gpt-4o-2024-05-13" in shown.stdout
-    assert "from 20 days with calls" in shown.stdout
-    as_json = run_cli("savings", "--json", "--feature", "other", env=door_environment(direct, tmp_path))
-    assert '"suggestions": []' in as_json.stdout
-
-
-@pytest.mark.parametrize("wrong", [{"cached_share": Decimal("1.1")}, {"prompt_share": Decimal(0)}])
-def test_a_share_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        Change(**wrong)
