@@ -12,6 +12,7 @@ import streamlit as st
 from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.panels.savings import draw_savings
 from dashboard.panels.unread import draw_unread
+from dashboard.panels.what_if import draw_what_if
 from dashboard.reads.pages import get_reconciliation
 from dashboard.selection.filters import Window
 from ingest.documents.billing import DriftCause
@@ -73,6 +74,7 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     if document.access == "member":
         draw_certainty(document.totals, is_ops=False)
         draw_savings(viewer, selection, access=document.access)
+        draw_what_if(viewer, document.options, access=document.access)
         return
     left, right = st.columns(2, gap="small")
     with left:
@@ -80,6 +82,7 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     with right:
         draw_bill(viewer, selection, document)
     draw_savings(viewer, selection, access=document.access)
+    draw_what_if(viewer, document.options, access=document.access)
 
 
 def draw_repriced(run: RepriceRun | None, zone: ZoneInfo) -> None:
