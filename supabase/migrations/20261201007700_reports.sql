@@ -61,7 +61,8 @@ as $$
 begin
   perform observability_internal.require_access('{ops,service}');
   return (
-    select coalesce(jsonb_agg(to_jsonb(s) order by array_position(array['daily', 'weekly', 'monthly'], s.kind)), '[]') from observability_internal.report_schedules as s
+    select coalesce(jsonb_agg(to_jsonb(s) order by array_position(array['daily', 'weekly', 'monthly'], s.kind)), '[]')
+    from observability_internal.report_schedules as s
   );
 end;
 $$;
