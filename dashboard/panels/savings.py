@@ -113,7 +113,7 @@ def _draw_plan(viewer: Viewer, selection: Selection, plan: Plan, access: str) ->
 
 
 def _read_entries(viewer: Viewer, access: str) -> tuple[LedgerEntry, ...]:
-    if access == "member":
+    if access not in ("analyst", "ops"):
         return ()
     try:
         return get_ledger(viewer).entries

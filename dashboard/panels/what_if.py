@@ -61,15 +61,16 @@ def draw_what_if(viewer: Viewer, options: Options, *, access: str) -> None:
     Args:
         viewer: Who is looking.
         options: Models, features and providers that occur.
-        access: member, analyst or ops: members ask about their own calls and keep nothing.
+        access: member, tenant, analyst or ops: the first two ask about their own calls and keep nothing.
     """
+    sees_all = access in ("analyst", "ops")
     with st.container(border=True, key="panel_costs_what_if"):
         draw_title("What if", "Past calls priced anew with another model, tier, cache or length. Whole UTC days.")
-        _draw_form(viewer, options, is_member=access == "member")
+        _draw_form(viewer, options, is_member=not sees_all)
         asked = st.session_state.get(_ASKED)
         if asked is not None:
-            _draw_answer(viewer, asked["question"], asked["days"], keeps=access != "member")
-        if access != "member":
+            _draw_answer(viewer, asked["question"], asked["days"], keeps=sees_all)
+        if sees_all:
             _draw_kept(viewer)
 
 

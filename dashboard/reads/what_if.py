@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.reads.connection import change, connected
 from dashboard.reads.prices import get_book
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.errors import PermissionDeniedError
 from ingest.savings.reading import read_basis
 from ingest.savings.scenarios import Followed, Question, change_of, follow, keep_scenario, read_scenarios, scope_of
@@ -71,14 +71,14 @@ def get_scenarios(viewer: Viewer) -> tuple[KeptScenario, ...]:
         return read_scenarios(database)
 
 
-@st.cache_data(ttl=BASIS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=BASIS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def get_followed(viewer: Viewer, scenario: KeptScenario) -> Followed | None:
     """Return a scenario beside the days since; None while there are none."""
     with connected(viewer) as database:
         return follow(database, scenario, prices_of(viewer), now=datetime.now(UTC))
 
 
-@st.cache_data(ttl=BASIS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=BASIS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def _read_basis(viewer: Viewer, filters: Filters, days: int) -> WhatIfBasis:
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     chosen: dict[str, JsonValue] = {name: list(values) for name, values in filters}

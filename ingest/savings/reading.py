@@ -104,4 +104,4 @@ def read_basis(
 
 
 def _prices(database: Database, access: str) -> PriceBook:
-    return PriceBook.default() if access == "member" else read_price_book(database)
+    return PriceBook.default() if access in ("member", "tenant") else read_price_book(database)

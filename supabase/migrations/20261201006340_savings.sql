@@ -17,7 +17,7 @@ declare
   v_first date;
   v_end date;
 begin
-  if access = 'member' then
+  if access in ('member', 'tenant') then
     -- Their own calls alone, which the table does not tell apart: row level security finds them.
     v_days := array(select g::date from generate_series(greatest(day_from, day_to - 7), day_to - 1, interval '1 day') as g);
   else
@@ -158,7 +158,7 @@ begin
   v_scope := observability_internal.make_scope(
     get_savings_evidence.from_time, get_savings_evidence.to_time, get_savings_evidence.filters || '{"timezone": "UTC", "bucket": "day"}'
   );
-  if filters ?| array['user_id', 'status', 'metadata'] then
+  if filters ?| array['user_id', 'status', 'metadata', 'tenant_id', 'tags'] then
     raise exception 'savings are told apart by provider, model, feature, environment and operation only' using errcode = '22023';
   end if;
   if v_from < v_to then
@@ -171,7 +171,7 @@ begin
     'from_time', v_from::timestamptz, 'to_time', greatest(v_from, v_to)::timestamptz, 'generated_at', clock_timestamp(),
     'spend', (select coalesce(sum(s.cost), 0)::text from unnest(v_sums) as s where s.is_current),
     'requests', (select coalesce(sum(s.requests), 0) from unnest(v_sums) as s where s.is_current),
-    'users', case when v_scope.access = 'member' then null else observability_internal.largest_users(v_from, v_to) end
+    'users', case when v_scope.access in ('member', 'tenant') then null else observability_internal.largest_users(v_from, v_to) end
   ) || v_facts;
 end;
 $$;

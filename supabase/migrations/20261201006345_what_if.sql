@@ -176,7 +176,7 @@ declare
   v_sums observability_internal.usage_sum[] := array[]::observability_internal.usage_sum[];
   v_calls jsonb := jsonb_build_object('days', jsonb_build_array(), 'calls', jsonb_build_array());
 begin
-  if filters ?| array['status', 'metadata'] then
+  if filters ?| array['status', 'metadata', 'tenant_id', 'tags'] then
     raise exception 'a what-if is about a provider, model, feature, environment, operation or user' using errcode = '22023';
   end if;
   if v_from < v_to then
@@ -214,6 +214,6 @@ $$;
 
 comment on function observability.get_calls_to_price is
 'What a what-if prices anew: {days, calls, uncertain, cost} of the whole UTC days of a range; `uncertain` are calls at the'
-' fallback price and without one. Members get their own calls of the last seven days.';
+' fallback price and without one. Members and tenants get their own calls of the last seven days.';
 revoke execute on function observability.get_calls_to_price from public;
 grant execute on function observability.get_calls_to_price to authenticated, service_role;

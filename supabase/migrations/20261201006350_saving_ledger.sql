@@ -275,7 +275,7 @@ begin
       inner join observability_internal.dimensions as d using (dim_id)
       inner join observability_internal.users as u using (user_key)
       where r.bucket >= get_user_costs.from_day and r.bucket < get_user_costs.to_day and r.dim_id = any (v_dims)
-        and r.user_key % v_part = 0
+        and (hashtext(u.user_id) & 2147483647) % v_part = 0
       group by u.user_id, d.feature, d.operation
     ) as c
   ));
