@@ -37,6 +37,7 @@ create table observability_internal.saving_facts (
   cut_off bigint not null,
   regenerated bigint not null,
   continued bigint not null,
+  tool_retries bigint not null,
   liked bigint not null,
   disliked bigint not null,
   example_event_id uuid not null,

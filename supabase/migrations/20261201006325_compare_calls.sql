@@ -14,7 +14,7 @@ select
   case when m.status = 'ok' then hashtextextended(m.prompt_hash, hashtextextended(m.operation, k.model_key)) end as prompt_key,
   hashtextextended(coalesce(m.feature, ''), hashint8extended(coalesce(k.session_key, 0), k.model_key)) as turn_key,
   hashtextextended(m.prefix_hash, k.model_key) as prefix_key,
-  hashtextextended(m.request_group_id, hashtextextended(coalesce(m.prompt_hash, ''), 0)) as request_key
+  case when m.request_group_id is not null then hashtextextended(m.request_group_id, hashtextextended(coalesce(m.prompt_hash, ''), 0)) end as request_key
 from observability_internal.ai_usage_metrics as m
 cross join lateral (
   values (
@@ -83,7 +83,7 @@ as $$
       substr(lead(c.prompt_blocks) over turn, 5) as after, least(c.levels, lead(c.levels) over turn) as most_after,
       substr(c.prompt_blocks, 5) as own
     from calls as c
-    window turn as (partition by c.turn_key order by c.rank)
+    window turn as (partition by c.turn_key order by c.rank rows unbounded preceding)
   )
   select
     t.rank, t.event_id, t.is_own, t.at, t.attempt, t.prompt_tokens, t.prefix_tokens, t.prompt_blocks, t.prompt_size, t.levels,

@@ -32,6 +32,7 @@ create type observability_internal.judged_call as (
   is_cut_off boolean,
   is_regenerated boolean,
   is_continued boolean,
+  tool_retries bigint,
   until_prefix bigint
 );
 
@@ -78,7 +79,12 @@ as $$
     coalesce((m.usage_details ->> 'cache_write_1h_tokens')::bigint, 0), m.reasoning_tokens, m.estimated_cost,
     coalesce(n.shared_5, 0), coalesce(n.shared_10, 0), coalesce(n.shared_60, 0), coalesce(n.kept, 0),
     case when n.first_prompt is null then 0 else greatest(m.prompt_tokens - greatest(8000, 4 * n.first_prompt), 0) end,
-    m.finish_reason in ('length', 'max_tokens'), n.is_same_session and n.since_same <= 60000, n.has_next, n.until_prefix
+    m.finish_reason in ('length', 'max_tokens'), n.is_same_session and n.since_same <= 60000, n.has_next,
+    -- Noted by the client; whoever writes metadata may write anything there.
+    case
+      when jsonb_typeof(m.metadata -> 'treering_tool_retries') = 'number'
+        then least(greatest((m.metadata ->> 'treering_tool_retries')::numeric, 0), 1000)::bigint
+    end, n.until_prefix
   from observability_internal.ai_usage_metrics as m
   inner join observability_internal.compare_calls(judge_neighbours.from_time, judge_neighbours.to_time) as n using (event_id)
   left join observability_internal.embedded_texts as t
@@ -148,10 +154,10 @@ as $$
       sum(greatest(c.reasoning_tokens - 2 * (c.completion_tokens - c.reasoning_tokens), 0)) as excess_reasoning,
       sum(case when c.until_prefix between 300000 and 3600000 then 0 else c.cache_write_1h_tokens end) as short_lived,
       count(*) filter (where c.is_cut_off) as cut_off, count(*) filter (where c.is_regenerated) as regenerated,
-      count(*) filter (where c.is_continued) as continued, count(*) filter (where f.rating > 0) as liked,
-      count(*) filter (where f.rating < 0) as disliked,
-      -- The dearest call: its cost to nine digits above the bits of its rank.
-      max(((ln(c.cost::double precision) + 50) * 1e9)::bigint << 24 | c.rank) & 16777215 as dearest
+      count(*) filter (where c.is_continued) as continued, coalesce(sum(c.tool_retries), 0) as tool_retries,
+      count(*) filter (where f.rating > 0) as liked, count(*) filter (where f.rating < 0) as disliked,
+      -- The dearest call: what it cost, in parts of 1e-8 $ up to 2,700 $, above the 24 bits of its rank.
+      max(least(c.cost * 1e8, 270000000000)::bigint << 24 | c.rank) & 16777215 as dearest
     from calls as c
     left join jobs as j using (day, feature_key, environment, operation)
     left join typical as t using (day, feature_key)
@@ -161,7 +167,7 @@ as $$
   select
     s.day, s.provider, s.model, s.feature, s.environment, s.operation, s.service_tier, s.band, s.bits, s.calls, s.prompt, s.completion,
     s.cached, s.written, s.written_1h, s.reasoning, s.cost, s.missed_5, s.missed_10, s.missed_60, s.first, s.excess_prompt,
-    s.excess_output, s.excess_reasoning, s.short_lived, s.cut_off, s.regenerated, s.continued, s.liked, s.disliked, c.event_id
+    s.excess_output, s.excess_reasoning, s.short_lived, s.cut_off, s.regenerated, s.continued, s.tool_retries, s.liked, s.disliked, c.event_id
   from sums as s
   inner join calls as c on c.rank = s.dearest;
 $$;
@@ -170,7 +176,7 @@ comment on function observability_internal.judge_calls is 'The facts of a range 
 revoke execute on function observability_internal.judge_calls from public;
 grant execute on function observability_internal.judge_calls to authenticated, service_role;
 
-create function observability.judge_savings(max_days integer default 1, history_days integer default 35) returns jsonb
+create function observability.judge_savings(max_days integer default 7, history_days integer default 35) returns jsonb
 language plpgsql
 volatile
 security invoker
@@ -179,48 +185,50 @@ set statement_timeout = '60s'
 set timezone = 'UTC'
 as $$
 declare
-  v_today constant date := (now() at time zone 'UTC')::date;
+  -- Days at once, so that what came before the first of them is read once; as many as take a second or so.
+  v_most constant bigint := 100000;
+  v_today constant date := current_date;
   v_days date[];
-  v_day date;
+  v_first date;
+  v_end date;
   v_waiting integer;
 begin
   perform pg_advisory_xact_lock(hashtextextended('treering.judge_savings', 0));
   -- A day is judged when it is over, and again when calls of it came late, were forgotten or cost something else.
-  select array_agg(w.day order by w.day), max(w.waiting)
+  select array_agg(w.day) filter (where w.number = 1 or (w.number <= max_days and w.until_here <= v_most)), max(w.waiting)
   into v_days, v_waiting
   from (
-    select c.day, count(*) over () as waiting
+    select
+      c.day, count(*) over () as waiting, row_number() over (order by c.day) as number, sum(c.calls) over (order by c.day) as until_here
     from (
-      select (r.bucket at time zone 'UTC')::date as day, sum(r.requests) as calls, coalesce(sum(r.cost), 0) as cost
-      from observability_internal.alert_cells(
-        null, (v_today - history_days)::timestamp at time zone 'UTC', v_today::timestamp at time zone 'UTC'
-      ) as r
+      select r.bucket::date as day, sum(r.requests) as calls, coalesce(sum(r.cost), 0) as cost
+      from observability_internal.alert_cells(null, (v_today - history_days)::timestamptz, v_today::timestamptz) as r
       group by 1
     ) as c
     left join observability_internal.saving_days as d using (day)
     where (d.calls, d.cost) is distinct from (c.calls, c.cost)
-    order by c.day
-    limit max_days
   ) as w;
-  foreach v_day in array coalesce(v_days, '{}') loop
-    delete from observability_internal.saving_facts as f where f.day = v_day;
+  for v_first, v_end in
+    select min(r.day), max(r.day) + 1
+    from (select d.day, d.day - row_number() over (order by d.day)::integer as run from unnest(v_days) as d (day)) as r
+    group by r.run
+    order by 1
+  loop
+    delete from observability_internal.saving_facts as f where f.day >= v_first and f.day < v_end;
     insert into observability_internal.saving_facts
-    select * from observability_internal.judge_calls(
-      v_day::timestamp at time zone 'UTC', (v_day + 1)::timestamp at time zone 'UTC'
-    );
+    select * from observability_internal.judge_calls(v_first::timestamptz, v_end::timestamptz);
     insert into observability_internal.embedded_texts as t (text_key, first_at, last_day)
-    select hashtextextended(m.prompt_hash, hashtext(m.model)), min(m.created_at), v_day
+    select hashtextextended(m.prompt_hash, hashtext(m.model)), min(m.created_at), max(m.created_at)::date
     from observability_internal.ai_usage_metrics as m
-    where m.created_at >= v_day::timestamp at time zone 'UTC' and m.created_at < (v_day + 1)::timestamp at time zone 'UTC'
+    where m.created_at >= v_first::timestamptz and m.created_at < v_end::timestamptz
       and m.operation = 'embeddings' and m.status = 'ok' and m.prompt_hash is not null
     group by 1
     on conflict (text_key) do update
     set first_at = least(t.first_at, excluded.first_at), last_day = greatest(t.last_day, excluded.last_day);
     insert into observability_internal.saving_days as d (day, calls, cost, judged_at)
-    select v_day, sum(r.requests), coalesce(sum(r.cost), 0), clock_timestamp()
-    from observability_internal.alert_cells(
-      null, v_day::timestamp at time zone 'UTC', (v_day + 1)::timestamp at time zone 'UTC'
-    ) as r
+    select r.bucket::date, sum(r.requests), coalesce(sum(r.cost), 0), clock_timestamp()
+    from observability_internal.alert_cells(null, v_first::timestamptz, v_end::timestamptz) as r
+    group by 1
     on conflict (day) do update set calls = excluded.calls, cost = excluded.cost, judged_at = excluded.judged_at;
   end loop;
   delete from observability_internal.saving_facts as f where f.day < v_today - 400;

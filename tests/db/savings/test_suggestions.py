@@ -152,6 +152,12 @@ def test_a_suggestion_is_judged_by_the_catalogue_that_the_worker_fetched(direct:
     assert cost_optimization_suggestions(service, **PERIOD) == []
 
 
+def test_repeated_calls_of_tools_are_summed_and_nonsense_is_not(service_db: Database) -> None:
+    notes: list[Any] = [2, 1, "many", -5, None]
+    store(service_db, *(call(minute, metadata={"treering_tool_retries": note}) for minute, note in enumerate(notes)))
+    assert [fact["tool_retries"] for fact in read(service_db)["facts"]] == [3]
+
+
 def test_the_last_thumb_counts_and_stands_beside_the_calls(service_db: Database) -> None:
     first, second = usage_event(), usage_event(created_at=NOON + timedelta(minutes=1))
     store(service_db, first, second)
