@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 
+from tests.support.calm_traffic import block_positions
 from tests.support.events import NOON, store, usage_event
-from tests.support.waste import block_positions
 
 if TYPE_CHECKING:
     from tests.support.doors import Door
