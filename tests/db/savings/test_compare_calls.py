@@ -51,7 +51,7 @@ def make_calls(rng: random.Random) -> list[tuple[Call, dict[str, Any]]]:
                 prompt_blocks=None if rng.random() < 0.05 else "\\x" + (size.to_bytes(4) + data).hex(),
             )  # fmt: skip
             if event["prompt_blocks"]:
-                made.append((Call(event["event_id"], at, model, size // 4, tuple(hashes)), event))
+                made.append((Call(str(event["event_id"]), at, model, size // 4, tuple(hashes)), event))
             at += timedelta(minutes=rng.choice([0.2, 1, 3, 4.9, 6, 11, 70]), milliseconds=rng.randrange(1000))
     return made
 
