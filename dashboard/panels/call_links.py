@@ -59,12 +59,12 @@ def draw_calls_link(
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.page_link(
                 PAGE,
-                label=f"Calls of {_plain(row.key)}",
+                label=f"Calls of {plain(row.key)}",
                 icon=":material/receipt_long:",
                 query_params=calls_query(only),
             )
             if st.button(
-                f"Only {_plain(row.key)}",
+                f"Only {plain(row.key)}",
                 key=f"{page}_only",
                 type="tertiary",
                 icon=":material/filter_alt:",
@@ -95,6 +95,6 @@ def draw_alert_link(alert: Alert) -> None:
     st.page_link(PAGE, label="Its calls", icon=":material/receipt_long:", query_params=alert_query(alert))
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escape a name so that Markdown formats none of it."""
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in visible_name(text))

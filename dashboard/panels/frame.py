@@ -17,6 +17,7 @@ from dashboard.panels import filter_bar
 from dashboard.panels.chips import draw_chips, draw_link
 from dashboard.panels.outlook import month_outlook
 from dashboard.panels.period_bar import draw_comparison, draw_period
+from dashboard.panels.views import draw_views
 from dashboard.reads.settings import reporting_zone
 from dashboard.reads.viewer import Viewer, require_viewer
 from dashboard.selection.filters import Selection, viewer_zone
@@ -135,7 +136,9 @@ def open_page(key: str, title: str, reader: Callable[[Viewer, Window], D], *, is
     with draw_header(title):
         draw_period(key, selection, now.astimezone(zone).date())
         draw_comparison(key, selection)
-        filter_bar.draw_filters(key, selection, view.options(), view.users())
+        users = view.users()
+        filter_bar.draw_filters(key, selection, view.options(), users)
+        draw_views(key, viewer, selection, can_share=users is not None)
         draw_link(key, selection, zone)
         is_live = filter_bar.draw_live(key)
     draw_chips(key, selection)
