@@ -34,6 +34,7 @@ _RULE: Final[dict[str, Argument]] = {"name": "Draft", "metric": "spend", "thresh
 
 READS: Final[dict[str, dict[str, Argument]]] = {
     "backtest_rule": {"rule": _RULE, "days": 1},
+    "find_alerts": {**DAY, "filters": {}},
     "get_alerts": {**DAY, "filters": {}},
     "get_cost_sums": {"from_day": "2026-05-04", "to_day": "2026-05-05"},
     "get_cost_drivers": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
