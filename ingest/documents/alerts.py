@@ -30,6 +30,7 @@ class AlertRule(Document):
     group_limit: int = 50
     for_s: int = 0
     minimum_sample: int = 1
+    minimum_change: Decimal | None = None
     no_data: str = "ok"
     renotify_s: int | None = None
     severity: str = "warning"

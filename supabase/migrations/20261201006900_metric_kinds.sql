@@ -21,6 +21,8 @@ as $$
     "p99_route_time_to_first_byte_ms": "quantile",
     "provider_drift": "figure", "pipeline_lag_s": "figure", "undelivered_messages": "figure",
     "budget_used": "figure", "budget_forecast": "figure",
+    "anomaly_tokens": "figure", "anomaly_requests": "figure", "anomaly_requests_below": "figure",
+    "anomaly_errors": "figure", "anomaly_latency_ms": "figure",
     "anomaly": "figure", "new_saving": "figure"
   }'::jsonb;
 $$;
