@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from pydantic_core import to_json
 
@@ -34,10 +35,10 @@ _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-6, 1e15
 
 
 def clean_text(value: object, name: str, flags: list[str]) -> str | None:
-    """Make a text of at most 200 characters without NUL."""
+    """Make a text of at most 200 characters without NUL; a number or a UUID, as databases return ids, becomes one."""
     if type(value) is str and value and len(value) <= MAX_TEXT_CHARACTERS and "\0" not in value:
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | UUID):
         flags.append(f"{name}:not_text")
         return None
     text = str(value).replace("\0", "")

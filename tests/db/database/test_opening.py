@@ -163,7 +163,7 @@ def test_when_all_connections_are_busy_the_call_may_be_repeated(database: TestDa
         as $$ select pg_advisory_xact_lock_shared(7) $$;
       grant execute on function observability.probe_wait() to service_role;
     """)
-    door = PostgresDatabase(database.authenticator_url, max_connections=1, timeout_s=0.2)
+    door = PostgresDatabase(database.authenticator_url, max_connections=1, timeout_s=1.5)
     door.call("get_status")
     with ThreadPoolExecutor(1) as pool, psycopg.connect(database.superuser_url) as blocker:
         blocker.execute("select pg_advisory_xact_lock(7)")
@@ -173,7 +173,7 @@ def test_when_all_connections_are_busy_the_call_may_be_repeated(database: TestDa
         with pytest.raises(DatabaseUnavailableError, match="busy") as caught:
             door.call("get_status")
         blocker.rollback()
-        waiting.result(timeout=10)
+        waiting.result(timeout=60)
     assert caught.value.retryable
     door.close()
 
