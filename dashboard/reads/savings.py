@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.reads.connection import change, connected, fetch_as
 from dashboard.reads.prices import get_book
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.documents.savings import Ledger
 from ingest.errors import PermissionDeniedError
 from ingest.savings.reading import read_savings_plan
@@ -37,12 +37,19 @@ def get_ledger(viewer: Viewer) -> Ledger:
     return fetch_as(viewer, Ledger, "get_saving_ledger")
 
 
-def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, reason: str | None = None) -> None:
-    """Accept, dismiss (with a reason) or reopen a suggestion. Ops only."""
-    change(viewer, "decide_saving", suggestion_key=suggestion_key, decision=decision, reason=reason)
+def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, **more: str | None) -> None:
+    """Accept, dismiss or reopen a suggestion. Ops only.
+
+    Args:
+        viewer: Who decides.
+        suggestion_key: About which.
+        decision: accept, dismiss or reopen.
+        more: What else `decide_saving` takes: reason, accepted_on, holdout_share.
+    """
+    change(viewer, "decide_saving", suggestion_key=suggestion_key, decision=decision, **more)
 
 
-@st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def _read_plan(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
     book: PriceBook | None
     try:

@@ -13,6 +13,7 @@ import streamlit as st
 
 from dashboard.reads.embedding import TokenRefusedError, embedded_person
 from ingest.database import choose_token
+from ingest.database.viewer_token import TENANT_CLAIM, read_claims
 from ingest.documents.names import plain_markdown
 
 _ICON: Final = Path(__file__).parents[1] / "static" / "icon.svg"
@@ -27,14 +28,21 @@ class Viewer:
     Attributes:
         user_id: As it stands in the recorded events and in `members`.
         name: What the sidebar shows.
+        tenant_id: The tenant whose calls alone they see, where the embedding product or the sign-in names one.
         can_sign_out: False for the viewer of `treering up` and in an embedded page.
         access_token: The sign-in's own token, where `expose_tokens` passes it on.
     """
 
     user_id: str
     name: str
+    tenant_id: str | None = None
     can_sign_out: bool = True
     access_token: str | None = field(default=None, repr=False, compare=False)
+
+
+def viewer_key(viewer: Viewer) -> tuple[str, str | None]:
+    """Return what tells one viewer from another in a cache: `hash_funcs={Viewer: viewer_key}`."""
+    return viewer.user_id, viewer.tenant_id
 
 
 def current_viewer() -> Viewer | None:
@@ -48,14 +56,16 @@ def current_viewer() -> Viewer | None:
         return Viewer(user_id=local, name="This machine", can_sign_out=False)
     embedded = embedded_person()
     if embedded is not None:
-        return Viewer(user_id=embedded.user_id, name=embedded.name, can_sign_out=False)
+        return Viewer(embedded.user_id, embedded.name, tenant_id=embedded.tenant_id, can_sign_out=False)
     claims = st.user.to_dict()
     user_id = claims.get("sub")
     if claims.get("is_logged_in") is not True or not isinstance(user_id, str) or not user_id:
         return None
     names = (claims.get(key) for key in ("name", "preferred_username", "email"))
     name = next((name for name in names if isinstance(name, str) and name), user_id)
-    return Viewer(user_id=user_id, name=name, access_token=choose_token(_tokens()))
+    token = choose_token(_tokens())
+    said = claims.get(TENANT_CLAIM) or (read_claims(token or "") or {}).get(TENANT_CLAIM)
+    return Viewer(user_id, name, tenant_id=None if said is None else str(said), access_token=token)
 
 
 def require_viewer() -> Viewer:

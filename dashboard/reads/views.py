@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.reads.connection import change, fetch_as
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.documents.views import SavedViews
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["delete_view", "get_views", "save_view"]
 _TTL: Final = timedelta(minutes=1)
 
 
-@st.cache_data(ttl=_TTL, max_entries=200, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=_TTL, max_entries=200, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def get_views(viewer: Viewer) -> Sequence[SavedView]:
     """Read the viewer's own views and those that are shared with them."""
     return fetch_as(viewer, SavedViews, "get_views").views

@@ -11,6 +11,14 @@ from pydantic import Field
 from ingest.documents.document import Document
 
 
+class RuleCondition(Document):
+    """A further condition of a rule."""
+
+    metric: str
+    comparator: str = "above"
+    threshold: Decimal
+
+
 class AlertRule(Document):
     """A threshold on one metric over a window, and where it stands."""
 
@@ -31,7 +39,12 @@ class AlertRule(Document):
     for_s: int = 0
     minimum_sample: int = 1
     minimum_change: Decimal | None = None
-    no_data: str = "ok"
+    no_data: str = "keep"
+    keep_firing_s: int = 0
+    cooldown_s: int = 0
+    conditions: tuple[RuleCondition, ...] = ()
+    objective: Decimal | None = None
+    objective_ms: Decimal | None = None
     renotify_s: int | None = None
     severity: str = "warning"
     channels: tuple[int, ...] = ()
@@ -48,6 +61,7 @@ class AlertRule(Document):
     evaluated_at: datetime | None = None
     last_error: str | None = None
     last_error_at: datetime | None = None
+    no_data_since: datetime | None = None
     silenced_until: datetime | None = None
 
 
@@ -84,6 +98,11 @@ class Alert(Document):
     acknowledged_by: str | None = None
     acknowledge_note: str | None = None
     silenced_until: datetime | None = None
+    is_late: bool = False
+    pending_since: datetime | None = None
+    breached_until: datetime | None = None
+    no_data_since: datetime | None = None
+    recovering_since: datetime | None = None
 
 
 class Transition(Document):

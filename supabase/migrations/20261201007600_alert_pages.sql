@@ -90,7 +90,7 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
+  v_access constant text := observability_internal.require_access('{member,tenant,analyst,ops,service}');
   v_limit integer;
 begin
   perform observability_internal.check_filters(get_alerts.from_time, get_alerts.to_time, filters);
@@ -158,7 +158,7 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
+  v_access constant text := observability_internal.require_access('{member,tenant,analyst,ops,service}');
 begin
   -- Row level security leaves a member nothing of these lists, an analyst the rules and budgets.
   return jsonb_build_object(

@@ -129,7 +129,20 @@ def test_a_member_is_added_with_a_role(open_app: OpenApp, fake: FakeDatabase) ->
     app.selectbox(key="settings_member_role").set_value("analyst")
     app.button(key="settings_member_save").click().run()
 
-    assert changes(fake) == [("add_member", {"user_id": "user_new", "role": "analyst"})]
+    assert changes(fake) == [("add_member", {"user_id": "user_new", "role": "analyst", "tenant_id": None})]
+
+
+def test_a_person_of_a_tenant_is_added_with_its_id(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("settings")
+
+    app.text_input(key="settings_member_user").set_value("user_new")
+    app.selectbox(key="settings_member_role").set_value("tenant")
+    app.button(key="settings_member_save").click().run()
+    assert changes(fake) == []
+    app.text_input(key="settings_member_tenant").set_value(" acme ")
+    app.button(key="settings_member_save").click().run()
+
+    assert changes(fake) == [("add_member", {"user_id": "user_new", "role": "tenant", "tenant_id": "acme"})]
 
 
 def test_a_member_needs_a_user_id(open_app: OpenApp, fake: FakeDatabase) -> None:
