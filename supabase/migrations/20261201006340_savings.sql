@@ -158,7 +158,7 @@ begin
   v_scope := observability_internal.make_scope(
     get_savings_evidence.from_time, get_savings_evidence.to_time, get_savings_evidence.filters || '{"timezone": "UTC", "bucket": "day"}'
   );
-  if filters ?| array['user_id', 'status', 'metadata'] then
+  if filters ?| array['user_id', 'status', 'metadata', 'tenant_id', 'tags'] then
     raise exception 'savings are told apart by provider, model, feature, environment and operation only' using errcode = '22023';
   end if;
   if v_from < v_to then
