@@ -47,6 +47,7 @@ _EVIDENCE: Final = {
     "cut_off": "answers cut off",
     "regenerated": "asked for again within a minute",
     "continued": "after which the session went on",
+    "tool_retries": "calls of tools that were repeated",
     "liked": "thumbs up",
     "disliked": "thumbs down",
 }

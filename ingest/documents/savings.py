@@ -41,6 +41,7 @@ class SavingFact(Document):
         cut_off: Answers that ended at their limit.
         regenerated: Answers asked for again in the same session within a minute.
         continued: Answers after which the session went on.
+        tool_retries: Calls of tools that repeated an earlier one since the last question.
         liked: Answers with a thumb up.
         disliked: Answers with a thumb down.
         example_event_id: The dearest of the calls.
@@ -74,6 +75,7 @@ class SavingFact(Document):
     cut_off: int
     regenerated: int
     continued: int
+    tool_retries: int
     liked: int
     disliked: int
     example_event_id: UUID

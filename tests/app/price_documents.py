@@ -71,7 +71,7 @@ _COUNTS: Final = (
     "calls", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "cache_write_1h_tokens",
     "reasoning_tokens", "missed_5_tokens", "missed_10_tokens", "missed_60_tokens", "first_tokens",
     "excess_prompt_tokens", "excess_output_tokens", "excess_reasoning_tokens", "short_lived_tokens", "cut_off",
-    "regenerated", "continued", "liked", "disliked",
+    "regenerated", "continued", "tool_retries", "liked", "disliked",
 )  # fmt: skip
 
 

@@ -116,6 +116,7 @@ def test_a_member_sees_no_row_of_anybody_else_in_any_relation(filled: TestDataba
     assert {relation: len(rows) for relation, rows in seen.items()} == {
         "observability_internal.ai_usage_metrics": 1,
         "observability_internal.attributions": 1,
+        "observability_internal.comparable_calls": 1,
         "observability_internal.counted_calls": 1,
         "observability_internal.dimensions": 1,
         "observability_internal.latency_groups": 4,
