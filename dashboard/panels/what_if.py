@@ -103,7 +103,7 @@ def draw_tried(viewer: Viewer, suggestion: Suggestion) -> None:
         icon=":material/science:",
         on_click=try_suggestion,
         args=(viewer, suggestion),
-        help=f"Prices the last {TRIED_DAYS} days anew with this change. What if, below, has it filled in.",
+        help=f"Prices the last {TRIED_DAYS} days anew",
     )
 
 
@@ -190,7 +190,7 @@ def _draw_answer(viewer: Viewer, question: Question, days: int, *, keeps: bool) 
         with st.container(key="grid_what_if_answer"):
             for label, value, note in (
                 ("As recorded", found.cost, f"{format_count(found.calls)} calls in {_days(found.days)}"),
-                ("With the change", found.changed_cost, _each(found.changed_unit_cost)),
+                ("Changed", found.changed_cost, _each(found.changed_unit_cost)),
                 ("Difference", found.difference, f"{format_usd(found.difference_per_month)} a month"),
             ):
                 with st.container(gap=None):

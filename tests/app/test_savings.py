@@ -121,7 +121,7 @@ def test_a_what_if_is_asked_kept_shown_beside_what_happened_and_deleted(open_app
     app.button(key="costs_what_if_ask").click().run()
     assert not app.exception
     # 31.5 million at 0.40 $ and half of 2.1 million at 1.60 $ a million instead of 189 $.
-    assert metrics(app)["With the change"] == "$14.28"
+    assert metrics(app)["Changed"] == "$14.28"
     assert metrics(app)["Difference"] == "-$174.72"
     shown = texts(app)
     assert "-$262.08 a month" in shown

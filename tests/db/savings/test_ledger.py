@@ -12,6 +12,7 @@ from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from ingest.savings.ledger import read_ledger, update_ledger
 from ingest.savings.reading import read_savings_plan
 from ingest.savings.split import in_holdout
+from tests.support.clockwork import Clockwork, at
 from tests.support.events import condense_all, store, usage_event
 
 if TYPE_CHECKING:
@@ -169,3 +170,22 @@ def test_users_who_were_held_out_tell_the_saving_from_what_else_changed(direct: 
     assert (entry.state, entry.measured_expected) == ("verified", Decimal("0.085") * (240 - held) * 30)
     with pytest.raises(PermissionDeniedError):
         direct.viewer("mia").call("get_user_costs", from_day="2026-01-01", to_day="2026-01-02", provider="openai")
+
+
+def test_a_new_saving_over_so_many_dollars_fires_and_a_smaller_or_an_older_one_does_not(direct: Door) -> None:
+    alerts = Clockwork(direct.service())
+    alerts.rule("new_saving", "20", window_s=86_400)
+
+    def found(key: str, expected: str, seconds: float) -> None:
+        one = {**suggestion(expected), "suggestion_key": key}
+        alerts.database.call("record_savings", suggestions=[one], as_of=at(seconds))
+
+    found("small", "19.99", 0)
+    assert alerts.evaluate(10) == {"ok": 1}
+    found("large", "20.01", 20)
+    assert alerts.evaluate(30) == {"fired": 1}
+    (alert,) = alerts.alerts()["firing"]
+    assert (alert["metric"], Decimal(alert["value"])) == ("new_saving", Decimal("20.01"))
+    # Seen again every day, it is new only once.
+    found("large", "25", 90_000)
+    assert alerts.evaluate(90_010) == {"resolved": 1}
