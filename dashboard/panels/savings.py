@@ -15,6 +15,7 @@ from dashboard.panels.changes import attempt
 from dashboard.panels.unread import draw_unread
 from dashboard.reads.savings import decide_saving, get_ledger, get_savings_plan
 from dashboard.selection.filters import DIMENSIONS
+from ingest.documents.document import LIMITED
 from ingest.documents.words import format_count, format_share, format_usd
 from ingest.errors import TreeringError
 from ingest.savings.ledger import realised
@@ -32,7 +33,13 @@ MAX_SUGGESTIONS: Final = 8
 
 # Savings are told apart by all dimensions but the status of a call.
 SPLIT_BY: Final = tuple(name for name in DIMENSIONS if name != "status")
-_UNSPLIT: Final = {"status": "status", "user_id": "user", "metadata": "kind of metadata"}
+_UNSPLIT: Final = {
+    "status": "status",
+    "tenant_id": "tenant",
+    "tags": "tag",
+    "user_id": "user",
+    "metadata": "kind of metadata",
+}
 _EVIDENCE: Final = {
     "calls": "calls",
     "cost": "spent on them",
@@ -73,7 +80,7 @@ def draw_savings(viewer: Viewer, selection: Selection, *, access: str) -> None:
             draw_unread(error)
             return
         draw_title("Savings", _basis(plan))
-        entries = {} if access == "member" else _draw_ledger(viewer)
+        entries = {} if access in LIMITED else _draw_ledger(viewer)
         if not plan.suggestions:
             st.caption(_nothing(plan))
             return

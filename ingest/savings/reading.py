@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from ingest.database import fetch
+from ingest.documents.document import LIMITED
 from ingest.documents.savings import Evidence
 from ingest.prices.in_force import read_price_book
 from ingest.savings.plan import Plan, make_plan
@@ -86,5 +87,5 @@ def _read(
         filters=dict(filters or {}),
     )
     if book is None:
-        book = PriceBook.default() if evidence.access == "member" else read_price_book(database)
+        book = PriceBook.default() if evidence.access in LIMITED else read_price_book(database)
     return evidence, book

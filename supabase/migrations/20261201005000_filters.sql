@@ -146,7 +146,10 @@ set search_path = ''
 as $$
 declare
   v_tenants constant text[] := observability_internal.filter_values(filters, 'tenant_id');
-  v_tags constant jsonb := case when jsonb_typeof(filters -> 'tags') = 'object' then filters -> 'tags' else '{}' end;
+  -- Scopes of alert rules name each tag as a dimension of its own, tags.<name>.
+  v_tags constant jsonb := case when jsonb_typeof(filters -> 'tags') = 'object' then filters -> 'tags' else '{}' end || coalesce((
+    select jsonb_object_agg(substr(f.key, 6), f.value) from jsonb_each(filters) as f where f.key like 'tags.%'
+  ), '{}');
 begin
   perform observability_internal.check_tag_filter(filters);
   if v_tenants is null and not exists (
