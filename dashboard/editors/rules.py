@@ -1,4 +1,4 @@
-"""The editor of alert rules in Settings, with a back-test of what is typed."""
+"""The form of an alert rule in Settings, with a back-test of what is typed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
+from dashboard.editors.rule_behaviour import draw_behaviour, draw_objective, read_behaviour
 from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import (
     DELAYS,
@@ -17,7 +18,6 @@ from dashboard.figures.alert_words import (
     REMINDERS,
     RULE_METRICS,
     WINDOWS,
-    describe_rule,
     group_in_words,
     length_in_words,
     moment_in_words,
@@ -25,11 +25,13 @@ from dashboard.figures.alert_words import (
     to_typed,
 )
 from dashboard.figures.backtest_chart import backtest_chart
-from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
+from dashboard.panels.bound import to_name
+from dashboard.panels.changes import attempt, change, explain, start_over
+from dashboard.panels.chooser import choose_saved
 from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
-from ingest.alerts.metrics import ROUTES, Metric, format_metric, metric_named
+from ingest.alerts.metrics import Metric, format_metric, metric_named
 from ingest.alerts.on_call import read_labels, write_labels
-from ingest.alerts.rules import RuleDraft, preset_rules
+from ingest.alerts.rules import RuleDraft
 from ingest.documents.words import DASH
 from ingest.errors import TreeringError
 
@@ -41,40 +43,7 @@ if TYPE_CHECKING:
 # What a new rule's form offers: an hour, or a week where an hour is too short.
 _FIRST_WINDOW_S = 3600
 _FIRST_LONG_WINDOW_S = 604_800
-_NO_DATA = {"ok": "Treat as OK", "firing": "Fire", "keep": "Keep current state"}
-
-
-def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
-    """Draw the alert rules, each with its editor, the editor of a new one, and the presets to start from."""
-    rules = [rule for rule in configuration.rules if not rule.is_managed]
-    for rule in rules:
-        with line(f"rule_{rule.rule_id}"):
-            draw_facts(rule.name, describe_rule(rule))
-            if rule.last_error:
-                st.badge("Failing", icon=":material/report:", color="red", help=rule.last_error)
-            elif rule.state in ("firing", "pending"):
-                st.badge(rule.state.capitalize(), color="red" if rule.state == "firing" else "orange")
-            if not rule.is_enabled:
-                st.badge("Off", color="gray")
-            elif not rule.channels:
-                st.badge("No channel", color="gray", help="Only routes, if any, send its alerts.")
-            st.badge(rule.severity.capitalize(), color="red" if rule.severity == "critical" else "orange")
-            with st.popover("Edit", type="tertiary", key=f"settings_rule_edit_{rule.rule_id}", width="content"):
-                _draw_rule_form(viewer, configuration, rule)
-    taken = {rule.name for rule in configuration.rules}
-    offered = [draft for draft in preset_rules() if draft.name not in taken]
-    if offered:
-        with line("presets"):
-            draw_facts("Presets", ", ".join(draft.name for draft in offered))
-            st.button(
-                "Add 1 preset" if len(offered) == 1 else f"Add {len(offered)} presets",
-                key="settings_rules_presets",
-                icon=":material/playlist_add:",
-                on_click=change,
-                args=(lambda: _add_presets(viewer, configuration), f"{len(offered)} rules added"),
-            )
-    with st.expander("New rule", icon=":material/add:", expanded=not rules, key="settings_rule_new"):
-        _draw_rule_form(viewer, configuration, None)
+_NO_DATA = {"keep": "Keep an open alert open", "ok": "Treat as OK", "firing": "Fire"}
 
 
 def draw_backtest(draft: RuleDraft, result: Backtest) -> None:
@@ -115,25 +84,38 @@ def draw_backtest(draft: RuleDraft, result: Backtest) -> None:
         )
 
 
-def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRule | None) -> None:
+def draw_rule_form(
+    viewer: Viewer, configuration: Configuration, rule: AlertRule | None, preset: AlertRule | None = None
+) -> None:
+    """Draw the form of a rule, or of a new one.
+
+    Args:
+        viewer: Who edits it.
+        configuration: What is stored.
+        rule: The rule; None for a new one.
+        preset: What a new one begins with.
+    """
     key = f"settings_rule_{rule.rule_id if rule else 'new'}"
+    if preset:
+        key += f"_{to_name(preset.name)}"
+    begun = rule or preset
     metrics = list(RULE_METRICS)
     metric = st.selectbox(
         "Metric",
         metrics,
-        index=metrics.index(rule.metric) if rule and rule.metric in metrics else 0,
+        index=metrics.index(begun.metric) if begun and begun.metric in metrics else 0,
         format_func=lambda name: metric_named(name).label,
         key=f"{key}_metric",
     )
     of = metric_named(metric).of
     with st.form(f"{key}_form", border=False):
-        typed = _draw_main_fields(key, configuration, rule, metric)
+        typed = _draw_main_fields(key, configuration, begun, metric)
         typed["scope"] = {}
         if of.scope:
-            with st.expander(f"Filter {'routes' if of is ROUTES else 'calls'}", key=f"{key}_scope_box"):
-                typed["scope"] = draw_scope(key, rule.scope if rule else {}, configuration.dimensions, of.scope)
+            with st.expander(f"Filter {'routes' if of.counted == 'requests' else 'calls'}", key=f"{key}_scope_box"):
+                typed["scope"] = draw_scope(key, begun.scope if begun else {}, configuration.dimensions, of.scope)
         with st.expander("More", key=f"{key}_more"):
-            typed |= _draw_more_fields(key, rule, metric)
+            typed |= _draw_more_fields(key, begun, metric)
         with st.container(horizontal=True):
             is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
             is_tested = st.form_submit_button(
@@ -166,7 +148,8 @@ def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | 
 def _draw_condition(key: str, rule: AlertRule | None, metric: Metric) -> dict[str, Any]:
     shortest = metric.of.shortest_window_s
     current = rule.window_s if rule else _FIRST_WINDOW_S if shortest <= _FIRST_WINDOW_S else _FIRST_LONG_WINDOW_S
-    windows: list[int | str] = [seconds for seconds in sorted({*WINDOWS, current}) if seconds >= shortest]
+    longest = metric.of.longest_window_s
+    windows: list[int | str] = [seconds for seconds in sorted({*WINDOWS, current}) if shortest <= seconds <= longest]
     if metric.of.has_periods:
         windows += PERIODS
     chosen: int | str = (rule.period or current) if rule else current
@@ -199,7 +182,13 @@ def _draw_condition(key: str, rule: AlertRule | None, metric: Metric) -> dict[st
         key=f"{key}_critical_{metric.name}",
         placeholder="None",
     )
-    return {"comparator": comparator, "threshold": threshold, "window": window, "critical_threshold": critical}
+    objective = draw_objective(key, rule if is_same else None, metric.name)
+    return {
+        "comparator": comparator,
+        "threshold": threshold,
+        "window": window,
+        "critical_threshold": critical,
+    } | objective
 
 
 def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
@@ -258,8 +247,8 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
     sample = right.number_input(
         f"Minimum {metric_named(metric).of.counted or 'sample'}",
         min_value=0,
-        value=rule.minimum_sample if rule else 1,
-        key=f"{key}_sample",
+        value=rule.minimum_sample if rule and rule.metric == metric else metric_named(metric).default_sample,
+        key=f"{key}_sample_{metric_named(metric).default_sample}",
         help="The rule does not fire on fewer than these.",
     )
     left, right = st.columns(2, gap="small")
@@ -291,7 +280,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
     description = st.text_area(
         "Description", (rule.description or "") if rule else "", key=f"{key}_description", max_chars=2000, height=80
     )
-    return {
+    return draw_behaviour(key, rule, metric) | {
         "resolve_threshold": resolve,
         "minimum_sample": int(sample),
         "no_data": no_data,
@@ -322,7 +311,7 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> RuleDraft | None:
         st.error("Enter a name.")
         return None
     try:
-        return RuleDraft.model_validate({**typed, "labels": read_labels(typed["labels"])})
+        return RuleDraft.model_validate({**read_behaviour(typed), "labels": read_labels(typed["labels"])})
     except ValidationError as error:
         st.error(explain(error))
     except ValueError as error:
@@ -334,6 +323,7 @@ def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key:
     if rule:
         document["rule_id"] = rule.rule_id
     if attempt(lambda: save_alert_rule(viewer, document), f"{document['name']} saved"):
+        choose_saved("rule", document["name"])
         start_over(*([] if rule else [f"{key}_name"]))
 
 
@@ -345,11 +335,3 @@ def _draw_test(viewer: Viewer, draft: RuleDraft, document: dict[str, Any]) -> No
         st.error(f"The back-test failed: {error}")
         return
     draw_backtest(draft, result)
-
-
-def _add_presets(viewer: Viewer, configuration: Configuration) -> None:
-    taken = {rule.name for rule in configuration.rules}
-    channels = [channel.channel_id for channel in configuration.channels if channel.is_enabled]
-    for draft in preset_rules(reporting_zone(), channels):
-        if draft.name not in taken:
-            save_alert_rule(viewer, draft.model_dump(mode="json"))

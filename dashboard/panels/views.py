@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from dashboard.panels.call_links import plain
 from dashboard.panels.chips import address_query
 from dashboard.reads.views import delete_view, get_views, save_view
+from ingest.documents.names import plain_markdown
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
@@ -54,9 +54,9 @@ def _draw_list(page: str, viewer: Viewer, views: Sequence[SavedView]) -> None:
             with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
                 st.page_link(
                     _SCRIPTS / f"{view.page}.py",
-                    label=plain(view.name if view.page == page else f"{view.page.capitalize()}: {view.name}"),
+                    label=plain_markdown(view.name if view.page == page else f"{view.page.capitalize()}: {view.name}"),
                     query_params={key: list(value) for key, value in view.query.items()},
-                    help=None if view.is_own else f"Shared by {plain(view.owner)}",
+                    help=None if view.is_own else f"Shared by {plain_markdown(view.owner)}",
                 )
                 if view.is_shared:
                     st.badge("Shared", color="gray")
@@ -66,7 +66,7 @@ def _draw_list(page: str, viewer: Viewer, views: Sequence[SavedView]) -> None:
                         key=f"{page}_delete_view_{view.view_id}",
                         type="tertiary",
                         icon=":material/close:",
-                        help=f"Delete {plain(view.name)}",
+                        help=f"Delete {plain_markdown(view.name)}",
                         on_click=_delete,
                         args=(viewer, view.view_id),
                     )

@@ -6,6 +6,7 @@ import html
 import os
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 import streamlit as st
@@ -13,8 +14,9 @@ import streamlit as st
 from dashboard.reads.embedding import TokenRefusedError, embedded_person
 from ingest.database import choose_token
 from ingest.database.viewer_token import TENANT_CLAIM, read_claims
-from ingest.documents.names import visible_name
+from ingest.documents.names import plain_markdown
 
+_ICON: Final = Path(__file__).parents[1] / "static" / "icon.svg"
 # `treering up` sets this for the app that it starts on 127.0.0.1; nothing else should.
 LOCAL_VIEWER_VARIABLE: Final = "TREERING_LOCAL_VIEWER"
 
@@ -88,6 +90,7 @@ def draw_sign_in() -> None:
     """Draw the page that a visitor sees first."""
     _, middle, _ = st.columns([1, 1.4, 1])
     with middle, st.container(border=True, key="state_sign_in", horizontal_alignment="center"):
+        st.image(str(_ICON), width=48)
         st.html('<div class="tr-state-title">Treering</div>')
         if is_sign_in_configured():
             st.html(
@@ -105,7 +108,7 @@ def draw_sign_in() -> None:
 def draw_account(viewer: Viewer) -> None:
     """Show in the sidebar who is looking, with a way out."""
     with st.container(key="account", gap="xsmall"):
-        st.caption(f":material/account_circle: {_plain(viewer.name)}")
+        st.caption(f":material/account_circle: {plain_markdown(viewer.name)}")
         if viewer.can_sign_out:
             st.button("Log out", key="account_log_out", on_click=st.logout, icon=":material/logout:", type="tertiary")
 
@@ -117,10 +120,6 @@ def _tokens() -> dict[str, str]:
 def _draw_refused(reason: str) -> None:
     _, middle, _ = st.columns([1, 1.4, 1])
     with middle, st.container(border=True, key="state_embed_refused", horizontal_alignment="center"):
-        st.html('<div class="tr-state-title">Treering</div>')
+        st.markdown("## :material/link_off:", text_alignment="center")
+        st.html('<div class="tr-state-title">Treering cannot be shown here</div>')
         st.html(f'<div class="tr-state-text" role="status">{html.escape(reason)}</div>')
-
-
-def _plain(text: str) -> str:
-    """Escape a name so that Markdown formats none of it."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in visible_name(text))

@@ -11,6 +11,14 @@ from pydantic import Field
 from ingest.documents.document import Document
 
 
+class RuleCondition(Document):
+    """A further condition of a rule."""
+
+    metric: str
+    comparator: str = "above"
+    threshold: Decimal
+
+
 class AlertRule(Document):
     """A threshold on one metric over a window, and where it stands."""
 
@@ -30,7 +38,12 @@ class AlertRule(Document):
     group_limit: int = 50
     for_s: int = 0
     minimum_sample: int = 1
-    no_data: str = "ok"
+    no_data: str = "keep"
+    keep_firing_s: int = 0
+    cooldown_s: int = 0
+    conditions: tuple[RuleCondition, ...] = ()
+    objective: Decimal | None = None
+    objective_ms: Decimal | None = None
     renotify_s: int | None = None
     severity: str = "warning"
     channels: tuple[int, ...] = ()
@@ -47,6 +60,7 @@ class AlertRule(Document):
     evaluated_at: datetime | None = None
     last_error: str | None = None
     last_error_at: datetime | None = None
+    no_data_since: datetime | None = None
     silenced_until: datetime | None = None
 
 
@@ -63,6 +77,8 @@ class Alert(Document):
     group_key: str = ""
     state: str
     value: Decimal | None = None
+    matter: str = ""
+    standing: str = ""
     current_value: Decimal | None = None
     latest_value: Decimal | None = None
     description: str | None = None
@@ -81,6 +97,11 @@ class Alert(Document):
     acknowledged_by: str | None = None
     acknowledge_note: str | None = None
     silenced_until: datetime | None = None
+    is_late: bool = False
+    pending_since: datetime | None = None
+    breached_until: datetime | None = None
+    no_data_since: datetime | None = None
+    recovering_since: datetime | None = None
 
 
 class Transition(Document):
@@ -89,6 +110,7 @@ class Transition(Document):
     transition_id: int
     occurred_at: datetime
     rule_name: str
+    metric: str | None = None
     group_key: str = ""
     from_state: str
     to_state: str
@@ -166,6 +188,59 @@ class Alerts(Document):
     silences: tuple[Silence, ...] = ()
     outbox: tuple[Message, ...] = ()
     rules: tuple[AlertRule, ...] = ()
+
+
+class AlertCounts(Document):
+    """How many lines of the list stand how; `firing` are all but those that are resolved."""
+
+    firing: int = 0
+    unacknowledged: int = 0
+    acknowledged: int = 0
+    silenced: int = 0
+    resolved: int = 0
+
+
+class RuleAlerts(Document):
+    """The alerts of one rule together; `worst` is the one that is furthest beyond its threshold."""
+
+    rule_id: int | None = None
+    rule_name: str
+    alerts: int
+    unacknowledged: int = 0
+    acknowledged: int = 0
+    silenced: int = 0
+    critical: int = 0
+    severity: str = "warning"
+    started_at: datetime
+    newest_at: datetime
+    firing_ids: tuple[int, ...] = ()
+    worst: Alert
+    runbook_url: str | None = None
+    description: str | None = None
+
+
+class AlertList(Document):
+    """Document of `find_alerts`: one page of the list, by alert or by rule, and what stands around it.
+
+    `firing_ids` are the alerts that fire among all that were found, not only on this page, at most 1,000. Alerts of one
+    `matter` follow each other: they are one line of the list.
+    """
+
+    access: str = "member"
+    counts: AlertCounts = AlertCounts()
+    total: int = 0
+    firing_now: int = 0
+    alerts: tuple[Alert, ...] = ()
+    by_rule: tuple[RuleAlerts, ...] = ()
+    firing_ids: tuple[int, ...] = ()
+    rule_names: tuple[str, ...] = ()
+    group_keys: tuple[str, ...] = ()
+    times: Times = Times()
+    transitions: tuple[Transition, ...] = ()
+    silences: tuple[Silence, ...] = ()
+    outbox: tuple[Message, ...] = ()
+    active_rules: int = 0
+    failing: tuple[AlertRule, ...] = ()
 
 
 class Firing(Document):

@@ -72,8 +72,7 @@ def test_a_rule_is_made_fires_is_told_and_is_acknowledged(product: str, receiver
 
     visit(page, f"{product}/alerts")
     expect(page.get_by_text("1 alert is firing")).to_be_visible()
-    press(page.get_by_role("button", name="Acknowledge"))
     fill(field(page, "Note"), "a batch that is known")
-    press(page.get_by_test_id("stPopoverBody").get_by_role("button", name="Acknowledge"))
+    press(page.get_by_role("button", name="Acknowledge", exact=True))
     expect(page.get_by_text("Acknowledged by local-ops")).to_be_visible()
     expect(page.get_by_text("a batch that is known").first).to_be_visible()

@@ -129,6 +129,16 @@ def press_key(page: Page, key: str) -> None:
     settled(page)
 
 
+def tab_to(what: Locator) -> None:
+    """Go on with the Tab key until an element has the focus; not more than a hundred times."""
+    settled(what.page)
+    for _ in range(100):
+        what.page.keyboard.press("Tab")
+        if what.evaluate("(element) => element === document.activeElement"):
+            return
+    raise AssertionError(f"the Tab key does not reach {what}")
+
+
 def open_tab(page: Page, name: str) -> None:
     """Open a tab and wait for what is in it."""
     tab = page.get_by_role("tab", name=name)

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
 # What a signed-in person may call; what it returns or changes depends on who that is.
 FOR_EVERYBODY_SIGNED_IN = {
-    "acknowledge_alert", "add_member", "add_price", "add_term", "backtest_rule", "decide_saving",
-    "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget", "delete_notification_channel",
-    "delete_view",
-    "end_silence", "end_term", "get_alerts", "get_call_context", "get_cost_aggregates", "get_cost_breakdown",
+    "delete_scenario", "get_calls_to_price", "get_scenarios", "save_scenario",
+    "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term", "backtest_rule",
+    "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
+    "delete_notification_channel", "delete_view", "end_silence", "end_term", "find_alerts", "get_alerts",
+    "get_call_context",
+    "get_cost_aggregates", "get_cost_breakdown",
     "get_cost_corrections", "get_cost_drivers", "get_cost_sums", "get_costs", "get_daily_cost",
     "get_delivery_health", "get_deployment", "get_events", "get_hours", "get_month", "get_notification_states",
     "get_overview", "get_performance", "get_price_catalogue", "get_prices", "get_reconciliation",
@@ -33,8 +35,7 @@ FOR_EVERYBODY_SIGNED_IN = {
     "get_series", "get_settings", "get_status", "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
     "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
     "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_view",
-    "send_test_notification",
-    "silence_alerts", "use_alert_link",
+    "send_test_notification", "silence_alerts", "silence_selected_alerts", "use_alert_link",
 }  # fmt: skip
 
 PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")
@@ -115,6 +116,7 @@ def test_a_member_sees_no_row_of_anybody_else_in_any_relation(filled: TestDataba
     assert {relation: len(rows) for relation, rows in seen.items()} == {
         "observability_internal.ai_usage_metrics": 1,
         "observability_internal.attributions": 1,
+        "observability_internal.comparable_calls": 1,
         "observability_internal.counted_calls": 1,
         "observability_internal.dimensions": 1,
         "observability_internal.latency_groups": 4,
@@ -232,10 +234,11 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
             " and p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
         ).fetchall()
     assert {name for (name,) in definers} == {
-        "access_level", "acknowledge_alert", "add_member", "add_price", "add_term", "batches_to_price",
-        "close_alerts_of_rule", "current_attributions", "current_catalogue", "current_person", "current_tenant",
-        "current_user_attributions", "current_user_dims", "current_user_keys", "decide_saving",
+        "access_level", "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term",
+        "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue", "current_person",
+        "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys", "decide_saving",
         "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
+        "delete_scenario", "forget_in_savings", "save_scenario",
         "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
         "ensure_partition",
         "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_deployment",
@@ -244,8 +247,8 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "resend_notification", "save_alert_mute", "save_alert_route", "save_alert_rule", "save_budget",
         "save_notification_channel",
         "save_report_schedule", "save_view", "send_test_notification", "set_channel_target", "sign_link",
-        "silence_alerts",
-        "stale_buckets", "stored_catalogue", "use_alert_link", "watch_partition",
+        "silence_alerts", "silence_selected_alerts", "stale_buckets", "stored_catalogue", "use_alert_link",
+        "watch_partition",
     }  # fmt: skip
 
 
