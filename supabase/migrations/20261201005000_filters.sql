@@ -256,7 +256,7 @@ begin
   where k.key <> all (array[
     'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'tenant_id', 'tags', 'metadata',
     'timezone', 'bucket', 'group_by', 'limit', 'cursor'
-  ])
+  ]) and k.key !~ '^tags\.[a-z][a-z0-9_]{0,39}$'
   limit 1;
   if v_unknown is not null then
     raise exception 'unknown filter %', left(v_unknown, 100) using errcode = '22023';
