@@ -259,6 +259,8 @@ class Explorer:
         parts.append(self.zone.key.replace("_", " "))
         if document.access == "member":
             parts.append("your own calls")
+        elif document.access == "tenant":
+            parts.append("calls of your organization")
         if place.held is not None:
             parts.append("paused")
         return " · ".join(parts)

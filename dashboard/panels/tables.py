@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
-from dashboard.panels.call_links import FILTER_OF, calls_address
+from dashboard.panels.call_links import calls_address, filter_of
 from dashboard.panels.cards import Bar, draw_bars, name_of, share_of
 from dashboard.panels.rankings import cost_bars
 from ingest.documents.words import column_decimals, format_count
@@ -214,7 +214,7 @@ def _draw_lines(
     page: str, bars: Sequence[Bar], rows: Sequence[Row], heads: tuple[str, str], selection: Selection
 ) -> None:
     """Draw what a phone shows in place of the table; the style sheet shows one of both."""
-    name = FILTER_OF[heads[0]]
+    name = filter_of(heads[0])
     linked = [
         replace(bar, address=calls_address(selection, **{name: row.key})) if row.key and not row.is_other else bar
         for bar, row in zip(bars, rows, strict=True)
