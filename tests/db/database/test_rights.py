@@ -26,13 +26,14 @@ FOR_EVERYBODY_SIGNED_IN = {
     "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget", "delete_notification_channel",
     "end_silence", "end_term", "get_alerts", "get_call_context", "get_cost_aggregates", "get_cost_breakdown",
     "get_cost_corrections", "get_cost_drivers", "get_cost_sums", "get_costs", "get_daily_cost",
-    "get_delivery_health", "get_deployment", "get_events", "get_hours", "get_month", "get_notification_states",
-    "get_overview", "get_performance", "get_price_catalogue", "get_prices", "get_reconciliation",
-    "get_report_schedules", "get_reprice_runs", "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence",
-    "get_series", "get_settings", "get_status", "get_terms", "get_unit_costs", "get_usage", "list_members",
-    "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
-    "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "send_test_notification",
-    "silence_alerts", "use_alert_link",
+    "get_delivery_health", "get_deployment", "get_events", "get_exports", "get_hours", "get_month",
+    "get_notification_states", "get_overview", "get_performance", "get_price_catalogue", "get_prices",
+    "get_reconciliation", "get_report_schedules", "get_reprice_runs", "get_rows_to_reprice", "get_saving_ledger",
+    "get_savings_evidence", "get_series", "get_settings", "get_statement", "get_status", "get_terms",
+    "get_unit_costs", "get_usage", "list_members", "log_export", "read_alert_link", "remove_member",
+    "resend_notification", "save_alert_mute", "save_alert_route", "save_alert_rule", "save_budget",
+    "save_notification_channel", "save_report_schedule", "send_test_notification", "silence_alerts",
+    "use_alert_link",
 }  # fmt: skip
 
 PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 READ_BY_PEOPLE = {
     "ai_usage_metrics", "alert_mutes", "alert_routes", "alert_rule_channels", "alert_rules", "alert_silences",
     "alert_states", "alert_transitions", "alerts", "budgets", "channel_health", "commercial_term_ends",
-    "commercial_terms", "cost_corrections", "counted_calls", "dimensions", "embedded_texts", "feedback",
+    "commercial_terms", "cost_corrections", "counted_calls", "dimensions", "embedded_texts", "exports", "feedback",
     "latency_by_group", "latency_by_user", "latency_groups", "members", "metric_values", "model_prices",
     "notification_channels", "notifications", "performance_by_day", "performance_by_hour", "performance_by_minute",
     "performance_metrics", "provider_cost_revisions", "provider_costs", "report_schedules", "reprice_runs",
