@@ -280,10 +280,11 @@ set plan_cache_mode = force_custom_plan
 set jit = off
 as $$
 declare
-  v_names constant text[] := observability_internal.statement_dimensions(get_statement.dimensions);
+  -- First, since it checks the caller.
   v_scope observability_internal.read_scope := observability_internal.make_scope(
     get_statement.from_time, get_statement.to_time, get_statement.filters || '{"bucket": "month"}'
   );
+  v_names constant text[] := observability_internal.statement_dimensions(get_statement.dimensions);
   v_has_fees boolean;
   v_lines observability_internal.statement_line[];
 begin

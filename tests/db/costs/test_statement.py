@@ -77,10 +77,9 @@ def random_event(seed: random.Random) -> dict[str, Any]:
     )
 
 
-@pytest.fixture(scope="module")
-def shared_database(shared_database: TestDatabase) -> TestDatabase:
-    """Half of the calls in every level of the rollups, half in the minutes alone."""
-    door = Door("postgres", shared_database)
+def fill(database: TestDatabase) -> None:
+    """Store half of the calls in every level of the rollups, half in the minutes alone."""
+    door = Door("postgres", database)
     service = door.service()
     seed = random.Random(35)
     for part in range(2):
@@ -91,6 +90,11 @@ def shared_database(shared_database: TestDatabase) -> TestDatabase:
     for user, role in (("user_ana", "analyst"), ("user_ops", "ops")):
         service.call("add_member", user_id=user, role=role)
     door.close()
+
+
+@pytest.fixture(scope="module")
+def shared_database(shared_database: TestDatabase) -> TestDatabase:
+    fill(shared_database)
     return shared_database
 
 

@@ -235,12 +235,12 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
         "delete_notification_channel", "drop_archived_partition", "end_silence", "end_term", "ensure_partition",
         "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_deployment",
-        "get_status", "note_change", "pending_batch_ids", "pending_rows", "read_alert_link", "read_channel_vault",
-        "record_feedback", "record_performance", "record_usage", "refresh_aggregates", "remove_member",
-        "resend_notification", "save_alert_mute", "save_alert_route", "save_alert_rule", "save_budget",
-        "save_notification_channel",
-        "save_report_schedule", "send_test_notification", "set_channel_target", "sign_link", "silence_alerts",
-        "stale_buckets", "stored_catalogue", "use_alert_link", "watch_partition",
+        "get_status", "has_raw_calls", "log_export", "note_change", "pending_batch_ids", "pending_rows",
+        "read_alert_link", "read_channel_vault", "record_feedback", "record_performance", "record_usage",
+        "refresh_aggregates", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
+        "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule",
+        "send_test_notification", "set_channel_target", "sign_link", "silence_alerts", "stale_buckets",
+        "stored_catalogue", "use_alert_link", "watch_partition",
     }  # fmt: skip
 
 

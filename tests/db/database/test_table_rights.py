@@ -26,6 +26,11 @@ READ_BY_PEOPLE = {
     "whole_days", "whole_hours", "whole_minutes",
 }  # fmt: skip
 
+READ_BY_BI_TOOLS = {
+    "dimensions", "provider_costs", "stale_rollups", "usage_by_day", "usage_by_hour", "usage_by_minute",
+    "usage_by_user", "users",
+}  # fmt: skip
+
 WRITES: list[LiteralString] = [
     "delete from observability_internal.members where role = 'ops'",
     "update observability_internal.members set role = 'member' where user_id = 'olga'",
@@ -67,7 +72,9 @@ def test_each_role_has_the_rights_that_its_functions_need(every_postgres: TestDa
             " and a.attacl is not null"
         ).fetchall()
     assert columns == []
-    assert {role for _, _, role, _ in rights} == {"authenticated", "service_role"}
+    assert {role for _, _, role, _ in rights} == {"authenticated", "service_role", "treering_bi"}
+    tools = {(name, privilege) for name, _, role, privilege in rights if role == "treering_bi"}
+    assert tools == {(name, "SELECT") for name in READ_BY_BI_TOOLS}
     people = {(name, privilege) for name, _, role, privilege in rights if role == "authenticated"}
     assert people == {(name, "SELECT") for name in READ_BY_PEOPLE}
     service = {privilege for _, kind, role, privilege in rights if role == "service_role" and kind != "S"}
