@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path  # noqa: TC003 -- pydantic reads the annotation at run time
@@ -24,6 +25,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ingest.errors import ConfigurationError
+
+_MOST_TAGS = 3
 
 
 def _blank_to_none(value: object) -> object:
@@ -125,6 +128,15 @@ def _read_names(value: object) -> object:
     return tuple(name for name in (str(name).strip().lower() for name in names) if name)
 
 
+def _check_tags(names: tuple[str, ...]) -> tuple[str, ...]:
+    # As `ingest.record.cleaning.clean_tags` and the database take them.
+    if len(set(names)) > _MOST_TAGS or not all(re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) for name in names):
+        raise ValueError(
+            f"must be at most {_MOST_TAGS} names like plan,team: lower-case letters, digits and underscores, at most 40"
+        )
+    return tuple(dict.fromkeys(names))
+
+
 def _check_region(value: str | None) -> str | None:
     if value is None:
         return None
@@ -178,6 +190,8 @@ class Settings(BaseSettings):
             "llm-gw.example.com=openai,10.0.0.5:8080=anthropic").
         trusted_costs: Hosts and providers whose reported cost is in US dollars and counts instead of the price book,
             beside OpenRouter, Perplexity and xAI (`TREERING_TRUSTED_COSTS`, separated by commas).
+        tags: Names of up to three tags that calls may carry as dimensions of every figure, separated by commas
+            (`TREERING_TAGS`, "plan,team").
         region: Region whose data-residency uplift applies to the models that have one (`TREERING_REGION`).
         update_prices: Whether the worker fetches the published price catalogue (`TREERING_UPDATE_PRICES`).
         auto_reprice: Whether the worker prices calls of the last 30 days again when a price becomes known or is
@@ -246,6 +260,9 @@ class Settings(BaseSettings):
     )
     trusted_costs: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names)] = Field(
         default=(), validation_alias="TREERING_TRUSTED_COSTS"
+    )
+    tags: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_read_names), AfterValidator(_check_tags)] = Field(
+        default=(), validation_alias="TREERING_TAGS"
     )
     region: Annotated[OptionalText, AfterValidator(_check_region)] = Field(
         default=None, validation_alias="TREERING_REGION"

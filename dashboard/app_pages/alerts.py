@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard.panels import alerts as incidents
 from dashboard.panels import filter_bar
+from dashboard.panels.alert_filters import current_choice
+from dashboard.panels.alert_list import draw_alerts, matters_of
+from dashboard.panels.alert_picks import draw_actions, is_picked, keep_picks
 from dashboard.panels.delivery import draw_link, draw_silent_rules
-from dashboard.panels.frame import chosen_zone, draw_error, draw_header, draw_state
+from dashboard.panels.frame import chosen_zone, draw_error, draw_header
 from dashboard.panels.period_bar import draw_period
-from dashboard.reads.alerts import get_alerts
+from dashboard.panels.states import draw_state
+from dashboard.reads.alerts import find_alerts
 from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
+
+if TYPE_CHECKING:
+    from dashboard.selection.alert_choice import AlertChoice
+    from dashboard.selection.filters import Window
+    from ingest.documents.alerts import AlertList
 
 viewer = require_viewer()
 selection = filter_bar.current_selection()
@@ -28,33 +40,72 @@ draw_link(viewer, zone)
 @st.fragment(run_every=10 if is_live else None)
 def body() -> None:
     """Read and draw; runs again by itself while live."""
+    window = selection.without_filters().window(datetime.now(UTC), zone)
     try:
-        document = get_alerts(viewer, selection.without_filters().window(datetime.now(UTC), zone))
+        choice, document = read_list(window)
     except TreeringError as error:
         draw_error("alerts", error)
         return
-    can_change = document.access == "ops"
-    incidents.draw_failing(document.rules, zone)
+    incidents.draw_failing(document.failing, zone)
     draw_silent_rules(viewer)
-    if not document.firing and not document.history and not document.outbox:
-        watched = sum(1 for rule in document.rules if rule.is_enabled)
-        rules = "1 rule is active." if watched == 1 else f"{watched} rules are active."
-        text = rules if watched else "No alert rules yet. Start from a preset in Settings."
-        draw_state("alerts_empty", ":material/notifications_off:", "No alerts in this period", text)
-        incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
+    if not any((document.firing_now, document.times.alerts, document.outbox, document.counts.resolved)):
+        draw_calm(document)
         return
-    matters = incidents.matters_of(document.firing, document.rules)
-    count = len(matters)
-    firing = "1 alert is firing" if count == 1 else f"{count} alerts are firing" if count else "Nothing is firing"
+    count = document.firing_now
+    firing = "1 alert is firing" if count == 1 else f"{count:,} alerts are firing" if count else "Nothing is firing"
     st.html(f'<div class="tr-scope">{firing} · times in {html.escape(zone.key)}</div>')
     incidents.draw_times(document.times, count)
-    incidents.draw_firing(viewer, matters, zone, can_change=can_change)
-    incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
-    incidents.draw_history(document.history, zone)
+    keep_picks(document)
+    can_change = document.access == "ops"
+    can_act = can_change and bool(document.firing_ids)
+    left, right = st.columns([5, 2], gap="small") if can_act or document.silences else (st.container(), None)
+    with left:
+        draw_alerts(viewer, document, choice, window, zone)
+    if right is not None:
+        with right, st.container(key="alerts_side"):
+            if can_act:
+                draw_actions(viewer, document, picked_title(document))
+            incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
     incidents.draw_outbox(viewer, document.outbox, zone, can_change=can_change)
-    metrics = {alert.rule_name: alert.metric for alert in (*document.history, *document.firing)}
-    metrics |= {rule.name: rule.metric for rule in document.rules}
-    incidents.draw_transitions(document.transitions, metrics, zone)
+    incidents.draw_transitions(document.transitions, zone)
+
+
+def read_list(window: Window) -> tuple[AlertChoice, AlertList]:
+    """Read what is chosen; where no state is, what fires, or what was resolved while nothing fires."""
+    choice = current_choice()
+    document = find_alerts(viewer, replace(window, filters=choice.filters()))
+    if choice.state:
+        return choice, document
+    if document.firing_now or not document.counts.resolved:
+        return replace(choice, state="firing"), document
+    choice = replace(choice, state="resolved")
+    return choice, find_alerts(viewer, replace(window, filters=choice.filters()))
+
+
+def picked_title(document: AlertList) -> str:
+    """Return the name of the one line that is selected; empty for none or several."""
+    lines = [
+        *((incidents.matter_title(alerts), [one.alert_id for one in alerts]) for alerts in matters_of(document.alerts)),
+        *((rule.rule_name, rule.firing_ids) for rule in document.by_rule),
+    ]
+    picked = [title for title, ids in lines if is_picked(ids)]
+    return picked[0] if len(picked) == 1 else ""
+
+
+def draw_calm(document: AlertList) -> None:
+    """Say that there is nothing, and lead to the rules."""
+    watched = document.active_rules
+    rules = "1 rule is active." if watched == 1 else f"{watched} rules are active."
+    text = rules if watched else "No alert rules yet. Start from a preset in Settings."
+    box = draw_state("alerts_empty", ":material/notifications_off:", "No alerts in this period", text)
+    if document.access == "ops":
+        box.page_link(
+            Path(__file__).with_name("settings.py"),
+            label="Alert rules" if watched else "Add alert rules",
+            icon=":material/tune:",
+            query_params={"tab": "alert-rules"},
+        )
+    incidents.draw_silences(viewer, document.silences, zone, can_change=document.access == "ops")
 
 
 body()

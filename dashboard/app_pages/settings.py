@@ -6,17 +6,17 @@ import html
 
 import streamlit as st
 
-from dashboard.editors.alerts_file import draw_alerts_file
 from dashboard.editors.budgets import draw_budgets
 from dashboard.editors.channels import draw_channels
 from dashboard.editors.members import ROLES, draw_members
 from dashboard.editors.on_call import draw_on_call
 from dashboard.editors.prices import draw_prices
 from dashboard.editors.reports import draw_reports
-from dashboard.editors.rules import draw_rules
+from dashboard.editors.rule_list import draw_rules
 from dashboard.panels.bound import to_name
 from dashboard.panels.changes import clear_saved_fields
-from dashboard.panels.frame import draw_error, draw_header, draw_state
+from dashboard.panels.frame import draw_error, draw_header
+from dashboard.panels.states import draw_state
 from dashboard.reads.settings import get_configuration
 from dashboard.reads.viewer import require_viewer
 from ingest.errors import TreeringError
@@ -56,21 +56,28 @@ def body() -> None:
         default=next((tab for tab in TABS if to_name(tab) == asked), None),
         on_change=take_tab,
     )
-    with rules:
-        draw_rules(viewer, configuration)
-        draw_alerts_file(viewer, configuration)
-    with budgets:
-        draw_budgets(viewer, configuration)
-    with on_call:
-        draw_on_call(viewer, configuration)
-    with channels:
-        draw_channels(viewer, configuration.channels, configuration.rules)
-    with reports:
-        draw_reports(viewer, configuration.channels)
-    with members:
-        draw_members(viewer, configuration.members)
-    with prices:
-        draw_prices(viewer)
+    # Only the tab that is looked at is drawn.
+    if rules.open:
+        with rules:
+            draw_rules(viewer, configuration)
+    if budgets.open:
+        with budgets:
+            draw_budgets(viewer, configuration)
+    if on_call.open:
+        with on_call:
+            draw_on_call(viewer, configuration)
+    if channels.open:
+        with channels:
+            draw_channels(viewer, configuration.channels, configuration.rules)
+    if reports.open:
+        with reports:
+            draw_reports(viewer, configuration.channels)
+    if members.open:
+        with members:
+            draw_members(viewer, configuration.members)
+    if prices.open:
+        with prices:
+            draw_prices(viewer)
 
 
 draw_header("Settings")

@@ -10,11 +10,13 @@ from pydantic import ValidationError
 
 from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import PERIODS, describe_budget, to_threshold
-from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
+from dashboard.panels.cards import draw_title
+from dashboard.panels.changes import attempt, change, explain, start_over
+from dashboard.panels.chooser import Entry, choose_saved, draw_chooser, open_list
 from dashboard.reads.settings import delete_budget, reporting_zone, save_budget
 from ingest.alerts.metrics import CALLS
 from ingest.alerts.rules import BudgetDraft
-from ingest.documents.words import format_share
+from ingest.documents.words import format_share, format_usd
 
 if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
@@ -24,36 +26,62 @@ _STEPS: Final = (Decimal("0.5"), Decimal("0.8"), Decimal("0.9"), Decimal(1))
 
 
 def draw_budgets(viewer: Viewer, configuration: Configuration) -> None:
-    """Draw the budgets, each with its editor, and the editor of a new one."""
-    for budget in configuration.budgets:
-        with line(f"budget_{budget.budget_id}"):
-            draw_facts(budget.name, describe_budget(budget))
-            if budget.used is not None:
-                st.badge(
-                    f"{format_share(budget.used, 1)} used",
-                    color="red" if budget.used >= 1 else "orange" if budget.used >= Decimal("0.8") else "green",
-                )
-            if budget.forecast is not None:
-                st.badge(f"{format_share(budget.forecast, 1)} expected", color="red" if budget.forecast > 1 else "gray")
-            if not budget.is_enabled:
-                st.badge("Off", color="gray")
-            with st.popover("Edit", type="tertiary", key=f"settings_budget_edit_{budget.budget_id}"):
-                _draw_form(viewer, configuration, budget)
-                st.button(
-                    "Delete budget",
-                    key=f"settings_budget_{budget.budget_id}_delete",
-                    type="tertiary",
-                    icon=":material/delete:",
-                    on_click=change,
-                    args=(
-                        lambda number=budget.budget_id: delete_budget(viewer, number),
-                        f"{budget.name} deleted",
-                    ),
-                )
-    with st.expander(
-        "New budget", icon=":material/add:", expanded=not configuration.budgets, key="settings_budget_new"
-    ):
-        _draw_form(viewer, configuration, None)
+    """Draw the budgets beside the editor of the one that is chosen, or of a new one."""
+    budgets = {budget.budget_id: budget for budget in configuration.budgets}
+    left, right = open_list("budget")
+    with left:
+        entries = [
+            Entry(number, budget.name, describe_budget(budget), budget_badges(budget))
+            for number, budget in budgets.items()
+        ]
+        number = draw_chooser("budget", entries, "New budget")
+    budget = budgets.get(number) if number is not None else None
+    with right:
+        draw_title(budget.name if budget else "New budget")
+        if budget:
+            _draw_use(budget)
+        _draw_form(viewer, configuration, budget)
+        if budget:
+            st.button(
+                "Delete budget",
+                key=f"settings_budget_{budget.budget_id}_delete",
+                type="tertiary",
+                icon=":material/delete:",
+                on_click=change,
+                args=(
+                    lambda number=budget.budget_id: delete_budget(viewer, number),
+                    f"{budget.name} deleted",
+                ),
+            )
+
+
+def budget_badges(budget: Budget) -> tuple[tuple[str, str], ...]:
+    """Return what stands beside a budget's name, as colours and words."""
+    badges = []
+    if budget.used is not None:
+        colour = "red" if budget.used >= 1 else "orange" if budget.used >= Decimal("0.8") else "green"
+        badges.append((colour, f"{format_share(budget.used, 1)} used"))
+    if budget.forecast is not None:
+        badges.append(("red" if budget.forecast > 1 else "gray", f"{format_share(budget.forecast, 1)} expected"))
+    if not budget.is_enabled:
+        badges.append(("gray", "Off"))
+    return tuple(badges)
+
+
+def _draw_use(budget: Budget) -> None:
+    """Draw how much of the amount is spent, and how much is expected by the end of the period."""
+    if budget.used is None:
+        return
+    whole = max(Decimal(1), budget.used, budget.forecast or Decimal(0))
+    spent, expected = (float((share or Decimal(0)) / whole) * 100 for share in (budget.used, budget.forecast))
+    words = f"{format_usd(budget.used * budget.amount)} of {format_usd(budget.amount)} spent"
+    if budget.forecast is not None:
+        words += f", {format_usd(budget.forecast * budget.amount)} expected by the end of the {budget.period}"
+    st.html(
+        f'<div class="tr-outlook" role="img" aria-label="{words}">'
+        f'<i class="expected" style="width:{expected:.1f}%"></i><i class="spent" style="width:{spent:.1f}%"></i></div>'
+        f'<div class="tr-facts">{words}</div>'
+    )
 
 
 def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | None) -> None:
@@ -126,4 +154,5 @@ def _save(viewer: Viewer, budget: Budget | None, typed: dict[str, Any], key: str
     if budget:
         document["budget_id"] = budget.budget_id
     if attempt(lambda: save_budget(viewer, document), f"{document['name']} saved"):
+        choose_saved("budget", document["name"])
         start_over(*([] if budget else [f"{key}_name"]))

@@ -11,7 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import describe_scope, length_in_words, moment_in_words
-from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
+from dashboard.panels.bound import draw_choice
+from dashboard.panels.cards import draw_title
+from dashboard.panels.changes import attempt, change, explain, start_over
+from dashboard.panels.chooser import Entry, choose_saved, draw_chooser, open_list
 from dashboard.reads.settings import (
     delete_alert_mute,
     delete_alert_route,
@@ -29,31 +32,54 @@ if TYPE_CHECKING:
     from ingest.documents.settings import Configuration, Mute, Route
 
 _DELAYS: Final = (0, 300, 600, 900, 1800, 3600, 14_400)
+_KINDS: Final = ("Routes", "Mute times")
+_OFF: Final = ("gray", "Off")
 _SEVERITIES: Final = {"": "Any severity", "warning": "Warning", "critical": "Critical"}
 
 
 def draw_on_call(viewer: Viewer, configuration: Configuration) -> None:
-    """Draw the routes and the mute times, each with its editor, and the forms of new ones."""
-    for route in configuration.routes:
-        with line(f"route_{route.route_id}"):
-            draw_facts(route.name, _describe_route(route, configuration))
-            if not route.is_enabled:
-                st.badge("Off", color="gray")
-            with st.popover("Edit", type="tertiary", key=f"settings_route_edit_{route.route_id}"):
-                _draw_route_form(viewer, configuration, route)
-    with st.expander("New route", icon=":material/alt_route:", key="settings_route_add"):
-        _draw_route_form(viewer, configuration, None)
-    for mute in configuration.mutes:
-        with line(f"mute_{mute.mute_id}"):
-            draw_facts(mute.name, _describe_mute(mute, configuration))
-            if mute.is_active:
-                st.badge("Silent now", color="blue")
-            elif not mute.is_enabled:
-                st.badge("Off", color="gray")
-            with st.popover("Edit", type="tertiary", key=f"settings_mute_edit_{mute.mute_id}"):
-                _draw_mute_form(viewer, configuration, mute)
-    with st.expander("New mute time", icon=":material/notifications_paused:", key="settings_mute_add"):
-        _draw_mute_form(viewer, configuration, None)
+    """Draw the routes, or the mute times, beside the editor of the one that is chosen, or of a new one."""
+    left, right = open_list("on_call")
+    with left:
+        kind = draw_choice("Routes or mute times", _KINDS, name="list", key="settings_on_call_kind")
+        if kind == _KINDS[0]:
+            route = _choose_route(configuration)
+        else:
+            mute = _choose_mute(configuration)
+    with right:
+        if kind == _KINDS[0]:
+            draw_title(route.name if route else "New route", "Sends alerts to channels besides those of their rules.")
+            _draw_route_form(viewer, configuration, route)
+        else:
+            draw_title(
+                mute.name if mute else "New mute time", "When rules send nothing; what still fires then is sent."
+            )
+            _draw_mute_form(viewer, configuration, mute)
+
+
+def _choose_route(configuration: Configuration) -> Route | None:
+    routes = {route.route_id: route for route in configuration.routes}
+    entries = [
+        Entry(number, route.name, _describe_route(route, configuration), () if route.is_enabled else (_OFF,))
+        for number, route in routes.items()
+    ]
+    number = draw_chooser("route", entries, "New route")
+    return routes.get(number) if number is not None else None
+
+
+def _choose_mute(configuration: Configuration) -> Mute | None:
+    mutes = {mute.mute_id: mute for mute in configuration.mutes}
+    entries = [
+        Entry(
+            number,
+            mute.name,
+            _describe_mute(mute, configuration),
+            (("blue", "Silent now"),) if mute.is_active else () if mute.is_enabled else (_OFF,),
+        )
+        for number, mute in mutes.items()
+    ]
+    number = draw_chooser("mute", entries, "New mute time")
+    return mutes.get(number) if number is not None else None
 
 
 def _describe_route(route: Route, configuration: Configuration) -> str:
@@ -199,6 +225,7 @@ def _save(
         return
     document = draft.model_dump(mode="json") | number
     if attempt(lambda: save(document), f"{typed['name']} saved"):
+        choose_saved("route" if form is RouteDraft else "mute", typed["name"])
         start_over(*([] if number else [f"{key}_name"]))
 
 

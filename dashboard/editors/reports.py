@@ -8,6 +8,7 @@ import streamlit as st
 
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt
+from dashboard.panels.chooser import Entry, draw_chooser, open_list
 from dashboard.reads.settings import get_report_schedules, reporting_zone, save_report_schedule
 from ingest.errors import FunctionNotFoundError, TreeringError
 
@@ -35,16 +36,36 @@ def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
     except TreeringError as error:
         st.caption(f"This could not be read: {error}")
         return
-    for schedule in schedules:
-        _draw_form(viewer, schedule, {channel.channel_id: channel.name for channel in channels})
+    names = {channel.channel_id: channel.name for channel in channels}
+    left, right = open_list("report")
+    with left:
+        entries = [
+            Entry(index, _title(one)[0], _describe(one, names), () if one.is_enabled else (("gray", "Off"),))
+            for index, one in enumerate(schedules)
+        ]
+        number = draw_chooser("report", entries, "")
+    with right:
+        if number is not None:
+            _draw_form(viewer, schedules[number], names)
+
+
+def _title(schedule: ReportSchedule) -> tuple[str, str]:
+    return _TITLES.get(schedule.kind, (schedule.kind, ""))
+
+
+def _describe(schedule: ReportSchedule, names: dict[int, str]) -> str:
+    if not schedule.is_enabled:
+        return _title(schedule)[1]
+    to = ", ".join(names.get(number, "a deleted channel") for number in schedule.channels)
+    return f"From {schedule.local_hour:02d}:00 {schedule.timezone} to {to}"
 
 
 def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str]) -> None:
     key = f"settings_report_{schedule.kind}"
-    title, facts = _TITLES.get(schedule.kind, (schedule.kind, ""))
+    title, facts = _title(schedule)
     zones = list(dict.fromkeys((schedule.timezone, reporting_zone(), "UTC")))
-    with st.form(f"{key}_form"):
-        draw_title(title, facts)
+    draw_title(title, facts)
+    with st.form(f"{key}_form", border=False):
         is_enabled = st.toggle("Enabled", value=schedule.is_enabled, key=f"{key}_enabled")
         chosen = st.multiselect(
             "Channels",
@@ -75,7 +96,7 @@ def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str
     if is_enabled and not chosen:
         st.error("Choose at least one channel.")
         return
-    attempt(
+    is_done = attempt(
         lambda: save_report_schedule(
             viewer,
             {
@@ -88,3 +109,5 @@ def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str
         ),
         f"{title} saved",
     )
+    if is_done:
+        st.rerun()

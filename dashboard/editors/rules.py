@@ -1,4 +1,4 @@
-"""The editor of alert rules in Settings, with a back-test of what is typed."""
+"""The form of an alert rule in Settings, with a back-test of what is typed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from dashboard.figures.alert_words import (
     REMINDERS,
     RULE_METRICS,
     WINDOWS,
-    describe_rule,
     length_in_words,
     moment_in_words,
     to_threshold,
     to_typed,
 )
 from dashboard.figures.backtest_chart import backtest_chart
-from dashboard.panels.changes import attempt, change, draw_facts, explain, line, start_over
+from dashboard.panels.bound import to_name
+from dashboard.panels.changes import attempt, change, explain, start_over
+from dashboard.panels.chooser import choose_saved
 from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
 from ingest.alerts.metrics import ROUTES, Metric, format_metric, metric_named
 from ingest.alerts.on_call import read_labels, write_labels
-from ingest.alerts.rules import RuleDraft, preset_rules
+from ingest.alerts.rules import RuleDraft
 from ingest.documents.words import DASH
 from ingest.errors import TreeringError
 
@@ -41,39 +42,6 @@ if TYPE_CHECKING:
 _FIRST_WINDOW_S = 3600
 _FIRST_LONG_WINDOW_S = 604_800
 _NO_DATA = {"ok": "Treat as OK", "firing": "Fire", "keep": "Keep current state"}
-
-
-def draw_rules(viewer: Viewer, configuration: Configuration) -> None:
-    """Draw the alert rules, each with its editor, the editor of a new one, and the presets to start from."""
-    rules = [rule for rule in configuration.rules if not rule.is_managed]
-    for rule in rules:
-        with line(f"rule_{rule.rule_id}"):
-            draw_facts(rule.name, describe_rule(rule))
-            if rule.last_error:
-                st.badge("Failing", icon=":material/report:", color="red", help=rule.last_error)
-            elif rule.state in ("firing", "pending"):
-                st.badge(rule.state.capitalize(), color="red" if rule.state == "firing" else "orange")
-            if not rule.is_enabled:
-                st.badge("Off", color="gray")
-            elif not rule.channels:
-                st.badge("No channel", color="gray", help="Only routes, if any, send its alerts.")
-            st.badge(rule.severity.capitalize(), color="red" if rule.severity == "critical" else "orange")
-            with st.popover("Edit", type="tertiary", key=f"settings_rule_edit_{rule.rule_id}", width="content"):
-                _draw_rule_form(viewer, configuration, rule)
-    taken = {rule.name for rule in configuration.rules}
-    offered = [draft for draft in preset_rules() if draft.name not in taken]
-    if offered:
-        with line("presets"):
-            draw_facts("Presets", ", ".join(draft.name for draft in offered))
-            st.button(
-                "Add 1 preset" if len(offered) == 1 else f"Add {len(offered)} presets",
-                key="settings_rules_presets",
-                icon=":material/playlist_add:",
-                on_click=change,
-                args=(lambda: _add_presets(viewer, configuration), f"{len(offered)} rules added"),
-            )
-    with st.expander("New rule", icon=":material/add:", expanded=not rules, key="settings_rule_new"):
-        _draw_rule_form(viewer, configuration, None)
 
 
 def draw_backtest(draft: RuleDraft, result: Backtest) -> None:
@@ -114,25 +82,38 @@ def draw_backtest(draft: RuleDraft, result: Backtest) -> None:
         )
 
 
-def _draw_rule_form(viewer: Viewer, configuration: Configuration, rule: AlertRule | None) -> None:
+def draw_rule_form(
+    viewer: Viewer, configuration: Configuration, rule: AlertRule | None, preset: AlertRule | None = None
+) -> None:
+    """Draw the form of a rule, or of a new one.
+
+    Args:
+        viewer: Who edits it.
+        configuration: What is stored.
+        rule: The rule; None for a new one.
+        preset: What a new one begins with.
+    """
     key = f"settings_rule_{rule.rule_id if rule else 'new'}"
+    if preset:
+        key += f"_{to_name(preset.name)}"
+    begun = rule or preset
     metrics = list(RULE_METRICS)
     metric = st.selectbox(
         "Metric",
         metrics,
-        index=metrics.index(rule.metric) if rule and rule.metric in metrics else 0,
+        index=metrics.index(begun.metric) if begun and begun.metric in metrics else 0,
         format_func=lambda name: metric_named(name).label,
         key=f"{key}_metric",
     )
     of = metric_named(metric).of
     with st.form(f"{key}_form", border=False):
-        typed = _draw_main_fields(key, configuration, rule, metric)
+        typed = _draw_main_fields(key, configuration, begun, metric)
         typed["scope"] = {}
         if of.scope:
             with st.expander(f"Filter {'routes' if of is ROUTES else 'calls'}", key=f"{key}_scope_box"):
-                typed["scope"] = draw_scope(key, rule.scope if rule else {}, configuration.dimensions, of.scope)
+                typed["scope"] = draw_scope(key, begun.scope if begun else {}, configuration.dimensions, of.scope)
         with st.expander("More", key=f"{key}_more"):
-            typed |= _draw_more_fields(key, rule, metric)
+            typed |= _draw_more_fields(key, begun, metric)
         with st.container(horizontal=True):
             is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
             is_tested = st.form_submit_button(
@@ -329,6 +310,7 @@ def _save(viewer: Viewer, rule: AlertRule | None, document: dict[str, Any], key:
     if rule:
         document["rule_id"] = rule.rule_id
     if attempt(lambda: save_alert_rule(viewer, document), f"{document['name']} saved"):
+        choose_saved("rule", document["name"])
         start_over(*([] if rule else [f"{key}_name"]))
 
 
@@ -340,11 +322,3 @@ def _draw_test(viewer: Viewer, draft: RuleDraft, document: dict[str, Any]) -> No
         st.error(f"The back-test failed: {error}")
         return
     draw_backtest(draft, result)
-
-
-def _add_presets(viewer: Viewer, configuration: Configuration) -> None:
-    taken = {rule.name for rule in configuration.rules}
-    channels = [channel.channel_id for channel in configuration.channels if channel.is_enabled]
-    for draft in preset_rules(reporting_zone(), channels):
-        if draft.name not in taken:
-            save_alert_rule(viewer, draft.model_dump(mode="json"))

@@ -47,13 +47,16 @@ def draw_terms(viewer: Viewer) -> None:
             "Discounts, balances, provisioned throughput and a display currency, by UTC day. They change what is due, "
             "not the recorded cost. Terms are appended, never changed; end one to correct it.",
         )
-        if terms:
-            _draw_table(terms)
-        else:
-            st.caption("No terms: what is due is the list price.")
-        _draw_form(viewer)
-        if terms:
-            _draw_end(viewer, terms)
+        left, right = st.columns([3, 2], gap="small")
+        with left:
+            if terms:
+                _draw_table(terms)
+            else:
+                st.caption("No terms: what is due is the list price.")
+        with right:
+            _draw_form(viewer)
+            if terms:
+                _draw_end(viewer, terms)
 
 
 def term_document(kind: str, typed: Mapping[str, str], begins: date, ends: date | None) -> dict[str, JsonValue]:
@@ -121,16 +124,16 @@ def _draw_form(viewer: Viewer) -> None:
         st.expander("Add a term", icon=":material/add:", key=f"{_KEY}_new"),
         st.form(f"{_KEY}_form", border=False),
     ):
-        top, below = st.columns(4, gap="small"), st.columns(4, gap="small")
-        kind = top[0].selectbox("Kind", list(KINDS), format_func=_LABELS.__getitem__, key=f"{_KEY}_kind")
-        begins = top[1].date_input("Valid from (UTC)", today, key=f"{_KEY}_from")
-        ends = top[2].date_input("Valid to (exclusive)", None, key=f"{_KEY}_to")
+        what, when, about, more = (st.columns(2, gap="small") for _ in range(4))
+        kind = what[0].selectbox("Kind", list(KINDS), format_func=_LABELS.__getitem__, key=f"{_KEY}_kind")
+        begins = when[0].date_input("Valid from (UTC)", today, key=f"{_KEY}_from")
+        ends = when[1].date_input("Valid to (exclusive)", None, key=f"{_KEY}_to")
         typed = {
-            "figure": top[3].text_input("Percent, dollars, or rate", key=f"{_KEY}_figure", max_chars=30) or "",
-            "provider": below[0].text_input("Provider", key=f"{_KEY}_provider", placeholder="All") or "",
-            "model": below[1].text_input("Model", key=f"{_KEY}_model", placeholder="All") or "",
-            "currency": below[2].text_input("Currency", key=f"{_KEY}_currency", placeholder="EUR", max_chars=3) or "",
-            "name": below[3].text_input("Name", key=f"{_KEY}_name", max_chars=200) or "",
+            "figure": what[1].text_input("Percent, dollars, or rate", key=f"{_KEY}_figure", max_chars=30) or "",
+            "provider": about[0].text_input("Provider", key=f"{_KEY}_provider", placeholder="All") or "",
+            "model": about[1].text_input("Model", key=f"{_KEY}_model", placeholder="All") or "",
+            "currency": more[0].text_input("Currency", key=f"{_KEY}_currency", placeholder="EUR", max_chars=3) or "",
+            "name": more[1].text_input("Name", key=f"{_KEY}_name", max_chars=200) or "",
             "source": st.text_input("Source", key=f"{_KEY}_source", max_chars=500, placeholder="contract 2026-11")
             or "",
         }

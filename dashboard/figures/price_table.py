@@ -29,11 +29,18 @@ RATES: Final = {
     "request_fee": "Per request",
     "per_hour": "Per hour",
 }
+# Parameter of the address of Settings: whose price is missing, as provider/model.
+ASKED: Final = "price"
 # Providers whose models the catalogue prices; those of the customer's own rows come on top.
 PROVIDERS: Final = (
     "openai", "azure", "anthropic", "aws", "cohere", "deepseek", "fireworks", "google", "groq", "mistral",
     "openrouter", "perplexity", "together", "x-ai",
 )  # fmt: skip
+
+
+def price_address(model: str, provider: str = "") -> dict[str, str]:
+    """Return the parameters of the form of a new price, with the model filled in and the provider where it is known."""
+    return {"tab": "prices", ASKED: f"{provider}/{model}"}
 
 
 def prices_in_force(book: PriceBook, provider: str, tier: str, search: str, at: datetime) -> pd.DataFrame:

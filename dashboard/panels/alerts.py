@@ -1,9 +1,8 @@
-"""The parts of the Alerts page: what fires, what is silenced, history, transitions, messages."""
+"""The parts of the Alerts page around its list: times, failing rules, silences, transitions, messages."""
 
 from __future__ import annotations
 
 import html
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
@@ -11,16 +10,15 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.figures.alert_words import describe_scope, length_in_words, moment_in_words
-from dashboard.panels.call_links import draw_alert_link
 from dashboard.panels.cards import Card, draw_cards, draw_title
 from dashboard.panels.changes import change, draw_facts, line
 from dashboard.panels.tables import draw_download
-from dashboard.reads.alerts import acknowledge_alert, end_silence, resend_notification, silence_alerts
+from dashboard.reads.alerts import end_silences, resend_notification
 from ingest.alerts.metrics import format_metric, metric_named
 from ingest.documents.words import DASH, format_usd
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
     from pydantic import BaseModel
@@ -28,12 +26,6 @@ if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
     from ingest.documents.alerts import Alert, AlertRule, Message, Silence, Times, Transition
 
-SILENCES: Final = {
-    "1 hour": timedelta(hours=1),
-    "4 hours": timedelta(hours=4),
-    "1 day": timedelta(days=1),
-    "7 days": timedelta(days=7),
-}
 _FIGURES: Final = {"Value", "Threshold", "Sample", "Attempts"}
 _ENDS: Final = {
     "recovered": "recovered",
@@ -44,6 +36,7 @@ _ENDS: Final = {
 }
 # More dead messages than this are sent again from the newest on.
 _MOST_RESENDS: Final = 10
+_MOST_SILENCES: Final = 10
 
 
 def draw_times(times: Times, firing: int) -> None:
@@ -82,45 +75,6 @@ def draw_failing(rules: Sequence[AlertRule], zone: ZoneInfo) -> None:
             )
 
 
-def matters_of(alerts: Sequence[Alert], rules: Sequence[AlertRule]) -> list[tuple[Alert, ...]]:
-    """Return what to look at, the most severe first: an alert alone, those of one budget together."""
-    budgets = {rule.rule_id: rule.budget_id for rule in rules}
-    matters: dict[tuple[str, int], list[Alert]] = {}
-    for alert in sorted(alerts, key=lambda one: (one.severity != "critical", one.started_at)):
-        budget = budgets.get(alert.rule_id) if alert.rule_id is not None else None
-        matters.setdefault(("alert", alert.alert_id) if budget is None else ("budget", budget), []).append(alert)
-    return [tuple(together) for together in matters.values()]
-
-
-def draw_firing(viewer: Viewer, matters: Sequence[tuple[Alert, ...]], zone: ZoneInfo, *, can_change: bool) -> None:
-    """Draw what fires now with what ops can do about it, and the way to the calls."""
-    for alerts in matters:
-        first = alerts[0]
-        with st.container(border=True, key=f"panel_alert_{first.alert_id}", gap="xsmall"):
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.badge(
-                    first.severity.capitalize(),
-                    icon=":material/local_fire_department:",
-                    color="red" if first.severity == "critical" else "orange",
-                )
-                draw_title(matter_title(alerts))
-                if first.acknowledged_at:
-                    st.badge(f"Acknowledged by {first.acknowledged_by}", icon=":material/visibility:", color="blue")
-                if first.silenced_until:
-                    until = moment_in_words(first.silenced_until, zone)
-                    st.badge(f"Silenced until {until}", icon=":material/notifications_paused:", color="gray")
-            for alert in alerts:
-                st.html(f'<div class="tr-facts">{describe_alert(alert, zone)}</div>')
-            with st.container(horizontal=True, gap="small"):
-                if can_change:
-                    _draw_actions(viewer, alerts)
-                draw_alert_link(first)
-                if first.runbook_url:
-                    st.link_button("Runbook", first.runbook_url, type="tertiary", icon=":material/menu_book:")
-            if first.description:
-                st.html(f'<div class="tr-facts">{html.escape(first.description)}</div>')
-
-
 def matter_title(alerts: Sequence[Alert]) -> str:
     """Name what is to be looked at: a rule with its group, or the budget that several alerts are about."""
     first = alerts[0]
@@ -129,64 +83,52 @@ def matter_title(alerts: Sequence[Alert]) -> str:
     return f"{first.rule_name}: {first.group_key}" if first.group_key else first.rule_name
 
 
+def end_in_words(alert: Alert) -> str:
+    """Say how a resolved alert ended."""
+    return _ENDS.get(alert.resolution or "", alert.state)
+
+
 def draw_silences(viewer: Viewer, silences: Sequence[Silence], zone: ZoneInfo, *, can_change: bool) -> None:
-    """Draw the silences that hold now."""
+    """Draw the silences that hold now; those that were made together are one line."""
+    together: dict[tuple[int, str, str | None], list[Silence]] = {}
     for silence in silences:
-        with line(f"silence_{silence.silence_id}"):
-            group = f": {silence.group_key}" if silence.group_key else ""
-            by = f" by {silence.created_by}" if silence.created_by else ""
-            note = f" · {silence.note}" if silence.note else ""
-            draw_facts(
-                f"{silence.rule_name}{group} is silenced", f"Until {moment_in_words(silence.ends_at, zone)}{by}{note}"
-            )
-            if can_change:
-                st.button(
-                    "End silence",
-                    key=f"alerts_silence_end_{silence.silence_id}",
-                    type="tertiary",
-                    icon=":material/notifications_active:",
-                    on_click=change,
-                    args=(
-                        lambda number=silence.silence_id: end_silence(viewer, number),
-                        f"Silence of {silence.rule_name} ended",
-                    ),
-                )
+        key = (silence.rule_id, moment_in_words(silence.ends_at, zone), silence.created_by)
+        together.setdefault(key, []).append(silence)
+    if not together:
+        return
+    with st.container(border=True, key="panel_alerts_silences", gap="small"):
+        draw_title("Silences")
+        for several in list(together.values())[:_MOST_SILENCES]:
+            _draw_silence(viewer, several, zone, can_change=can_change)
+        if len(together) > _MOST_SILENCES:
+            st.caption(f"And {len(together) - _MOST_SILENCES:,} more.")
 
 
-def draw_history(alerts: Sequence[Alert], zone: ZoneInfo) -> None:
-    """Draw past alerts as a table."""
-    frame = pd.DataFrame(
-        {
-            "Rule": [alert.rule_name for alert in alerts],
-            "Group": [alert.group_key or DASH for alert in alerts],
-            "Severity": [alert.severity for alert in alerts],
-            "Value": [format_metric(alert.metric, alert.value) for alert in alerts],
-            "Threshold": [format_metric(alert.metric, alert.threshold) for alert in alerts],
-            "Started": [moment_in_words(alert.started_at, zone) for alert in alerts],
-            "Lasted": [
-                length_in_words((alert.resolved_at - alert.started_at).total_seconds()) if alert.resolved_at else DASH
-                for alert in alerts
-            ],
-            "End": [_ENDS.get(alert.resolution or "", alert.state) for alert in alerts],
-            "Acknowledged": [
-                f"{alert.acknowledged_by}{f': {alert.acknowledge_note}' if alert.acknowledge_note else ''}"
-                if alert.acknowledged_at
-                else DASH
-                for alert in alerts
-            ],
-        }
+def _draw_silence(viewer: Viewer, several: Sequence[Silence], zone: ZoneInfo, *, can_change: bool) -> None:
+    first = several[0]
+    groups = (
+        "" if first.group_key is None else f": {first.group_key}" if len(several) == 1 else f": {len(several):,} groups"
     )
-    _draw_panel("History", "history", alerts, frame)
+    by = f" by {first.created_by}" if first.created_by else ""
+    note = f" · {first.note}" if first.note else ""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key=f"silence_{first.silence_id}"):
+        draw_facts(f"{first.rule_name}{groups}", f"Until {moment_in_words(first.ends_at, zone)}{by}{note}")
+        if can_change:
+            st.button(
+                "End silence",
+                key=f"alerts_silence_end_{first.silence_id}",
+                type="tertiary",
+                icon=":material/notifications_active:",
+                on_click=change,
+                args=(
+                    lambda numbers=tuple(one.silence_id for one in several): end_silences(viewer, numbers),
+                    f"Silence of {first.rule_name} ended",
+                ),
+            )
 
 
-def draw_transitions(transitions: Sequence[Transition], metrics: Mapping[str, str], zone: ZoneInfo) -> None:
-    """Draw every change of state with its evidence, folded away.
-
-    Args:
-        transitions: The changes, newest first.
-        metrics: What each rule measures, by its name; figures of a rule that is gone are plain numbers.
-        zone: Zone in which times are written.
-    """
+def draw_transitions(transitions: Sequence[Transition], zone: ZoneInfo) -> None:
+    """Draw every change of state with its evidence, newest first, folded away."""
     frame = pd.DataFrame(
         {
             "When": [moment_in_words(one.occurred_at, zone) for one in transitions],
@@ -194,8 +136,8 @@ def draw_transitions(transitions: Sequence[Transition], metrics: Mapping[str, st
             "Group": [one.group_key or DASH for one in transitions],
             "From": [one.from_state for one in transitions],
             "To": [one.to_state for one in transitions],
-            "Value": [format_metric(metrics.get(one.rule_name, ""), one.value) for one in transitions],
-            "Threshold": [format_metric(metrics.get(one.rule_name, ""), one.threshold) for one in transitions],
+            "Value": [format_metric(one.metric or "", one.value) for one in transitions],
+            "Threshold": [format_metric(one.metric or "", one.threshold) for one in transitions],
             "Sample": [DASH if one.sample_count is None else f"{one.sample_count:,}" for one in transitions],
             "By": [one.actor or DASH for one in transitions],
             "Note": [(one.note or DASH).replace("_", " ") for one in transitions],
@@ -261,55 +203,6 @@ def describe_alert(alert: Alert, zone: ZoneInfo) -> str:
     if alert.acknowledge_note:
         text += f" · “{html.escape(alert.acknowledge_note)}”"
     return text
-
-
-def _draw_actions(viewer: Viewer, alerts: Sequence[Alert]) -> None:
-    first, title = alerts[0], matter_title(alerts)
-    waiting = [alert for alert in alerts if alert.acknowledged_at is None]
-    if waiting:
-        with st.popover("Acknowledge", icon=":material/visibility:", key=f"alerts_acknowledge_{first.alert_id}"):
-            note = f"alerts_note_{first.alert_id}"
-            st.text_input("Note", key=note, max_chars=500)
-            st.button(
-                "Acknowledge",
-                key=f"alerts_acknowledge_save_{first.alert_id}",
-                type="primary",
-                on_click=change,
-                args=(lambda: _acknowledge(viewer, waiting, _typed(note)), f"{title} acknowledged"),
-            )
-    if first.rule_id is None:
-        return
-    with st.popover("Silence", icon=":material/notifications_paused:", key=f"alerts_silence_{first.alert_id}"):
-        length = st.selectbox("For", list(SILENCES), key=f"alerts_silence_for_{first.alert_id}")
-        if first.group_key:
-            st.toggle(f"Only {first.group_key}", value=True, key=f"alerts_silence_one_{first.alert_id}")
-        st.text_input("Reason", key=f"alerts_silence_note_{first.alert_id}", max_chars=500)
-        st.button(
-            "Silence",
-            key=f"alerts_silence_save_{first.alert_id}",
-            type="primary",
-            on_click=change,
-            args=(lambda: _silence(viewer, alerts), f"{title} is silenced for {length}"),
-        )
-
-
-def _acknowledge(viewer: Viewer, alerts: Sequence[Alert], note: str) -> None:
-    for alert in alerts:
-        acknowledge_alert(viewer, alert.alert_id, note)
-
-
-def _silence(viewer: Viewer, alerts: Sequence[Alert]) -> None:
-    first = alerts[0]
-    length = SILENCES[st.session_state[f"alerts_silence_for_{first.alert_id}"]]
-    group = first.group_key if st.session_state.get(f"alerts_silence_one_{first.alert_id}") else None
-    reason = _typed(f"alerts_silence_note_{first.alert_id}")
-    for rule_id in sorted({alert.rule_id for alert in alerts if alert.rule_id is not None}):
-        silence_alerts(viewer, rule_id, group, datetime.now(UTC) + length, reason)
-
-
-def _typed(key: str) -> str:
-    # A callback looks at the widget itself: what was typed just before the click is not in the last drawing yet.
-    return str(st.session_state.get(key) or "")
 
 
 def _draw_panel(title: str, name: str, rows: Sequence[BaseModel], frame: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from dashboard.figures.call_table import facts_of
 from dashboard.figures.call_words import describe_cost, describe_session
 from dashboard.panels.cards import draw_title
 from dashboard.panels.filter_bar import store_selection
-from dashboard.panels.frame import draw_action
+from dashboard.panels.states import draw_action
 from dashboard.reads.pages import get_call_context
 from dashboard.reads.prices import get_prices
 from ingest.errors import PermissionDeniedError, TreeringError

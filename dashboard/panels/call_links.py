@@ -13,7 +13,7 @@ import streamlit as st
 from dashboard.panels.filter_bar import store_selection
 from dashboard.selection.filters import FILTERS, LONGEST_DAYS, Selection
 from ingest.alerts.metrics import CALLS, metric_named
-from ingest.documents.names import visible_name
+from ingest.documents.names import plain_markdown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,12 +59,12 @@ def draw_calls_link(
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.page_link(
                 PAGE,
-                label=f"Calls of {_plain(row.key)}",
+                label=f"Calls of {plain_markdown(row.key)}",
                 icon=":material/receipt_long:",
                 query_params=calls_query(only),
             )
             if st.button(
-                f"Only {_plain(row.key)}",
+                f"Only {plain_markdown(row.key)}",
                 key=f"{page}_only",
                 type="tertiary",
                 icon=":material/filter_alt:",
@@ -93,8 +93,3 @@ def draw_alert_link(alert: Alert) -> None:
     if metric_named(alert.metric).of.scope != CALLS.scope:
         return
     st.page_link(PAGE, label="Its calls", icon=":material/receipt_long:", query_params=alert_query(alert))
-
-
-def _plain(text: str) -> str:
-    """Escape a name so that Markdown formats none of it."""
-    return "".join(f"\\{sign}" if sign in "\\`*_{}[]()<>#+-.!|:$~" else sign for sign in visible_name(text))

@@ -11,8 +11,9 @@ import streamlit as st
 
 from dashboard.figures.call_table import ORDER_OF, call_columns, call_frame, table_height
 from dashboard.panels.call_details import draw_details
+from dashboard.panels.empty import draw_empty, draw_first_call
 from dashboard.panels.filter_bar import current_selection, follow_choice, store_selection
-from dashboard.panels.frame import draw_empty, draw_error, draw_refusal
+from dashboard.panels.frame import draw_error, draw_refusal
 from dashboard.panels.tables import MOST_EXPORTED, write_calls
 from dashboard.reads.pages import each_page_of_calls, get_calls, get_one_call
 from dashboard.selection.filters import ORDERS
@@ -103,6 +104,7 @@ class Explorer:
     def draw(self) -> None:
         """Draw the table with its controls and, beside it, the chosen call; or why there is nothing to draw."""
         follow_choice(self.selection)
+        draw_first_call()
         try:
             document = self.read()
         except TreeringError as error:
@@ -111,7 +113,7 @@ class Explorer:
             return
         place = self.place()
         if not document.events and not place.cursors:
-            draw_empty("calls", self.selection, document.newest_event_at, self.zone)
+            draw_empty("calls", self.viewer, self.selection, document.newest_event_at, self.zone)
             return
         opened = self._opened(place, document)
         left, *right = st.columns([3, 2] if opened else 1, gap="small")
@@ -241,8 +243,9 @@ class Explorer:
         )
         if place.opened is None:
             st.caption(
-                "Select a row to see the full record of a call and how its cost was calculated. Select the head of "
-                "Cost, Prompt, Completion or Latency to order all calls of the period by it."
+                "Select a row (on the keyboard: Shift+Space) to see the full record of a call and how its cost was "
+                "calculated. Select the head of Cost, Prompt, Completion or Latency to order all calls of the period "
+                "by it."
             )
 
     def _scope(self, place: Place, document: Calls) -> str:

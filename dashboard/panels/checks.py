@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from dashboard.figures.price_table import price_address
 from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.panels.savings import draw_savings
 from dashboard.panels.unread import draw_unread
@@ -71,12 +72,12 @@ _PROVIDERS: Final = {"openai": "OpenAI", "azure": "Azure", "anthropic": "Anthrop
 def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     """Draw the panels below the trend; a member has no bill to see, and savings of the own calls."""
     if document.access == "member":
-        draw_certainty(document.totals, is_ops=False)
+        draw_certainty(document, is_ops=False)
         draw_savings(viewer, selection, access=document.access)
         return
     left, right = st.columns(2, gap="small")
     with left:
-        draw_certainty(document.totals, is_ops=document.access == "ops")
+        draw_certainty(document, is_ops=document.access == "ops")
     with right:
         draw_bill(viewer, selection, document)
     draw_savings(viewer, selection, access=document.access)
@@ -95,8 +96,9 @@ def draw_repriced(run: RepriceRun | None, zone: ZoneInfo) -> None:
     st.caption(f"Repriced {calls} on {day.day} {day:%b} after a price update: {sign}{amount}")
 
 
-def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
+def draw_certainty(document: Costs, *, is_ops: bool) -> None:
     """Draw which part of the requests is unpriced, at the fallback price or estimated, and what helps."""
+    totals = document.totals
     with st.container(border=True, key="panel_costs_certainty", height="stretch"):
         draw_title("Cost certainty")
         lines = certainty_bars(totals)
@@ -110,7 +112,7 @@ def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
                     Path(__file__).parents[1] / "app_pages" / "settings.py",
                     label="Add the missing prices under Settings → Prices, then reprice",
                     icon=":material/sell:",
-                    query_params={"tab": "prices"},
+                    query_params=_missing_price(document),
                 )
             else:
                 st.caption("Someone with the role ops can add the missing prices in Settings and reprice.")
@@ -119,6 +121,16 @@ def draw_certainty(totals: Totals, *, is_ops: bool) -> None:
                 "Estimated: the response carried no usage, so Treering counted the tokens. For streams, request it "
                 'with `stream_options={"include_usage": True}`.'
             )
+
+
+def _missing_price(document: Costs) -> dict[str, str]:
+    """Return the address of the form of the price that is missing most; the provider where it can be only one."""
+    models = [row for row in document.by_model if row.unpriced_requests and row.key and not row.is_other]
+    if not models:
+        return {"tab": "prices"}
+    providers = [row.key or "" for row in document.by_provider if row.unpriced_requests]
+    worst = max(models, key=lambda row: row.unpriced_requests)
+    return price_address(worst.key or "", providers[0] if len(providers) == 1 else "")
 
 
 def certainty_bars(totals: Totals) -> list[Bar]:

@@ -66,10 +66,15 @@ def draw_link(page: str, selection: Selection, zone: ZoneInfo) -> None:
 
 
 def link_to(address: str, selection: Selection) -> str:
-    """Return the address of a page with these choices; what else it holds, as a table or an open call, stays."""
-    parts = urlsplit(address)
+    """Return the address of a page with these choices."""
+    return urlunsplit(urlsplit(address)._replace(query=urlencode(address_query(selection), doseq=True)))
+
+
+def address_query(selection: Selection) -> dict[str, list[str]]:
+    """Return the parameters of an address with these choices; what else it holds, as a table or a call, stays."""
     others = {name: st.query_params.get_all(name) for name in st.query_params if name not in QUERY_KEYS}
-    return urlunsplit(parts._replace(query=urlencode({**others, **selection.to_query()}, doseq=True)))
+    chosen = selection.to_query()
+    return others | {name: [value] if isinstance(value, str) else value for name, value in chosen.items()}
 
 
 def _remove(key: str, chips: dict[str, tuple[str, str]]) -> None:

@@ -6,7 +6,7 @@ import html
 import time
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -15,8 +15,11 @@ from dashboard.figures.comparison import compare, data_begin_late
 from dashboard.figures.frames import BUCKET_UNITS
 from dashboard.panels import filter_bar
 from dashboard.panels.chips import draw_chips, draw_link
+from dashboard.panels.empty import draw_empty, draw_first_call
 from dashboard.panels.outlook import month_outlook
 from dashboard.panels.period_bar import draw_comparison, draw_period
+from dashboard.panels.states import draw_action, draw_state
+from dashboard.panels.views import draw_views
 from dashboard.reads.settings import reporting_zone
 from dashboard.reads.viewer import Viewer, require_viewer
 from dashboard.selection.filters import Selection, viewer_zone
@@ -46,11 +49,6 @@ D = TypeVar("D", bound=Page)
 MANY_PENDING_ROWS: Final = 20_000
 LONG_PENDING_S: Final = 30.0
 
-_SNIPPET: Final = """from ingest import record_usage
-
-record_usage(user_id="user_2abc", model="gpt-4o", prompt_tokens=150, completion_tokens=50, feature="chat")
-"""
-
 
 @dataclass(frozen=True)
 class View(Generic[D]):
@@ -70,6 +68,7 @@ class View(Generic[D]):
         What it is compared with stands in `previous` and in the rows, and is left out where data had not begun.
         """
         filter_bar.follow_choice(self.selection)
+        draw_first_call()
         try:
             document, earlier = self._fetch(), self.earlier()
         except TreeringError as error:
@@ -78,7 +77,7 @@ class View(Generic[D]):
             return None
         if document.totals.requests == 0 and not _has_routes(document):
             _draw_notes(document, "")
-            draw_empty(self.key, self.selection, document.newest_event_at, self.zone)
+            draw_empty(self.key, self.viewer, self.selection, document.newest_event_at, self.zone)
             return None
         is_wanted = self.selection.compare != "none"
         begin = data_begin_late(document, earlier) if is_wanted else None
@@ -135,7 +134,9 @@ def open_page(key: str, title: str, reader: Callable[[Viewer, Window], D], *, is
     with draw_header(title):
         draw_period(key, selection, now.astimezone(zone).date())
         draw_comparison(key, selection)
-        filter_bar.draw_filters(key, selection, view.options(), view.users())
+        users = view.users()
+        filter_bar.draw_filters(key, selection, view.options(), users)
+        draw_views(key, viewer, selection, can_share=users is not None)
         draw_link(key, selection, zone)
         is_live = filter_bar.draw_live(key)
     draw_chips(key, selection)
@@ -161,31 +162,6 @@ def chosen_zone(selection: Selection) -> ZoneInfo:
     except ConfigurationError:  # the read that follows reports it
         reporting = "UTC"
     return viewer_zone(st.context.timezone, reporting, is_reporting_zone=selection.is_reporting_zone)
-
-
-def draw_state(key: str, icon: str, title: str, text: str) -> st.delta_generator.DeltaGenerator:
-    """Draw a box in place of figures and return it, for a button below the text."""
-    box = st.container(border=True, key=f"state_{key}", horizontal_alignment="center")
-    box.markdown(f"## {icon}", text_alignment="center")
-    box.html(
-        f'<div class="tr-state-title" role="status">{html.escape(title)}</div>'
-        f'<div class="tr-state-text">{html.escape(text)}</div>'
-    )
-    return box
-
-
-def draw_action(
-    box: st.delta_generator.DeltaGenerator,
-    label: str,
-    key: str,
-    choose: Callable[..., None],
-    *arguments: object,
-    is_primary: bool = False,
-) -> None:
-    """Draw a button that chooses something else to see. In a fragment a click runs that alone: this runs the page."""
-    kind: Literal["primary", "secondary"] = "primary" if is_primary else "secondary"
-    if box.button(label, key=key, on_click=choose, args=arguments, type=kind):
-        st.rerun()
 
 
 def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: TreeringError) -> bool:
@@ -239,30 +215,6 @@ def draw_error(key: str, error: TreeringError) -> None:
     elif isinstance(error, ConfigurationError):
         icon, title = ":material/settings_alert:", "A setting is missing or wrong"
     draw_state(f"{key}_error", icon, title, text).button("Try again", key=f"{key}_try_again", icon=":material/refresh:")
-
-
-def draw_empty(key: str, selection: Selection, newest: datetime | None, zone: ZoneInfo) -> None:
-    """Say that there is nothing to show: the first call to record, or the way to the newest one."""
-    if newest is None:
-        box = draw_state(
-            f"{key}_empty",
-            ":material/potted_plant:",
-            "No calls recorded yet",
-            "Record the first one from your backend and it appears here within seconds.",
-        )
-        box.code(_SNIPPET, language="python", width=620, wrap_lines=True)
-        return
-    day = newest.astimezone(zone)
-    text = f"The most recent call was on {day.day} {day:%B %Y} at {day:%H:%M}."
-    if selection.filter_count:
-        text = "No call matches the filters. " + text
-    box = draw_state(f"{key}_empty", ":material/search_off:", "Nothing in this period", text)
-    buttons = box.container(horizontal=True, horizontal_alignment="center")
-    if selection.filter_count:
-        draw_action(buttons, "Clear filters", f"{key}_empty_clear", filter_bar.clear_filters)
-    draw_action(
-        buttons, "Show the most recent days", f"{key}_empty_newest", filter_bar.show_days_around, day, is_primary=True
-    )
 
 
 def _has_routes(document: Page) -> bool:

@@ -9,19 +9,20 @@ import streamlit as st
 
 from dashboard.reads.connection import change, fetch_as, forget_windows, read_window
 from dashboard.reads.viewer import Viewer  # noqa: TC001 -- st.cache_data reads the annotation
-from ingest.documents.alerts import Alerts
+from ingest.documents.alerts import AlertList
 from ingest.documents.delivery import AlertLink, DeliveryHealth
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from dashboard.selection.filters import Window
     from ingest.database import Argument
 
 __all__ = [
-    "acknowledge_alert",
-    "end_silence",
-    "get_alerts",
+    "acknowledge_alerts",
+    "end_silences",
+    "find_alerts",
     "get_delivery_health",
     "read_alert_link",
     "resend_notification",
@@ -33,9 +34,9 @@ __all__ = [
 _HEALTH_TTL: Final = timedelta(seconds=30)
 
 
-def get_alerts(viewer: Viewer, window: Window) -> Alerts:
-    """Read the document of the Alerts page."""
-    return read_window(viewer, Alerts, "get_alerts", window)
+def find_alerts(viewer: Viewer, window: Window) -> AlertList:
+    """Read one page of the list of alerts; the window's filters are those of `find_alerts`."""
+    return read_window(viewer, AlertList, "find_alerts", window)
 
 
 @st.cache_data(ttl=_HEALTH_TTL, max_entries=256, show_spinner=False)
@@ -54,21 +55,29 @@ def use_alert_link(viewer: Viewer, link: str, note: str) -> None:
     _change_alerts(viewer, "use_alert_link", link=link, note=note)
 
 
-def acknowledge_alert(viewer: Viewer, alert_id: int, note: str) -> None:
-    """Acknowledge an alert in the viewer's name."""
-    _change_alerts(viewer, "acknowledge_alert", alert_id=alert_id, note=note)
+def acknowledge_alerts(viewer: Viewer, alert_ids: Sequence[int], note: str) -> None:
+    """Acknowledge alerts in the viewer's name, at most 1,000."""
+    _change_alerts(viewer, "acknowledge_selected_alerts", alert_ids=list(alert_ids), note=note)
 
 
-def silence_alerts(viewer: Viewer, rule_id: int, group_key: str | None, ends_at: datetime, note: str) -> None:
-    """Keep a rule, or one group of it, from sending until a moment."""
+def silence_alerts(
+    viewer: Viewer, alert_ids: Sequence[int], ends_at: datetime, note: str, *, is_whole_rule: bool
+) -> None:
+    """Keep the groups of alerts, or their whole rules, from sending until a moment."""
     _change_alerts(
-        viewer, "silence_alerts", rule_id=rule_id, group_key=group_key, note=note, ends_at=ends_at.isoformat()
+        viewer,
+        "silence_selected_alerts",
+        alert_ids=list(alert_ids),
+        ends_at=ends_at.isoformat(),
+        whole_rules=is_whole_rule,
+        note=note,
     )
 
 
-def end_silence(viewer: Viewer, silence_id: int) -> None:
-    """End a silence now."""
-    _change_alerts(viewer, "end_silence", silence_id=silence_id)
+def end_silences(viewer: Viewer, silence_ids: Sequence[int]) -> None:
+    """End silences now."""
+    for silence_id in silence_ids:
+        _change_alerts(viewer, "end_silence", silence_id=silence_id)
 
 
 def resend_notification(viewer: Viewer, notification_id: int) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import streamlit as st
 
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.database import Argument, Database, JsonValue, fetch, open_viewer_database, parse
 from ingest.errors import DatabaseUnavailableError
 from ingest.settings import load_settings
@@ -34,12 +34,12 @@ D = TypeVar("D")
 @contextmanager
 def connected(viewer: Viewer) -> Iterator[Database]:
     """Lend the viewer's connection; one that is lost is opened anew by the next call."""
-    database = _connect(viewer.user_id, viewer.access_token)
+    database = _connect(viewer.user_id, viewer.tenant_id, viewer.access_token)
     try:
         yield database
     except DatabaseUnavailableError:
         # The database may come back at another address: the next call looks again.
-        _connect.clear(viewer.user_id, viewer.access_token)
+        _connect.clear(viewer.user_id, viewer.tenant_id, viewer.access_token)
         raise
 
 
@@ -75,11 +75,11 @@ def _close(database: Database) -> None:
 
 
 @st.cache_resource(ttl=CONNECTION_TTL, max_entries=64, on_release=_close, show_spinner=False)
-def _connect(user_id: str, access_token: str | None) -> Database:
-    return open_viewer_database(load_settings(), user_id=user_id, access_token=access_token)
+def _connect(user_id: str, tenant_id: str | None, access_token: str | None) -> Database:
+    return open_viewer_database(load_settings(), user_id=user_id, tenant_id=tenant_id, access_token=access_token)
 
 
-@st.cache_data(ttl=READ_TTL, max_entries=400, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=READ_TTL, max_entries=400, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def _ask(viewer: Viewer, function: str, window: Window) -> JsonValue:
     with connected(viewer) as database:
         return database.call(function, **_window_arguments(window))

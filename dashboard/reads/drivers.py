@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.reads.connection import connected
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from dashboard.selection.periods import ceil
 from ingest.savings.drivers import CostDrivers, get_cost_drivers
 
@@ -36,7 +36,7 @@ def get_drivers(viewer: Viewer, window: Window) -> CostDrivers:
     return _read(viewer, replace(window, from_time=start, to_time=end, filters=filters))
 
 
-@st.cache_data(ttl=_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def _read(viewer: Viewer, window: Window) -> CostDrivers:
     with connected(viewer) as database:
         return get_cost_drivers(database, window.from_time, window.to_time, filters=window.document())

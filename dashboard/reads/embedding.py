@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import jwt
 import streamlit as st
 
+from ingest.database.viewer_token import TENANT_CLAIM
 from ingest.settings import load_settings
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ class EmbeddedPerson:
     Attributes:
         user_id: As it stands in the recorded events and in `members`.
         name: What the sidebar shows.
+        tenant_id: The tenant whose calls alone they see; None where the token names none.
         token_id: The token's own name, which counts once.
         until: End of the session, seconds since 1970.
     """
 
     user_id: str
     name: str
+    tenant_id: str | None
     token_id: str
     until: float
 
@@ -96,7 +99,8 @@ def read_embed_token(token: str, secret: SecretStr, now: float) -> EmbeddedPerso
     """Check a token and return whom it names.
 
     Args:
-        token: HS256, with `aud` "treering-embed", `sub`, `jti`, `iat` and `exp`, at most 300 s apart; `name` if wanted.
+        token: HS256, with `aud` "treering-embed", `sub`, `jti`, `iat` and `exp`, at most 300 s apart; `name` and
+            `treering_tenant` if wanted.
         secret: `TREERING_EMBED_SECRET`, known to the app and to the product's server.
         now: Seconds since 1970.
 
@@ -124,8 +128,11 @@ def read_embed_token(token: str, secret: SecretStr, now: float) -> EmbeddedPerso
         raise TokenRefusedError("This link has expired. Reload the page that shows it.")
     if expires_at - issued_at > MAX_LIFETIME_S:
         raise TokenRefusedError(f"This link is valid for too long: at most {MAX_LIFETIME_S} seconds are accepted.")
+    tenant_id = claims.get(TENANT_CLAIM)
+    if tenant_id is not None and (not isinstance(tenant_id, str) or not tenant_id):
+        raise TokenRefusedError("This link names no tenant.")
     shown = name if isinstance(name, str) and name else user_id
-    return EmbeddedPerson(user_id, shown, token_id, issued_at + SESSION_S)
+    return EmbeddedPerson(user_id, shown, tenant_id, token_id, issued_at + SESSION_S)
 
 
 @st.cache_resource(show_spinner=False)

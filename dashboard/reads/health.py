@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.reads.connection import fetch_as
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.database.health import judge_deployment, judge_migrations, judge_status
 from ingest.documents.deployment import Deployment
 from ingest.documents.pipeline import Status
@@ -22,7 +22,7 @@ HEALTH_TTL: Final = timedelta(minutes=1)
 _TOLD_ELSEWHERE: Final = ("messages", "alert rules")  # `panels.delivery`, to analysts too
 
 
-@st.cache_data(ttl=HEALTH_TTL, max_entries=64, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=HEALTH_TTL, max_entries=64, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def get_faults(viewer: Viewer) -> list[Finding]:
     """Return what is wrong, the worst first; nothing for who is not ops, and where it cannot be told.
 

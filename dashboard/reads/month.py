@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import streamlit as st
 
 from dashboard.reads.connection import READ_TTL, fetch_as
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from dashboard.selection.filters import FILTERS, to_document
 from ingest.documents.month import Month
 from ingest.forecasting.forecast import MonthForecast, forecast_month
@@ -52,9 +52,7 @@ def days_of(month: Month) -> dict[datetime, float]:
     return {point.bucket_start.astimezone(zone): float(point.cost or 0) for point in month.series}
 
 
-@st.cache_data(
-    ttl=READ_TTL, max_entries=_FROM_MEMORY, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id}
-)
+@st.cache_data(ttl=READ_TTL, max_entries=_FROM_MEMORY, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def _read(viewer: Viewer, filters: Sequence[tuple[str, str | tuple[str, ...]]]) -> Outlook:
     month = fetch_as(viewer, Month, "get_month", filters=to_document(filters))
     spend = {moment.date(): cost for moment, cost in days_of(month).items()}

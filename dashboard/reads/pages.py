@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+import streamlit as st
+
 from dashboard.reads.connection import fetch_as, fetch_window, read_window
-from dashboard.selection.filters import Window
+from dashboard.reads.viewer import Viewer  # noqa: TC001 -- st.cache_data reads the annotation
+from dashboard.selection.filters import LONGEST_DAYS, METADATA_DAYS, Filters, Window
 from ingest.documents.billing import Reconciliation
 from ingest.documents.calls import Call, CallContext, Calls
 from ingest.documents.month import Hours
 from ingest.documents.pages import Costs, Overview, Performance, Usage
+from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dashboard.reads.viewer import Viewer
-
 _EXPORT_PAGE: Final = 1000
+# An empty page that refreshes itself asks for it each time.
+_NEWEST_TTL: Final = timedelta(minutes=1)
 
 __all__ = [
     "each_page_of_calls",
@@ -26,11 +30,13 @@ __all__ = [
     "get_calls",
     "get_costs",
     "get_hours",
+    "get_newest_call",
     "get_one_call",
     "get_overview",
     "get_performance",
     "get_reconciliation",
     "get_usage",
+    "read_newest_call",
 ]
 
 
@@ -92,3 +98,20 @@ def get_hours(viewer: Viewer, window: Window) -> Hours:
 def get_reconciliation(viewer: Viewer, window: Window) -> Reconciliation:
     """Read a provider's bill beside what was recorded. Analysts and ops."""
     return read_window(viewer, Reconciliation, "get_reconciliation", window)
+
+
+@st.cache_data(ttl=_NEWEST_TTL, max_entries=256, show_spinner=False)
+def get_newest_call(viewer: Viewer, filters: Filters) -> Call | None:
+    """Read the newest call that filters leave; None where there is none or the database finds none in time."""
+    try:
+        return read_newest_call(viewer, filters)
+    except TreeringError:
+        return None
+
+
+def read_newest_call(viewer: Viewer, filters: Filters) -> Call | None:
+    """Read the same, never from memory, within the longest time that can be asked for."""
+    now = datetime.now(UTC)
+    span = timedelta(days=METADATA_DAYS if any(name == "metadata" for name, _ in filters) else LONGEST_DAYS)
+    window = Window(now - span, now + timedelta(hours=1), filters).with_page(1, None)
+    return next(iter(fetch_window(viewer, Calls, "get_events", window).events), None)

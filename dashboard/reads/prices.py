@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.reads.connection import change, connected
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.notices import Notices
 from ingest.prices.in_force import Prices, read_catalogue
 from ingest.prices.reprice import preview
@@ -85,7 +85,7 @@ def preview_reprice(viewer: Viewer, book: PriceBook, scope: RepriceScope) -> Rep
         return preview(database, scope, book, load_settings().fallback_model, MAX_ROWS)
 
 
-@st.cache_resource(ttl=BOOK_TTL, max_entries=20, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_resource(ttl=BOOK_TTL, max_entries=20, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def _read_book(viewer: Viewer) -> PriceBook:
     return get_prices(viewer).book
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard.reads.connection import change, connected, fetch_as
 from dashboard.reads.prices import get_book
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.documents.savings import Ledger
 from ingest.errors import PermissionDeniedError
 from ingest.savings.reading import read_savings_plan
@@ -42,7 +42,7 @@ def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, reason: st
     change(viewer, "decide_saving", suggestion_key=suggestion_key, decision=decision, reason=reason)
 
 
-@st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def _read_plan(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
     book: PriceBook | None
     try:

@@ -107,9 +107,9 @@ def delete_notification_channel(viewer: Viewer, channel_id: int) -> None:
     change(viewer, "delete_notification_channel", channel_id=channel_id)
 
 
-def add_member(viewer: Viewer, user_id: str, role: str) -> None:
-    """Give a person a role, or another one."""
-    change(viewer, "add_member", user_id=user_id, role=role)
+def add_member(viewer: Viewer, user_id: str, role: str, tenant_id: str | None) -> None:
+    """Give a person a role, or another one; the role tenant names its tenant."""
+    change(viewer, "add_member", user_id=user_id, role=role, tenant_id=tenant_id)
 
 
 def remove_member(viewer: Viewer, user_id: str) -> None:

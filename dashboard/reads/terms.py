@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.reads.connection import change, connected
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.prices.terms import read_statement, read_terms
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def end_term(viewer: Viewer, term_id: int, valid_to: date) -> None:
     get_statement.clear()
 
 
-@st.cache_data(ttl=_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: lambda viewer: viewer.user_id})
+@st.cache_data(ttl=_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: viewer_key})
 def get_statement(viewer: Viewer, from_day: date, to_day: date) -> Statement | None:
     """Work out UTC days by contract; None without a term. Analysts and ops."""
     with connected(viewer) as database:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
 from dashboard.selection.metadata import tidy_pairs, to_object
@@ -60,6 +60,10 @@ _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 DEFAULT_PERIOD: Final = "week"
 
 
+Filters: TypeAlias = "tuple[tuple[str, str | tuple[str, ...]], ...]"
+"""Pairs of a filter's name and its values, as a cache can keep them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """What one read asks the database for. Hashable, so it is a cache key.
@@ -72,7 +76,7 @@ class Window:
 
     from_time: datetime
     to_time: datetime
-    filters: tuple[tuple[str, str | tuple[str, ...]], ...] = ()
+    filters: Filters = ()
 
     def with_page(self, size: int, cursor: str | None) -> Window:
         """Return the same window with a page of single calls to read: the newest, or those after a cursor."""
@@ -247,6 +251,11 @@ class Selection:
         window = replace(self, grain="").window(now, zone)
         order = (("order", self.order),) if self.order != "newest" else ()
         return replace(window, filters=(*window.filters, *self.least, *order))
+
+    def call_filters(self) -> Filters:
+        """Return the filters alone, as the page of single calls takes them; no time, no order."""
+        chosen = ((name, values) for name in (*FILTERS, *CALL_FILTERS, "metadata") if (values := getattr(self, name)))
+        return (*chosen, *self.least)
 
     def compared(self, now: datetime, zone: ZoneInfo, *, is_grouped: bool = False) -> Window | None:
         """Return what to ask for to compare with; None for the period directly before, which every page reads."""

@@ -1,7 +1,7 @@
 """Erases a person from the database and from the archive.
 
-What is left of a call identifies nobody: model, tokens, cost and minute. So totals, which say
-what was spent, stay right.
+What is left of a call identifies nobody: model, tokens, cost and minute, and the customer that
+it is charged to. So totals, which say what was spent, stay right.
 """
 
 from __future__ import annotations
@@ -209,6 +209,12 @@ def _anonymize(table: pa.Table, person: _Person) -> pa.Table:
     for name in _ERASED:
         if name in columns:
             columns[name] = pc.if_else(theirs, pa.scalar(None, pa.string()), columns[name])
+    if "tenant_id" in columns:  # a tenant that bears the person's own id goes
+        columns["tenant_id"] = pc.if_else(
+            pc.and_(theirs, pc.fill_null(pc.equal(columns["tenant_id"], person.user_id), False)),
+            pa.scalar(None, pa.string()),
+            columns["tenant_id"],
+        )
     return pa.table(columns).cast(table.schema)
 
 

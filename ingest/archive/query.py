@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from ingest.archive.storage import Storage
 
-By = Literal["model", "feature", "user", "day", "provider", "environment", "operation", "status"]
+By = Literal["model", "feature", "user", "tenant", "day", "provider", "environment", "operation", "status"]
 
-BY: tuple[By, ...] = ("model", "feature", "user", "day", "provider", "environment", "operation", "status")
+BY: tuple[By, ...] = ("model", "feature", "user", "tenant", "day", "provider", "environment", "operation", "status")
 
-_COLUMN = {"user": "user_id"}
+_COLUMN = {"user": "user_id", "tenant": "tenant_id"}
 
 _VIEW = "treering_archived_calls"
 

@@ -44,6 +44,7 @@ _TYPES: Mapping[object, pa.DataType] = {
     Decimal: MONEY,
     datetime: _TIME,
     dict[str, object]: pa.string(),  # as JSON
+    dict[str, str]: pa.string(),  # as JSON too
 }
 
 

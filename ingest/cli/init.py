@@ -51,9 +51,11 @@ def init(
 ) -> None:
     """Set up hosted Supabase: ask for address and keys, write the settings, check them, list what remains."""
     from ingest.cli.env_file import ENV_FILE, read_env_file
-    from ingest.ops.first_steps import keep_out_of_git, project_url
+    from ingest.ops.first_steps import keep_out_of_git, project_url, read_secrets
+    from ingest.ops.settings_checks import SECRETS_FILE
 
-    ask = _Questions(read_env_file(folder / ENV_FILE), is_silent=no_input)
+    known = read_env_file(folder / ENV_FILE) | read_secrets(folder / SECRETS_FILE).get("auth", {})
+    ask = _Questions(known, is_silent=no_input)
     values = {
         "SUPABASE_URL": project_url(ask("SUPABASE_URL", "Project address (https://REF.supabase.co)", url)),
         "SUPABASE_PUBLISHABLE_KEY": ask("SUPABASE_PUBLISHABLE_KEY", "Key sb_publishable_…", publishable_key),
@@ -133,18 +135,21 @@ def _sign_in(
         app_url,
         default="http://localhost:8501/dashboard/observability",
     )
-    metadata = ask("", "Sign-in provider's .well-known/openid-configuration (empty: later)", provider)
+    metadata = ask(
+        "server_metadata_url", "Sign-in provider's .well-known/openid-configuration (empty: later)", provider
+    )
     if not app or not metadata:
         return None
     app, metadata = sign_in_addresses(app, metadata)
-    name, secret = ask("", "Client id", client_id), ask("", "Client secret", client_secret, is_secret=True)
+    name = ask("client_id", "Client id", client_id)
+    secret = ask("client_secret", "Client secret", client_secret, is_secret=True)
     return SignIn(app, metadata, name, secret)
 
 
 def _write(folder: Path, values: dict[str, str], sign_in: SignIn | None) -> None:
     from ingest.alerts.sealing import make_key
     from ingest.cli.env_file import ENV_FILE, merge_env_file, read_env_file
-    from ingest.ops.first_steps import secrets_toml, write_private
+    from ingest.ops.first_steps import write_private
     from ingest.ops.settings_checks import SECRETS_FILE
 
     env = folder / ENV_FILE
@@ -154,14 +159,28 @@ def _write(folder: Path, values: dict[str, str], sign_in: SignIn | None) -> None
         values.setdefault("TREERING_DASHBOARD_URL", sign_in.app_url)
     write_private(env, merge_env_file(before, values))
     typer.echo(f"wrote {env} (mode 600)")
-    path = folder / SECRETS_FILE
-    if sign_in is None or path.exists():
-        typer.echo(f"kept {path}" if path.exists() else f"left out {path}: no sign-in provider was given")
-        return
     # The app has no need of the secret key, which reads everything.
     names = _FOR_THE_APP if "SUPABASE_PUBLISHABLE_KEY" in values else ("SUPABASE_DB_URL", "TREERING_SECRET_KEY")
-    write_private(path, secrets_toml({name: values[name] for name in names if name in values}, sign_in))
-    typer.echo(f"wrote {path} (mode 600)")
+    _write_secrets(folder / SECRETS_FILE, {name: values[name] for name in names if name in values}, sign_in)
+
+
+def _write_secrets(path: Path, settings: dict[str, str], sign_in: SignIn | None) -> None:
+    from ingest.ops.first_steps import read_secrets, renewed_secrets, secrets_toml, write_private
+
+    known = read_secrets(path)
+    if sign_in is None:
+        typer.echo(f"{'kept' if known else 'left out'} {path}: no sign-in provider was given")
+        return
+    try:
+        text = renewed_secrets(known, settings, sign_in) if known else secrets_toml(settings, sign_in)
+    except ConfigurationError as error:
+        typer.echo(f"kept {path}: {error}")
+        return
+    if text is None:
+        typer.echo(f"kept {path}")
+        return
+    write_private(path, text)
+    typer.echo(f"{'renewed' if known else 'wrote'} {path} (mode 600)")
 
 
 def _examine(folder: Path, sign_in: SignIn | None) -> int:

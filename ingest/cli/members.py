@@ -25,6 +25,7 @@ class Role(StrEnum):
     """What a person may do."""
 
     MEMBER = "member"
+    TENANT = "tenant"
     ANALYST = "analyst"
     OPS = "ops"
 
@@ -36,13 +37,19 @@ UserArgument = Annotated[str, typer.Argument(help="The person's user id: the `su
 def add(
     user_id: UserArgument,
     role: Annotated[
-        Role, typer.Option(help="member sees own calls, analyst sees all, ops also changes rules, prices and members.")
+        Role,
+        typer.Option(
+            help="member sees own calls, tenant those of --tenant, analyst all, ops also changes rules and members."
+        ),
     ],
+    tenant: Annotated[str | None, typer.Option(help="The tenant_id whose calls a person of role tenant sees.")] = None,
 ) -> None:
     """Give a person a role, or change their role."""
+    if (role is Role.TENANT) != (tenant is not None):
+        raise typer.BadParameter("the role tenant and no other needs --tenant")
     with _database() as database:
-        database.call("add_member", user_id=user_id, role=role.value)
-    typer.echo(f"{user_id} is {role.value} now")
+        database.call("add_member", user_id=user_id, role=role.value, tenant_id=tenant)
+    typer.echo(f"{user_id} is {role.value if tenant is None else f'{role.value} of {tenant}'} now")
 
 
 @app.command("remove")
@@ -73,9 +80,11 @@ def list_members(*, as_json: JsonOption = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("user", "role", "since", "added by")
+    table = Table("user", "role", "tenant", "since", "added by")
     for member in members:
-        table.add_row(member.user_id, member.role, str(member.added_at or "-"), member.added_by or "-")
+        table.add_row(
+            member.user_id, member.role, member.tenant_id or "-", str(member.added_at or "-"), member.added_by or "-"
+        )
     Console().print(table)
 
 

@@ -39,7 +39,7 @@ def statement(
     by: Annotated[
         str,
         typer.Option(
-            help="What lines are told apart by: provider, model, feature, environment, operation, status, user."
+            help="What lines are told apart by: provider, model, feature, environment, operation, status, user, tenant."
         ),
     ] = "feature,model",
     file_format: Annotated[
@@ -57,6 +57,7 @@ def statement(
     feature: Names = None,
     environment: Names = None,
     user_id: Names = None,
+    tenant_id: Names = None,
     home: HomeOption = None,
 ) -> None:
     """Write the statement of a month for finance: exact sums, certain, fallback and unpriced calls apart."""
@@ -70,7 +71,7 @@ def statement(
     settings = load_settings(home=home)
     zone = timezone or settings.timezone
     wanted = {
-        "provider": provider, "model": model, "feature": feature, "environment": environment, "user_id": user_id,
+        "provider": provider, "model": model, "feature": feature, "environment": environment, "user_id": user_id, "tenant_id": tenant_id,
     }  # fmt: skip
     first = parse_month(month) if month else last_month(dt.datetime.now(dt.UTC), zone)
     with contextlib.closing(open_database(settings)) as database:
@@ -90,7 +91,8 @@ def statement(
 
 def dimensions_of(by: str, file_format: Format) -> list[str]:
     """Read the names of dimensions; a FOCUS export is by provider whatever else."""
-    names = ["user_id" if name == "user" else name for name in (part.strip() for part in by.split(",")) if name]
+    short = {"user": "user_id", "tenant": "tenant_id"}
+    names = [short.get(name, name) for name in (part.strip() for part in by.split(",")) if name]
     if file_format is Format.FOCUS and "provider" not in names:
         names.insert(0, "provider")
     return names

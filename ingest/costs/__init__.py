@@ -39,22 +39,24 @@ def get_daily_cost(
     from_time: datetime | None = None,
     to_time: datetime | None = None,
     timezone: str = "UTC",
+    tenant_id: str | None = None,
 ) -> DailyCost:
-    """Read what a user cost, day by day.
+    """Read what a user or a tenant cost, day by day.
 
     Args:
         database: Opened by `open_database`, or by `open_viewer_database` for one person.
-        user_id: Whose cost; None is the person who asks.
+        user_id: Whose cost; None is the person who asks, or everybody of `tenant_id`.
         from_time: Beginning; default: 30 days before the end.
         to_time: End, excluded; default: the end of today.
         timezone: IANA zone whose days count.
+        tenant_id: The tenant whose calls count; of `user_id` alone where both are given.
 
     Raises:
-        PermissionDeniedError: The cost is another user's, and the caller is not an analyst.
+        PermissionDeniedError: The cost is another user's or tenant's, and the caller is not an analyst.
         InvalidArgumentError: The range or the time zone is wrong, or no user is given.
     """
-    arguments: dict[str, Argument] = {"user_id": user_id, "from_time": from_time, "to_time": to_time}
-    return fetch(database, DailyCost, "get_daily_cost", **arguments, timezone=timezone)
+    arguments: dict[str, Argument] = {"user_id": user_id, "tenant_id": tenant_id, "timezone": timezone}
+    return fetch(database, DailyCost, "get_daily_cost", **arguments, from_time=from_time, to_time=to_time)
 
 
 def get_cost_breakdown(
@@ -65,14 +67,15 @@ def get_cost_breakdown(
     group_by: str = "model",
     filters: Mapping[str, Argument] | None = None,
 ) -> CostBreakdown:
-    """Read the cost of a range by model, feature, provider, environment, operation, status or user_id.
+    """Read the cost of a range by model, feature, provider, environment, operation, status, user, tenant or tag.
 
     Args:
         database: As for `get_daily_cost`.
         from_time: Beginning, included.
         to_time: End, excluded; at most 400 days later.
-        group_by: The dimension.
-        filters: As for the pages: model, feature, …, user_id (a text or a list of texts), timezone, limit (10).
+        group_by: The dimension: model, …, user_id, tenant_id, or tags.plan for the tag plan.
+        filters: As for the pages: model, feature, …, user_id, tenant_id (a text or a list of texts), tags
+            ({"plan": "pro"}), timezone, limit (10). An empty text stands for calls without feature, tenant or tag.
 
     Raises:
         InvalidArgumentError: The range, the dimension or a filter is wrong.

@@ -42,12 +42,13 @@ DIMENSIONS: Final[Mapping[str, str]] = {
     "operation": "Operation",
     "status": "Status",
     "user_id": "User",
+    "tenant_id": "Tenant",
 }
 DEFAULT_DIMENSIONS: Final = ("feature", "model")
 MOST_MONTHS: Final = 12
 
 # What a bill is not broken down by: a statement filtered by these has no bill to be compared with.
-_NOT_ON_BILLS: Final = ("model", "feature", "operation", "status", "user_id")
+_NOT_ON_BILLS: Final = ("model", "feature", "operation", "status", "user_id", "tenant_id", "tags")
 # More than the database has in a sum: nothing is rounded.
 _DIGITS: Final = 1_000
 _PAGE_ROWS: Final = 20_000
@@ -200,7 +201,7 @@ def read_statement(
     """Read the statement of months.
 
     Args:
-        database: Opened as whoever asks: people get their own calls without the bills, analysts all.
+        database: Opened as whoever asks: people get their own calls and tenants theirs, without the bills, analysts all.
         first: First day of the first month.
         last: First day of the last month; None is the first.
         timezone: IANA zone whose months count.
@@ -316,13 +317,11 @@ def _read_pages(
 
 
 def _lines(month: date, pages: Sequence[StatementPage], dimensions: Sequence[str]) -> Iterator[Line]:
-    place = dimensions.index("user_id") if "user_id" in dimensions else None
     for page in pages:
         for row in page.rows:
-            names = list(row.keys)
-            if place is not None:
-                names.insert(place, row.user_id or "")
-            yield Line(month, tuple(names), row)
+            apart = {"user_id": row.user_id or "", "tenant_id": row.tenant_id or ""}
+            keys = iter(row.keys)
+            yield Line(month, tuple(apart[name] if name in apart else next(keys) for name in dimensions), row)
 
 
 def _check_bills(
@@ -334,7 +333,7 @@ def _check_bills(
     *,
     is_ended: bool,
 ) -> tuple[BillCheck, ...] | None:
-    if page.access == "member" or any(filters.get(name) for name in _NOT_ON_BILLS):
+    if page.access in ("member", "tenant") or any(filters.get(name) for name in _NOT_ON_BILLS):
         return None
     environment = filters.get("environment")
     wanted: dict[str, Argument] = {"environment": environment} if environment else {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ingest.database.postgres import PostgresDatabase
 from ingest.database.signing import read_signing_key
 from ingest.database.supabase import SupabaseDatabase
-from ingest.database.viewer_token import is_viewer_token
+from ingest.database.viewer_token import TENANT_CLAIM, is_viewer_token, read_claims
 from ingest.errors import ConfigurationError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ def open_database(settings: Settings) -> Database:
     return SupabaseDatabase(settings.supabase_url, settings.supabase_secret_key.get_secret_value())
 
 
-def open_viewer_database(settings: Settings, *, user_id: str, access_token: str | None = None) -> Database:
+def open_viewer_database(
+    settings: Settings, *, user_id: str, access_token: str | None = None, tenant_id: str | None = None
+) -> Database:
     """Open the database for reading as one signed-in person, with that person's rights.
 
     With `SUPABASE_URL` and `SUPABASE_PUBLISHABLE_KEY` the API is used, with a token signed here where
@@ -51,6 +53,7 @@ def open_viewer_database(settings: Settings, *, user_id: str, access_token: str 
         settings: Where the database is.
         user_id: The person, as `user_id` stands in the recorded events.
         access_token: The token of the sign-in, see `choose_token`.
+        tenant_id: The tenant whose calls alone are read, whatever else the person may see.
 
     Raises:
         ConfigurationError: `SUPABASE_URL` is set, but nothing that says who is looking, or the supabase package is not
@@ -62,11 +65,14 @@ def open_viewer_database(settings: Settings, *, user_id: str, access_token: str 
     if url is not None and key is not None:
         signing_key = read_signing_key(settings)
         if signing_key is not None:
-            return SupabaseDatabase.for_viewer(url, key, signing_key, user_id=user_id)
+            return SupabaseDatabase.for_viewer(url, key, signing_key, user_id=user_id, tenant_id=tenant_id)
         # A token without a role is passed on where there is no other way, so that it is told what it lacks.
-        if access_token is not None and (settings.supabase_db_url is None or is_viewer_token(access_token)):
+        # And only one that narrows the person to the same tenant.
+        is_same_tenant = (read_claims(access_token or "") or {}).get(TENANT_CLAIM) == tenant_id
+        is_passed_on = settings.supabase_db_url is None or is_viewer_token(access_token or "")
+        if access_token is not None and is_passed_on and is_same_tenant:
             return SupabaseDatabase.for_sign_in(url, key, access_token)
-    claims: dict[str, JsonValue] = {"sub": user_id}
+    claims: dict[str, JsonValue] = {"sub": user_id} if tenant_id is None else {"sub": user_id, TENANT_CLAIM: tenant_id}
     if settings.supabase_db_url is not None:
         return PostgresDatabase(settings.supabase_db_url.get_secret_value(), role="authenticated", claims=claims)
     if url is not None:

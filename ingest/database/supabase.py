@@ -85,10 +85,12 @@ class SupabaseDatabase:
         self._is_closed = False
 
     @classmethod
-    def for_viewer(cls, url: str, key: str, signing_key: SigningKey, *, user_id: str) -> SupabaseDatabase:
-        """Open the API as one person, with tokens signed here and renewed in time."""
+    def for_viewer(
+        cls, url: str, key: str, signing_key: SigningKey, *, user_id: str, tenant_id: str | None = None
+    ) -> SupabaseDatabase:
+        """Open the API as one person, of one tenant where it is named, with tokens signed here and renewed in time."""
         database = cls(url, key)
-        database._token = TokenMint(signing_key, user_id)
+        database._token = TokenMint(signing_key, user_id, tenant_id)
         database._advice = _WRONG_KEY[signing_key.variable]
         return database
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 __all__ = ["PassedToken", "TokenMint", "choose_token", "is_viewer_token", "read_claims"]
 
 VIEWER_ROLE: Final = "authenticated"
+# Narrows what a person sees to the calls of one tenant. Not a claim that people can set themselves, as those in
+# `user_metadata` are.
+TENANT_CLAIM: Final = "treering_tenant"
 """The database role of everybody who has signed in; a token that names none acts as anon."""
 
 _LIFETIME_S = 3600
@@ -32,9 +35,10 @@ _OTHER_WAYS = (
 class TokenMint:
     """Signs a viewer's token as Supabase Auth would, and renews it before it expires."""
 
-    def __init__(self, key: SigningKey, user_id: str) -> None:
+    def __init__(self, key: SigningKey, user_id: str, tenant_id: str | None = None) -> None:
         self._key = key
         self._user_id = user_id
+        self._own = {} if tenant_id is None else {TENANT_CLAIM: tenant_id}
         self._token = ""
         self._renewed_at = float("-inf")
 
@@ -48,6 +52,7 @@ class TokenMint:
                 "aud": VIEWER_ROLE,
                 "iat": now,
                 "exp": now + _LIFETIME_S,
+                **self._own,
             }
             self._token = self._key.sign(claims)
             self._renewed_at = time.monotonic()

@@ -63,6 +63,8 @@ class Alert(Document):
     group_key: str = ""
     state: str
     value: Decimal | None = None
+    matter: str = ""
+    standing: str = ""
     current_value: Decimal | None = None
     latest_value: Decimal | None = None
     description: str | None = None
@@ -89,6 +91,7 @@ class Transition(Document):
     transition_id: int
     occurred_at: datetime
     rule_name: str
+    metric: str | None = None
     group_key: str = ""
     from_state: str
     to_state: str
@@ -166,6 +169,59 @@ class Alerts(Document):
     silences: tuple[Silence, ...] = ()
     outbox: tuple[Message, ...] = ()
     rules: tuple[AlertRule, ...] = ()
+
+
+class AlertCounts(Document):
+    """How many lines of the list stand how; `firing` are all but those that are resolved."""
+
+    firing: int = 0
+    unacknowledged: int = 0
+    acknowledged: int = 0
+    silenced: int = 0
+    resolved: int = 0
+
+
+class RuleAlerts(Document):
+    """The alerts of one rule together; `worst` is the one that is furthest beyond its threshold."""
+
+    rule_id: int | None = None
+    rule_name: str
+    alerts: int
+    unacknowledged: int = 0
+    acknowledged: int = 0
+    silenced: int = 0
+    critical: int = 0
+    severity: str = "warning"
+    started_at: datetime
+    newest_at: datetime
+    firing_ids: tuple[int, ...] = ()
+    worst: Alert
+    runbook_url: str | None = None
+    description: str | None = None
+
+
+class AlertList(Document):
+    """Document of `find_alerts`: one page of the list, by alert or by rule, and what stands around it.
+
+    `firing_ids` are the alerts that fire among all that were found, not only on this page, at most 1,000. Alerts of one
+    `matter` follow each other: they are one line of the list.
+    """
+
+    access: str = "member"
+    counts: AlertCounts = AlertCounts()
+    total: int = 0
+    firing_now: int = 0
+    alerts: tuple[Alert, ...] = ()
+    by_rule: tuple[RuleAlerts, ...] = ()
+    firing_ids: tuple[int, ...] = ()
+    rule_names: tuple[str, ...] = ()
+    group_keys: tuple[str, ...] = ()
+    times: Times = Times()
+    transitions: tuple[Transition, ...] = ()
+    silences: tuple[Silence, ...] = ()
+    outbox: tuple[Message, ...] = ()
+    active_rules: int = 0
+    failing: tuple[AlertRule, ...] = ()
 
 
 class Firing(Document):

@@ -21,6 +21,8 @@ class Call(Document):
     created_at: datetime
     received_at: datetime | None = None
     user_id: str
+    tenant_id: str | None = None
+    tags: dict[str, str] | None = None
     session_id: str | None = None
     feature: str | None = None
     environment: str = ""

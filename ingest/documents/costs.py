@@ -31,10 +31,11 @@ class DayCost(Document):
 
 
 class DailyCost(Document):
-    """A user's cost by day.
+    """A user's or a tenant's cost by day.
 
     Attributes:
-        user_id: Whose.
+        user_id: Whose; None for all users of the tenant.
+        tenant_id: The tenant whose calls count; None where it is not asked for.
         from_time: Beginning of the range.
         to_time: End of the range, excluded.
         timezone: Whose days these are.
@@ -45,7 +46,8 @@ class DailyCost(Document):
         days: The days with calls, oldest first.
     """
 
-    user_id: str
+    user_id: str | None
+    tenant_id: str | None = None
     from_time: datetime
     to_time: datetime
     timezone: str

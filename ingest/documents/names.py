@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import Final
 
-__all__ = ["MARK", "visible_name"]
+__all__ = ["MARK", "plain_markdown", "visible_name"]
 
 MARK: Final = "⚠ "
 """Stands before a name whose letters come from scripts that look alike."""
@@ -15,6 +15,7 @@ MARK: Final = "⚠ "
 _HIDDEN: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
+_SIGNS: Final = frozenset("\\`*_{}[]()<>#+-.!|:$~")
 # Whose letters are drawn alike; names in one of them alone are as good as any.
 _ALIKE: Final = ("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU")
 # Letters that stand for Latin ones and belong to no language.
@@ -35,6 +36,11 @@ def visible_name(name: str) -> str:
         return name
     shown = _HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", name)
     return MARK + shown if _is_mixed(name) else shown
+
+
+def plain_markdown(text: str) -> str:
+    """Return a text, made visible, in which Markdown formats nothing."""
+    return "".join(f"\\{sign}" if sign in _SIGNS else sign for sign in visible_name(text))
 
 
 def _is_mixed(name: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal  # noqa: TC003
 
+from pydantic import Field
+
 from ingest.documents.document import Document
 from ingest.documents.prices import RepriceRun  # noqa: TC001
 from ingest.documents.series import Point  # noqa: TC001
@@ -53,7 +55,7 @@ class Totals(Document):
 
 
 class Options(Document):
-    """The values that occur in the data, for the filters."""
+    """The values that occur in the data, for the filters; of tenants and of each tag at most 500."""
 
     models: tuple[str, ...] = ()
     providers: tuple[str, ...] = ()
@@ -61,15 +63,18 @@ class Options(Document):
     environments: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
     error_types: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    tags: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
     def names_of(self, dimension: str) -> tuple[str, ...]:
-        """Return the values of a dimension, as `group_by` names it; none of users, who are too many."""
+        """Return the values of a dimension, as `group_by` names it; none of users and tenants, who are too many."""
         known: dict[str, tuple[str, ...]] = {
             "model": self.models,
             "feature": self.features,
             "provider": self.providers,
             "environment": self.environments,
             "operation": self.operations,
+            **{f"tags.{name}": values for name, values in self.tags.items()},
         }
         return known.get(dimension, ())
 
@@ -156,6 +161,8 @@ class Usage(Page):
     by_model: tuple[Row, ...] = ()
     by_feature: tuple[Row, ...] = ()
     by_user: tuple[Row, ...] = ()
+    by_tenant: tuple[Row, ...] = ()
+    by_tag: dict[str, tuple[Row, ...]] = Field(default_factory=dict)
     by_operation: tuple[Row, ...] = ()
     by_status: tuple[Row, ...] = ()
 
@@ -185,6 +192,8 @@ class Costs(Page):
     by_provider: tuple[Row, ...] = ()
     by_environment: tuple[Row, ...] = ()
     by_user: tuple[Row, ...] = ()
+    by_tenant: tuple[Row, ...] = ()
+    by_tag: dict[str, tuple[Row, ...]] = Field(default_factory=dict)
     token_kinds: tuple[TokenKinds, ...] = ()
     repriced: RepriceRun | None = None
 

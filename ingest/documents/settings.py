@@ -12,10 +12,11 @@ from ingest.documents.document import Document
 
 
 class Member(Document):
-    """A person with a role: member, analyst or ops."""
+    """A person with a role: member, tenant (of the tenant named), analyst or ops."""
 
     user_id: str
     role: str
+    tenant_id: str | None = None
     added_at: datetime | None = None
     added_by: str | None = None
 

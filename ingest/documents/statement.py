@@ -46,12 +46,14 @@ class StatementRow(StatementFigures):
     """One combination of the chosen dimensions.
 
     Attributes:
-        keys: Their values in the order asked for, without the user.
+        keys: Their values in the order asked for, without user and tenant.
         user_id: The user, where users are told apart.
+        tenant_id: The tenant, where tenants are told apart; empty for calls without one.
     """
 
     keys: tuple[str, ...]
     user_id: str | None = None
+    tenant_id: str | None = None
 
 
 class StatementProvider(StatementFigures):

@@ -9,9 +9,10 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from ingest.errors import ConfigurationError
@@ -30,6 +31,10 @@ _ORDER: Final = (
     "settings", "project address", "API keys", "signing key", "journal", "Postgres door", "Supabase door", "migrations",
     "row level security", "rights of anon", "rights of viewers", "viewers", "sign-in", "members", "worker",
     "partitions",
+)  # fmt: skip
+
+_FOR_THE_APP: Final = (
+    "SUPABASE_URL", "SUPABASE_PUBLISHABLE_KEY", "SUPABASE_JWT_SIGNING_KEY", "SUPABASE_DB_URL", "TREERING_SECRET_KEY",
 )  # fmt: skip
 
 
@@ -83,13 +88,19 @@ def sign_in_addresses(app_url: str, metadata_url: str) -> tuple[str, str]:
     return app, provider if WELL_KNOWN in provider else f"{provider}{WELL_KNOWN}openid-configuration"
 
 
-def secrets_toml(settings: dict[str, str], sign_in: SignIn) -> str:
-    """Return the text of the app's secrets: what it reads as environment, and how people sign in."""
+def secrets_toml(settings: dict[str, str], sign_in: SignIn, cookie_secret: str | None = None) -> str:
+    """Return the text of the app's secrets: what it reads as environment, and how people sign in.
+
+    Args:
+        settings: What the app reads from its environment.
+        sign_in: How people sign in.
+        cookie_secret: The one in use, so that nobody is signed out; a new one by default.
+    """
     lines = ["# Written by `treering init`. Streamlit reads the lines before [auth] into the app's environment.", ""]
     lines += [f"{name} = {_toml(value)}" for name, value in settings.items()]
     auth = {
         "redirect_uri": sign_in.redirect_uri,
-        "cookie_secret": secrets.token_urlsafe(48),
+        "cookie_secret": cookie_secret or secrets.token_urlsafe(48),
         "client_id": sign_in.client_id,
         "client_secret": sign_in.client_secret,
         "server_metadata_url": sign_in.metadata_url,
@@ -99,6 +110,38 @@ def secrets_toml(settings: dict[str, str], sign_in: SignIn) -> str:
     if not {"SUPABASE_JWT_SIGNING_KEY", "SUPABASE_JWT_SECRET", "SUPABASE_DB_URL"} & settings.keys():
         lines.append('expose_tokens = ["id", "access"]')
     return "\n".join(lines) + "\n"
+
+
+def read_secrets(path: Path) -> dict[str, Any]:
+    """Return the app's secrets, empty where there is no file.
+
+    Raises:
+        ConfigurationError: It cannot be read or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"{path}: it cannot be read ({type(error).__name__})") from None
+
+
+def renewed_secrets(known: dict[str, Any], settings: dict[str, str], sign_in: SignIn) -> str | None:
+    """Return the new text of the app's secrets, or None where `known`, what stands there, says the same.
+
+    The cookie secret stays: nobody is signed out.
+
+    Raises:
+        ConfigurationError: It says something else and has entries that `treering init` does not write.
+    """
+    auth = known.get("auth", {})
+    text = secrets_toml(settings, sign_in, auth.get("cookie_secret"))
+    new = tomllib.loads(text)
+    changes = [name for name in new.keys() - {"auth"} if known.get(name) != new[name]]
+    changes += [f"auth.{name}" for name in new["auth"] if auth.get(name) != new["auth"][name]]
+    if not changes:
+        return None
+    if known.keys() - {"auth", *_FOR_THE_APP} or auth.keys() - {"expose_tokens", *new["auth"]}:
+        raise ConfigurationError(f"it has entries of yours, so change there by hand: {', '.join(sorted(changes))}")
+    return text
 
 
 def keep_out_of_git(folder: Path, names: Sequence[str]) -> list[str]:

@@ -160,16 +160,14 @@ def configure(
     fallback_model: str | None = None,
     providers: Mapping[str, str] | None = None,
     trusted_costs: Collection[str] | None = None,
+    tags: Collection[str] | None = None,
     batch_size: int = 500,
     flush_interval_s: float = 1.0,
     journal_max_bytes: int = 256 * 1024 * 1024,
     user_from_request: bool = False,
     on_record: Callable[[RecordedCall], object] | None = None,
 ) -> None:
-    """Set recording up and start it; without this it starts at the first event, from the environment.
-
-    Best called once when the product starts: a mistake shows there, and no request pays for the start. Called again,
-    it replaces the former set-up, whose events are not lost.
+    """Set recording up and start it, best when the product starts; without this the first event starts it.
 
     Args:
         database: Where events go (an object must work after a fork), or a function that opens it; default: as set.
@@ -180,7 +178,8 @@ def configure(
         enable_observability: Instead of `ENABLE_OBSERVABILITY`.
         fallback_model: Instead of `TREERING_FALLBACK_MODEL`; "" for none.
         providers: Instead of `TREERING_PROVIDERS`: who answers at which host, {"llm-gw.example.com": "openai"}.
-        trusted_costs: Instead of `TREERING_TRUSTED_COSTS`: hosts and providers whose reported cost is in US dollars.
+        trusted_costs: Instead of `TREERING_TRUSTED_COSTS`: who reports costs in US dollars.
+        tags: Instead of `TREERING_TAGS`.
         batch_size: Most events of one call to the database, 1 to 10,000.
         flush_interval_s: Longest time in seconds that an event waits for others to travel with.
         journal_max_bytes: Size of this process's journal beyond which the oldest events are dropped.
@@ -204,6 +203,7 @@ def configure(
         fallback_model=fallback_model,
         providers=providers,
         trusted_costs=trusted_costs,
+        tags=tags,
     )
     check_packages(settings, is_given=database is not None)
     _process.user_from_request, _process.on_record = user_from_request, on_record

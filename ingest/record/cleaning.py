@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from pydantic_core import to_json
 
@@ -23,21 +24,23 @@ MAX_METADATA_BYTES = 4096  # half of what the database takes: jsonb's own text i
 MAX_METADATA_DEPTH = 8
 MAX_TOKENS = 10**12
 MAX_ATTEMPT = 1000
+MAX_TAGS = 3
 _MAX_MONEY = 10**9
 _SMALLEST_MONEY_EXPONENT = -30  # smaller values are not money, only long text
 _MAX_DURATION_MS = 1e9
 _MAX_WEIGHT = 1e6
 _BLOCKS = re.compile(r"(?:[0-9a-f]{8}){1,64}")
+_TAG_NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _MAX_DIGITS = 20
 # Beyond these jsonb would write a number out with up to 300 digits.
 _SMALLEST_PLAIN, _LARGEST_PLAIN = 1e-6, 1e15
 
 
 def clean_text(value: object, name: str, flags: list[str]) -> str | None:
-    """Make a text of at most 200 characters without NUL."""
+    """Make a text of at most 200 characters without NUL; a number or a UUID, as databases return ids, becomes one."""
     if type(value) is str and value and len(value) <= MAX_TEXT_CHARACTERS and "\0" not in value:
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, bool) or not isinstance(value, int | float | str | UUID):
         flags.append(f"{name}:not_text")
         return None
     text = str(value).replace("\0", "")
@@ -164,6 +167,26 @@ def clean_metadata(value: object, name: str, flags: list[str]) -> dict[str, Json
             size_bytes -= sizes[key]
             del kept[key]
     return kept
+
+
+def clean_tags(value: object, name: str, flags: list[str]) -> dict[str, JsonValue] | None:
+    """Keep at most three texts by name; a number or a truth becomes a text."""
+    if not isinstance(value, Mapping):
+        flags.append(f"{name}:not_an_object")
+        return None
+    kept: dict[str, JsonValue] = {}
+    for key, item in value.items():
+        own_name = f"{name}.{key}"
+        text = None
+        if len(kept) == MAX_TAGS:
+            flags.append(f"{own_name}:too_many")
+        elif _TAG_NAME.fullmatch(str(key)) is None:
+            flags.append(f"{own_name}:not_a_name")
+        elif item is not None:
+            text = clean_text(str(item).lower() if isinstance(item, bool) else item, own_name, flags)
+        if text is not None:
+            kept[str(key)] = text
+    return kept or None
 
 
 def clean_json(value: object, depth: int = 1) -> JsonValue:

@@ -29,6 +29,8 @@ CONTEXT_FIELDS = frozenset(
     {
         "user_id",
         "model",
+        "tenant_id",
+        "tags",
         "session_id",
         "feature",
         "environment",
@@ -87,11 +89,12 @@ class usage_context:  # noqa: N801 -- it is called as a function is
     """Give the model calls made within it their user, session, feature and so on.
 
     `with`, `async with`, or a decorator of a function: sync, async, or a generator of either kind. Each thread and each
-    task has its own; an inner one adds to the outer one and wins over it, `metadata` entry by entry. A stream keeps
-    what was set when it was opened. In a generator it holds for the generator's own work, not for its reader's.
+    task has its own; an inner one adds to the outer one and wins over it, `metadata` and `tags` entry by entry. A
+    stream keeps what was set when it was opened. In a generator it holds for the generator's own work, not for its
+    reader's.
 
     Args:
-        **fields: user_id, session_id, feature, environment, provider, model, operation, service_tier,
+        **fields: user_id, tenant_id, tags, session_id, feature, environment, provider, model, operation, service_tier,
             request_group_id, attempt, metadata; see `record_usage`.
 
     Raises:
@@ -207,9 +210,10 @@ class _Carried:
 def merge(outer: Mapping[str, Any], inner: Mapping[str, Any]) -> dict[str, Any]:
     """Join two sets of fields; the inner ones win."""
     merged = {**outer, **inner}
-    before, after = outer.get("metadata"), inner.get("metadata")
-    if isinstance(before, dict) and isinstance(after, dict):
-        merged["metadata"] = {**before, **after}
+    for name in ("metadata", "tags"):
+        before, after = outer.get(name), inner.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            merged[name] = {**before, **after}
     return merged
 
 

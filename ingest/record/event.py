@@ -23,6 +23,7 @@ from ingest.record.cleaning import (
     clean_money,
     clean_status,
     clean_status_code,
+    clean_tags,
     clean_text,
     clean_tokens,
     clean_truth,
@@ -56,6 +57,7 @@ _BY_NAME: dict[str, _Cleaner] = {
     "provider_cost": clean_cost,
     "request_fees": clean_money,
     "status": clean_status,
+    "tags": clean_tags,
     "usage_source": clean_usage_source,
 }
 _ARGUMENT_TYPES: dict[str, ForwardRef] = UsageFields.__annotations__  # not evaluated: only their text is needed

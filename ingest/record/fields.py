@@ -17,6 +17,9 @@ class UsageFields(TypedDict, total=False):
     But for `DETAILS`, each is a column of the database. Its type says how `ingest.record.event` cleans it.
 
     Attributes:
+        tenant_id: The customer, team or cost centre that the call is made for.
+        tags: Values of the tags that `TREERING_TAGS` declares, at most three, {"plan": "pro", "team": "search"}; the
+            value of any other goes to `metadata`.
         session_id: Conversation.
         feature: Part of the product.
         environment: production, staging, …
@@ -59,6 +62,8 @@ class UsageFields(TypedDict, total=False):
         event_id: The caller's own id. With its `created_at`, or if it is a UUIDv7, a repeat is stored once.
     """
 
+    tenant_id: str | None
+    tags: Mapping[str, str] | None
     session_id: str | None
     feature: str | None
     environment: str

@@ -172,6 +172,7 @@ def make_recorder(
         providers=settings.providers,
         trusted_costs=settings.trusted_costs,
         region=settings.region,
+        tags=settings.tags,
         hash_salt=settings.hash_salt.get_secret_value() if settings.hash_salt is not None else None,
         keeps_blocks=settings.prompt_blocks,
         limits=limits,

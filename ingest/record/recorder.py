@@ -22,6 +22,7 @@ from ingest.record.flusher import Backoff, Flusher
 from ingest.record.hashing import load_salt
 from ingest.record.journal import Journal
 from ingest.record.open_calls import MAX_RECORD_BYTES
+from ingest.record.tags import keep_declared
 
 if TYPE_CHECKING:
     import uuid
@@ -115,6 +116,7 @@ class Recorder:
         providers: See `Settings`.
         trusted_costs: See `Settings`.
         region: See `Settings`.
+        tags: See `Settings`; None takes any.
         hash_salt: See `Settings`.
         keeps_blocks: Whether `track` hashes beginnings of prompts, see `Settings.prompt_blocks`.
         limits: Sizes and times.
@@ -131,6 +133,7 @@ class Recorder:
         providers: Mapping[str, str] | None = None,
         trusted_costs: Collection[str] = (),
         region: str | None = None,
+        tags: Collection[str] | None = None,
         hash_salt: str | None = None,
         keeps_blocks: bool = True,
         limits: Limits,
@@ -142,6 +145,7 @@ class Recorder:
         self.providers: Mapping[str, str] = providers or {}
         self.trusted_costs = trusted_costs
         self._region = region
+        self._tags = tags
         self._hash_salt = hash_salt
         self.keeps_blocks = keeps_blocks
         self._batch_size = limits.batch_size
@@ -181,6 +185,8 @@ class Recorder:
         made = None
         try:
             made, kept = identify(fields, event_id, created_at)
+            if "tags" in kept:
+                self._check_tags(kept)
             if "flags" in kept:
                 self._warn_of(kept["flags"])
             count = self._journal.append(encode(kind, kept))
@@ -198,6 +204,8 @@ class Recorder:
         """Keep a call of a model whose answer is still coming; None where that cannot be done."""
         try:
             _, kept = identify(fields, event_id, created_at)
+            if "tags" in kept:
+                self._check_tags(kept)
             record = encode(USAGE, kept)
             if len(record) > MAX_RECORD_BYTES:
                 record = encode(USAGE, {name: value for name, value in kept.items() if name != "metadata"})
@@ -272,6 +280,16 @@ class Recorder:
             f"the journal in {self._home} cannot be written ({error.strerror or error}); "
             "until it can, events are kept in memory and are lost if the process ends",
         )
+
+    def _check_tags(self, fields: dict[str, object]) -> None:
+        declared = self._tags
+        unknown = keep_declared(fields, declared) if declared is not None else []
+        if declared is not None and unknown:
+            self._notices.warn(
+                "tags",
+                f"the tag {unknown[0]} is not declared and goes to metadata: "
+                f"set TREERING_TAGS={','.join((*declared, unknown[0]))} to see figures by it",
+            )
 
     def _warn_of(self, flags: object) -> None:
         assert isinstance(flags, list)

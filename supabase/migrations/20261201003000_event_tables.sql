@@ -1,12 +1,38 @@
 -- The raw rows, one per LLM call and one per HTTP request, partitioned by month, and what surrounds their arrival.
 -- Locks: none; it only creates.
 
+create function observability_internal.are_tags(tags jsonb) returns boolean
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select tags is null or (
+    jsonb_typeof(tags) = 'object' and (
+      select
+        count(*) between 1 and 3
+        and bool_and(
+          t.key ~ '^[a-z][a-z0-9_]{0,39}$' and jsonb_typeof(t.value) = 'string'
+          and char_length(t.value #>> '{}') between 1 and 200
+        )
+      from jsonb_each(case jsonb_typeof(tags) when 'object' then tags else '{}' end) as t
+    )
+  );
+$$;
+
+comment on function observability_internal.are_tags is
+'Whether this is what a call may have as tags: null, or one to three texts by names in lower case.';
+revoke execute on function observability_internal.are_tags from public;
+grant execute on function observability_internal.are_tags to service_role;
+
 create table observability_internal.ai_usage_metrics (
   event_id uuid not null,
   created_at timestamptz not null,
   received_at timestamptz not null default now(),
   batch_id bigint not null,
   user_id text not null,
+  tenant_id text,
+  tags jsonb,
   session_id text,
   feature text,
   environment text not null default 'production',
@@ -49,6 +75,8 @@ create table observability_internal.ai_usage_metrics (
   ),
   constraint "a user id has 1 to 200 characters" check (char_length(user_id) between 1 and 200),
   constraint "a model name has 1 to 200 characters" check (char_length(model) between 1 and 200),
+  constraint "a tenant id has 1 to 200 characters" check (char_length(tenant_id) between 1 and 200),
+  constraint "tags are at most three texts of 1 to 200 characters" check (observability_internal.are_tags(tags)),
   constraint "names have at most 200 characters" check (
     char_length(provider) <= 200 and char_length(environment) <= 200 and char_length(operation) <= 200
     and char_length(feature) <= 200 and char_length(session_id) <= 200 and char_length(error_type) <= 200
@@ -100,6 +128,12 @@ create table observability_internal.ai_usage_metrics (
 comment on table observability_internal.ai_usage_metrics is
 'One row per LLM call. Token counts are inclusive as OpenAI reports them; money is exact US dollars, a refund negative.';
 
+comment on column observability_internal.ai_usage_metrics.tenant_id is
+'The customer, team or cost centre that the call was made for; null where there is none.';
+
+comment on column observability_internal.ai_usage_metrics.tags is
+'Values of up to three tags that the customer declares, {name: text}; null where there are none.';
+
 comment on column observability_internal.ai_usage_metrics.usage_details is
 'Counts that few calls have (cache writes of an hour, images, cached audio), units {kind: count} and reported_cost; until'
 ' the worker has read it, the usage object of the provider as reported.';
@@ -118,6 +152,10 @@ where request_fees is not null or estimated_cost < 0;
 
 create index ai_usage_metrics_user_id_idx on observability_internal.ai_usage_metrics (user_id, created_at);
 
+-- Empty where the product has no tenants.
+create index ai_usage_metrics_tenant_id_idx on observability_internal.ai_usage_metrics (tenant_id, created_at)
+where tenant_id is not null;
+
 -- Rows come in the order of their arrival, so a block range index by it is tiny.
 create index ai_usage_metrics_received_at_idx on observability_internal.ai_usage_metrics
 using brin (received_at) with (autosummarize = on);
@@ -128,9 +166,12 @@ grant select on table observability_internal.ai_usage_metrics to authenticated;
 
 grant select, insert, update, delete on table observability_internal.ai_usage_metrics to service_role;
 
-create policy "people read their own calls, analysts all" on observability_internal.ai_usage_metrics
+create policy "people read their own calls, a tenant its own, analysts all" on observability_internal.ai_usage_metrics
 for select to authenticated
-using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.can_read_all()));
+using (
+  (select observability_internal.can_read_all()) or user_id = (select observability_internal.current_person())
+  or tenant_id = (select observability_internal.current_tenant())
+);
 
 create table observability_internal.performance_metrics (
   event_id uuid not null,
@@ -187,7 +228,7 @@ grant select, insert, update, delete on table observability_internal.performance
 
 create policy "people read their own requests, analysts all" on observability_internal.performance_metrics
 for select to authenticated
-using (user_id = ((select auth.jwt()) ->> 'sub') or (select observability_internal.can_read_all()));
+using ((select observability_internal.can_read_all()) or user_id = (select observability_internal.current_person()));
 
 create sequence observability_internal.batch_ids as bigint;
 

@@ -114,7 +114,7 @@ begin
             'metadata', observability_internal.with_cost_flags((a.call).metadata, '["usage:not_reported"]')
           )
         when (a.call).usage_details = '{}' then '{"usage_details": null}' else '{}'
-      end
+      end || case when (a.call).tags = '{}' then '{"tags": null}'::jsonb else '{}' end
     ) as r
     on conflict do nothing
     returning m.created_at

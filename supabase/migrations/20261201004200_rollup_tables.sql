@@ -117,7 +117,8 @@ grant select, insert, update, delete on table observability_internal.usage_by_us
 create policy "people read their own rollup, analysts all" on observability_internal.usage_by_user
 for select to authenticated
 using (
-  user_key = (select observability_internal.current_user_key()) or (select observability_internal.can_read_all())
+  (select observability_internal.can_read_all())
+  or user_key in (select unnest(observability_internal.current_user_keys()))
 );
 
 create table observability_internal.usage_by_user_day (
@@ -313,7 +314,8 @@ grant select, insert, update, delete on table observability_internal.latency_by_
 create policy "people read their own histograms, analysts all" on observability_internal.latency_by_user
 for select to authenticated
 using (
-  user_key = (select observability_internal.current_user_key()) or (select observability_internal.can_read_all())
+  (select observability_internal.can_read_all())
+  or user_key in (select unnest(observability_internal.current_user_keys()))
 );
 
 create table observability_internal.cost_groups (

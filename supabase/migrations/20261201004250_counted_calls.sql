@@ -23,9 +23,11 @@ inner join observability_internal.dimensions as d
   on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
   and m.environment = d.environment and m.operation = d.operation and m.status = d.status
   and coalesce(m.error_type, '') = d.error_type
-inner join observability_internal.users as u on m.user_id = u.user_id;
+inner join observability_internal.attributions as a
+  on coalesce(m.tenant_id, '') = a.tenant_id and coalesce(m.tags, '{}') = a.tags
+inner join observability_internal.users as u on m.user_id = u.user_id and a.attribution_id = u.attribution_id;
 
 comment on view observability_internal.counted_calls is
-'Calls with their dimensions, their user and what each adds to the sums of the rollups.';
+'Calls with their dimensions, the key of their user with tenant and tags, and what each adds to the sums of the rollups.';
 
 grant select on observability_internal.counted_calls to authenticated, service_role;

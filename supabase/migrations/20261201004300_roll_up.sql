@@ -2,6 +2,81 @@
 -- Locks: none to apply, it only creates. At run time the roll-up's advisory transaction lock and ROW EXCLUSIVE on the
 -- rollups.
 
+create function observability_internal.add_users(batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz)
+returns void
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  insert into observability_internal.users (user_id, attribution_id)
+  select c.user_id, a.attribution_id
+  from (
+    select distinct m.user_id, coalesce(m.tenant_id, '') as tenant_id, coalesce(m.tags, '{}') as tags
+    from observability_internal.ai_usage_metrics as m
+    where m.batch_id = any (batch_ids)
+      and m.created_at between add_users.min_created_at and add_users.max_created_at
+  ) as c
+  inner join observability_internal.attributions as a using (tenant_id, tags)
+  where not exists (
+    select from observability_internal.users as u where c.user_id = u.user_id and a.attribution_id = u.attribution_id
+  )
+  on conflict do nothing;
+  if found then
+    perform observability_internal.add_person_keys();
+  end if;
+end;
+$$;
+
+comment on function observability_internal.add_users is 'Gives a key to each new user, tenant and tags of these batches; the attributions have theirs.';
+revoke execute on function observability_internal.add_users from public;
+grant execute on function observability_internal.add_users to service_role;
+
+create function observability_internal.add_person_keys() returns void
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  update observability_internal.users as u
+  set person_key = (select min(o.user_key) from observability_internal.users as o where o.user_id = u.user_id)
+  where u.person_key is null;
+$$;
+
+comment on function observability_internal.add_person_keys is 'Tells new keys whose they are: the first key of their user id.';
+revoke execute on function observability_internal.add_person_keys from public;
+grant execute on function observability_internal.add_person_keys to service_role;
+
+create function observability_internal.key_of(user_id text, tenant_id text, tags jsonb) returns integer
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+#variable_conflict use_column
+declare
+  v_attribution_id integer;
+  v_key integer;
+begin
+  insert into observability_internal.attributions (tenant_id, tags) values (key_of.tenant_id, key_of.tags) on conflict do nothing;
+  select a.attribution_id into v_attribution_id
+  from observability_internal.attributions as a
+  where a.tenant_id = key_of.tenant_id and a.tags = key_of.tags;
+  insert into observability_internal.users (user_id, attribution_id) values (key_of.user_id, v_attribution_id)
+  on conflict do nothing;
+  perform observability_internal.add_person_keys();
+  select u.user_key into v_key
+  from observability_internal.users as u
+  where u.user_id = key_of.user_id and u.attribution_id = v_attribution_id;
+  return v_key;
+end;
+$$;
+
+comment on function observability_internal.key_of is 'The key of a user id with a tenant (empty: none) and tags, made where there is none.';
+revoke execute on function observability_internal.key_of from public;
+grant execute on function observability_internal.key_of to service_role;
+
 create function observability_internal.add_names(batch_ids bigint[], min_created_at timestamptz, max_created_at timestamptz)
 returns void
 language plpgsql
@@ -13,15 +88,17 @@ begin
   with calls as materialized (
     select
       m.provider, m.model, coalesce(m.feature, '') as feature, m.environment, m.operation, m.status,
-      coalesce(m.error_type, '') as error_type, m.user_id
+      coalesce(m.error_type, '') as error_type, coalesce(m.tenant_id, '') as tenant_id, coalesce(m.tags, '{}') as tags
     from observability_internal.ai_usage_metrics as m
     where m.batch_id = any (batch_ids)
       and m.created_at between add_names.min_created_at and add_names.max_created_at
   ),
-  new_users as (
-    insert into observability_internal.users (user_id)
-    select distinct c.user_id from calls as c
-    where not exists (select from observability_internal.users as u where c.user_id = u.user_id)
+  named as (
+    insert into observability_internal.attributions (tenant_id, tags)
+    select distinct c.tenant_id, c.tags from calls as c
+    where not exists (
+      select from observability_internal.attributions as a where c.tenant_id = a.tenant_id and c.tags = a.tags
+    )
     on conflict do nothing
   )
   insert into observability_internal.dimensions (provider, model, feature, environment, operation, status, error_type)
@@ -44,7 +121,8 @@ begin
 end;
 $$;
 
-comment on function observability_internal.add_names is 'Gives a key to each new user and combination of dimensions of these batches.';
+comment on function observability_internal.add_names is
+'Gives a key to each new combination of dimensions and each new tenant with tags of these batches.';
 revoke execute on function observability_internal.add_names from public;
 grant execute on function observability_internal.add_names to service_role;
 
@@ -129,6 +207,7 @@ declare
   v_minutes timestamptz[];
 begin
   perform observability_internal.add_names(batch_ids, roll_up_usage.min_created_at, roll_up_usage.max_created_at);
+  perform observability_internal.add_users(batch_ids, roll_up_usage.min_created_at, roll_up_usage.max_created_at);
 
   -- Both levels at once: cells of minutes have no user.
   execute format(

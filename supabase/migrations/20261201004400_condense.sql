@@ -191,8 +191,9 @@ begin
     where r.bucket >= v_first_week and r.bucket < v_last_week
   ),
   grouped as (
-    select distinct p.start, g.group_id, p.user_key
+    select distinct p.start, g.group_id, coalesce(o.person_key, p.user_key) as person_key
     from present as p
+    left join observability_internal.users as o on p.user_key = o.user_key and o.person_key <> o.user_key
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.cost_groups as g using (provider, model, feature, environment)
   )

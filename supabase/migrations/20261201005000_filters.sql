@@ -113,6 +113,101 @@ comment on function observability_internal.resolve_dimensions is 'The dim_ids th
 revoke execute on function observability_internal.resolve_dimensions from public;
 grant execute on function observability_internal.resolve_dimensions to authenticated, service_role;
 
+create function observability_internal.check_tag_filter(filters jsonb) returns void
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+begin
+  if filters -> 'tags' is null or jsonb_typeof(filters -> 'tags') = 'null' then
+    return;
+  end if;
+  if jsonb_typeof(filters -> 'tags') <> 'object' then
+    raise exception 'the filter tags takes an object of a text or a list of texts by tag' using errcode = '22023';
+  end if;
+  if (select count(*) from jsonb_object_keys(filters -> 'tags')) > 3 then
+    raise exception 'the filter tags takes at most 3 tags' using errcode = '22023';
+  end if;
+  perform observability_internal.filter_values(filters -> 'tags', t.name) from jsonb_object_keys(filters -> 'tags') as t (name);
+end;
+$$;
+
+comment on function observability_internal.check_tag_filter is 'Refuses (22023) a filter by tags that is no {tag: value or values}.';
+revoke execute on function observability_internal.check_tag_filter from public;
+grant execute on function observability_internal.check_tag_filter to authenticated, service_role;
+
+-- An empty text stands for calls without a tenant, or without the tag.
+create function observability_internal.resolve_attributions(filters jsonb) returns integer[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_tenants constant text[] := observability_internal.filter_values(filters, 'tenant_id');
+  v_tags constant jsonb := case when jsonb_typeof(filters -> 'tags') = 'object' then filters -> 'tags' else '{}' end;
+begin
+  perform observability_internal.check_tag_filter(filters);
+  if v_tenants is null and not exists (
+    select from jsonb_object_keys(v_tags) as t (name) where observability_internal.filter_values(v_tags, t.name) is not null
+  ) then
+    return null;
+  end if;
+  return array(
+    select a.attribution_id
+    from observability_internal.attributions as a
+    where (v_tenants is null or a.tenant_id = any (v_tenants)) and not exists (
+      select from jsonb_object_keys(v_tags) as t (name)
+      where coalesce(a.tags ->> t.name, '') <> all (observability_internal.filter_values(v_tags, t.name))
+    )
+  );
+end;
+$$;
+
+comment on function observability_internal.resolve_attributions is
+'The attributions that the filters tenant_id and tags leave; null when neither filters anything.';
+revoke execute on function observability_internal.resolve_attributions from public;
+grant execute on function observability_internal.resolve_attributions to authenticated, service_role;
+
+create function observability_internal.resolve_user_keys(filters jsonb, access text) returns integer[]
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_users constant text[] := observability_internal.filter_values(filters, 'user_id');
+  v_attributions constant integer[] := observability_internal.resolve_attributions(filters);
+begin
+  if resolve_user_keys.access = 'member' and exists (
+    select from unnest(v_users) as u (user_id) where u.user_id is distinct from auth.jwt() ->> 'sub'
+  ) then
+    raise exception 'members see their own calls only' using errcode = '42501';
+  end if;
+  if resolve_user_keys.access = 'tenant' and exists (
+    select from unnest(observability_internal.filter_values(filters, 'tenant_id')) as t (tenant_id)
+    where t.tenant_id <> observability_internal.current_tenant()
+  ) then
+    raise exception 'a tenant sees its own calls only' using errcode = '42501';
+  end if;
+  if v_users is null and v_attributions is null then
+    return case when resolve_user_keys.access in ('member', 'tenant') then observability_internal.current_user_keys() end;
+  end if;
+  -- Row level security leaves members and tenants their own.
+  return array(
+    select u.user_key
+    from observability_internal.users as u
+    where (v_users is null or u.user_id = any (v_users)) and (v_attributions is null or u.attribution_id = any (v_attributions))
+  );
+end;
+$$;
+
+comment on function observability_internal.resolve_user_keys is
+'The keys of users, tenants and tags that the filters leave to the caller; null when nothing is left out.';
+revoke execute on function observability_internal.resolve_user_keys from public;
+grant execute on function observability_internal.resolve_user_keys to authenticated, service_role;
+
 create function observability_internal.choose_bucket(span interval) returns text
 language sql
 immutable
@@ -156,8 +251,8 @@ begin
   select k.key into v_unknown
   from jsonb_object_keys(filters) as k (key)
   where k.key <> all (array[
-    'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'metadata', 'timezone', 'bucket',
-    'group_by', 'limit', 'cursor'
+    'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'tenant_id', 'tags', 'metadata',
+    'timezone', 'bucket', 'group_by', 'limit', 'cursor'
   ])
   limit 1;
   if v_unknown is not null then
@@ -166,8 +261,10 @@ begin
   if coalesce(filters ->> 'bucket', 'minute') not in ('minute', '5 minutes', '15 minutes', 'hour', 'day', 'week', 'month') then
     raise exception 'bucket is minute, 5 minutes, 15 minutes, hour, day, week or month' using errcode = '22023';
   end if;
-  if coalesce(filters ->> 'group_by', 'model') not in ('model', 'feature', 'provider', 'environment', 'operation', 'status', 'user_id') then
-    raise exception 'group_by is model, feature, provider, environment, operation, status or user_id'
+  if coalesce(filters ->> 'group_by', 'model') not in (
+    'model', 'feature', 'provider', 'environment', 'operation', 'status', 'user_id', 'tenant_id'
+  ) and filters ->> 'group_by' !~ '^tags\.[a-z][a-z0-9_]{0,39}$' then
+    raise exception 'group_by is model, feature, provider, environment, operation, status, user_id, tenant_id or tags.<name>'
       using errcode = '22023';
   end if;
   if coalesce(filters ->> 'limit', '10') !~ '^[0-9]{1,4}$' or coalesce(filters ->> 'limit', '10')::integer not between 1 and 1000 then
@@ -231,10 +328,9 @@ set search_path = ''
 as $$
 declare
   v_scope observability_internal.read_scope;
-  v_users constant text[] := observability_internal.filter_values(filters, 'user_id');
   v_step interval;
 begin
-  v_scope.access := observability_internal.require_access('{member,analyst,ops,service}');
+  v_scope.access := observability_internal.require_access('{member,tenant,analyst,ops,service}');
   perform observability_internal.check_filters(make_scope.from_time, make_scope.to_time, filters);
   v_scope.metadata := observability_internal.check_metadata(make_scope.from_time, make_scope.to_time, filters -> 'metadata');
   v_scope.timezone := coalesce(filters ->> 'timezone', 'UTC');
@@ -248,17 +344,8 @@ begin
   into v_scope.group_kind, v_scope.group_values
   from unnest(array['provider', 'model', 'feature', 'environment', 'operation', 'status']) as f (kind)
   where observability_internal.filter_values(filters, f.kind) is not null;
-  v_scope.by_user := v_scope.access = 'member' or v_users is not null or v_scope.metadata is not null;
-  if v_scope.access = 'member' then
-    if exists (select from unnest(v_users) as u (user_id) where u.user_id is distinct from auth.jwt() ->> 'sub') then
-      raise exception 'members see their own calls only' using errcode = '42501';
-    end if;
-    v_scope.user_keys := array_remove(array[observability_internal.current_user_key()], null);
-  elsif v_users is not null then
-    v_scope.user_keys := array(
-      select u.user_key from observability_internal.users as u where u.user_id = any (v_users)
-    );
-  end if;
+  v_scope.user_keys := observability_internal.resolve_user_keys(filters, v_scope.access);
+  v_scope.by_user := v_scope.user_keys is not null or v_scope.metadata is not null;
   v_scope.bucket := coalesce(
     filters ->> 'bucket', observability_internal.choose_bucket(make_scope.to_time - make_scope.from_time)
   );

@@ -23,6 +23,19 @@ comment on type observability_internal.usage_figures is
 'What a page needs of the cells: sums by dimensions of the period and of the one before, and points by bucket and '
 'key.';
 
+create function observability_internal.is_attributed(group_by text) returns boolean
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select group_by in ('user_id', 'tenant_id') or group_by like 'tags.%';
+$$;
+
+comment on function observability_internal.is_attributed is 'Whether figures by this are those of users: by user, tenant or tag.';
+revoke execute on function observability_internal.is_attributed from public;
+grant execute on function observability_internal.is_attributed to authenticated, service_role;
+
 create function observability_internal.read_user_cells(scope observability_internal.read_scope, group_by text)
 returns observability_internal.usage_figures
 language plpgsql
@@ -54,14 +67,16 @@ begin
         case $2
           when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
           when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
-          when 'user_id' then u.user_id
+          when 'user_id' then u.user_id when 'tenant_id' then a.tenant_id
+          else case when $2 like 'tags.%%' then coalesce(a.tags ->> substr($2, 6), '') end
         end as key,
         sum(c.requests), coalesce(sum(c.requests) filter (where d.status = 'error'), 0), sum(c.prompt_tokens),
         sum(c.completion_tokens), sum(c.cached_tokens), sum(c.reasoning_tokens), sum(c.cost),
         sum(c.unpriced_requests + c.fallback_requests)
       from cells as c
       inner join observability_internal.dimensions as d using (dim_id)
-      left join observability_internal.users as u on $2 = 'user_id' and c.user_key = u.user_key
+      left join observability_internal.users as u on observability_internal.is_attributed($2) and c.user_key = u.user_key
+      left join observability_internal.attributions as a on u.attribution_id = a.attribution_id
       where c.is_current
       group by 1, 2
     )

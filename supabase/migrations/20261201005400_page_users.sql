@@ -159,17 +159,20 @@ set search_path = ''
 as $$
   with present as materialized (
     select
-      s.user_key, sum(s.requests) as requests, sum(s.errors) as errors, sum(s.prompt_tokens) as prompt_tokens,
+      coalesce(o.person_key, s.user_key) as user_key, sum(s.requests) as requests, sum(s.errors) as errors, sum(s.prompt_tokens) as prompt_tokens,
       sum(s.completion_tokens) as completion_tokens, sum(s.cached_tokens) as cached_tokens,
       sum(s.unpriced_requests) as unpriced_requests, sum(s.cost) as cost
     from observability_internal.user_sums(scope, (scope).from_time, (scope).to_time) as s
-    group by s.user_key
+    left join observability_internal.users as o on s.user_key = o.user_key and o.person_key <> o.user_key
+    group by coalesce(o.person_key, s.user_key)
     having sum(s.requests) > 0
   ),
   before as materialized (
-    select s.user_key, sum(s.cost) as cost, sum(s.priced_requests) as priced_requests
+    select
+      coalesce(o.person_key, s.user_key) as user_key, sum(s.cost) as cost, sum(s.priced_requests) as priced_requests
     from observability_internal.user_costs(scope, (scope).previous_from, (scope).from_time) as s
-    group by s.user_key
+    left join observability_internal.users as o on s.user_key = o.user_key and o.person_key <> o.user_key
+    group by coalesce(o.person_key, s.user_key)
   ),
   -- Only as many are sorted as are shown; the others are what is left of the sums.
   top as materialized (
@@ -219,7 +222,10 @@ as $$
         'previous_cost', case when s.previous_priced_requests > 0 then s.previous_cost::text end
       ) order by s.place), '[]')
       from shown as s
-      left join observability_internal.users as u using (user_key)
+      -- By any of the keys that the caller may see: the first one may belong to calls of another tenant.
+      left join lateral (
+        select o.user_id from observability_internal.users as o where o.person_key = s.user_key limit 1
+      ) as u on true
     )
   );
 $$;
@@ -229,7 +235,9 @@ comment on function observability_internal.user_figures is
 revoke execute on function observability_internal.user_figures from public;
 grant execute on function observability_internal.user_figures to authenticated, service_role;
 
-create function observability_internal.user_series(scope observability_internal.read_scope, top_keys integer[]) returns jsonb
+create function observability_internal.user_series(
+  scope observability_internal.read_scope, group_by text, top_keys integer[]
+) returns jsonb
 language plpgsql
 stable
 security invoker
@@ -241,10 +249,10 @@ declare
   v_own observability_internal.usage_point[];
 begin
   if scope.by_user then
-    v_points := (observability_internal.read_usage(scope, 'user_id')).points;
-    return observability_internal.usage_series(v_points, 'user_id');
+    v_points := (observability_internal.read_usage(scope, user_series.group_by)).points;
+    return observability_internal.usage_series(v_points, user_series.group_by);
   end if;
-  -- The users that cost most are read one by one; the others are the rest of the total.
+  -- Those that cost most are read one by one; the others are the rest of the total.
   if v_scope.bucket in ('minute', '5 minutes') then
     v_scope.bucket := '15 minutes';
   end if;
@@ -254,7 +262,7 @@ begin
   v_points := observability_internal.read_points(v_scope, null);
   v_scope.by_user := true;
   v_scope.user_keys := top_keys;
-  v_own := (observability_internal.read_user_cells(v_scope, 'user_id')).points;
+  v_own := (observability_internal.read_user_cells(v_scope, user_series.group_by)).points;
   v_points := array(
     select row(
       p.bucket_start, p.key, sum(p.requests), sum(p.errors), sum(p.prompt_tokens), sum(p.completion_tokens),
@@ -288,6 +296,7 @@ begin
 end;
 $$;
 
-comment on function observability_internal.user_series is 'Points by bucket and user: these users, the rest as key null.';
+comment on function observability_internal.user_series is
+'Points by bucket and user, tenant or tag (group_by): of the users of these keys, the rest as key null.';
 revoke execute on function observability_internal.user_series from public;
 grant execute on function observability_internal.user_series to authenticated, service_role;

@@ -15,13 +15,13 @@ as $$
     'from_time', (scope).from_time, 'to_time', (scope).to_time, 'previous_from', (scope).previous_from,
     'bucket', (scope).bucket, 'timezone', (scope).timezone, 'generated_at', clock_timestamp(),
     'data_begin_at', case
-      when (scope).access = 'member' then (
+      when (scope).access in ('member', 'tenant') then (
         select min(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
       )
       else (select min(r.bucket) from observability_internal.usage_by_minute as r)
     end,
     'newest_event_at', case
-      when (scope).access = 'member' then (
+      when (scope).access in ('member', 'tenant') then (
         select max(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
       )
       else (select max(r.bucket) from observability_internal.usage_by_minute as r)
@@ -34,7 +34,7 @@ as $$
         'features', coalesce(jsonb_agg(distinct d.feature), '[]'),
         'environments', coalesce(jsonb_agg(distinct d.environment), '[]'),
         'operations', coalesce(jsonb_agg(distinct d.operation), '[]')
-      )
+      ) || observability_internal.attribution_options()
       from observability_internal.dimensions as d
     ),
     'totals', observability_internal.totals_document(
@@ -53,16 +53,21 @@ revoke execute on function observability_internal.page_head from public;
 grant execute on function observability_internal.page_head to authenticated, service_role;
 
 create function observability_internal.grouped_series(
-  scope observability_internal.read_scope, points observability_internal.usage_point[], users jsonb
+  scope observability_internal.read_scope, points observability_internal.usage_point[], users jsonb, attributed jsonb
 ) returns jsonb
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  select case (scope).group_by
-    when 'user_id' then observability_internal.user_series(
-      scope, array(select k.key::integer from jsonb_array_elements_text(grouped_series.users -> 'top_keys') as k (key))
+  select case
+    when (scope).group_by = 'user_id' then observability_internal.user_series(scope, 'user_id', array(
+      select u.user_key
+      from observability_internal.users as u
+      where u.person_key in (select k.key::integer from jsonb_array_elements_text(grouped_series.users -> 'top_keys') as k (key))
+    ))
+    when observability_internal.is_attributed((scope).group_by) then observability_internal.user_series(
+      scope, (scope).group_by, observability_internal.keys_of_rows((scope).group_by, attributed -> (scope).group_by)
     )
     else observability_internal.usage_series(points, (scope).group_by)
   end;
@@ -96,7 +101,7 @@ begin
     'top_models', coalesce(v_rows -> 'model', '[]'), 'top_features', coalesce(v_rows -> 'feature', '[]'),
     'top_users', v_users -> 'rows',
     -- A budget that has two rules in breach is one matter to look at.
-    'firing_alerts', case when v_scope.access <> 'member' then (
+    'firing_alerts', case when v_scope.access not in ('member', 'tenant') then (
       select count(distinct coalesce(-r.budget_id, a.alert_id))
       from observability_internal.alerts as a
       left join observability_internal.alert_rules as r using (rule_id)
@@ -126,22 +131,28 @@ declare
   v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
     from_time, to_time, filters
   );
-  v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, nullif(v_scope.group_by, 'user_id'));
+  v_figures constant observability_internal.usage_figures := observability_internal.read_usage(
+    v_scope, case when not observability_internal.is_attributed(v_scope.group_by) then v_scope.group_by end
+  );
   v_users constant jsonb := observability_internal.user_figures(v_scope);
+  v_attributed constant jsonb := observability_internal.attributed_figures(
+    v_scope, observability_internal.attributed_dimensions()
+  );
   v_rows constant jsonb := observability_internal.usage_breakdown(
     v_figures.sums, '{model,feature,operation,status}', v_scope.row_limit
   );
 begin
   return observability_internal.page_head(v_scope, v_figures.sums, v_users) || jsonb_build_object(
-    'series', observability_internal.grouped_series(v_scope, v_figures.points, v_users),
+    'series', observability_internal.grouped_series(v_scope, v_figures.points, v_users, v_attributed),
     'by_model', coalesce(v_rows -> 'model', '[]'), 'by_feature', coalesce(v_rows -> 'feature', '[]'),
     'by_operation', coalesce(v_rows -> 'operation', '[]'), 'by_status', coalesce(v_rows -> 'status', '[]'),
-    'by_user', v_users -> 'rows'
+    'by_user', v_users -> 'rows', 'by_tenant', coalesce(v_attributed -> 'tenant_id', '[]'),
+    'by_tag', observability_internal.rows_by_tag(v_attributed)
   );
 end;
 $$;
 
-comment on function observability.get_usage is 'The Usage page: head, series by group_by, rows by model, feature, operation, status and user.';
+comment on function observability.get_usage is 'The Usage page: head, series by group_by, rows by model, feature, operation, status, user, tenant and tag.';
 revoke execute on function observability.get_usage from public;
 grant execute on function observability.get_usage to authenticated, service_role;
 
@@ -160,24 +171,30 @@ declare
   v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
     from_time, to_time, filters
   );
-  v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, nullif(v_scope.group_by, 'user_id'));
+  v_figures constant observability_internal.usage_figures := observability_internal.read_usage(
+    v_scope, case when not observability_internal.is_attributed(v_scope.group_by) then v_scope.group_by end
+  );
   v_users constant jsonb := observability_internal.user_figures(v_scope);
+  v_attributed constant jsonb := observability_internal.attributed_figures(
+    v_scope, observability_internal.attributed_dimensions()
+  );
   v_rows constant jsonb := observability_internal.usage_breakdown(
     v_figures.sums, '{model,feature,provider,environment}', v_scope.row_limit
   );
 begin
   return observability_internal.page_head(v_scope, v_figures.sums, v_users) || jsonb_build_object(
-    'series', observability_internal.grouped_series(v_scope, v_figures.points, v_users),
+    'series', observability_internal.grouped_series(v_scope, v_figures.points, v_users, v_attributed),
     'by_model', coalesce(v_rows -> 'model', '[]'), 'by_feature', coalesce(v_rows -> 'feature', '[]'),
     'by_provider', coalesce(v_rows -> 'provider', '[]'), 'by_environment', coalesce(v_rows -> 'environment', '[]'),
-    'by_user', v_users -> 'rows', 'repriced', observability_internal.latest_automatic_reprice(),
+    'by_user', v_users -> 'rows', 'by_tenant', coalesce(v_attributed -> 'tenant_id', '[]'),
+    'by_tag', observability_internal.rows_by_tag(v_attributed), 'repriced', observability_internal.latest_automatic_reprice(),
     'token_kinds', observability_internal.token_kinds(v_figures.sums)
   );
 end;
 $$;
 
 comment on function observability.get_costs is
-'The Costs page: head, series by group_by, rows by model, feature, provider, environment and user; tokens by kind; the last repricing by itself.';
+'The Costs page: head, series by group_by, rows by model, feature, provider, environment, user, tenant and tag; tokens by kind; the last repricing by itself.';
 revoke execute on function observability.get_costs from public;
 grant execute on function observability.get_costs to authenticated, service_role;
 
@@ -205,7 +222,7 @@ begin
     'by_model', observability_internal.latency_breakdown(v_scope, v_figures.sums, 'model'),
     'by_feature', observability_internal.latency_breakdown(v_scope, v_figures.sums, 'feature'),
     'errors_by_type', observability_internal.errors_by_type(v_figures.sums),
-    'routes', case when v_scope.access <> 'member' then observability_internal.route_figures(v_scope) end
+    'routes', case when v_scope.access not in ('member', 'tenant') then observability_internal.route_figures(v_scope) end
   );
 end;
 $$;
@@ -231,7 +248,7 @@ declare
 begin
   -- The pages group by model unless told otherwise; a series is one line.
   v_scope.group_by := case when filters ->> 'group_by' is not null then v_scope.group_by end;
-  v_scope.by_user := v_scope.by_user or coalesce(v_scope.group_by = 'user_id', false);
+  v_scope.by_user := v_scope.by_user or coalesce(observability_internal.is_attributed(v_scope.group_by), false);
   select array_agg(row(p.*)::observability_internal.usage_point) into v_points
   from (
     select
@@ -239,7 +256,8 @@ begin
       case v_scope.group_by
         when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
         when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
-        when 'user_id' then u.user_id
+        when 'user_id' then u.user_id when 'tenant_id' then a.tenant_id
+        else case when v_scope.group_by like 'tags.%' then coalesce(a.tags ->> substr(v_scope.group_by, 6), '') end
       end as key,
       sum(c.requests) as requests, coalesce(sum(c.requests) filter (where d.status = 'error'), 0) as errors,
       sum(c.prompt_tokens) as prompt_tokens, sum(c.completion_tokens) as completion_tokens,
@@ -247,7 +265,9 @@ begin
       sum(c.unpriced_requests + c.fallback_requests) as unpriced_requests
     from observability_internal.usage_cells(v_scope, v_scope.from_time, v_scope.to_time, true) as c
     inner join observability_internal.dimensions as d using (dim_id)
-    left join observability_internal.users as u on v_scope.group_by = 'user_id' and c.user_key = u.user_key
+    left join observability_internal.users as u
+      on observability_internal.is_attributed(v_scope.group_by) and c.user_key = u.user_key
+    left join observability_internal.attributions as a on u.attribution_id = a.attribution_id
     group by 1, 2
   ) as p;
   return jsonb_build_object(

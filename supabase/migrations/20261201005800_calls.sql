@@ -1,6 +1,31 @@
 -- Finds single calls: by filter, newest first, page by page.
 -- Locks: none; it only creates.
 
+create function observability_internal.attribution_predicate(filters jsonb) returns text
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select string_agg(format('%s = any (%L::text[])', f.expression, f.chosen), ' and ')
+  from (
+    -- As in the index by tenant, unless calls without one are wanted.
+    select
+      case when '' = any (t.chosen) then 'coalesce(m.tenant_id, '''')' else 'm.tenant_id' end as expression, t.chosen
+    from (select observability_internal.filter_values(filters, 'tenant_id') as chosen) as t
+    union all
+    select
+      format('coalesce(m.tags ->> %L, '''')', n.name), observability_internal.filter_values(filters -> 'tags', n.name)
+    from jsonb_object_keys(case when jsonb_typeof(filters -> 'tags') = 'object' then filters -> 'tags' else '{}' end) as n (name)
+  ) as f
+  where f.chosen is not null;
+$$;
+
+comment on function observability_internal.attribution_predicate is
+'The condition on a call m that the filters tenant_id and tags state, every name and value quoted; null where they are none.';
+revoke execute on function observability_internal.attribution_predicate from public;
+grant execute on function observability_internal.attribution_predicate to authenticated, service_role;
+
 create function observability_internal.call_predicate(filters jsonb) returns text
 language sql
 stable
@@ -9,6 +34,7 @@ set search_path = ''
 as $$
   select concat_ws(
     ' and ', 'true', string_agg(format('%s = any (%L::text[])', f.expression, f.chosen), ' and '),
+    observability_internal.attribution_predicate(filters),
     case when filters -> 'metadata' not in ('null', '{}') then format('m.metadata @> %L::jsonb', filters -> 'metadata') end,
     'm.estimated_cost >= ' || quote_literal(filters ->> 'min_cost'),
     'm.latency_ms >= ' || quote_literal(filters ->> 'min_latency_ms'),
@@ -193,6 +219,37 @@ comment on function observability_internal.calls_of_dimensions is 'The newest ca
 revoke execute on function observability_internal.calls_of_dimensions from public;
 grant execute on function observability_internal.calls_of_dimensions to authenticated, service_role;
 
+create function observability_internal.calls_of_tenants(
+  from_time timestamptz, until_time timestamptz, until_id uuid, tenants text[], predicate text, max_calls integer
+) returns setof observability_internal.ai_usage_metrics
+language plpgsql
+stable
+security invoker
+set search_path = ''
+rows 100
+as $$
+begin
+  return query execute format($query$
+    select c.*
+    from (select distinct t.tenant_id from unnest($4) as t (tenant_id)) as t
+    cross join lateral (
+      select m.*
+      from observability_internal.ai_usage_metrics as m
+      where m.tenant_id = t.tenant_id and m.created_at >= $1 and m.created_at <= $2
+        and (m.created_at, m.event_id) < ($2, $3) and %s
+      order by m.created_at desc, m.event_id desc
+      limit $5
+    ) as c
+    order by c.created_at desc, c.event_id desc
+    limit $5
+  $query$, predicate) using from_time, until_time, until_id, tenants, max_calls;
+end;
+$$;
+
+comment on function observability_internal.calls_of_tenants is 'The newest calls before a place, of some tenants, each found in the index by tenant.';
+revoke execute on function observability_internal.calls_of_tenants from public;
+grant execute on function observability_internal.calls_of_tenants to authenticated, service_role;
+
 create function observability_internal.calls_in_range(
   from_time timestamptz, until_time timestamptz, until_id uuid, predicate text, max_calls integer
 ) returns setof observability_internal.ai_usage_metrics
@@ -229,6 +286,7 @@ as $$
 declare
   v_predicate constant text := observability_internal.call_predicate(filters);
   v_users constant text[] := observability_internal.filter_values(filters, 'user_id');
+  v_tenants constant text[] := observability_internal.filter_values(filters, 'tenant_id');
   v_errors constant text[] := observability_internal.filter_values(filters, 'error_type');
   v_dims integer[] := observability_internal.resolve_dimensions(filters);
 begin
@@ -241,8 +299,10 @@ begin
   end if;
   if v_users is not null then
     return query select * from observability_internal.calls_of_users(from_time, until_time, until_id, v_users, v_predicate, max_calls);
-  -- What the rollups do not know cannot be counted in them.
-  elsif v_dims is not null and not filters ?| '{metadata,session_id,min_cost,min_latency_ms,min_tokens}' then
+  elsif '' <> all (v_tenants) then
+    return query select * from observability_internal.calls_of_tenants(from_time, until_time, until_id, v_tenants, v_predicate, max_calls);
+  -- What the rollups by minute do not know cannot be counted in them.
+  elsif v_dims is not null and not filters ?| '{tenant_id,tags,metadata,session_id,min_cost,min_latency_ms,min_tokens}' then
     return query select * from observability_internal.calls_of_dimensions(from_time, until_time, until_id, v_dims, v_predicate, max_calls);
   else
     return query select * from observability_internal.calls_in_range(from_time, until_time, until_id, v_predicate, max_calls);
@@ -255,26 +315,33 @@ comment on function observability_internal.find_calls is
 revoke execute on function observability_internal.find_calls from public;
 grant execute on function observability_internal.find_calls to authenticated, service_role;
 
-create function observability_internal.newest_call_at(users text[]) returns timestamptz
+create function observability_internal.newest_call_at(access text) returns timestamptz
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  select case
-    when users is null then (
-      select m.created_at from observability_internal.ai_usage_metrics as m order by m.created_at desc limit 1
-    )
-    else (
+  select case access
+    when 'member' then (
       select m.created_at
       from observability_internal.ai_usage_metrics as m
-      where m.user_id = users[1]
+      where m.user_id = observability_internal.current_person()
       order by m.created_at desc
       limit 1
+    )
+    when 'tenant' then (
+      select m.created_at
+      from observability_internal.ai_usage_metrics as m
+      where m.tenant_id = observability_internal.current_tenant()
+      order by m.created_at desc
+      limit 1
+    )
+    else (
+      select m.created_at from observability_internal.ai_usage_metrics as m order by m.created_at desc limit 1
     )
   end;
 $$;
 
-comment on function observability_internal.newest_call_at is 'When the newest call was made, of everybody (null) or of one person.';
+comment on function observability_internal.newest_call_at is 'When the newest call that the caller sees was made: their own, the tenant''s or anybody''s.';
 revoke execute on function observability_internal.newest_call_at from public;
 grant execute on function observability_internal.newest_call_at to authenticated, service_role;

@@ -17,6 +17,7 @@ begin
     check_call_filters.from_time, check_call_filters.to_time,
     filters - '{error_type,session_id,order,min_cost,min_latency_ms,min_tokens}'::text[]
   );
+  perform observability_internal.check_tag_filter(filters);
   perform observability_internal.check_metadata(check_call_filters.from_time, check_call_filters.to_time, filters -> 'metadata');
   if coalesce(filters ->> 'order', 'newest') not in ('newest', 'cost', 'latency', 'tokens') then
     raise exception 'order is newest, cost, latency or tokens' using errcode = '22023';
@@ -110,8 +111,8 @@ set statement_timeout = '8s'
 set jit = off
 as $$
 declare
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
-  v_filters jsonb := filters;
+  v_access constant text := observability_internal.require_access('{member,tenant,analyst,ops,service}');
+  v_filters jsonb;
   v_cursor text[];
   v_limit integer;
   v_order text;
@@ -123,9 +124,11 @@ begin
   v_limit := coalesce(filters ->> 'limit', '100')::integer;
   v_order := coalesce(filters ->> 'order', 'newest');
   v_cursor := string_to_array(filters ->> 'cursor', '|');
-  if v_access = 'member' then
-    v_filters := filters || jsonb_build_object('user_id', auth.jwt() ->> 'sub');
-  end if;
+  v_filters := case v_access
+    when 'member' then filters || jsonb_build_object('user_id', auth.jwt() ->> 'sub')
+    when 'tenant' then filters || jsonb_build_object('tenant_id', observability_internal.current_tenant())
+    else filters
+  end;
   if v_order = 'newest' then
     v_calls := array(
       select c
@@ -155,9 +158,7 @@ begin
   return jsonb_build_object(
     'access', case when v_access = 'service' then 'ops' else v_access end, 'events', v_events, 'next_cursor', v_next,
     'newest_event_at', case
-      when cardinality(v_calls) = 0 then observability_internal.newest_call_at(
-        case when v_access = 'member' then array[auth.jwt() ->> 'sub'] end
-      )
+      when cardinality(v_calls) = 0 then observability_internal.newest_call_at(v_access)
     end,
     'options', (
       select jsonb_build_object(
@@ -166,7 +167,7 @@ begin
         'environments', coalesce(jsonb_agg(distinct d.environment), '[]'),
         'operations', coalesce(jsonb_agg(distinct d.operation), '[]'),
         'error_types', coalesce(jsonb_agg(distinct d.error_type) filter (where d.error_type <> ''), '[]')
-      )
+      ) || observability_internal.attribution_options()
       from observability_internal.dimensions as d
     ),
     'has_demo_data', exists (select from observability_internal.dimensions as d where d.environment = 'demo')

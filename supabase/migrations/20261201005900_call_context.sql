@@ -12,7 +12,7 @@ as $$
 declare
   v_call observability_internal.ai_usage_metrics;
 begin
-  perform observability_internal.require_access('{member,analyst,ops,service}');
+  perform observability_internal.require_access('{member,tenant,analyst,ops,service}');
   select m.* into v_call
   from observability_internal.ai_usage_metrics as m
   where m.event_id = get_call_context.event_id and m.created_at = get_call_context.created_at;

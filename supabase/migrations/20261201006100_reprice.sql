@@ -342,8 +342,8 @@ begin
   select min(c.created_at), max(c.created_at) into v_min, v_max from jsonb_to_recordset(changes) as c (created_at timestamptz);
   with wanted as materialized (
     select c.* from jsonb_to_recordset(changes) as c (
-      event_id uuid, created_at timestamptz, old_cost numeric, new_cost numeric, old_cost_source text,
-      new_cost_source text, old_price_id text, new_price_id text, new_flags jsonb
+      event_id uuid, created_at timestamptz, old_cost numeric, new_cost numeric, old_cost_source text, new_cost_source text,
+      old_price_id text, new_price_id text, new_flags jsonb
     )
   ),
   -- A row that has changed since it was read is left for another run, as is one that is not counted yet.
@@ -353,12 +353,13 @@ begin
       metadata = case when w.new_flags is not null or m.metadata ? 'treering_flags'
         then observability_internal.with_cost_flags(m.metadata, w.new_flags) else m.metadata end
     from wanted as w
-    where m.event_id = w.event_id and m.created_at = w.created_at and m.created_at between v_min and v_max and m.estimated_cost is not distinct from w.old_cost
-      and m.cost_source = w.old_cost_source and m.price_id is not distinct from w.old_price_id
+    where m.event_id = w.event_id and m.created_at = w.created_at and m.created_at between v_min and v_max and m.cost_source = w.old_cost_source
+      and m.estimated_cost is not distinct from w.old_cost and m.price_id is not distinct from w.old_price_id
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     returning
-      m.event_id, m.created_at, m.user_id, m.provider, m.model, coalesce(m.feature, '') as feature, m.environment, m.operation, m.status,
-      coalesce(m.error_type, '') as error_type, w.old_cost, w.new_cost, w.old_cost_source, w.new_cost_source, w.old_price_id, w.new_price_id
+      m.event_id, m.created_at, m.user_id, coalesce(m.tenant_id, '') as tenant_id, coalesce(m.tags, '{}') as tags, m.provider, m.model,
+      coalesce(m.feature, '') as feature, m.environment, m.operation, m.status, coalesce(m.error_type, '') as error_type,
+      w.old_cost, w.new_cost, w.old_cost_source, w.new_cost_source, w.old_price_id, w.new_price_id
   ),
   audited as (
     insert into observability_internal.cost_corrections (
@@ -382,7 +383,8 @@ begin
       (c.new_cost_source = 'fallback')::integer - (c.old_cost_source = 'fallback')::integer as fallback_requests
     from corrected as c
     left join observability_internal.dimensions as d using (provider, model, feature, environment, operation, status, error_type)
-    left join observability_internal.users as u using (user_id)
+    left join observability_internal.attributions as a using (tenant_id, tags)
+    left join observability_internal.users as u using (user_id, attribution_id)
   )
   select
     jsonb_build_object(
@@ -396,14 +398,12 @@ begin
         select
           d.created_at, d.dim_id, d.user_key, sum(d.cost) as cost, sum(d.fallback_cost) as fallback_cost,
           sum(d.provider_reported_cost) as provider_reported_cost, sum(d.unpriced_requests) as unpriced_requests, sum(d.fallback_requests) as fallback_requests
-        from differences as d
-        group by d.created_at, d.dim_id, d.user_key
+        from differences as d group by d.created_at, d.dim_id, d.user_key
       ) as s
     )
   into v_result, v_differences;
   perform observability_internal.add_usage_difference(v_differences);
-  return v_result
-    || observability_internal.explain_left_out(changes, (v_result ->> 'corrected')::integer, v_min, v_max);
+  return v_result || observability_internal.explain_left_out(changes, (v_result ->> 'corrected')::integer, v_min, v_max);
 end;
 $$;
 

@@ -3,7 +3,7 @@
 
 create function observability.get_daily_cost(
   user_id text default null, from_time timestamptz default null, to_time timestamptz default null,
-  timezone text default 'UTC'
+  timezone text default 'UTC', tenant_id text default null
 ) returns jsonb
 language plpgsql
 stable
@@ -14,15 +14,16 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_user_id constant text := coalesce(get_daily_cost.user_id, auth.jwt() ->> 'sub');
+  v_tenant_id constant text := coalesce(get_daily_cost.tenant_id, observability_internal.current_tenant());
+  v_user_id constant text := coalesce(get_daily_cost.user_id, case when v_tenant_id is null then auth.jwt() ->> 'sub' end);
   v_zone constant text := coalesce(get_daily_cost.timezone, 'UTC');
   v_to timestamptz := get_daily_cost.to_time;
   v_from timestamptz := get_daily_cost.from_time;
   v_scope observability_internal.read_scope;
 begin
-  perform observability_internal.require_access('{member,analyst,ops,service}');
-  if v_user_id is null then
-    raise exception 'user_id is needed' using errcode = '22023';
+  perform observability_internal.require_access('{member,tenant,analyst,ops,service}');
+  if v_user_id is null and v_tenant_id is null then
+    raise exception 'user_id or tenant_id is needed' using errcode = '22023';
   end if;
   perform observability_internal.check_filters(
     now() - interval '1 day', now(), jsonb_build_object('timezone', v_zone)
@@ -30,7 +31,8 @@ begin
   v_to := coalesce(v_to, (date_trunc('day', now() at time zone v_zone) + interval '1 day') at time zone v_zone);
   v_from := coalesce(v_from, (date_trunc('day', v_to at time zone v_zone) - interval '30 days') at time zone v_zone);
   v_scope := observability_internal.make_scope(
-    v_from, v_to, jsonb_build_object('user_id', v_user_id, 'timezone', v_zone, 'bucket', 'day')
+    v_from, v_to,
+    jsonb_build_object('user_id', v_user_id, 'tenant_id', v_tenant_id, 'timezone', v_zone, 'bucket', 'day')
   );
   return (
     with by_day as (
@@ -42,7 +44,7 @@ begin
       group by c.bucket_start
     )
     select jsonb_build_object(
-      'user_id', v_user_id, 'from_time', v_scope.from_time, 'to_time', v_scope.to_time, 'timezone', v_zone,
+      'user_id', v_user_id, 'tenant_id', v_tenant_id, 'from_time', v_scope.from_time, 'to_time', v_scope.to_time, 'timezone', v_zone,
       'requests', coalesce(sum(d.requests), 0),
       'cost', case when sum(d.requests) > sum(d.uncertain_requests) then sum(d.cost)::text end,
       'fallback_cost', coalesce(sum(d.fallback_cost), 0)::text,
@@ -60,8 +62,8 @@ end;
 $$;
 
 comment on function observability.get_daily_cost is
-'A user''s cost by day of a time zone, by default the last 30 days and the caller: {user_id, cost, requests, days: '
-'[{day, cost, …}]}. Others'' costs for analysts and ops.';
+'A user''s or a tenant''s cost by day of a time zone, by default the last 30 days and the caller: {user_id, tenant_id, cost, '
+'requests, days: [{day, cost, …}]}. Others'' costs for analysts and ops.';
 revoke execute on function observability.get_daily_cost from public;
 grant execute on function observability.get_daily_cost to authenticated, service_role;
 
@@ -86,7 +88,7 @@ begin
     get_cost_breakdown.filters || jsonb_build_object('group_by', coalesce(get_cost_breakdown.group_by, 'model'))
   );
   -- Users are counted in quarters of an hour: then everything is, so that the rows add up to the total.
-  if v_scope.group_by = 'user_id' then
+  if observability_internal.is_attributed(v_scope.group_by) then
     v_scope.from_time := date_bin('15 minutes', v_scope.from_time, '2000-01-01 00:00:00+00');
     v_scope.to_time := date_bin('15 minutes', v_scope.to_time + interval '15 minutes' - interval '1 microsecond', '2000-01-01 00:00:00+00');
     v_scope.previous_from := v_scope.from_time - (v_scope.to_time - v_scope.from_time);
@@ -99,8 +101,10 @@ begin
     'totals', observability_internal.totals_document(
       v_sums, true, observability_internal.latency_totals(v_scope, v_scope.from_time, v_scope.to_time)
     ),
-    'rows', case v_scope.group_by
-      when 'user_id' then observability_internal.user_figures(v_scope) -> 'rows'
+    'rows', case
+      when v_scope.group_by = 'user_id' then observability_internal.user_figures(v_scope) -> 'rows'
+      when observability_internal.is_attributed(v_scope.group_by)
+        then observability_internal.attributed_figures(v_scope, array[v_scope.group_by]) -> v_scope.group_by
       else coalesce(
         observability_internal.usage_breakdown(v_sums, array[v_scope.group_by], v_scope.row_limit) -> v_scope.group_by, '[]'
       )
@@ -110,7 +114,7 @@ end;
 $$;
 
 comment on function observability.get_cost_breakdown is
-'Cost of a range by model, feature, provider, environment, operation, status or user_id: {totals, rows: [{key, cost, '
-'…}]}, costliest first, the rest as one row.';
+'Cost of a range by model, feature, provider, environment, operation, status, user_id, tenant_id or tags.<name>: {totals, '
+'rows: [{key, cost, …}]}, costliest first, the rest as one row.';
 revoke execute on function observability.get_cost_breakdown from public;
 grant execute on function observability.get_cost_breakdown to authenticated, service_role;

@@ -17,7 +17,7 @@ declare
   v_first date;
   v_end date;
 begin
-  if access = 'member' then
+  if access in ('member', 'tenant') then
     -- Their own calls alone, which the table does not tell apart: row level security finds them.
     v_days := array(select g::date from generate_series(greatest(day_from, day_to - 7), day_to - 1, interval '1 day') as g);
   else
@@ -171,7 +171,7 @@ begin
     'from_time', v_from::timestamptz, 'to_time', greatest(v_from, v_to)::timestamptz, 'generated_at', clock_timestamp(),
     'spend', (select coalesce(sum(s.cost), 0)::text from unnest(v_sums) as s where s.is_current),
     'requests', (select coalesce(sum(s.requests), 0) from unnest(v_sums) as s where s.is_current),
-    'users', case when v_scope.access = 'member' then null else observability_internal.largest_users(v_from, v_to) end
+    'users', case when v_scope.access in ('member', 'tenant') then null else observability_internal.largest_users(v_from, v_to) end
   ) || v_facts;
 end;
 $$;

@@ -74,6 +74,8 @@ create index alerts_rule_id_idx on observability_internal.alerts (rule_id);
 
 create index alerts_started_at_idx on observability_internal.alerts (started_at);
 
+create index alerts_resolved_at_idx on observability_internal.alerts (resolved_at) where state = 'resolved';
+
 alter table observability_internal.alerts enable row level security;
 
 grant select on table observability_internal.alerts to authenticated;

@@ -158,7 +158,7 @@ set statement_timeout = '8s'
 as $$
 declare
   v_now constant timestamptz := coalesce(get_delivery_health.as_of, clock_timestamp());
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
+  v_access constant text := observability_internal.require_access('{member,tenant,analyst,ops,service}');
 begin
   -- Row level security leaves a member none of these rows, and so nothing to see.
   return jsonb_build_object(

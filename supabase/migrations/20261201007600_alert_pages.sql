@@ -90,7 +90,7 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
+  v_access constant text := observability_internal.require_access('{member,tenant,analyst,ops,service}');
   v_limit integer;
 begin
   perform observability_internal.check_filters(get_alerts.from_time, get_alerts.to_time, filters);
@@ -130,23 +130,8 @@ begin
       ) as a
     ),
     'times', observability_internal.alert_times(get_alerts.from_time, get_alerts.to_time, filters),
-    'transitions', (
-      select coalesce(jsonb_agg(to_jsonb(t) || jsonb_build_object(
-        'value', trim_scale(t.value)::text, 'threshold', t.threshold::text
-      ) order by t.transition_id desc), '[]')
-      from (
-        select recent.* from observability_internal.alert_transitions as recent
-        where recent.occurred_at >= get_alerts.from_time and recent.occurred_at < get_alerts.to_time
-        order by recent.transition_id desc
-        limit v_limit
-      ) as t
-    ),
-    'silences', (
-      select coalesce(jsonb_agg(to_jsonb(q) || jsonb_build_object('rule_name', r.name) order by q.ends_at), '[]')
-      from observability_internal.alert_silences as q
-      inner join observability_internal.alert_rules as r on q.rule_id = r.rule_id
-      where q.ends_at > now()
-    ),
+    'transitions', observability_internal.recent_transitions(get_alerts.from_time, get_alerts.to_time, v_limit),
+    'silences', observability_internal.running_silences(),
     'outbox', observability_internal.outbox_entries(get_alerts.from_time, get_alerts.to_time, filters, v_limit),
     'rules', (
       select coalesce(jsonb_agg(observability_internal.describe_rule(r) order by r.name), '[]')
@@ -173,7 +158,7 @@ set jit = off
 as $$
 #variable_conflict use_column
 declare
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
+  v_access constant text := observability_internal.require_access('{member,tenant,analyst,ops,service}');
 begin
   -- Row level security leaves a member nothing of these lists, an analyst the rules and budgets.
   return jsonb_build_object(

@@ -100,7 +100,7 @@ begin
         'spent', observability_internal.spent_since(b.period, b.scope || jsonb_build_object('timezone', b.timezone)) -> 'cost'
       ) order by b.name), '[]')
       from observability_internal.budgets as b
-      where b.is_enabled and v_scope.access <> 'member'
+      where b.is_enabled and v_scope.access not in ('member', 'tenant')
     )
   );
 end;

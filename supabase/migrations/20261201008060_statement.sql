@@ -87,7 +87,9 @@ as $$
     on m.provider = d.provider and m.model = d.model and coalesce(m.feature, '') = d.feature
     and m.environment = d.environment and m.operation = d.operation and m.status = d.status
     and coalesce(m.error_type, '') = d.error_type
-  inner join observability_internal.users as u on m.user_id = u.user_id
+  inner join observability_internal.attributions as a
+    on coalesce(m.tenant_id, '') = a.tenant_id and coalesce(m.tags, '{}') = a.tags
+  inner join observability_internal.users as u on m.user_id = u.user_id and a.attribution_id = u.attribution_id
   where (m.request_fees is not null or m.estimated_cost < 0) and m.request_fees is not null and m.estimated_cost > 0
     and m.cost_source in ('priced', 'provider')
     and m.created_at >= (scope).from_time and m.created_at < (scope).to_time
@@ -109,15 +111,17 @@ as $$
 declare
   v_names text[];
 begin
-  if jsonb_typeof(dimensions) is distinct from 'array' or jsonb_array_length(dimensions) > 7 then
-    raise exception 'dimensions are a list of at most 7 names' using errcode = '22023';
+  if jsonb_typeof(dimensions) is distinct from 'array' or jsonb_array_length(dimensions) > 8 then
+    raise exception 'dimensions are a list of at most 8 names' using errcode = '22023';
   end if;
   v_names := array(select jsonb_array_elements_text(dimensions));
   if exists (
     select from unnest(v_names) as n (name)
-    where n.name is null or n.name not in ('provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id')
+    where n.name is null or n.name not in (
+      'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'tenant_id'
+    )
   ) or (select count(distinct n.name) from unnest(v_names) as n (name)) <> cardinality(v_names) then
-    raise exception 'dimensions are provider, model, feature, environment, operation, status and user_id, each once'
+    raise exception 'dimensions are provider, model, feature, environment, operation, status, user_id and tenant_id, each once'
       using errcode = '22023';
   end if;
   return v_names;
@@ -130,7 +134,8 @@ grant execute on function observability_internal.statement_dimensions to authent
 
 create type observability_internal.statement_line as (
   keys text[],
-  user_key integer,
+  user_id text,
+  tenant_id text,
   provider text,
   requests numeric,
   prompt_tokens numeric,
@@ -147,7 +152,7 @@ create type observability_internal.statement_line as (
 );
 
 comment on type observability_internal.statement_line is
-'Sums of calls by the names of the chosen dimensions (without the user, who has a key) and provider.';
+'Sums of calls by the names of the chosen dimensions (without user and tenant, which stand apart) and provider.';
 
 create function observability_internal.statement_lines(scope observability_internal.read_scope, names text[])
 returns setof observability_internal.statement_line
@@ -157,10 +162,10 @@ security invoker
 set search_path = ''
 as $$
   with sums as (
-    select s.* from observability_internal.statement_sums(scope, 'user_id' = any (names)) as s
+    select s.* from observability_internal.statement_sums(scope, names && '{user_id,tenant_id}') as s
   ),
   fees as (
-    select f.* from observability_internal.statement_fees(scope, 'user_id' = any (names)) as f
+    select f.* from observability_internal.statement_fees(scope, names && '{user_id,tenant_id}') as f
   ),
   dims as (
     select
@@ -169,18 +174,21 @@ as $$
           when 'provider' then d.provider when 'model' then d.model when 'feature' then d.feature
           when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
         end
-        from unnest(names) with ordinality as n (name, place) where n.name <> 'user_id' order by n.place
+        from unnest(names) with ordinality as n (name, place) where n.name not in ('user_id', 'tenant_id') order by n.place
       ) as keys
     from observability_internal.dimensions as d
   )
   select
-    d.keys, s.user_key, d.provider, sum(s.requests), sum(s.prompt_tokens), sum(s.completion_tokens), sum(s.cached_tokens),
+    d.keys, case when 'user_id' = any (names) then u.user_id end, case when 'tenant_id' = any (names) then a.tenant_id end,
+    d.provider, sum(s.requests), sum(s.prompt_tokens), sum(s.completion_tokens), sum(s.cached_tokens),
     sum(s.cost), sum(s.provider_reported_cost), sum(s.fallback_cost), sum(s.fallback_requests), sum(s.unpriced_requests),
     sum(s.estimated_requests), coalesce(sum(s.requests) filter (where d.is_demo), 0), coalesce(sum(f.fees), 0)
   from sums as s
   inner join dims as d using (dim_id)
   left join fees as f on s.dim_id = f.dim_id and s.user_key is not distinct from f.user_key
-  group by d.keys, s.user_key, d.provider;
+  left join observability_internal.users as u on s.user_key = u.user_key
+  left join observability_internal.attributions as a on u.attribution_id = a.attribution_id
+  group by 1, 2, 3, 4;
 $$;
 
 comment on function observability_internal.statement_lines is 'The lines of a statement, those of several providers apart.';
@@ -223,12 +231,13 @@ security invoker
 set search_path = ''
 as $$
   select
-    case by when 'keys' then l.keys end, case by when 'keys' then l.user_key end, case by when 'provider' then l.provider end,
+    case by when 'keys' then l.keys end, case by when 'keys' then l.user_id end, case by when 'keys' then l.tenant_id end,
+    case by when 'provider' then l.provider end,
     sum(l.requests), sum(l.prompt_tokens), sum(l.completion_tokens), sum(l.cached_tokens), sum(l.cost),
     sum(l.provider_reported_cost), sum(l.fallback_cost), sum(l.fallback_requests), sum(l.unpriced_requests),
     sum(l.estimated_requests), sum(l.demo_requests), sum(l.fees)
   from unnest(lines) as l
-  group by 1, 2, 3;
+  group by 1, 2, 3, 4;
 $$;
 
 comment on function observability_internal.add_lines is 'Lines added up by keys, by provider or, by total, all together.';
@@ -248,17 +257,16 @@ as $$
       a as line, row_number() over (
         order by
           case when a.requests > a.fallback_requests + a.unpriced_requests then a.cost end desc nulls last,
-          a.requests desc, a.keys, a.user_key
+          a.requests desc, a.keys, a.user_id, a.tenant_id
       ) as place
     from observability_internal.add_lines(lines, 'keys') as a
   )
   select coalesce(jsonb_agg(
     observability_internal.statement_figures(a.line, has_fees)
-    || jsonb_build_object('keys', to_jsonb((a.line).keys), 'user_id', u.user_id)
+    || jsonb_build_object('keys', to_jsonb((a.line).keys), 'user_id', (a.line).user_id, 'tenant_id', (a.line).tenant_id)
     order by a.place
   ), '[]')
   from added as a
-  left join observability_internal.users as u on (a.line).user_key = u.user_key
   where a.place > first_row and a.place <= first_row + row_limit;
 $$;
 
@@ -295,7 +303,7 @@ begin
     raise exception 'first_row is 0 or more and row_limit from 1 to 50000' using errcode = '22023';
   end if;
   -- Users are counted in quarters of an hour: then everything is, so that the rows add up to the total.
-  if 'user_id' = any (v_names) then
+  if v_names && '{user_id,tenant_id}' then
     v_scope.by_user := true;
     v_scope.from_time := date_bin('15 minutes', v_scope.from_time, '2000-01-01 00:00:00+00');
     v_scope.to_time := date_bin('15 minutes', v_scope.to_time + interval '899.999999 s', '2000-01-01 00:00:00+00');
@@ -322,7 +330,7 @@ end;
 $$;
 
 comment on function observability.get_statement is
-'The statement of a range, usually a month, by dimensions: {totals, providers, row_count, rows: [{keys, user_id, cost, '
-'fallback_cost, …}]}, costliest first, in pages. Members get their own calls.';
+'The statement of a range, usually a month, by dimensions: {totals, providers, row_count, rows: [{keys, user_id, tenant_id, '
+'cost, fallback_cost, …}]}, costliest first, in pages. Members get their own calls.';
 revoke execute on function observability.get_statement from public;
 grant execute on function observability.get_statement to authenticated, service_role;

@@ -53,7 +53,7 @@ security definer
 set search_path = ''
 as $$
 declare
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
+  v_access constant text := observability_internal.require_access('{member,tenant,analyst,ops,service}');
   v_unknown text;
   v_id bigint;
 begin

@@ -199,12 +199,18 @@ begin
   v_total := v_total + v_rows;
   delete from observability_internal.rejected_events as e where e.event ->> 'user_id' = forget_names.user_id;
   get diagnostics v_rows = row_count;
+  v_total := v_total + v_rows;
+  -- A view of others that asks for this person asks for somebody else now, so it goes too.
+  delete from observability_internal.saved_views as v
+  where v.owner = forget_names.user_id or v.name = forget_names.user_id
+    or position(to_json(forget_names.user_id)::text in v.query::text) > 0;
+  get diagnostics v_rows = row_count;
   return v_total + v_rows;
 end;
 $$;
 
 comment on function observability_internal.forget_names is
-'Takes a person out of members, rejected events, rules, budgets, alerts, messages, exports, and who changed prices and '
-'channels; returns how many rows.';
+'Takes a person out of members, rejected events, rules, budgets, alerts, messages, exports, saved views, and who changed '
+'prices and channels; returns how many rows.';
 revoke execute on function observability_internal.forget_names from public;
 grant execute on function observability_internal.forget_names to service_role;

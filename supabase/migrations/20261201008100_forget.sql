@@ -21,6 +21,25 @@ alter table observability_internal.erasures enable row level security;
 
 grant select, insert, update on table observability_internal.erasures to service_role;
 
+-- Tenant and tags stay, for what a customer is charged does not change; a tenant that bears the person's own id goes.
+create function observability_internal.forgotten_key(user_key integer) returns integer
+language sql
+volatile
+security invoker
+set search_path = ''
+as $$
+  select observability_internal.key_of(
+    observability_internal.forgotten_user(), case when a.tenant_id = u.user_id then '' else a.tenant_id end, a.tags
+  )
+  from observability_internal.users as u
+  inner join observability_internal.attributions as a using (attribution_id)
+  where u.user_key = forgotten_key.user_key;
+$$;
+
+comment on function observability_internal.forgotten_key is 'The key of erased people with the tenant and tags of this key.';
+revoke execute on function observability_internal.forgotten_key from public;
+grant execute on function observability_internal.forgotten_key to service_role;
+
 -- The one place that writes differences of usage into a level by user: `direction` 1 adds the cells, -1 takes them away.
 create function observability_internal.add_user_cells(
   cells observability_internal.usage_by_user[], user_key integer, direction integer
@@ -120,15 +139,29 @@ declare
   v_min timestamptz;
   v_max timestamptz;
   v_cells observability_internal.usage_by_user[];
+  v_tenant text;
+  v_tags jsonb;
   v_from integer;
   v_to integer;
 begin
+  -- The calls of one tenant and tags at a time: they have one key each before and after.
+  select coalesce(m.tenant_id, ''), coalesce(m.tags, '{}') into v_tenant, v_tags
+  from observability_internal.ai_usage_metrics as m
+  where m.user_id = forget_usage.user_id
+    and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
+  order by m.created_at
+  limit 1;
+  if v_tenant is null then
+    return 0;
+  end if;
+  v_from := observability_internal.key_of(forget_usage.user_id, v_tenant, v_tags);
+  v_to := observability_internal.forgotten_key(v_from);
   -- What is left is the call itself, at the precision of a minute. The new id is the same here and in the archive, so that a
   -- restore finds the row; the salt that leads from the old id to it is deleted at the end. Rollups by minute, hour and quarter of an hour agree.
   with taken as (
     select m.event_id, m.created_at
     from observability_internal.ai_usage_metrics as m
-    where m.user_id = forget_usage.user_id
+    where m.user_id = forget_usage.user_id and coalesce(m.tenant_id, '') = v_tenant and coalesce(m.tags, '{}') = v_tags
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     order by m.created_at
     limit max_rows
@@ -138,19 +171,14 @@ begin
     update observability_internal.ai_usage_metrics as m set
       event_id = md5(event_salt || m.event_id)::uuid, created_at = date_trunc('minute', m.created_at),
       received_at = date_trunc('minute', m.received_at), user_id = observability_internal.forgotten_user(),
-      session_id = null, request_group_id = null, prompt_hash = null, prefix_hash = null, prompt_blocks = null,
-      response_id = null, metadata = null
+      tenant_id = nullif(m.tenant_id, forget_usage.user_id), session_id = null, request_group_id = null,
+      prompt_hash = null, prefix_hash = null, prompt_blocks = null, response_id = null, metadata = null
     from taken as t
     where m.event_id = t.event_id and m.created_at = t.created_at
     returning m.event_id, m.created_at
   )
   select array_agg(c.event_id), min(c.created_at), max(c.created_at) into v_ids, v_min, v_max from changed as c;
-  if v_ids is null then
-    return 0;
-  end if;
   v_cells := observability_internal.usage_cells_of(v_ids, v_min, v_max);
-  select u.user_key into v_from from observability_internal.users as u where u.user_id = forget_usage.user_id;
-  select u.user_key into v_to from observability_internal.users as u where u.user_id = observability_internal.forgotten_user();
   perform observability_internal.add_user_cells(v_cells, v_from, -1);
   perform observability_internal.add_user_cells(v_cells, v_to, 1);
   delete from observability_internal.usage_by_user as r
@@ -207,8 +235,12 @@ declare
   v_from integer;
   v_to integer;
 begin
-  select u.user_key into v_from from observability_internal.users as u where u.user_id = forget_rollups.user_id;
-  select u.user_key into v_to from observability_internal.users as u where u.user_id = observability_internal.forgotten_user();
+  select u.user_key into v_from
+  from observability_internal.users as u
+  where u.user_id = forget_rollups.user_id
+    and exists (select from observability_internal.usage_by_user as r where r.user_key = u.user_key)
+  limit 1;
+  v_to := observability_internal.forgotten_key(v_from);
   with moved as (
     delete from observability_internal.usage_by_user as r
     where r.ctid = any (array(
@@ -341,7 +373,7 @@ declare
   v_rollups integer := 0;
   v_names integer := 0;
   v_waiting bigint;
-  v_key integer;
+  v_keys integer[];
   v_erasure_id bigint;
   v_salt text;
 begin
@@ -353,13 +385,8 @@ begin
   end if;
   v_erasure_id := observability_internal.open_erasure(forget_user.user_id);
   select e.event_salt into v_salt from observability_internal.erasures as e where e.erasure_id = v_erasure_id;
-  insert into observability_internal.users (user_id) values (observability_internal.forgotten_user()) on conflict do nothing;
-  insert into observability_internal.users (user_id)
-  select forget_user.user_id
-  where exists (select from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
-  on conflict do nothing;
-  delete from observability_internal.latency_by_user as r
-  where r.user_key = (select u.user_key from observability_internal.users as u where u.user_id = forget_user.user_id);
+  v_keys := array(select u.user_key from observability_internal.users as u where u.user_id = forget_user.user_id);
+  delete from observability_internal.latency_by_user as r where r.user_key = any (v_keys);
   v_usage := observability_internal.forget_usage(forget_user.user_id, v_salt, max_rows);
   if v_usage = 0 then
     v_performance := observability_internal.forget_performance(forget_user.user_id, v_salt, max_rows);
@@ -370,11 +397,12 @@ begin
   v_waiting := (select count(*) from observability_internal.ai_usage_metrics as m where m.user_id = forget_user.user_id)
     + (select count(*) from observability_internal.performance_metrics as m where m.user_id = forget_user.user_id);
   if v_usage + v_performance + v_rollups + v_waiting = 0 then
-    select u.user_key into v_key from observability_internal.users as u where u.user_id = forget_user.user_id;
-    perform observability_internal.move_user_levels(v_key, u.user_key)
-    from observability_internal.users as u
-    where u.user_id = observability_internal.forgotten_user() and v_key is not null;
-    delete from observability_internal.users as u where u.user_key = v_key;
+    perform observability_internal.move_user_levels(k.user_key, observability_internal.forgotten_key(k.user_key))
+    from unnest(v_keys) as k (user_key);
+    delete from observability_internal.users as u where u.user_key = any (v_keys);
+    delete from observability_internal.attributions as a
+    where a.tenant_id = forget_user.user_id
+      and not exists (select from observability_internal.users as u where u.attribution_id = a.attribution_id);
     v_names := observability_internal.forget_names(forget_user.user_id);
   end if;
   perform observability_internal.add_erased(v_erasure_id, jsonb_build_object(

@@ -25,7 +25,8 @@ grant usage on schema observability_internal to treering_bi;
 
 -- The views have their caller's rights: these rollups and names are all that the role reads.
 grant select on table
-observability_internal.dimensions, observability_internal.users, observability_internal.stale_rollups,
+observability_internal.dimensions, observability_internal.users, observability_internal.attributions,
+observability_internal.stale_rollups,
 observability_internal.usage_by_minute, observability_internal.usage_by_hour, observability_internal.usage_by_day,
 observability_internal.usage_by_user, observability_internal.provider_costs
 to treering_bi;
@@ -35,6 +36,10 @@ for select to treering_bi
 using (true);
 
 create policy "BI tools read the users" on observability_internal.users
+for select to treering_bi
+using (true);
+
+create policy "BI tools read the tenants" on observability_internal.attributions
 for select to treering_bi
 using (true);
 
@@ -64,17 +69,17 @@ using (true);
 
 grant execute on function observability_internal.stale_buckets to treering_bi;
 
--- Members cannot read the rollups of all people: their own rows come from the rollup by user.
+-- Members and tenants cannot read the rollups of all people: their own rows come from the rollup by user.
 create function observability_internal.reads_own_rows() returns boolean
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  select pg_catalog.current_setting('role', true) = 'authenticated' and observability_internal.access_level() = 'member';
+  select pg_catalog.current_setting('role', true) = 'authenticated' and observability_internal.access_level() in ('member', 'tenant');
 $$;
 
-comment on function observability_internal.reads_own_rows is 'Whether the caller is a member, who sees their own calls.';
+comment on function observability_internal.reads_own_rows is 'Whether the caller is a member or a tenant, who sees their own calls.';
 revoke execute on function observability_internal.reads_own_rows from public;
 grant execute on function observability_internal.reads_own_rows to authenticated, service_role, treering_bi;
 
@@ -129,9 +134,10 @@ begin
   execute format(
     $sql$
     create view observability_bi.usage_by_user with (security_invoker = true) as
-    select r.bucket as quarter_hour_start, u.user_id, %1$s, %2$s
+    select r.bucket as quarter_hour_start, u.user_id, nullif(a.tenant_id, '') as tenant_id, %1$s, %2$s
     from observability_internal.usage_by_user as r
     inner join observability_internal.users as u using (user_key)
+    inner join observability_internal.attributions as a using (attribution_id)
     inner join observability_internal.dimensions as d using (dim_id)
     $sql$,
     v_names, v_figures
@@ -145,7 +151,7 @@ comment on view observability_bi.usage_by_hour is
 comment on view observability_bi.usage_by_day is 'The same by UTC day.';
 
 comment on view observability_bi.usage_by_user is
-'The same by user and quarter of an hour, so that a local day or month is exact in every time zone.';
+'The same by user, tenant and quarter of an hour, so that a local day or month is exact in every time zone.';
 
 create view observability_bi.bills with (security_invoker = true) as
 select c.day, c.provider, c.source, c.line_item, c.amount, c.currency, c.fetched_at

@@ -36,6 +36,7 @@ class AlertAnswers:
     delivery: Json = field(default_factory=lambda: {"overdue": 0, "dead": 0, "channels": [], "silent_rules": []})
     link: Json = field(default_factory=dict)
     runbook: Json = field(default_factory=dict)
+    total: int | None = None
 
     def _get_alerts(self, from_time: str, to_time: str, filters: Json) -> Json:
         del from_time, to_time, filters
@@ -69,6 +70,48 @@ class AlertAnswers:
             "silences": [silence],
             "outbox": _outbox(now),
             "rules": [self._rule(1) | {"groups_over_limit": 3}, self._rule(2) | failing],
+        }
+
+    def _find_alerts(self, from_time: str, to_time: str, filters: Json) -> Json:
+        """Answer with every alert of the state on one page; it does not search."""
+        whole = self._get_alerts(from_time=from_time, to_time=to_time, filters={})
+        resolved = [alert for alert in whole["history"] if alert["state"] == "resolved"]
+        groups = {"firing": whole["firing"], "resolved": resolved}
+        chosen = [alert | self._standing(alert) for alert in groups.get(filters["state"], [])]
+        ids = [alert["alert_id"] for alert in chosen if alert["state"] == "firing"]
+        rules = whole.pop("rules")
+        del whole["firing"], whole["history"]
+        page = {"alerts": chosen, "by_rule": []}
+        if "by_rule" in filters:
+            page = {"alerts": [], "by_rule": [self._rule_alerts(alert) for alert in chosen]}
+        return {
+            **whole,
+            **page,
+            "counts": {state: len(alerts) for state, alerts in groups.items()},
+            "total": self.total or len(chosen),
+            "firing_now": len(groups["firing"]),
+            "firing_ids": ids,
+            "rule_names": sorted({alert["rule_name"] for alert in chosen}),
+            "group_keys": sorted({alert["group_key"] for alert in chosen} - {""}),
+            "active_rules": sum(1 for rule in rules if rule["is_enabled"]),
+            "failing": [rule for rule in rules if rule.get("last_error") or rule.get("groups_over_limit")],
+        }
+
+    def _standing(self, alert: Json) -> Json:
+        standing = "acknowledged" if alert["acknowledged_at"] else "unacknowledged"
+        budget = alert.get("evidence", {}).get("budget")
+        matter = f"budget {budget}" if budget else f"alert {alert['alert_id']}"
+        return {"matter": matter, "standing": standing}
+
+    def _rule_alerts(self, alert: Json) -> Json:
+        ids = [alert["alert_id"]] if alert["state"] == "firing" else []
+        return {
+            **{name: alert[name] for name in ("rule_id", "rule_name", "severity", "started_at")},
+            "alerts": 1,
+            "unacknowledged": len(ids),
+            "newest_at": alert["started_at"],
+            "firing_ids": ids,
+            "worst": alert,
         }
 
     def _get_delivery_health(self) -> Json:
@@ -210,6 +253,7 @@ def _transitions(now: datetime) -> list[Json]:
             "transition_id": 1,
             "occurred_at": (now - timedelta(minutes=12)).isoformat(),
             "rule_name": "Spend spike",
+            "metric": "spend",
             "from_state": "pending",
             "to_state": "firing",
             "value": "61.204118",

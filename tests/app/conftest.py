@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 APP = Path(dashboard.__file__).parent / "app.py"
-TIMEOUT_S = 30
+TIMEOUT_S = 90
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, Price
     errors: dict[str, TreeringError] = field(default_factory=dict)
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     is_closed: bool = False
+    views: list[Json] = field(default_factory=list)
     data_begin_at: datetime = datetime(2020, 1, 1, tzinfo=UTC)
 
     def call(self, function: str, /, **arguments: Any) -> JsonValue:
@@ -65,6 +66,18 @@ class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, Price
 
     def close(self) -> None:
         self.is_closed = True
+
+    def _get_views(self) -> Json:
+        return {"views": self.views}
+
+    def _save_view(self, view: Json) -> Json:
+        kept = {"view_id": len(self.views) + 1, "owner": "local-ops", "saved_at": "2026-05-04T12:00:00+00:00"}
+        self.views.append({**kept, **view, "is_own": True})
+        return self.views[-1]
+
+    def _delete_view(self, view_id: int) -> bool:
+        self.views = [view for view in self.views if view["view_id"] != view_id]
+        return True
 
     # -- documents -----------------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ FOLDER: Final = Path(__file__).with_name("documents")
 OPS: Final = "local-ops"
 
 # Keys below these are names from the data, not of the document.
-_OPEN: Final = frozenset({"scope", "rates", "metadata", "dimensions", "evidence", "details"})
+_OPEN: Final = frozenset({"scope", "rates", "metadata", "dimensions", "evidence", "details", "query"})
 
 _START: Final = NOON.replace(hour=0)
 _WINDOW: Final[dict[str, Argument]] = {"from_time": _START, "to_time": _START + timedelta(days=1)}
@@ -34,6 +34,7 @@ _RULE: Final[dict[str, Argument]] = {"name": "Draft", "metric": "spend", "thresh
 
 READS: Final[dict[str, dict[str, Argument]]] = {
     "backtest_rule": {"rule": _RULE, "days": 1},
+    "find_alerts": {**DAY, "filters": {}},
     "get_alerts": {**DAY, "filters": {}},
     "get_cost_sums": {"from_day": "2026-05-04", "to_day": "2026-05-05"},
     "get_cost_drivers": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
@@ -53,6 +54,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_settings": {},
     "get_status": {},
     "get_terms": {},
+    "get_views": {},
     "get_usage": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
 }
 """What the app reads, and with which arguments it is recorded."""
@@ -97,6 +99,7 @@ def seed(service: Database, ops: Database) -> None:
     for kind, term in terms.items():
         ops.call("add_term", term={"kind": kind, "valid_from": "2026-05-01", "source": "contract", **term})
     ops.call("end_term", term_id=1, valid_to="2026-12-01", reason="new contract")
+    ops.call("save_view", view={"page": "costs", "name": "Ours", "query": {"model": ["gpt-4o"]}, "is_shared": True})
     service.call("save_price_catalogue", source_url="https://example.com/data.json", reader_version="0.1", content="[]")
     _reprice_automatically(service)
     for amount in ("3", "2.5"):  # a bill that was revised

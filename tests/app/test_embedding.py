@@ -32,8 +32,9 @@ def read(token: str, now: float = NOW) -> EmbeddedPerson:
 
 
 def test_a_token_names_a_person_for_an_hour_from_when_it_was_made() -> None:
-    assert read(make()) == EmbeddedPerson("user_ana", "user_ana", "t1", NOW + 3600)
+    assert read(make()) == EmbeddedPerson("user_ana", "user_ana", None, "t1", NOW + 3600)
     assert read(make(name="Ana"), NOW + 50).name == "Ana"
+    assert read(make(treering_tenant="acme")).tenant_id == "acme"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +48,8 @@ def test_a_token_names_a_person_for_an_hour_from_when_it_was_made() -> None:
         (make(exp=None), "not valid"),
         (make(exp="soon"), "not valid"),
         (make(sub=""), "names nobody"),
+        (make(treering_tenant=""), "names no tenant"),
+        (make(treering_tenant=7), "names no tenant"),
         (make(iat=NOW - 120, exp=NOW - 60), "has expired"),
         (make(iat=NOW + 120, exp=NOW + 180), "has expired"),
         (make(exp=NOW + 3600), "valid for too long"),

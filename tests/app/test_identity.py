@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard.reads import connection
 from dashboard.reads import viewer as identity
-from dashboard.reads.viewer import Viewer
+from dashboard.reads.viewer import Viewer, viewer_key
 from ingest.errors import DatabaseUnavailableError, SignInExpiredError, SignInTokenError
 from tests.app.conftest import APP, TIMEOUT_S
 from tests.app.fake_database import FakeDatabase
@@ -88,7 +89,7 @@ def test_who_signed_in_reads_with_their_own_id_and_token(
 
     assert not app.exception
     assert app.metric
-    assert opened == [{"user_id": "user_anna", "access_token": "token-of-anna"}]
+    assert opened == [{"user_id": "user_anna", "tenant_id": None, "access_token": "token-of-anna"}]
 
 
 def test_the_sidebar_names_the_viewer_and_offers_the_way_out(
@@ -108,7 +109,7 @@ def test_the_local_viewer_needs_no_sign_in_and_cannot_sign_out(
 
     app = AppTest.from_file(str(APP), default_timeout=TIMEOUT_S).run()
 
-    assert opened == [{"user_id": "local-ops", "access_token": None}]
+    assert opened == [{"user_id": "local-ops", "tenant_id": None, "access_token": None}]
     assert not app.sidebar.button
 
 
@@ -123,6 +124,21 @@ def test_a_viewer_without_a_name_is_called_by_what_is_known(
     monkeypatch.setattr(st, "user", SignIn({"is_logged_in": True, "sub": "user_anna", **claims}))
 
     assert identity.current_viewer() == Viewer(user_id="user_anna", name=name)
+
+
+def test_a_sign_in_that_names_a_tenant_narrows_its_viewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(identity.LOCAL_VIEWER_VARIABLE, raising=False)
+    monkeypatch.setattr(st, "user", SignIn({"is_logged_in": True, "sub": "user_anna", "treering_tenant": "acme"}))
+    viewer = identity.current_viewer()
+    assert viewer == Viewer(user_id="user_anna", name="user_anna", tenant_id="acme")
+    assert viewer_key(viewer) != viewer_key(Viewer(user_id="user_anna", name="user_anna"))
+
+
+def test_every_cache_tells_the_viewers_of_two_tenants_apart() -> None:
+    files = Path("dashboard").rglob("*.py")
+    cached = [line for path in files for line in path.read_text().splitlines() if "hash_funcs=" in line]
+    assert len(cached) >= 7
+    assert [line for line in cached if "Viewer: viewer_key" not in line] == []
 
 
 def test_a_token_never_shows_in_a_text() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.errors import InvalidArgumentError
+from tests.app.choosing import open_editor
 from tests.app.test_settings import changes
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def test_every_page_says_which_messages_do_not_arrive(open_app: OpenApp, fake: F
 
 
 def test_ops_write_a_route_that_escalates(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "route")
     app.text_input(key="settings_route_new_name").set_value("boss")
     app.selectbox(key="settings_route_new_severity").set_value("critical")
     app.text_input(key="settings_route_new_labels").set_value("team=chat")
@@ -85,7 +86,7 @@ def test_ops_write_a_route_that_escalates(open_app: OpenApp, fake: FakeDatabase)
 def test_a_route_that_makes_no_sense_is_explained(
     open_app: OpenApp, fake: FakeDatabase, labels: str, said: str
 ) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "route")
     app.text_input(key="settings_route_new_name").set_value("boss")
     app.text_input(key="settings_route_new_labels").set_value(labels)
     app.button(key="settings_route_new_save").click().run()
@@ -94,7 +95,7 @@ def test_a_route_that_makes_no_sense_is_explained(
 
 
 def test_ops_write_a_mute_time_of_weekdays(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "mute")
     app.text_input(key="settings_mute_new_name").set_value("nights")
     app.pills(key="settings_mute_new_weekdays").set_value([5, 1])
     app.button(key="settings_mute_new_save").click().run()

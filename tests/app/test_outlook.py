@@ -17,6 +17,7 @@ from ingest.documents.month import SpentBudget
 from ingest.documents.words import format_estimate
 from ingest.errors import DatabaseUnavailableError, FunctionNotFoundError, TreeringError
 from ingest.forecasting.forecast import MonthForecast
+from tests.app.choosing import choose
 from tests.app.test_pages import texts
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def saved(fake: FakeDatabase) -> list[Any]:
 
 
 def test_a_report_is_switched_on_for_a_channel(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="reports")
     app.toggle(key=f"{DAILY}_enabled").set_value(True)
     app.multiselect(key=f"{DAILY}_channels").select(1)
     app.selectbox(key=f"{DAILY}_hour").set_value(6)
@@ -116,7 +117,7 @@ def test_a_report_is_switched_on_for_a_channel(open_app: OpenApp, fake: FakeData
 
 
 def test_a_report_without_a_channel_is_not_switched_on(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="reports")
     app.toggle(key=f"{DAILY}_enabled").set_value(True)
     app.button(key=f"{DAILY}_save").click().run()
     assert [error.value for error in app.error] == ["Choose at least one channel."]
@@ -124,7 +125,7 @@ def test_a_report_without_a_channel_is_not_switched_on(open_app: OpenApp, fake: 
 
 
 def test_a_schedule_is_shown_as_it_is_stored(open_app: OpenApp) -> None:
-    app = open_app("settings")
+    app = choose(open_app("settings", tab="reports"), "report", 1)
     assert app.selectbox(key="settings_report_weekly_hour").value == 7
     assert app.selectbox(key="settings_report_weekly_zone").value == "Europe/Berlin"
     assert app.multiselect(key="settings_report_weekly_channels").value == [1]
@@ -141,6 +142,6 @@ def test_schedules_that_cannot_be_read_say_so(
     open_app: OpenApp, fake: FakeDatabase, error: TreeringError, text: str
 ) -> None:
     fake.errors["get_report_schedules"] = error
-    app = open_app("settings")
+    app = open_app("settings", tab="reports")
     assert not app.exception
     assert any(text in caption.value for caption in app.caption)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -110,6 +110,46 @@ def test_an_empty_database_says_how_to_record_the_first_call(open_app: OpenApp, 
     assert "No calls recorded yet" in texts(app)
     assert "record_usage" in app.code[-1].value
     assert not app.metric
+
+
+@pytest.mark.parametrize("page", ["usage", "calls"])
+def test_filters_that_match_nothing_lead_to_the_newest_call_that_matches(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    fake.is_empty, fake.newest_event_at = True, datetime(2023, 11, 20, tzinfo=UTC)
+    answer = fake._get_events
+
+    def matching(from_time: str, to_time: str, filters: Any) -> Any:
+        document = answer(from_time, to_time, filters)
+        is_long = datetime.fromisoformat(to_time) - datetime.fromisoformat(from_time) > timedelta(days=100)
+        call = fake.single_calls[0] | {"created_at": "2023-11-16T23:30:00+00:00"}
+        return document | {"events": [call]} if is_long and filters["model"] == ["gpt-4o"] else document
+
+    monkeypatch.setattr(fake, "_get_events", matching)
+    app = open_app(page, model="gpt-4o")
+
+    assert "The filters match nothing since" in texts(app)
+    assert "The newest matching call was on 17 November 2023 at 00:30." in texts(app)
+    button = app.button(key=f"{page}_empty_newest")
+    assert button.label == "Show 17 Nov, 00:30"
+    button.click().run()
+    assert address(app) == {"model": ["gpt-4o"], "period": ["custom"], "from": ["2023-11-11"], "to": ["2023-11-17"]}
+
+
+def test_the_first_call_is_waited_for_and_leads_to_itself(open_app: OpenApp, fake: FakeDatabase) -> None:
+    fake.is_empty = True
+    app = open_app("overview")
+    assert "Waiting for the first call" in texts(app)
+
+    fake.is_empty = False
+    app.run()
+
+    assert not app.exception
+    assert "The first call arrived" in texts(app)
+    link = next(one.proto for one in app.get("page_link") if one.proto.label == "Open the call")
+    assert link.query_string.startswith("call=")
+    app.button(key="first_call_done").click().run()
+    assert "The first call arrived" not in texts(app)
 
 
 def test_an_empty_period_leads_to_the_newest_calls(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -303,8 +343,11 @@ def test_alerts_of_the_past_stay_visible_when_nothing_fires(open_app: OpenApp, f
     app = open_app("alerts")
 
     assert "Nothing is firing" in texts(app)
-    assert list(app.dataframe[0].value["Threshold"]) == ["$50.00", "5.0%", "15.0 s", "$50.00"]
-    assert list(app.dataframe[1].value["State"]) == ["pending", "sent", "sent", "dead"]
+    assert app.segmented_control(key="alerts_state").value == "resolved"
+    assert "Latency p99 <b>18.4 s</b>, threshold 15.0 s" in texts(app)
+    assert list(app.dataframe[0].value["State"]) == ["pending", "sent", "sent", "dead"]
+    app.segmented_control(key="alerts_state").set_value("firing").run()
+    assert "Nothing is firing. 2 rules are active." in [caption.value for caption in app.caption]
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def fill(app: AppTest, **fields: str) -> None:
 
 
 def test_the_prices_in_force_can_be_searched(open_app: OpenApp) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     assert len(table(app, "layer")) > 100
 
     app.text_input(key="settings_prices_search").set_value("GPT-4o-mini").run()
@@ -57,7 +57,7 @@ def test_the_prices_in_force_can_be_searched(open_app: OpenApp) -> None:
 
 
 def test_the_customers_own_price_is_the_one_in_force(open_app: OpenApp) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     row = table(app, "layer").set_index("model").loc["gpt-4o"]
     assert (row["input"], row["cached_input"], row["output"]) == (2.0, 1.0, 8.0)
     assert (row["layer"], row["from"], row["to"]) == ("Yours", "2026-11-01", "—")
@@ -70,24 +70,24 @@ def test_the_customers_own_price_is_the_one_in_force(open_app: OpenApp) -> None:
 
 def test_without_prices_of_their_own_list_prices_count(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.prices = []
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     assert "None. List prices apply." in texts(app)
 
 
 def test_a_catalogue_that_the_worker_fetched_is_the_one_in_force(open_app: OpenApp, fake: FakeDatabase) -> None:
-    assert "the worker fetched" not in texts(open_app("settings"))
+    assert "the worker fetched" not in texts(open_app("settings", tab="prices"))
     model = {"id": "gpt-4o-mini", "match": {"equals": "gpt-4o-mini"}, "prices": {"input_mtok": 0.3, "output_mtok": 1.2}}
     openai = {"id": "openai", "name": "OpenAI", "api_pattern": "openai", "models": [model]}
     fake.catalogue = {"sha256": "ab", "reader_version": "99.0", "fetched_at": "2026-11-24T03:00:00+00:00"}
     fake.catalogue |= {"content": json.dumps([openai])}
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     assert "The catalogue is the one that the worker fetched on 24 Nov 2026 (UTC)." in texts(app)
     found = table(app, "layer").set_index("model")
     assert (found.loc["gpt-4o-mini", "input"], found.loc["gpt-4o-mini", "output"]) == (0.3, 1.2)
 
 
 def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
 
     app.text_input(key="settings_explain_model").set_value("openai/gpt-4o").run()
 
@@ -103,13 +103,13 @@ def test_a_price_is_explained_step_by_step(open_app: OpenApp) -> None:
 
 
 def test_a_model_that_nobody_knows_is_said(open_app: OpenApp) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     app.text_input(key="settings_explain_model").set_value("my-model").run()
     assert "No layer has this model" in texts(app)
 
 
 def test_a_tier_without_a_row_leaves_the_cost_unknown(open_app: OpenApp) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
 
     app.text_input(key="settings_explain_model").set_value("text-embedding-3-small")
     app.selectbox(key="settings_explain_tier").set_value("flex").run()
@@ -118,7 +118,7 @@ def test_a_tier_without_a_row_leaves_the_cost_unknown(open_app: OpenApp) -> None
 
 
 def test_a_price_is_added_as_typed(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     fill(app, model=" GPT-4o ", input="2.00", output="8.00", source="contract 7")
     app.date_input(key="settings_price_from").set_value(date(2026, 12, 1))
 
@@ -155,7 +155,7 @@ def test_a_wrong_price_is_named_before_it_is_sent(fields: dict[str, str], fault:
 
 
 def test_a_price_that_ends_before_it_begins_is_refused_in_the_form(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     fill(app, model="gpt-4o", input="2", source="x")
     app.date_input(key="settings_price_from").set_value(date(2026, 12, 1))
     app.date_input(key="settings_price_to").set_value(date(2026, 11, 1))
@@ -171,7 +171,7 @@ def test_the_databases_refusal_of_a_price_is_said(open_app: OpenApp, fake: FakeD
         raise PermissionDeniedError("only ops may do this", sqlstate="42501")
 
     fake._add_price = refuse  # type: ignore[attr-defined]
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     fill(app, model="gpt-4o", input="2", source="x")
 
     app.button(key="settings_price_save").click().run()
@@ -180,22 +180,30 @@ def test_the_databases_refusal_of_a_price_is_said(open_app: OpenApp, fake: FakeD
     assert app.text_input(key="settings_price_model").value == "gpt-4o"
 
 
-def test_prices_that_cannot_be_read_leave_the_other_tabs(open_app: OpenApp, fake: FakeDatabase) -> None:
+def test_prices_that_cannot_be_read_say_so(open_app: OpenApp, fake: FakeDatabase) -> None:
     def fail() -> None:
         raise InvalidArgumentError("broken")
 
     fake._get_prices = fail  # type: ignore[method-assign,assignment]
 
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
 
-    assert app.error[0].value == "The prices could not be read: broken"
-    assert app.text_input(key="settings_member_user")
+    assert [error.value for error in app.error] == ["The prices could not be read: broken"]
+
+
+def test_a_missing_price_is_filled_in_where_a_link_asks_for_it(open_app: OpenApp) -> None:
+    app = open_app("settings", tab="prices", price="self-hosted/org/our-model")
+    assert app.text_input(key="settings_price_provider").value == "self-hosted"
+    assert app.text_input(key="settings_price_model").value == "org/our-model"
+    app.text_input(key="settings_price_model").set_value("other")
+    app.button(key="settings_price_save").click().run()  # refused, without a source
+    assert app.text_input(key="settings_price_model").value == "other"
 
 
 def test_the_preview_shows_the_difference_and_the_command_and_changes_nothing(
     open_app: OpenApp, fake: FakeDatabase
 ) -> None:
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     app.date_input(key="settings_reprice_from").set_value(date(2026, 11, 2))
     app.date_input(key="settings_reprice_last").set_value(date(2026, 11, 3))
     app.text_input(key="settings_reprice_model").set_value("gpt 4o")
@@ -217,7 +225,7 @@ def test_the_preview_shows_the_difference_and_the_command_and_changes_nothing(
 
 def test_a_long_range_is_cut_and_said_so(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.rows_to_reprice = 30_000
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
 
     app.button(key="settings_reprice_run").click().run()
 
@@ -227,7 +235,7 @@ def test_a_long_range_is_cut_and_said_so(open_app: OpenApp, fake: FakeDatabase) 
 
 def test_nothing_to_reprice_is_said(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.rows_to_reprice = 0
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     app.button(key="settings_reprice_run").click().run()
     assert "No calls in this range can be repriced." in texts(app)
 
@@ -239,7 +247,7 @@ def test_a_preview_needs_days_in_order_and_says_what_the_database_refuses(
         raise InvalidArgumentError("too long")
 
     fake._get_rows_to_reprice = fail  # type: ignore[method-assign,assignment]
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     app.button(key="settings_reprice_run").click().run()
     assert app.error[0].value == "The preview failed: too long"
 

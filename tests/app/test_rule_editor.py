@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashboard.figures.alert_words import describe_rule, to_threshold
+from ingest.alerts.rules import preset_rules
 from ingest.documents.alerts import AlertRule
 from ingest.errors import PermissionDeniedError
+from tests.app.choosing import choose, open_editor
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -22,11 +24,11 @@ NEW_RULE = "settings_rule_new"
 
 
 def changes(fake: FakeDatabase) -> list[tuple[str, dict[str, Any]]]:
-    return [(name, dict(arguments)) for name, arguments in fake.calls if not name.startswith("get_")]
+    return [(name, dict(arguments)) for name, arguments in fake.calls if not name.startswith(("get_", "find_"))]
 
 
 def test_a_new_rule_is_saved_as_typed(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
     app.selectbox(key=f"{NEW_RULE}_metric").set_value("error_rate").run()
 
     app.text_input(key=f"{NEW_RULE}_name").set_value(" Errors ")
@@ -63,7 +65,7 @@ def test_a_new_rule_is_saved_as_typed(open_app: OpenApp, fake: FakeDatabase) -> 
 def test_a_rule_without_name_or_threshold_is_not_sent(
     open_app: OpenApp, fake: FakeDatabase, name: str, threshold: str
 ) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
 
     app.text_input(key=f"{NEW_RULE}_name").set_value(name)
     app.text_input(key=f"{NEW_RULE}_threshold_spend").set_value(threshold)
@@ -74,7 +76,7 @@ def test_a_rule_without_name_or_threshold_is_not_sent(
 
 
 def test_a_changed_rule_keeps_its_scope(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule", 2)
     assert app.text_input(key="settings_rule_2_threshold_error_rate").value == "5"
 
     app.toggle(key="settings_rule_2_enabled").set_value(False)
@@ -89,7 +91,7 @@ def test_a_changed_rule_keeps_its_scope(open_app: OpenApp, fake: FakeDatabase) -
 
 
 def test_another_metric_offers_its_own_threshold(open_app: OpenApp) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule", 1)
 
     app.selectbox(key="settings_rule_1_metric").set_value("p99_latency_ms").run()
 
@@ -97,7 +99,7 @@ def test_another_metric_offers_its_own_threshold(open_app: OpenApp) -> None:
 
 
 def test_a_rule_can_be_deleted(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule", 3)
 
     app.button(key="settings_rule_3_delete").click().run()
 
@@ -105,17 +107,37 @@ def test_a_rule_can_be_deleted(open_app: OpenApp, fake: FakeDatabase) -> None:
     assert app.toast[0].value == "Slow responses deleted"
 
 
-def test_without_rules_the_editor_is_open(open_app: OpenApp, fake: FakeDatabase) -> None:
+def test_without_rules_the_form_of_a_new_one_is_open(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.is_empty = True
 
     app = open_app("settings")
 
     assert not app.exception
-    assert app.expander[0].proto.expanded
+    assert app.text_input(key=f"{NEW_RULE}_name").value == ""
+
+
+def test_a_new_rule_starts_from_a_preset(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_editor(open_app, "rule")
+    preset = next(draft for draft in preset_rules() if draft.name == "High error rate")
+    app.pills(key="settings_rule_preset").set_value("High error rate").run()
+    app.button(key=f"{NEW_RULE}_high-error-rate_save").click().run()
+
+    ((name, arguments),) = changes(fake)
+    assert name == "save_alert_rule"
+    assert arguments["rule"] == preset.model_dump(mode="json") | {"channels": [1]}
+
+
+def test_a_rule_that_was_saved_is_the_one_that_is_shown(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_editor(open_app, "rule", 3)
+    choose(app, "rule", None)
+    app.text_input(key=f"{NEW_RULE}_name").set_value("Error burst")
+    app.button(key=f"{NEW_RULE}_save").click().run()
+    assert [name for name, _ in changes(fake)] == ["save_alert_rule"]
+    assert app.radio(key="settings_rule_chosen").value == 2
 
 
 def test_the_database_s_answer_to_a_back_test_is_drawn_and_nothing_saved(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
     app.text_input(key=f"{NEW_RULE}_name").set_value("Spend")
 
     app.button(key=f"{NEW_RULE}_backtest").click().run()
@@ -128,7 +150,7 @@ def test_the_database_s_answer_to_a_back_test_is_drawn_and_nothing_saved(open_ap
 
 def test_a_back_test_of_a_quiet_rule_says_so(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.is_empty = True
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
     app.text_input(key=f"{NEW_RULE}_name").set_value("Spend")
 
     app.button(key=f"{NEW_RULE}_backtest").click().run()
@@ -141,7 +163,7 @@ def test_a_back_test_that_is_refused_says_why(open_app: OpenApp, fake: FakeDatab
         raise PermissionDeniedError("the metric keeps no history", sqlstate="22023")
 
     fake._backtest_rule = refuse  # type: ignore[assignment, method-assign]
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
     app.text_input(key=f"{NEW_RULE}_name").set_value("Spend")
 
     app.button(key=f"{NEW_RULE}_backtest").click().run()
@@ -150,7 +172,7 @@ def test_a_back_test_that_is_refused_says_why(open_app: OpenApp, fake: FakeDatab
 
 
 def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
     app.text_input(key=f"{NEW_RULE}_name").set_value("Spend by model")
     app.text_input(key=f"{NEW_RULE}_critical_spend").set_value("80")
     app.selectbox(key=f"{NEW_RULE}_window_60").set_value("day")
@@ -181,7 +203,7 @@ def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase
 def test_a_rule_that_makes_no_sense_is_explained_and_not_sent(
     open_app: OpenApp, fake: FakeDatabase, field: str, value: str, reason: str
 ) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
     app.text_input(key=f"{NEW_RULE}_name").set_value("Spend")
     app.text_input(key=f"{NEW_RULE}_{field}").set_value(value)
 
@@ -191,7 +213,7 @@ def test_a_rule_that_makes_no_sense_is_explained_and_not_sent(
 
 
 def test_presets_are_added_with_the_channels_that_work(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
 
     app.button(key="settings_rules_presets").click().run()
 
@@ -205,7 +227,7 @@ def test_a_rule_with_a_window_of_its_own_keeps_it(
 ) -> None:
     whole = fake._rule
     monkeypatch.setattr(fake, "_rule", lambda rule_id: whole(rule_id) | {"window_s": 1200, "for_s": 90}, raising=False)
-    app = open_app("settings")
+    app = open_editor(open_app, "rule", 1)
 
     app.button(key="settings_rule_1_save").click().run()
 
@@ -231,7 +253,7 @@ def test_a_threshold_is_read_in_the_unit_of_its_metric(metric: str, typed: str, 
 
 
 def test_the_difference_from_the_bill_is_measured_over_whole_days(open_app: OpenApp) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "rule")
     app.selectbox(key=f"{NEW_RULE}_metric").set_value("provider_drift").run()
     assert app.selectbox(key=f"{NEW_RULE}_window_172800").options == ["2 days", "7 days", "31 days"]
     assert app.selectbox(key=f"{NEW_RULE}_window_172800").value == 604_800

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.errors import PermissionDeniedError
+from tests.app.choosing import open_editor
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -19,7 +20,7 @@ NEW_RULE = "settings_rule_new"
 
 
 def changes(fake: FakeDatabase) -> list[tuple[str, dict[str, Any]]]:
-    return [(name, dict(arguments)) for name, arguments in fake.calls if not name.startswith("get_")]
+    return [(name, dict(arguments)) for name, arguments in fake.calls if not name.startswith(("get_", "find_"))]
 
 
 @pytest.mark.parametrize("access", ["member", "analyst"])
@@ -34,7 +35,7 @@ def test_everybody_but_ops_is_told_why_there_is_no_editor(open_app: OpenApp, fak
 
 
 def test_a_budget_is_saved_with_its_steps(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "budget")
     app.text_input(key="settings_budget_new_name").set_value("Chat")
     app.text_input(key="settings_budget_new_amount").set_value("1,250")
     app.selectbox(key="settings_budget_new_period").set_value("week")
@@ -51,7 +52,7 @@ def test_a_budget_is_saved_with_its_steps(open_app: OpenApp, fake: FakeDatabase)
 
 
 def test_a_budget_is_changed_and_deleted(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "budget", 1)
     app.text_input(key="settings_budget_1_amount").set_value("2000")
     app.button(key="settings_budget_1_save").click().run()
     app.button(key="settings_budget_1_delete").click().run()
@@ -66,7 +67,7 @@ def test_a_budget_is_changed_and_deleted(open_app: OpenApp, fake: FakeDatabase) 
 def test_a_budget_without_name_or_amount_is_not_sent(
     open_app: OpenApp, fake: FakeDatabase, name: str, amount: str
 ) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "budget")
     app.text_input(key="settings_budget_new_name").set_value(name)
     app.text_input(key="settings_budget_new_amount").set_value(amount)
 
@@ -78,21 +79,53 @@ def test_a_budget_without_name_or_amount_is_not_sent(
 
 @pytest.mark.parametrize("form", ["member", "channel", "rule"])
 def test_a_change_that_the_database_refuses_is_said(open_app: OpenApp, fake: FakeDatabase, form: str) -> None:
-    app = open_app("settings")
-    answer = fake._get_settings
+    app = open_editor(open_app, form)
 
     def refuse(**_: object) -> None:
         raise PermissionDeniedError("only ops may do this", sqlstate="42501")
 
     for name in ("add_member", "save_notification_channel", "save_alert_rule"):
         setattr(fake, f"_{name}", refuse)
-    app.text_input(key="settings_member_user").set_value("user_new")
-    app.text_input(key="settings_channel_name").set_value("team")
-    app.text_input(key="settings_channel_url").set_value("https://x.example")
-    app.text_input(key=f"{NEW_RULE}_name").set_value("Spend")
+    fields = {
+        "member": {"settings_member_user": "user_new"},
+        "channel": {"settings_channel_name": "team", "settings_channel_url": "https://x.example"},
+        "rule": {f"{NEW_RULE}_name": "Spend"},
+    }[form]
+    for key, value in fields.items():
+        app.text_input(key=key).set_value(value)
     key = {"member": "settings_member_save", "channel": "settings_channel_save", "rule": f"{NEW_RULE}_save"}[form]
 
     app.button(key=key).click().run()
 
-    assert answer is not None
     assert [toast.value for toast in app.toast] == ["Not changed: only ops may do this"]
+
+
+def test_a_list_of_many_is_searched_and_keeps_what_is_chosen(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = fake._get_settings
+
+    def with_many() -> Any:
+        document = answer()
+        rule = document["rules"][0]
+        return document | {
+            "rules": [rule | {"rule_id": number, "name": f"Rule {number:02}"} for number in range(1, 13)]
+        }
+
+    monkeypatch.setattr(fake, "_get_settings", with_many)
+    app = open_app("settings")
+    app.text_input(key="settings_rule_chosen_search").set_value("rule 07").run()
+    shown = app.radio(key="settings_rule_chosen")
+    assert [option.partition(" :")[0] for option in shown.options] == ["Rule 01", "Rule 07"]
+    shown.set_value(7).run()
+    assert app.text_input(key="settings_rule_7_name").value == "Rule 07"
+
+
+def test_a_report_is_sent_where_and_when_ops_say(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_editor(open_app, "report", 1)
+    app.selectbox(key="settings_report_weekly_hour").set_value(9)
+    app.button(key="settings_report_weekly_save").click().run()
+    schedule = {
+        "kind": "weekly", "is_enabled": True, "local_hour": 9, "timezone": "Europe/Berlin", "channels": [1]
+    }  # fmt: skip
+    assert changes(fake) == [("save_report_schedule", {"schedule": schedule})]

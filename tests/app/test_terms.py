@@ -61,7 +61,7 @@ def test_a_member_is_not_asked_for_terms(open_app: OpenApp, fake: FakeDatabase) 
 
 def test_a_discount_is_added_and_a_term_ended(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.terms = [term(7, "discount", percent="10")]
-    app = open_app("settings")
+    app = open_app("settings", tab="prices")
     app.text_input(key="settings_term_figure").set_value("12.5")
     app.text_input(key="settings_term_provider").set_value("OpenAI")
     app.text_input(key="settings_term_source").set_value("contract 8")

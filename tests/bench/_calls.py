@@ -2,7 +2,8 @@
 
 Users come in sessions of one to sixteen calls some seconds apart, in one feature and mostly with one model; a few users
 have most of the sessions, days have their busy hours and one call in fifty fails. That makes 180 combinations of model,
-feature, environment, status and type of error.
+feature, environment, status and type of error. Each user belongs to a tenant and works for another one in a tenth of
+the sessions; the tag plan is the tenant's, the tag team the session's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
 USERS = 5_000
+TENANTS = 5_000
 CALLS_PER_SESSION = 8.5  # the mean of 1 to 16
 DAYS = 90
 
@@ -25,7 +27,8 @@ _FILL = """
 with drawn as materialized (
   select
     s as session, power(random(), 2) as rank, random() as at, random() as feature, random() as model,
-    random() as environment, 1 + floor(random() * 16)::integer as calls
+    random() as environment, random() as other, floor(random() * 4)::integer as team,
+    1 + floor(random() * 16)::integer as calls
   from generate_series(1, %(sessions)s) as s
 ),
 calls as materialized (
@@ -40,7 +43,10 @@ calls as materialized (
   from drawn as d cross join lateral generate_series(1, d.calls) as c
 ),
 ordered as (
-  select c.*, row_number() over (order by c.created_at) / %(batch)s as part from calls as c
+  select
+    c.*, row_number() over (order by c.created_at) / %(batch)s as part,
+    floor(%(tenants)s * case when c.other < 0.1 then c.other * 10 else c.rank end)::integer as tenant
+  from calls as c
 ),
 batches as materialized (
   select p.part, nextval('observability_internal.batch_ids') as batch_id
@@ -48,14 +54,17 @@ batches as materialized (
 ),
 stored as (
   insert into observability_internal.ai_usage_metrics (
-    event_id, created_at, batch_id, user_id, session_id, feature, environment, model, status, error_type, streamed,
-    finish_reason, prompt_tokens, completion_tokens, cached_tokens, estimated_cost, cost_source, price_id, latency_ms,
+    event_id, created_at, batch_id, user_id, tenant_id, tags, session_id, feature, environment, model, status,
+    error_type, streamed, finish_reason, prompt_tokens, completion_tokens, cached_tokens, estimated_cost, cost_source,
+    price_id, latency_ms,
     time_to_first_token_ms, service_tier, prompt_hash, prefix_hash, response_id, metadata
   )
   select
     gen_random_uuid(), o.created_at, b.batch_id,
     -- As long as Clerk's ids and uuids are.
     'user_' || substr(md5(floor(%(users)s * o.rank)::text) || md5('user'), 1, 27),
+    'customer_' || o.tenant,
+    jsonb_build_object('plan', (array['free', 'pro', 'max'])[1 + o.tenant %% 3], 'team', 'team_' || o.team),
     md5(%(start)s || '/' || o.session)::uuid::text,
     (array['chat', 'search', 'summary', 'title', 'tutor', 'moderation'])[1 + floor(o.feature * 6)::integer],
     case when o.environment < 0.9 then 'production' else 'staging' end,
@@ -116,6 +125,7 @@ def store(
             "seconds": span.total_seconds(),
             "batch": batch_rows,
             "users": USERS,
+            "tenants": TENANTS,
         },
     )
 

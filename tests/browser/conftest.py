@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from tests.support.browser import TIMEOUT_MS, watch
 from tests.support.leftovers import make_folder
 from tests.support.servers import free_port
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 TREERING = [sys.executable, "-m", "ingest.cli"]
-TIMEOUT_MS = 60_000
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def address(home: Path) -> Iterator[str]:
         assert found is not None, said
         yield found.group()
         up.send_signal(signal.SIGINT)
-        assert up.wait(timeout=60) == 0
+        assert up.wait(timeout=120) == 0
 
 
 @pytest.fixture
@@ -62,6 +62,7 @@ def page() -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1440, "height": 900}, timezone_id="UTC")
         page.set_default_timeout(TIMEOUT_MS)
+        watch(page)
         expect.set_options(
             timeout=TIMEOUT_MS
         )  # on a busy machine a page takes longer than the five seconds it has else

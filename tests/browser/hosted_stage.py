@@ -99,7 +99,7 @@ class HostedStage:
         ]  # fmt: skip
         command = [sys.executable, "-m", "ingest.cli", *words]
         result = subprocess.run(
-            command, cwd=self.folder, env=self._environment(), capture_output=True, text=True, timeout=120, check=False
+            command, cwd=self.folder, env=self._environment(), capture_output=True, text=True, timeout=240, check=False
         )
         return result.stdout
 
@@ -138,10 +138,10 @@ class HostedStage:
         code = (
             "import ingest; ingest.configure(); "
             "ingest.record_usage(user_id='user_ana', model='gpt-4o', prompt_tokens=150, completion_tokens=50); "
-            "assert ingest.flush(30); ingest.shutdown(10)"
+            "assert ingest.flush(60); ingest.shutdown(30)"
         )
         settings = {"SUPABASE_URL": self.api.url, "SUPABASE_SECRET_KEY": SECRET_KEY}
-        subprocess.run([sys.executable, "-c", code], env=self._environment() | settings, check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", code], env=self._environment() | settings, check=True, timeout=120)
 
     def _proxy(self, app_port: int) -> Nginx:
         proxy = Nginx(app_port, f"http://127.0.0.1:{self.product_port}")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 import ingest
-from tests.browser.conftest import TIMEOUT_MS
+from tests.support.browser import TIMEOUT_MS, choose, field, fill, open_tab, press, visit
 from tests.support.webhook_server import WebhookServer
 
 if TYPE_CHECKING:
@@ -36,10 +36,6 @@ def product(home: Path, receiver: WebhookServer, address: str) -> Iterator[str]:
     ingest.shutdown(30)
 
 
-def open_tab(page: Page, name: str) -> None:
-    page.get_by_role("tab", name=name).click()
-
-
 def wait_for_delivery(receiver: WebhookServer, event: str) -> None:
     deadline = time.monotonic() + TIMEOUT_MS / 1000
     while not any(one.document["event"] == event for one in receiver.deliveries):
@@ -48,24 +44,23 @@ def wait_for_delivery(receiver: WebhookServer, event: str) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_rule_is_made_fires_is_told_and_is_acknowledged(product: str, receiver: WebhookServer, page: Page) -> None:
-    page.goto(f"{product}/settings")
+    visit(page, f"{product}/settings")
     open_tab(page, "Channels")
-    page.get_by_label("Name", exact=True).locator("visible=true").fill("pager")
-    page.get_by_label("Address", exact=True).fill(receiver.url)
-    page.get_by_role("button", name="Save").locator("visible=true").click()
+    fill(field(page, "Name"), "pager")
+    fill(field(page, "Address"), receiver.url)
+    press(page.get_by_role("button", name="Save").locator("visible=true"))
     expect(page.get_by_text("Signing secret of the channel")).to_be_visible()
-    page.get_by_role("button", name="Test", exact=True).click()
+    press(page.get_by_role("button", name="Test", exact=True))
     wait_for_delivery(receiver, "test")
 
     open_tab(page, "Alert rules")
-    page.get_by_label("Name", exact=True).locator("visible=true").fill("Dear day")
-    page.get_by_label("Threshold (US$)").fill("0.5")
-    page.get_by_test_id("stMultiSelect").get_by_role("combobox").locator("visible=true").first.click()
-    page.get_by_role("option", name="pager").click()
-    page.keyboard.press("Escape")
-    page.get_by_role("button", name="Save").locator("visible=true").click()
+    fill(field(page, "Name"), "Dear day")
+    fill(field(page, "Threshold (US$)"), "0.5")
+    channels = page.get_by_test_id("stMultiSelect").get_by_role("combobox").locator("visible=true").first
+    choose(channels, "pager")
+    press(page.get_by_role("button", name="Save").locator("visible=true"))
     expect(page.get_by_text("Spend over $0.50 in 1 hour")).to_be_visible()
 
     ingest.record_usage(user_id="user_1", model="gpt-4o", prompt_tokens=400_000, completion_tokens=1, feature="chat")
@@ -75,10 +70,9 @@ def test_a_rule_is_made_fires_is_told_and_is_acknowledged(product: str, receiver
     assert (told["alert"]["rule_name"], told["alert"]["value"]) == ("Dear day", "1.00001")
     assert told["link"].startswith(f"{product}/costs?")
 
-    page.goto(f"{product}/alerts")
+    visit(page, f"{product}/alerts")
     expect(page.get_by_text("1 alert is firing")).to_be_visible()
-    page.get_by_role("button", name="Acknowledge").click()
-    page.get_by_label("Note").fill("a batch that is known")
-    page.get_by_test_id("stPopoverBody").get_by_role("button", name="Acknowledge").click()
+    fill(field(page, "Note"), "a batch that is known")
+    press(page.get_by_role("button", name="Acknowledge", exact=True))
     expect(page.get_by_text("Acknowledged by local-ops")).to_be_visible()
     expect(page.get_by_text("a batch that is known").first).to_be_visible()

@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from ingest.database import open_database
 from ingest.settings import load_settings
-from tests.browser.conftest import TIMEOUT_MS
+from tests.support.browser import choose, enter, press, press_key, visit
 from tests.support.events import usage_event
 
 if TYPE_CHECKING:
@@ -45,89 +45,88 @@ def table(page: Page) -> Locator:
 
 def expect_rows(page: Page, count: int) -> None:
     """Expect so many calls in the table, whose head counts too."""
-    expect(table(page).locator('[role="grid"]')).to_have_attribute("aria-rowcount", str(count + 1), timeout=TIMEOUT_MS)
+    expect(table(page).locator('[role="grid"]')).to_have_attribute("aria-rowcount", str(count + 1))
 
 
-def choose(page: Page, label: str, text: str) -> None:
+def narrow(page: Page, label: str, text: str) -> None:
     """Type a value into a filter."""
-    page.get_by_role("button", name=re.compile("^Filters|filter_list")).first.click()
+    press(page.get_by_role("button", name=re.compile("^Filters|filter_list")).first)
     box = page.get_by_role("combobox", name=re.compile(label))
-    box.fill(text)
-    box.press("Enter")
-    page.keyboard.press("Escape")
-    page.keyboard.press("Escape")
+    enter(box, text)
+    press_key(page, "Escape")
+    press_key(page, "Escape")
+    expect(box).to_be_hidden()
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_call_is_found_by_user_and_metadata_and_tells_why_it_cost_that(home: Path, address: str, page: Page) -> None:
     record_calls(home)
 
-    page.goto(f"{address}/")
-    page.get_by_role("link", name="user_maria").click()
-    expect(page.get_by_text("Newest first")).to_be_visible(timeout=TIMEOUT_MS)
-    assert page.url == f"{address}/calls?user_id=user_maria"
+    visit(page, f"{address}/")
+    press(page.get_by_role("link", name="user_maria"))
+    expect(page.get_by_text("Newest first")).to_be_visible()
+    expect(page).to_have_url(f"{address}/calls?user_id=user_maria")
     expect_rows(page, 50)
 
-    page.get_by_role("button", name="Older").click()
+    press(page.get_by_role("button", name="Older"))
     expect(page.get_by_text("Page 2")).to_be_visible()
     expect_rows(page, 10)
-    page.get_by_role("button", name="Newest").click()
+    press(page.get_by_role("button", name="Newest"))
     expect(page.get_by_text("Newest first")).to_be_visible()
 
-    choose(page, "Metadata", "plan=pro")
+    narrow(page, "Metadata", "plan=pro")
     expect_rows(page, 6)
-    assert "metadata=plan%3Dpro" in page.url
-    choose(page, "Metadata", 'seats="5"')
+    expect(page).to_have_url(re.compile("metadata=plan%3Dpro"))
+    narrow(page, "Metadata", 'seats="5"')
     expect(page.get_by_text("No call matches the filters.")).to_be_visible()
-    page.get_by_role("button", name="Clear filters").last.click()
+    press(page.get_by_role("button", name="Clear filters").last)
     expect_rows(page, 50)
-    assert page.url == f"{address}/calls"
+    expect(page).to_have_url(f"{address}/calls")
 
-    choose(page, "Users", "user_1")
+    narrow(page, "Users", "user_1")
     expect(page).to_have_url(f"{address}/calls?user_id=user_1")
     expect_rows(page, 20)
-    table(page).click(position={"x": 18, "y": 52})
+    press(table(page), {"x": 18, "y": 52})
     details = page.locator(".st-key-panel_calls_details")
     expect(details.get_by_text("Why this price")).to_be_visible()
     expect(details.get_by_text("$0.000875").first).to_be_visible()
     expect(details.get_by_text("user_1", exact=True)).to_be_visible()
-    details.get_by_role("button", name="Whole session").click()
+    press(details.get_by_role("button", name="Whole session"))
     expect(details).to_be_hidden()
     expect(page).to_have_url(re.compile("session_id=session_"))
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_refused_question_and_an_empty_period_are_left_with_one_click(home: Path, address: str, page: Page) -> None:
     record_calls(home)
 
-    page.goto(f"{address}/costs?period=month&metadata=plan%3Dpro")
-    page.get_by_role("button", name="Show the last 7 days").click()
+    visit(page, f"{address}/costs?period=month&metadata=plan%3Dpro")
+    press(page.get_by_role("button", name="Show the last 7 days"))
     expect(page.get_by_text("Spend over time")).to_be_visible()
-    assert page.url == f"{address}/costs?metadata=plan%3Dpro"
+    expect(page).to_have_url(f"{address}/costs?metadata=plan%3Dpro")
 
-    page.goto(f"{address}/calls?period=custom&from=2023-11-16&to=2023-11-17")
-    page.get_by_role("button", name="Show the most recent days").click()
+    visit(page, f"{address}/calls?period=custom&from=2023-11-16&to=2023-11-17")
+    press(page.get_by_role("button", name="Show the most recent days"))
     expect_rows(page, 50)
 
 
 @pytest.mark.browser
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_on_a_phone_the_sidebar_gives_way_and_the_dearest_call_is_two_choices_away(
     home: Path, address: str, page: Page
 ) -> None:
     record_calls(home)
     page.set_viewport_size({"width": 390, "height": 844})
 
-    page.goto(f"{address}/")
-    page.get_by_test_id("stExpandSidebarButton").click()
-    page.get_by_test_id("stSidebarNavLink").filter(has_text="Calls").click()
-    expect(page.get_by_text("Newest first").first).to_be_visible(timeout=TIMEOUT_MS)
+    visit(page, f"{address}/")
+    press(page.get_by_test_id("stExpandSidebarButton"))
+    press(page.get_by_test_id("stSidebarNavLink").filter(has_text="Calls"))
+    expect(page.get_by_text("Newest first").first).to_be_visible()
     expect(page.get_by_test_id("stExpandSidebarButton")).to_be_visible()
-    page.get_by_role("combobox", name=re.compile("Order")).click()
-    page.get_by_role("option", name="Most expensive").click()
+    choose(page.get_by_role("combobox", name=re.compile("Order")), "Most expensive")
 
-    expect(page.get_by_text("of all calls of the period")).to_be_visible(timeout=TIMEOUT_MS)
+    expect(page.get_by_text("of all calls of the period")).to_be_visible()
     expect(page).to_have_url(f"{address}/calls?order=cost")
     expect_rows(page, 50)

@@ -27,7 +27,7 @@ PUBLISHABLE_KEY = "sb_publishable_for_tests"
 SECRET_KEY = "sb_secret_for_tests"
 
 _PREFIX = "/rest/v1"
-_STARTUP_TIMEOUT_S = 30
+_STARTUP_TIMEOUT_S = 60
 _NOT_PASSED_ON = ("connection", "keep-alive", "transfer-encoding", "content-length", "server", "date")
 
 

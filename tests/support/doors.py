@@ -54,13 +54,13 @@ class Door:
             return self._keep(PostgresDatabase(self.database.authenticator_url))
         return self._keep(SupabaseDatabase(self.api.url, SECRET_KEY))
 
-    def viewer(self, user_id: str) -> Database:
-        """Open as a signed-in person."""
+    def viewer(self, user_id: str, **claims: str) -> Database:
+        """Open as a signed-in person; further claims go into the token."""
         if self.name == "postgres":
-            return self._keep(
-                PostgresDatabase(self.database.authenticator_url, role="authenticated", claims={"sub": user_id})
-            )
-        return self._keep(SupabaseDatabase(self.api.url, PUBLISHABLE_KEY, access_token=make_token(user_id)))
+            known = {"sub": user_id, **claims}
+            return self._keep(PostgresDatabase(self.database.authenticator_url, role="authenticated", claims=known))
+        token = make_token(user_id, **claims)
+        return self._keep(SupabaseDatabase(self.api.url, PUBLISHABLE_KEY, access_token=token))
 
     def anonymous(self) -> Database:
         """Open as somebody who has not signed in."""

@@ -15,7 +15,7 @@ from tests.support.leftovers import make_folder
 from tests.support.servers import free_port
 
 CONFIGURATION = Path(__file__).parents[2] / "docs" / "deploy" / "nginx.conf"
-_STARTUP_TIMEOUT_S = 15
+_STARTUP_TIMEOUT_S = 60
 
 _MAIN = """
 daemon off;

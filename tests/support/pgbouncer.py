@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REF = "abcdefghijklmnopqrst"
 USER = f"postgres.{REF}"
 PASSWORD = "only-for-the-pooler"
-_STARTUP_TIMEOUT_S = 15
+_STARTUP_TIMEOUT_S = 60
 
 _CONFIGURATION = """
 [databases]

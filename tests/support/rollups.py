@@ -24,7 +24,9 @@ with raw as (
   join observability_internal.dimensions as d
     on (m.provider, m.model, coalesce(m.feature, ''), m.environment, m.operation, m.status, coalesce(m.error_type, ''))
     = (d.provider, d.model, d.feature, d.environment, d.operation, d.status, d.error_type)
-  join observability_internal.users as u using (user_id)
+  join observability_internal.attributions as a
+    on (coalesce(m.tenant_id, ''), coalesce(m.tags, '{}')) = (a.tenant_id, a.tags)
+  join observability_internal.users as u on (m.user_id, a.attribution_id) = (u.user_id, u.attribution_id)
 ),
 expected as (
   select 'minute' as level, minute as bucket, 0 as user_key, dim_id, raw.* from raw

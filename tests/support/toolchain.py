@@ -29,6 +29,11 @@ def program(name: str) -> Path:
     return _installed(_MODULES / ".bin" / name)
 
 
+def package_file(package: str, name: str) -> Path:
+    """A file of a package, such as a script for a browser."""
+    return _installed(_MODULES / package / name)
+
+
 def node() -> str:
     """Node's program; installed with npm, which installs everything else here."""
     found = shutil.which("node")

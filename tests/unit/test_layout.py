@@ -66,7 +66,7 @@ def test_an_event_is_recorded_priced_and_sent_with_the_core_alone(tmp_path: obje
         [sys.executable, "-c", textwrap.dedent(RECORD_WITH_THE_CORE_ALONE), str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -40,6 +40,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "deployments": {},
         "providers": {},
         "trusted_costs": (),
+        "tags": (),
         "region": None,
         "update_prices": True,
         "auto_reprice": True,

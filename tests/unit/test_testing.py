@@ -110,7 +110,7 @@ def test_nothing_is_written_and_no_thread_begins(server: OpenAIServer, home: Pat
     server.script += [Reply(UNREPORTED), Reply(UNREPORTED)]
     program = [sys.executable, "-c", textwrap.dedent(RECORD_WITHOUT_A_TRACE), server.url]
     result = subprocess.run(
-        program, check=True, capture_output=True, text=True, timeout=60, env={"TREERING_HOME": str(home)}
+        program, check=True, capture_output=True, text=True, timeout=120, env={"TREERING_HOME": str(home)}
     )
     assert (result.stdout, result.stderr) == ("2 [] []\n", "")
     assert not home.exists()
@@ -330,7 +330,7 @@ def test_the_example_of_the_documentation_works(tmp_path: Path) -> None:
     (tmp_path / "test_chat.py").write_text(f"import chat\n{example[1]}", encoding="utf-8")
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tmp_path)],
-        capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path,
+        capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout
     assert "1 passed" in result.stdout

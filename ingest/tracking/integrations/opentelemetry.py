@@ -64,6 +64,7 @@ _OUTPUT: Final = {
     "audio_tokens": ("llm.token_count.completion_details.audio",),
 }
 _OWN: Final = "treering."
+_TAGS: Final = "treering.tags."
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -72,7 +73,8 @@ class TreeringSpanExporter(SpanExporter):
 
     A span is recorded once, however often it is exported; so is an answer that `track` or a callback records as well,
     where the span tells the provider's id of it (`gen_ai.response.id`). User and session come from `enduser.id` or
-    `user.id`, `gen_ai.conversation.id` or `session.id`; attributes such as `treering.feature` say the rest.
+    `user.id`, `gen_ai.conversation.id` or `session.id`; attributes such as `treering.feature`, `treering.tenant_id` and
+    `treering.tags.plan` say the rest.
 
     Args:
         **fields: As of `usage_context`, for every call, under what its span says.
@@ -127,6 +129,9 @@ class TreeringSpanExporter(SpanExporter):
         }
         told = {name: known[name] for name in ("user_id", "session_id") if known[name] is not None}
         told |= {name: attributes[_OWN + name] for name in CONTEXT_FIELDS if _OWN + name in attributes}
+        tags = {name.removeprefix(_TAGS): value for name, value in attributes.items() if name.startswith(_TAGS)}
+        if tags:
+            told["tags"] = tags
         said = merge(merge(self._fields, current_fields()), told)
         response_id = str(known["response_id"]) if known["response_id"] else None
         if response_id is None:

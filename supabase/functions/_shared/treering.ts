@@ -11,6 +11,10 @@ type Json = string | number | boolean | null | Json[] | { [key: string]: Json | 
 /** What the product says of its calls. */
 export interface Context {
   user_id?: string;
+  /** The customer, team or cost centre that the call is made for. */
+  tenant_id?: string;
+  /** At most three, names in lower case: { plan: "pro" }. */
+  tags?: { [name: string]: string };
   session_id?: string;
   feature?: string;
   environment?: string;

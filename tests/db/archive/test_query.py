@@ -120,7 +120,7 @@ def cluster(spark_home: Path, tmp_path: Path) -> Iterator[str]:
     for process in processes:
         process.terminate()
     for process, log in zip(processes, logs, strict=True):
-        process.wait(timeout=30)
+        process.wait(timeout=120)
         log.close()
 
 

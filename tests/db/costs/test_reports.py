@@ -84,7 +84,7 @@ def test_strangers_get_no_figures(anonymous: Database) -> None:
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        ({"user_id": None}, "user_id is needed"),
+        ({"user_id": None}, "user_id or tenant_id is needed"),
         ({"timezone": "Mars/Olympus"}, "unknown time zone"),
         ({"from_time": SPAN[1], "to_time": SPAN[0]}, "must begin before"),
     ],

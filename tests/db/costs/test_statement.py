@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 
 MAY, JUNE = date(2026, 5, 1), date(2026, 6, 1)
 ZONES = ("UTC", "Asia/Kathmandu", "America/St_Johns")  # +05:45 and -02:30
-BY = [("feature", "model"), ("user_id", "provider"), ("environment", "status", "operation", "model"), ()]
+BY = [
+    ("feature", "model"),
+    ("user_id", "provider"),
+    ("tenant_id", "model"),
+    ("model", "tenant_id", "user_id"),
+    ("environment", "status", "operation", "model"),
+    (),
+]
 FILTERS: list[dict[str, Any]] = [{}, {"model": ["gpt-4o", "gpt-9"]}, {"user_id": ["user_1", "user_2"]}]
 
 # What each line must hold, from the raw rows alone.
@@ -62,6 +69,7 @@ def random_event(seed: random.Random) -> dict[str, Any]:
     return usage_event(
         created_at=end + timedelta(minutes=seed.randrange(-900, 900)),
         user_id=f"user_{seed.randrange(6)}",
+        tenant_id=seed.choice(["acme", "globex", None]),
         provider=seed.choice(["openai", "azure"]),
         model="gpt-9" if source == "fallback" else seed.choice(["gpt-4o", "gpt-4o-mini"]),
         feature=seed.choice(["chat", "tutor", None]),

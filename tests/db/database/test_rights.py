@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 # What a signed-in person may call; what it returns or changes depends on who that is.
 FOR_EVERYBODY_SIGNED_IN = {
-    "acknowledge_alert", "add_member", "add_price", "add_term", "backtest_rule", "decide_saving",
-    "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget", "delete_notification_channel",
-    "end_silence", "end_term", "get_alerts", "get_call_context", "get_cost_aggregates", "get_cost_breakdown",
-    "get_cost_corrections", "get_cost_drivers", "get_cost_sums", "get_costs", "get_daily_cost",
-    "get_delivery_health", "get_deployment", "get_events", "get_exports", "get_hours", "get_month",
-    "get_notification_states", "get_overview", "get_performance", "get_price_catalogue", "get_prices",
-    "get_reconciliation", "get_report_schedules", "get_reprice_runs", "get_rows_to_reprice", "get_saving_ledger",
-    "get_savings_evidence", "get_series", "get_settings", "get_statement", "get_status", "get_terms",
-    "get_unit_costs", "get_usage", "list_members", "log_export", "read_alert_link", "remove_member",
-    "resend_notification", "save_alert_mute", "save_alert_route", "save_alert_rule", "save_budget",
-    "save_notification_channel", "save_report_schedule", "send_test_notification", "silence_alerts",
-    "use_alert_link",
+    "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term", "backtest_rule",
+    "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
+    "delete_notification_channel", "delete_view", "end_silence", "end_term", "find_alerts", "get_alerts",
+    "get_call_context", "get_cost_aggregates", "get_cost_breakdown", "get_cost_corrections", "get_cost_drivers",
+    "get_cost_sums", "get_costs", "get_daily_cost", "get_delivery_health", "get_deployment", "get_events",
+    "get_exports", "get_hours", "get_month", "get_notification_states", "get_overview", "get_performance",
+    "get_price_catalogue", "get_prices", "get_reconciliation", "get_report_schedules", "get_reprice_runs",
+    "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence", "get_series", "get_settings",
+    "get_statement", "get_status", "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
+    "log_export", "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
+    "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_view",
+    "send_test_notification", "silence_alerts", "silence_selected_alerts", "use_alert_link",
 }  # fmt: skip
 
 PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")
@@ -113,6 +113,7 @@ def test_a_member_sees_no_row_of_anybody_else_in_any_relation(filled: TestDataba
     assert not [relation for relation, rows in seen.items() if any("user_b" in row for row in rows)]
     assert {relation: len(rows) for relation, rows in seen.items()} == {
         "observability_internal.ai_usage_metrics": 1,
+        "observability_internal.attributions": 1,
         "observability_internal.counted_calls": 1,
         "observability_internal.dimensions": 1,
         "observability_internal.latency_groups": 4,
@@ -230,17 +231,18 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
             " and p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
         ).fetchall()
     assert {name for (name,) in definers} == {
-        "access_level", "acknowledge_alert", "add_member", "add_price", "add_term", "batches_to_price",
-        "close_alerts_of_rule", "current_catalogue", "current_user_dims", "current_user_key", "decide_saving",
+        "access_level", "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term",
+        "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue", "current_person",
+        "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys", "decide_saving",
         "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
-        "delete_notification_channel", "drop_archived_partition", "end_silence", "end_term", "ensure_partition",
-        "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_deployment",
-        "get_status", "has_raw_calls", "log_export", "note_change", "pending_batch_ids", "pending_rows",
-        "read_alert_link", "read_channel_vault", "record_feedback", "record_performance", "record_usage",
-        "refresh_aggregates", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
-        "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule",
-        "send_test_notification", "set_channel_target", "sign_link", "silence_alerts", "stale_buckets",
-        "stored_catalogue", "use_alert_link", "watch_partition",
+        "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
+        "ensure_partition", "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates",
+        "get_deployment", "get_status", "has_raw_calls", "log_export", "note_change", "pending_batch_ids",
+        "pending_rows", "read_alert_link", "read_channel_vault", "record_feedback", "record_performance",
+        "record_usage", "refresh_aggregates", "remove_member", "resend_notification", "save_alert_mute",
+        "save_alert_route", "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule",
+        "save_view", "send_test_notification", "set_channel_target", "sign_link", "silence_alerts",
+        "silence_selected_alerts", "stale_buckets", "stored_catalogue", "use_alert_link", "watch_partition",
     }  # fmt: skip
 
 

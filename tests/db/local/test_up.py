@@ -59,7 +59,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 def second_try(home: Path, port: int) -> tuple[int, str]:
     result = subprocess.run(
-        [*UP, "--home", str(home), "--port", str(port)], capture_output=True, text=True, check=False, timeout=60
+        [*UP, "--home", str(home), "--port", str(port)], capture_output=True, text=True, check=False, timeout=120
     )
     return result.returncode, result.stderr
 
@@ -94,7 +94,7 @@ def test_one_command_brings_a_page_with_data_and_stops_everything_in_order(home:
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) == 2
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
         assert not any(child.is_running() for child in children)
     assert not (home / "database.uri").exists()
     assert "stopping" in (home / "logs" / "worker.log").read_text()
@@ -107,7 +107,7 @@ def test_a_child_that_dies_is_reported_and_ends_the_rest(home: Path) -> None:
         (worker,) = (child for child in children if "worker" in child.cmdline())
         worker.kill()
         assert "the worker stopped unexpectedly (signal 9)" in read_until(process, "stopped unexpectedly")
-        assert process.wait(60) == 1
+        assert process.wait(120) == 1
         assert not any(child.is_running() for child in children)
 
 
@@ -118,7 +118,7 @@ def test_a_database_that_dies_is_reported_and_ends_the_rest(home: Path) -> None:
         server = psutil.Process(int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
         server.send_signal(signal.SIGINT)  # its own "fast" stop
         assert "the database stopped unexpectedly" in read_until(process, "stopped unexpectedly")
-        assert process.wait(60) == 1
+        assert process.wait(120) == 1
         assert not any(child.is_running() for child in children)
 
 

@@ -249,6 +249,8 @@ def test_the_options_of_the_filters_come_along(service_db: Database) -> None:
         "environments": ["production"],
         "operations": ["chat"],
         "error_types": ["timeout"],
+        "tenants": [],
+        "tags": {},
     }
 
 

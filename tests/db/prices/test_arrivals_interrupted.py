@@ -84,7 +84,7 @@ def test_a_worker_killed_between_reading_and_writing_leaves_each_call_to_be_pric
         [sys.executable, "-c", KILLED, when],
         env={**os.environ, **door_environment(door, tmp_path)},
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert killed.returncode == -signal.SIGKILL
     assert costs(door).count(LIST_COST) == priced_before

@@ -174,7 +174,7 @@ def test_a_run_that_was_killed_goes_on_where_it_ended(
         [sys.executable, "-c", KILLED, when, DAY.from_time.isoformat(), DAY.to_time.isoformat()],
         env=environment,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert killed.returncode == -signal.SIGKILL
     assert costs(door).count(NEW_COST) == corrected_before

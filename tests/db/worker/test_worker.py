@@ -71,7 +71,7 @@ def test_a_worker_leads_rolls_up_and_gives_the_lease_back_on_sigterm(door: Door,
             assert process.poll() is None
         process.send_signal(signal.SIGTERM)
         read_until(process, "stopping")
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     # The call came without a cost; 1 x 2.50 and 1 x 10.00 a million.
     found = get_cost_breakdown(service, datetime(2026, 11, 20, tzinfo=UTC), datetime(2026, 11, 21, tzinfo=UTC))
     assert (found.totals.cost, found.totals.unpriced_requests) == (Decimal("0.0000125"), 0)
@@ -90,7 +90,7 @@ def test_the_second_worker_follows(direct: Door, tmp_path: Path) -> None:
             assert process.poll() is None
         service.call("record_usage", events=[event(1)])
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        assert process.wait(120) == 0
     assert status(service)["pending_batches"] == 1
 
 

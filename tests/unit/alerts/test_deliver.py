@@ -114,13 +114,13 @@ def test_a_receiver_that_stalls_leaves_places_for_the_others() -> None:
         async def send(self, notification: ClaimedNotification) -> Outcome:
             assert notification.channel_id == 8
             stalled.set()
-            await asyncio.to_thread(others.wait, 10)
+            await asyncio.to_thread(others.wait, 60)
             return Outcome()
 
     outbox = Outbox(3, channel_id=8)
     deliverer = Deliverer(outbox, "worker-1", notifier=Stalling(), max_count=10)
     assert deliverer.deliver() == 3
-    assert stalled.wait(10)
+    assert stalled.wait(60)
     assert deliverer.deliver() == 3  # without waiting for the first ones
     others.set()
     deliverer.close()

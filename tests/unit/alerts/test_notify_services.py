@@ -133,7 +133,7 @@ def test_a_redirect_into_the_private_network_is_refused() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(requests.Session, "rebuild_method", after_redirect)
             with pytest.raises(requests.ConnectionError, match="private, loopback"):
-                requests.post(receiver.url, data=b"x", timeout=5)
+                requests.post(receiver.url, data=b"x", timeout=60)
     assert len(receiver.deliveries) == 1
     assert (connections.count, connections.is_forbidden) == (1, True)
 
@@ -152,7 +152,7 @@ def test_what_is_not_an_address_when_it_is_connected_to_is_refused(target: str) 
 def test_connections_outside_an_attempt_are_nobodys_business() -> None:
     with watched_connections(allow_private=False):
         pass
-    with MailServer() as server, smtplib.SMTP("127.0.0.1", server.port, timeout=5) as client:
+    with MailServer() as server, smtplib.SMTP("127.0.0.1", server.port, timeout=60) as client:
         assert client.noop()[0] == 250
 
 

@@ -40,7 +40,7 @@ def make_notification(url: str, secret: str = SECRET) -> ClaimedNotification:
     )
 
 
-def send(url: str, *, allow_private: bool = True, timeout_s: float = 5.0) -> Outcome:
+def send(url: str, *, allow_private: bool = True, timeout_s: float = 60.0) -> Outcome:
     notifier = WebhookNotifier(allow_private=allow_private, timeout_s=timeout_s, clock=lambda: 1_800_000_000.9)
     return asyncio.run(notifier.send(make_notification(url)))
 

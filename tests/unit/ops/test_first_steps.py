@@ -163,9 +163,41 @@ def test_init_writes_both_files_for_their_owner_alone_and_lists_what_remains(rep
 
     before = env.read_text()
     again = run_cli(*GIVEN[:-8], "--folder", repository)
-    assert "kept" in again.stdout
+    assert "renewed" in again.stdout  # a new signing key was asked for, and the app signs with it too
+    of_app = tomllib.loads(secrets.read_text())
+    assert of_app["SUPABASE_JWT_SIGNING_KEY"] == read_env_file(env)["SUPABASE_JWT_SIGNING_KEY"]
     assert read_env_file(env)["TREERING_SECRET_KEY"] == written["TREERING_SECRET_KEY"]
     assert len(env.read_text().splitlines()) == len(before.splitlines())
+    assert f"kept {secrets}" in run_cli("init", "--no-input", "--url", REF, "--folder", repository).stdout
+
+
+def test_a_second_init_renews_the_apps_secrets_and_signs_nobody_out(repository: Path) -> None:
+    path = repository / ".streamlit" / "secrets.toml"
+    run_cli(*GIVEN, "--folder", repository)
+    first = tomllib.loads(path.read_text())
+
+    moved = run_cli(
+        "init", "--no-input", "--url", REF, "--folder", repository, "--app-url", "https://new.example.com",
+        "--publishable-key", "sb_publishable_new",
+    )  # fmt: skip
+    second = tomllib.loads(path.read_text())
+    assert "renewed" in moved.stdout
+    assert second == first | {
+        "SUPABASE_PUBLISHABLE_KEY": "sb_publishable_new",
+        "auth": first["auth"] | {"redirect_uri": "https://new.example.com/oauth2callback"},
+    }
+    assert second["auth"]["cookie_secret"] not in moved.stdout
+
+    text = path.read_text() + 'prompt = "login"\n'
+    path.write_text(text)
+    by_hand = run_cli(
+        "init", "--no-input", "--url", REF, "--folder", repository, "--app-url", "https://newer.example.com"
+    )
+    assert "change there by hand: auth.redirect_uri" in " ".join(by_hand.stdout.split())
+    assert path.read_text() == text
+    path.write_text("not toml")
+    broken = run_cli("init", "--no-input", "--folder", repository)
+    assert (broken.exit_code, "it cannot be read (TOMLDecodeError)" in " ".join(broken.stderr.split())) == (1, True)
 
 
 @pytest.mark.parametrize(

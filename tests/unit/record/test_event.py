@@ -90,6 +90,7 @@ def test_a_sound_event_is_left_as_it_is() -> None:
         ("user_id", "", "anonymous", "user_id:missing"),
         ("user_id", "\0", "anonymous", "user_id:missing"),
         ("user_id", 17, "17", None),
+        ("user_id", uuid.UUID("6f0c8a3e-1d52-4c3a-9f43-0a1b2c3d4e5f"), "6f0c8a3e-1d52-4c3a-9f43-0a1b2c3d4e5f", None),
         ("user_id", {"a": 1}, "anonymous", "user_id:not_text"),
         ("model", True, "unknown", "model:not_text"),
         ("session_id", "x" * 201, "x" * 200, "session_id:shortened"),

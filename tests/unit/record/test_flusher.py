@@ -100,7 +100,7 @@ def test_the_next_batch_is_prepared_while_one_is_sent(bench: Bench, monkeypatch:
     def call_once_the_next_is_there(function: str, /, **arguments: Argument) -> JsonValue:
         # Its own batch and, but for the last, the one after it.
         needed = 2 if not bench.database.calls else 1 if len(bench.database.calls) == 1 else 0
-        assert all(prepared.acquire(timeout=10) for _ in range(needed))
+        assert all(prepared.acquire(timeout=60) for _ in range(needed))
         return call(function, **arguments)
 
     monkeypatch.setattr(Delivery, "prepare", prepare_and_tell)

@@ -15,7 +15,7 @@ from tests.unit.record.programs import STREAMS_AT_ONCE, FileDatabase
 if TYPE_CHECKING:
     from pathlib import Path
 
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 
 
 def start(program: str, home: Path) -> subprocess.Popen[bytes]:

@@ -12,10 +12,10 @@ def test_the_owner_goes_on_while_the_work_is_done() -> None:
 
     def work() -> None:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
 
     side.start(work)
-    assert begun.wait(10)
+    assert begun.wait(60)
     go_on.set()
     side.wait()
     side.stop()

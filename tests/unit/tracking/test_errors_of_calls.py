@@ -95,7 +95,7 @@ def test_an_attempt_that_timed_out_is_a_row_of_its_own(
 ) -> None:
     monkeypatch.setattr("openai._base_client.time.sleep", lambda _: None)
     server.script += [Reply((), ending="stall"), document(completion())]
-    with openai.OpenAI(api_key="k", base_url=server.url, max_retries=1, timeout=0.3) as client:
+    with openai.OpenAI(api_key="k", base_url=server.url, max_retries=1, timeout=1.5) as client:
         ingest.track(client).chat.completions.create(**ASK)
     lost, whole = sorted(recorded.events, key=lambda event: str(event["attempt"]))
     assert (lost["status"], lost["error_type"], lost["prompt_tokens"]) == ("error", "ReadTimeout", 23)

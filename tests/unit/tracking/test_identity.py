@@ -115,7 +115,7 @@ client = ingest.track(openai.OpenAI(api_key="k", base_url={server.url!r}))
 stream = client.chat.completions.create(model="gpt-4o", messages=[], stream=True)
 next(stream)
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env={"TREERING_HOME": str(home)})
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120, env={"TREERING_HOME": str(home)})
     journals = b"".join(path.read_bytes() for path in home.rglob("*") if path.is_file())
     assert journals.count(b'"status":"cancelled"') == 1
     assert USAGE

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of beta.realtime
-    pytest.mark.timeout(30),
+    pytest.mark.timeout(120),
 ]
 
 HEARING = {"input": {"transcription": {"model": "whisper-1"}}}

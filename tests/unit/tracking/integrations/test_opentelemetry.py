@@ -17,6 +17,8 @@ from ingest.tracking.integrations.opentelemetry import TreeringSpanExporter
 from tests.unit.tracking.conftest import ASK
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import openai
 
     from tests.unit.tracking.conftest import Recorded
@@ -158,6 +160,17 @@ def test_fields_of_the_product_are_read_from_attributes_and_context(recorded: Re
     assert (event["user_id"], event["feature"], event["environment"]) == ("user_2", "title", "staging")
     with pytest.raises(TypeError, match="usr_id"):
         TreeringSpanExporter(usr_id="user_1")
+
+
+def test_tenant_and_tags_are_read_from_attributes(
+    recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TREERING_TAGS", "plan")
+    ingest.configure(database=recorded.database, flush_interval_s=3600, home=tmp_path)
+    own = {"treering.tenant_id": "acme", "treering.tags.plan": "pro", "treering.tags.team": "a"}
+    Traced().trace({**COMMON, **COUNTED, **own})
+    event = recorded.event
+    assert (event["tenant_id"], event["tags"], event["metadata"]["team"]) == ("acme", {"plan": "pro"}, "a")  # type: ignore[index,call-overload]
 
 
 def test_a_fault_of_ours_stays_out_of_the_pipeline(monkeypatch: pytest.MonkeyPatch, recorded: Recorded) -> None:

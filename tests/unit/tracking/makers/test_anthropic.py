@@ -231,7 +231,7 @@ def test_an_attempt_that_timed_out_is_billed_and_has_a_row(
 ) -> None:
     monkeypatch.setattr(anthropic.Anthropic, "_calculate_retry_timeout", lambda *_: 0.0)
     makers.script.append(Reply((), ending="stall"))
-    timeout = httpx2.Timeout(5, read=0.3)
+    timeout = httpx2.Timeout(60, read=1.5)
     with anthropic.Anthropic(api_key="k", base_url=makers.root, max_retries=1, timeout=timeout) as client:
         ingest.track(client).messages.create(**ASK)
     lost, answered = sorted(recorded.events, key=lambda event: int(str(event["attempt"])))
