@@ -71,7 +71,8 @@ def statement(
     settings = load_settings(home=home)
     zone = timezone or settings.timezone
     wanted = {
-        "provider": provider, "model": model, "feature": feature, "environment": environment, "user_id": user_id, "tenant_id": tenant_id,
+        "provider": provider, "model": model, "feature": feature, "environment": environment, "user_id": user_id,
+        "tenant_id": tenant_id,
     }  # fmt: skip
     first = parse_month(month) if month else last_month(dt.datetime.now(dt.UTC), zone)
     with contextlib.closing(open_database(settings)) as database:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Format", "StatementFile", "hand_out", "write_statement"]
 
 Format = Literal["xlsx", "csv", "parquet", "pdf", "focus"]
-Via = Literal["app", "command", "schedule"]
+Via = Literal["app", "command"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def hand_out(
         statement: What to write.
         file_format: Of the file.
         via: Through what it leaves.
-        exported_by: Who runs the command or the worker; ignored where the database knows the person.
+        exported_by: Who runs the command; ignored where the database knows the person.
     """
     file = write_statement(statement, file_format)
     export: dict[str, Argument] = {

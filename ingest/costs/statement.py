@@ -201,7 +201,7 @@ def read_statement(
     """Read the statement of months.
 
     Args:
-        database: Opened as whoever asks: people get their own calls and tenants theirs, without the bills, analysts all.
+        database: Opened as whoever asks: people and tenants get their own calls without the bills, analysts all.
         first: First day of the first month.
         last: First day of the last month; None is the first.
         timezone: IANA zone whose months count.

@@ -209,10 +209,10 @@ def test_who_exported_what_is_noted_and_shown_to_ops_alone(filled: Door) -> None
     service, analyst = filled.service(), filled.viewer("user_ana")
     statement = read_statement(analyst, MAY, timezone="Europe/Berlin")
     hand_out(analyst, statement, "csv", via="app", exported_by="somebody else")
-    hand_out(service, statement, "pdf", via="schedule", exported_by="worker")
+    hand_out(service, statement, "pdf", via="command", exported_by="cron")
     exports: Any = filled.viewer("user_ops").call("get_exports")
     assert [(one["exported_by"], one["via"], one["kind"], one["format"], one["row_count"]) for one in exports] == [
-        ("worker", "schedule", "statement", "pdf", 1),
+        ("cron", "command", "statement", "pdf", 1),
         ("user_ana", "app", "statement", "csv", 1),  # from the token, whatever was said
     ]
     assert exports[1]["from_time"] == "2026-04-30T22:00:00+00:00"

@@ -136,8 +136,8 @@ def test_every_plain_view_runs_with_the_rights_of_its_reader(filled: TestDatabas
     with psycopg.connect(filled.superuser_url) as connection:
         trusting = connection.execute(
             "select c.oid::regclass::text from pg_class c where c.relkind = 'v'"
-            " and c.relnamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
-            " and not coalesce(c.reloptions @> '{security_invoker=true}', false)"
+            " and c.relnamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace,"
+            " 'observability_bi'::regnamespace) and not coalesce(c.reloptions @> '{security_invoker=true}', false)"
         ).fetchall()
     assert trusting == []
 
@@ -160,7 +160,12 @@ def test_no_function_of_ours_is_open_to_the_public_or_to_anon(filled: TestDataba
             " where p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
         ).fetchall()
     assert len({function for function, _ in grantees}) > 200
-    assert {grantee for _, grantee in grantees} == {"postgres", "authenticated", "service_role", "treering_writer"}
+    assert {function.partition("(")[0] for function, grantee in grantees if grantee == "treering_bi"} == {
+        f"observability_internal.{name}" for name in ("access_level", "reads_own_rows", "stale_buckets")
+    }
+    assert {grantee for _, grantee in grantees} - {"treering_bi"} == {
+        "postgres", "authenticated", "service_role", "treering_writer",
+    }  # fmt: skip
 
 
 def test_what_somebody_else_creates_later_keeps_its_own_rights(every_postgres: TestDatabase) -> None:
