@@ -15,6 +15,7 @@ from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
 from dashboard.panels.narrow import draw_time_chart, narrowing_addresses
 from dashboard.panels.shape import draw_shape
+from dashboard.panels.statement import draw_statement
 from dashboard.panels.unusual import band_frame, days_with_bands, draw_unusual
 from dashboard.reads.pages import get_costs
 from ingest.documents.document import LIMITED
@@ -121,3 +122,4 @@ def body() -> None:
 
 
 body()
+draw_statement(view.viewer, view.selection, view.zone)

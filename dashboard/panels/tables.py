@@ -14,6 +14,7 @@ import streamlit as st
 from dashboard.panels.call_links import calls_address, filter_of
 from dashboard.panels.cards import Bar, draw_bars, name_of, share_of
 from dashboard.panels.rankings import cost_bars
+from ingest.documents.cells import safe_text
 from ingest.documents.words import column_decimals, format_count
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ MOST_EXPORTED: Final = 200_000
 _ROW_HEIGHT_PX: Final = 35
 _COUNT: Final = "localized"
 _PERCENT: Final = "%.1f%%"
-# A cell that begins with one of these is a formula to a spreadsheet; names come from outside.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def cost_frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -272,6 +271,6 @@ def _change(row: Row) -> float | None:
 def _cell(value: object, exact: object) -> object:
     if isinstance(exact, Decimal):
         return f"{exact:f}"  # without an exponent, which spreadsheets round
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
+    if isinstance(value, str):
+        return safe_text(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value
