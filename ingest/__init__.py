@@ -16,6 +16,7 @@ from ingest.record.capture import (
 )
 from ingest.record.context import set_usage, usage_context
 from ingest.record.last_call import RecordedCall, last_call
+from ingest.savings.split import in_holdout
 from ingest.tracking import (
     instrument,
     record_batch,
@@ -36,6 +37,7 @@ __all__ = [
     "aflush",
     "configure",
     "flush",
+    "in_holdout",
     "instrument",
     "last_call",
     "record_batch",

@@ -15,7 +15,7 @@ from dashboard.panels.changes import attempt, change, explain, start_over
 from dashboard.panels.chooser import Entry, choose_saved, draw_chooser, open_list
 from dashboard.reads.settings import delete_budget, reporting_zone, save_budget
 from ingest.alerts.metrics import CALLS
-from ingest.alerts.rules import BudgetDraft
+from ingest.alerts.rules import BUDGET_STEPS, BudgetDraft
 from ingest.documents.words import format_share, format_usd
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
         chosen_steps = left.pills(
             "Notify at",
             steps,
-            default=list(budget.steps if budget else _STEPS),
+            default=list(budget.steps if budget else BUDGET_STEPS),
             selection_mode="multi",
             format_func=lambda step: f"{float(step) * 100:g}%",
             key=f"{key}_steps",
@@ -112,7 +112,7 @@ def _draw_form(viewer: Viewer, configuration: Configuration, budget: Budget | No
             "Notify on forecast overrun",
             value=budget is None or budget.forecast_step is not None,
             key=f"{key}_forecast",
-            help="Notifies as soon as the forecast for the end of the period exceeds the amount.",
+            help="Notifies once the forecast for the end of the period exceeds the amount with near certainty.",
         )
         chosen = st.multiselect(
             "Channels",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _TITLES: Final = {
     "daily": ("Daily report", "Covers the previous day. Sent every day."),
     "weekly": ("Weekly report", "Covers the week up to Sunday. Sent on Mondays."),
+    "monthly": ("Monthly report", "Covers the calendar month before. Sent on the 1st."),
 }
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 from pydantic import ValidationError
 
+from dashboard.editors.rule_behaviour import draw_behaviour, draw_objective, read_behaviour
 from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import (
     DELAYS,
@@ -27,7 +28,7 @@ from dashboard.panels.bound import to_name
 from dashboard.panels.changes import attempt, change, explain, start_over
 from dashboard.panels.chooser import choose_saved
 from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
-from ingest.alerts.metrics import ROUTES, Metric, format_metric, metric_named
+from ingest.alerts.metrics import Metric, format_metric, metric_named
 from ingest.alerts.on_call import read_labels, write_labels
 from ingest.alerts.rules import RuleDraft
 from ingest.documents.words import DASH
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 # What a new rule's form offers: an hour, or a week where an hour is too short.
 _FIRST_WINDOW_S = 3600
 _FIRST_LONG_WINDOW_S = 604_800
-_NO_DATA = {"ok": "Treat as OK", "firing": "Fire", "keep": "Keep current state"}
+_NO_DATA = {"keep": "Keep an open alert open", "ok": "Treat as OK", "firing": "Fire"}
 
 
 def draw_backtest(draft: RuleDraft, result: Backtest) -> None:
@@ -110,7 +111,7 @@ def draw_rule_form(
         typed = _draw_main_fields(key, configuration, begun, metric)
         typed["scope"] = {}
         if of.scope:
-            with st.expander(f"Filter {'routes' if of is ROUTES else 'calls'}", key=f"{key}_scope_box"):
+            with st.expander(f"Filter {'routes' if of.counted == 'requests' else 'calls'}", key=f"{key}_scope_box"):
                 typed["scope"] = draw_scope(key, begun.scope if begun else {}, configuration.dimensions, of.scope)
         with st.expander("More", key=f"{key}_more"):
             typed |= _draw_more_fields(key, begun, metric)
@@ -146,7 +147,8 @@ def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | 
 def _draw_condition(key: str, rule: AlertRule | None, metric: Metric) -> dict[str, Any]:
     shortest = metric.of.shortest_window_s
     current = rule.window_s if rule else _FIRST_WINDOW_S if shortest <= _FIRST_WINDOW_S else _FIRST_LONG_WINDOW_S
-    windows: list[int | str] = [seconds for seconds in sorted({*WINDOWS, current}) if seconds >= shortest]
+    longest = metric.of.longest_window_s
+    windows: list[int | str] = [seconds for seconds in sorted({*WINDOWS, current}) if shortest <= seconds <= longest]
     if metric.of.has_periods:
         windows += PERIODS
     chosen: int | str = (rule.period or current) if rule else current
@@ -179,7 +181,13 @@ def _draw_condition(key: str, rule: AlertRule | None, metric: Metric) -> dict[st
         key=f"{key}_critical_{metric.name}",
         placeholder="None",
     )
-    return {"comparator": comparator, "threshold": threshold, "window": window, "critical_threshold": critical}
+    objective = draw_objective(key, rule if is_same else None, metric.name)
+    return {
+        "comparator": comparator,
+        "threshold": threshold,
+        "window": window,
+        "critical_threshold": critical,
+    } | objective
 
 
 def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
@@ -234,8 +242,8 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
     sample = right.number_input(
         f"Minimum {metric_named(metric).of.counted or 'sample'}",
         min_value=0,
-        value=rule.minimum_sample if rule else 1,
-        key=f"{key}_sample",
+        value=rule.minimum_sample if rule and rule.metric == metric else metric_named(metric).default_sample,
+        key=f"{key}_sample_{metric_named(metric).default_sample}",
         help="The rule does not fire on fewer than these.",
     )
     left, right = st.columns(2, gap="small")
@@ -267,7 +275,7 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
     description = st.text_area(
         "Description", (rule.description or "") if rule else "", key=f"{key}_description", max_chars=2000, height=80
     )
-    return {
+    return draw_behaviour(key, rule, metric) | {
         "resolve_threshold": resolve,
         "minimum_sample": int(sample),
         "no_data": no_data,
@@ -298,7 +306,7 @@ def _read_draft(metric: str, typed: dict[str, Any]) -> RuleDraft | None:
         st.error("Enter a name.")
         return None
     try:
-        return RuleDraft.model_validate({**typed, "labels": read_labels(typed["labels"])})
+        return RuleDraft.model_validate({**read_behaviour(typed), "labels": read_labels(typed["labels"])})
     except ValidationError as error:
         st.error(explain(error))
     except ValueError as error:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
+from ingest.alerts.conditions import describe_conditions
+from ingest.alerts.message_facts import comparison_facts
 from ingest.alerts.metrics import METRICS, format_metric, metric_named
 from ingest.documents.words import DASH, format_usd
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from ingest.documents.alerts import AlertRule
+    from ingest.documents.alerts import Alert, AlertRule
     from ingest.documents.settings import Budget
 
 # Metrics that a rule of its own can have; budgets keep theirs themselves.
@@ -31,6 +33,8 @@ WINDOWS: Final = {
 }
 PERIODS: Final = {"day": "calendar day", "week": "calendar week", "month": "calendar month"}
 DELAYS: Final = (0, 60, 300, 900, 3600)
+KEPT: Final = (0, 300, 900, 3600, 6 * 3600, 24 * 3600)
+COOL_DOWNS: Final = (0, 900, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600)
 REMINDERS: Final = (0, 3600, 4 * 3600, 24 * 3600)
 GROUPS: Final = {
     "": "One alert for all",
@@ -74,10 +78,28 @@ def describe_rule(rule: AlertRule) -> str:
         text += f" {GROUPS[rule.group_by].lower()}"
     if rule.for_s:
         text += f" for {length_in_words(rule.for_s)}"
+    if rule.objective is not None:
+        text += f", objective {to_typed('error_rate', rule.objective)}%"
+        if rule.objective_ms is not None:
+            text += f" within {format_metric('p99_latency_ms', rule.objective_ms)}"
+    text += describe_conditions(rule.conditions)
     text += describe_scope(rule.scope)
     if rule.minimum_sample > 1 and metric.of.counted:
         text += f", at least {rule.minimum_sample:,} {metric.of.counted}"
     return text
+
+
+def describe_judgement(alert: Alert, zone: ZoneInfo) -> str:
+    """Write what an alert was compared with, and how it stands, as the end of a line."""
+    parts = [f"{name.lower()}: {fact}" for name, fact in comparison_facts(alert)]
+    if alert.is_late:
+        begun, ended = (moment_in_words(moment, zone) for moment in (alert.pending_since, alert.breached_until))
+        parts.append(f"late: from {begun} to {ended}, judged after the fact")
+    if alert.no_data_since is not None:
+        parts.append(f"no data since {moment_in_words(alert.no_data_since, zone)}, stays open")
+    if alert.recovering_since is not None:
+        parts.append(f"recovering since {moment_in_words(alert.recovering_since, zone)}")
+    return "".join(f" · {part}" for part in parts)
 
 
 def describe_scope(scope: Mapping[str, Sequence[str]]) -> str:

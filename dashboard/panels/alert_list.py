@@ -80,6 +80,18 @@ def alert_chips(alert: Alert, zone: ZoneInfo, now: datetime) -> list[tuple[str, 
     return chips
 
 
+def read_all(viewer: Viewer, choice: AlertChoice, window: Window) -> list[Alert]:
+    """Read all alerts that match, page by page, at most `MOST`."""
+    found: list[Alert] = []
+    while len(found) < MOST:
+        asked = replace(window, filters=choice.filters(_READ_AT_ONCE, len(found)))
+        page = find_alerts(viewer, asked).alerts
+        found += page
+        if len(page) < _READ_AT_ONCE:
+            break
+    return found
+
+
 def _draw_nothing(document: AlertList, choice: AlertChoice) -> None:
     if choice.is_narrowed:
         st.caption("No alert matches the search and the filters.")
@@ -111,7 +123,7 @@ def _draw_head(viewer: Viewer, document: AlertList, choice: AlertChoice, window:
                 st.html(f'<div class="tr-scope">{found}</div>', width="content")
         st.download_button(
             "CSV",
-            lambda: to_csv(_all_found(viewer, choice, window)),
+            lambda: to_csv(read_all(viewer, choice, window)),
             file_name="treering-alerts.csv",
             mime="text/csv",
             key="alerts_csv",
@@ -120,17 +132,6 @@ def _draw_head(viewer: Viewer, document: AlertList, choice: AlertChoice, window:
             on_click="ignore",
             help=f"All that match, at most {MOST:,}",
         )
-
-
-def _all_found(viewer: Viewer, choice: AlertChoice, window: Window) -> list[Alert]:
-    found: list[Alert] = []
-    while len(found) < MOST:
-        asked = replace(window, filters=choice.filters(_READ_AT_ONCE, len(found)))
-        page = find_alerts(viewer, asked).alerts
-        found += page
-        if len(page) < _READ_AT_ONCE:
-            break
-    return found
 
 
 def _draw_alert(alerts: Sequence[Alert], zone: ZoneInfo, *, is_chosen_from: bool) -> None:

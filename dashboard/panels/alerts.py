@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 import streamlit as st
 
-from dashboard.figures.alert_words import describe_scope, length_in_words, moment_in_words
+from dashboard.figures.alert_words import describe_judgement, describe_scope, length_in_words, moment_in_words
 from dashboard.panels.cards import Card, draw_cards, draw_title
 from dashboard.panels.changes import change, draw_facts, line
 from dashboard.panels.tables import draw_download
@@ -30,6 +30,7 @@ _FIGURES: Final = {"Value", "Threshold", "Sample", "Attempts"}
 _ENDS: Final = {
     "recovered": "recovered",
     "no_data": "no data left",
+    "period_ended": "period ended",
     "rule_changed": "rule changed",
     "rule_disabled": "rule disabled",
     "rule_deleted": "rule deleted",
@@ -198,6 +199,7 @@ def describe_alert(alert: Alert, zone: ZoneInfo) -> str:
         text += f" · {format_usd(spent)} of {format_usd(amount)}"
     if explanation := alert.evidence.get("explanation"):
         text += f" · {html.escape(str(explanation))}"
+    text += html.escape(describe_judgement(alert, zone))
     text += html.escape(describe_scope(alert.scope).replace(", ", " · ", 1))
     text += f" · since {moment_in_words(alert.started_at, zone)}"
     if alert.acknowledge_note:

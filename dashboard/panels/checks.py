@@ -13,6 +13,7 @@ from dashboard.figures.price_table import price_address
 from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.panels.savings import draw_savings
 from dashboard.panels.unread import draw_unread
+from dashboard.panels.what_if import draw_what_if
 from dashboard.reads.pages import get_reconciliation
 from dashboard.selection.filters import Window
 from ingest.documents.billing import DriftCause
@@ -74,6 +75,7 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     if document.access == "member":
         draw_certainty(document, is_ops=False)
         draw_savings(viewer, selection, access=document.access)
+        draw_what_if(viewer, document.options, access=document.access)
         return
     left, right = st.columns(2, gap="small")
     with left:
@@ -81,6 +83,7 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     with right:
         draw_bill(viewer, selection, document)
     draw_savings(viewer, selection, access=document.access)
+    draw_what_if(viewer, document.options, access=document.access)
 
 
 def draw_repriced(run: RepriceRun | None, zone: ZoneInfo) -> None:

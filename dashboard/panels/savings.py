@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import html
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from dashboard.panels.call_links import calls_address
+from dashboard.panels.call_links import PAGE as CALLS_PAGE
+from dashboard.panels.call_links import calls_address, calls_query
 from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
-from dashboard.panels.changes import attempt
+from dashboard.panels.ledger import draw_decided, draw_decision, draw_realised, outcome
 from dashboard.panels.unread import draw_unread
-from dashboard.reads.savings import decide_saving, get_ledger, get_savings_plan
+from dashboard.panels.what_if import draw_answer_of, draw_tried
+from dashboard.reads.savings import get_ledger, get_savings_plan
 from dashboard.selection.filters import DIMENSIONS
 from ingest.documents.words import format_count, format_share, format_usd
 from ingest.errors import TreeringError
-from ingest.savings.ledger import realised
 from ingest.savings.plan import FEWEST_DAYS, GOAL, headline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dashboard.reads.viewer import Viewer
     from dashboard.selection.filters import Selection
@@ -46,9 +47,21 @@ _EVIDENCE: Final = {
     "cut_off": "answers cut off",
     "regenerated": "asked for again within a minute",
     "continued": "after which the session went on",
+    "tool_retries": "calls of tools that were repeated",
     "liked": "thumbs up",
     "disliked": "thumbs down",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """What each action is drawn with."""
+
+    viewer: Viewer
+    selection: Selection
+    plan: Plan
+    entries: Mapping[str, LedgerEntry]
+    decides: bool
 
 
 def draw_savings(viewer: Viewer, selection: Selection, *, access: str) -> None:
@@ -73,103 +86,95 @@ def draw_savings(viewer: Viewer, selection: Selection, *, access: str) -> None:
             draw_unread(error)
             return
         draw_title("Savings", _basis(plan))
-        entries = {} if access == "member" else _draw_ledger(viewer)
-        if not plan.suggestions:
-            st.caption(_nothing(plan))
-            return
-        _draw_goal(plan)
-        counted = [one for one in plan.suggestions if not one.needs_evaluation]
-        evaluated = [one for one in plan.suggestions if one.needs_evaluation]
-        decides = viewer if access == "ops" else None
-        _draw_actions(selection, plan, counted, entries, decides)
+        _draw_plan(viewer, selection, plan, access)
+
+
+def _draw_plan(viewer: Viewer, selection: Selection, plan: Plan, access: str) -> None:
+    entries = _read_entries(viewer, access)
+    states = {entry.suggestion_key: entry.state for entry in entries}
+    dismissed = [one for one in plan.suggestions if states.get(one.key) == "dismissed"]
+    shown = [one for one in plan.suggestions if states.get(one.key) != "dismissed"]
+    draw_realised(entries)
+    if shown:
+        counted = [one for one in shown if not one.needs_evaluation]
+        evaluated = [one for one in shown if one.needs_evaluation]
+        _draw_goal(plan, counted)
+        context = _Context(viewer, selection, plan, {entry.suggestion_key: entry for entry in entries}, access == "ops")
+        _draw_actions(context, counted)
         if evaluated:
             st.caption(
-                f"To evaluate first, in no sum: answers may change. Together up to {_plain(plan.to_evaluate)} a month."
+                "To evaluate first, in no sum: answers may change. Together up to "
+                f"{_plain(_sum(evaluated, 'saved_per_month'))} a month."
             )
-            _draw_actions(selection, plan, evaluated, entries, decides)
-        _draw_notes(plan)
+            _draw_actions(context, evaluated)
+    else:
+        st.caption(_nothing(plan))
+    _draw_notes(plan, dismissed)
+    draw_decided(viewer, entries, decides=access == "ops")
 
 
-def _draw_ledger(viewer: Viewer) -> dict[str, LedgerEntry]:
-    """Say what verified suggestions have saved, and return what became of each."""
+def _read_entries(viewer: Viewer, access: str) -> tuple[LedgerEntry, ...]:
+    if access not in ("analyst", "ops"):
+        return ()
     try:
-        entries = get_ledger(viewer).entries
+        return get_ledger(viewer).entries
     except TreeringError:
-        return {}  # an older database: the plan stands without decisions
-    today = datetime.now(UTC).date()
-    total = realised(entries, since=None, today=today)
-    if total:
-        month = realised(entries, since=today.replace(day=1), today=today)
-        st.caption(f"Realised and verified: {_plain(month)} this month, {_plain(total)} since the start.")
-    return {entry.suggestion_key: entry for entry in entries}
+        return ()  # an older database: the plan stands without decisions
 
 
-def _draw_decision(viewer: Viewer, one: Suggestion, entry: LedgerEntry) -> None:
-    """Draw the buttons by which ops decide about a suggestion."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        if entry.state != "open":
-            if st.button("Reopen", key=f"costs_reopen_{one.key}"):
-                attempt(lambda: decide_saving(viewer, one.key, "reopen"), "Reopened")
-            return
-        if st.button("Accept", key=f"costs_accept_{one.key}", help="The change is made: measure it from today on."):
-            attempt(lambda: decide_saving(viewer, one.key, "accept"), "Accepted: measured once five days have passed")
-        reason = st.text_input("Reason", key=f"costs_reason_{one.key}", placeholder="why not")
-        if st.button("Dismiss", key=f"costs_dismiss_{one.key}", disabled=not reason):
-            attempt(lambda: decide_saving(viewer, one.key, "dismiss", reason), "Dismissed")
+def _sum(suggestions: Iterable[Suggestion], name: str) -> Decimal:
+    return sum((getattr(one, name) for one in suggestions), Decimal(0))
 
 
-def _state(entry: LedgerEntry | None) -> str:
-    """Say what became of a suggestion; nothing while it is open."""
-    if entry is None or entry.state == "open":
-        return ""
-    if entry.state == "dismissed":
-        return f"Dismissed: {entry.reason}."
-    measured = ""
-    if entry.measured_expected is not None:
-        interval = f"{format_usd(entry.measured_low)} to {format_usd(entry.measured_high)}"
-        measured = f", measured {format_usd(entry.measured_expected)} a month ({interval})"
-    return f"{entry.state.capitalize()} since {entry.accepted_on:%d %b %Y}{measured}."
-
-
-def _draw_goal(plan: Plan) -> None:
+def _draw_goal(plan: Plan, counted: Sequence[Suggestion]) -> None:
+    low, found, high = (format_usd(_sum(counted, name)) for name in ("low", "saved_per_month", "high"))
     st.html(
-        f'<div class="tr-figure">{format_usd(plan.total())}'
-        f"<span>a month found ({format_usd(plan.total('low'))} to {format_usd(plan.total('high'))}); "
+        f'<div class="tr-figure">{found}'
+        f"<span>a month found ({low} to {high}); "
         f"{format_share(GOAL, 1)} of the spend would be {format_usd(plan.goal)}</span></div>"
     )
 
 
-def _draw_actions(
-    selection: Selection,
-    plan: Plan,
-    suggestions: Sequence[Suggestion],
-    entries: Mapping[str, LedgerEntry],
-    decides: Viewer | None,
-) -> None:
+def _draw_actions(context: _Context, suggestions: Sequence[Suggestion]) -> None:
     if not suggestions:
         return
     shown = suggestions[:MAX_SUGGESTIONS]
     draw_bars(
         [
             Bar(headline(one), format_usd(one.saved_per_month),
-                share_of(one.saved_per_month, plan.spend_per_month), address=_address(selection, one))
+                share_of(one.saved_per_month, context.plan.spend_per_month),
+                address=_address(context.selection, one))
             for one in shown
         ],
         ("Action", "US$ a month, share of spend"),
     )  # fmt: skip
     for number, one in enumerate(shown):
-        with st.expander(f"{number + 1}. {_escaped(headline(one))}", key=f"costs_saving_{one.key}"):
-            st.html(_details(one))
-            if one.snippet:
-                st.code(one.snippet, language="python")
-            entry = entries.get(one.key)
-            if entry is not None and _state(entry):
-                st.caption(_escaped(_state(entry)))
-            if entry is not None and decides is not None:
-                _draw_decision(decides, one, entry)
+        title = f"{number + 1}. {_escaped(headline(one))}: {_plain(one.saved_per_month)}, effort {one.effort}"
+        with st.expander(title, key=f"costs_saving_{one.key}"):
+            _draw_action(context, one)
     if len(suggestions) > MAX_SUGGESTIONS:
-        rest = sum((one.saved_per_month for one in suggestions[MAX_SUGGESTIONS:]), Decimal(0))
+        rest = _sum(suggestions[MAX_SUGGESTIONS:], "saved_per_month")
         st.caption(f"{len(suggestions) - MAX_SUGGESTIONS} smaller ones come to {_plain(rest)} a month.")
+
+
+def _draw_action(context: _Context, one: Suggestion) -> None:
+    st.html(_details(one))
+    if one.snippet:
+        st.code(one.snippet, language="python")
+    entry = context.entries.get(one.key)
+    if entry is not None and entry.state != "open":
+        st.html(f'<div class="tr-facts">{html.escape(outcome(entry))}</div>')
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.page_link(
+            CALLS_PAGE,
+            label="Its calls",
+            icon=":material/receipt_long:",
+            query_params=calls_query(context.selection, **_filters_of(one)),
+        )
+        draw_tried(context.viewer, one)
+        if entry is not None and entry.state == "open" and context.decides:
+            draw_decision(context.viewer, entry)
+    draw_answer_of(context.viewer, one)
 
 
 def _details(one: Suggestion) -> str:
@@ -190,8 +195,11 @@ def _fact(name: str, value: int | Decimal) -> str:
 
 
 def _address(selection: Selection, one: Suggestion) -> str:
-    chosen = {"provider": one.provider, "model": one.model, **({"feature": one.feature} if one.feature else {})}
-    return calls_address(selection, **chosen)
+    return calls_address(selection, **_filters_of(one))
+
+
+def _filters_of(one: Suggestion) -> dict[str, str]:
+    return {"provider": one.provider, "model": one.model, **({"feature": one.feature} if one.feature else {})}
 
 
 def _basis(plan: Plan) -> str:
@@ -210,8 +218,10 @@ def _nothing(plan: Plan) -> str:
     return "No savings found. Nothing of what was looked for comes to 1% of the spend and a dollar a month."
 
 
-def _draw_notes(plan: Plan) -> None:
+def _draw_notes(plan: Plan, dismissed: Sequence[Suggestion]) -> None:
     notes = []
+    if dismissed:
+        notes.append(f"Dismissed actions come to {_plain(_sum(dismissed, 'saved_per_month'))} a month, in no sum.")
     if plan.largest_user is not None:
         user, share = plan.largest_user
         notes.append(f"One user ({_escaped(user)}) makes {format_share(share, 1)} of the spend.")

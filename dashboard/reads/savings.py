@@ -37,9 +37,16 @@ def get_ledger(viewer: Viewer) -> Ledger:
     return fetch_as(viewer, Ledger, "get_saving_ledger")
 
 
-def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, reason: str | None = None) -> None:
-    """Accept, dismiss (with a reason) or reopen a suggestion. Ops only."""
-    change(viewer, "decide_saving", suggestion_key=suggestion_key, decision=decision, reason=reason)
+def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, **more: str | None) -> None:
+    """Accept, dismiss or reopen a suggestion. Ops only.
+
+    Args:
+        viewer: Who decides.
+        suggestion_key: About which.
+        decision: accept, dismiss or reopen.
+        more: What else `decide_saving` takes: reason, accepted_on, holdout_share.
+    """
+    change(viewer, "decide_saving", suggestion_key=suggestion_key, decision=decision, **more)
 
 
 @st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: viewer_key})

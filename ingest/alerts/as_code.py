@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from ingest.alerts.metrics import METRICS
 from ingest.alerts.on_call import MuteDraft, RouteDraft
 from ingest.alerts.rules import BudgetDraft, RuleDraft
 from ingest.database import fetch
@@ -228,10 +229,8 @@ def _stored(kind: _Kind, configuration: Configuration) -> Iterator[tuple[int, di
     for one in getattr(configuration, kind.key):
         if getattr(one, "is_managed", False):
             continue
-        values = {name: getattr(one, name) for name in kind.form.model_fields if hasattr(one, name)}
-        entry = _without_defaults(
-            kind, kind.form.model_validate({**values, **{k: list(values[k]) for k in kind.named}})
-        )
+        values = {name: _plain(getattr(one, name)) for name in kind.form.model_fields if hasattr(one, name)}
+        entry = _without_defaults(kind, kind.form.model_validate(values))
         for key in kind.named:
             entry.pop(key, None)
             if listed := sorted(names[key][number] for number in values[key] if number in names[key]):
@@ -247,9 +246,26 @@ def _without_defaults(kind: _Kind, entry: BaseModel) -> dict[str, Any]:
             whole[name] = f"{value.normalize():f}"
         elif name == "steps":
             whole[name] = [f"{step.normalize():f}" for step in value]
+        elif name == "conditions":
+            whole[name] = [
+                {
+                    "metric": one["metric"],
+                    "comparator": one["comparator"],
+                    "threshold": f"{one['threshold'].normalize():f}",
+                }
+                for one in entry.model_dump()[name]
+            ]
+    if isinstance(entry, RuleDraft) and entry.minimum_sample == METRICS[entry.metric].default_sample:
+        del whole["minimum_sample"]
     for key in kind.named:
         whole.pop(key, None)
     return whole
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [one.model_dump() if isinstance(one, BaseModel) else one for one in value]
+    return value
 
 
 def _short(value: object) -> str:

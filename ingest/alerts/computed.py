@@ -16,7 +16,15 @@ from ingest.database import fetch
 from ingest.documents.alerts import AlertRule
 from ingest.documents.settings import Budget, Configuration
 from ingest.forecasting.anomaly import Verdict, fill_gaps, judge
-from ingest.forecasting.series import HOUR, explain_forecast, hour_of, read_forecast, read_series
+from ingest.forecasting.period import PeriodForecast, forecast_period
+from ingest.forecasting.series import (
+    HOUR,
+    explain_forecast,
+    explain_period,
+    hour_of,
+    read_forecast,
+    read_series,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,11 +33,15 @@ if TYPE_CHECKING:
 
     from ingest.database import Database
     from ingest.documents.series import Point
+    from ingest.forecasting.forecast import MonthForecast
 
 logger = logging.getLogger("treering.alerts")
 
 # Eight weeks show each hour of the week eight times.
 ANOMALY_HISTORY = timedelta(days=56)
+
+# What the profile of an hour of the week is made of, and the back-tests of its error.
+PERIOD_HISTORY = timedelta(days=56)
 
 # The job runs every five minutes; a worker that is away for longer leaves no stale verdict standing.
 VALID_S = 1800
@@ -55,10 +67,10 @@ def write_computed_metrics(database: Database, *, now: datetime) -> int:
         try:
             if rule.metric == "anomaly":
                 figures = anomaly_figures(database, rule, now=now)
-            elif rule.budget_id in budgets and budgets[rule.budget_id].period == "month":
+            elif rule.budget_id in budgets:
                 figures = forecast_figures(database, budgets[rule.budget_id], now=now)
             else:
-                continue  # a day's or a week's budget goes by the run rate, which the database knows
+                continue  # deleted meanwhile
             database.call(
                 "record_metric_values", rule_id=rule.rule_id, figures=figures, as_of=now.isoformat(), valid_s=VALID_S
             )
@@ -123,29 +135,61 @@ def anomaly_figure(key: str, points: Sequence[Point], *, now: datetime, zone: Zo
 
 
 def forecast_figures(database: Database, budget: Budget, *, now: datetime) -> list[JsonValue]:
-    """The share of a monthly budget that its month will have used."""
-    forecast = read_forecast(database, budget.scope, now=now, zone=ZoneInfo(budget.timezone))
+    """The share of a budget that its running day, week or month will have used."""
+    zone = ZoneInfo(budget.timezone)
+    start, end = period_of(budget.period, now, zone)
+    forecast: MonthForecast | PeriodForecast | None
+    if budget.period == "month":
+        forecast = read_forecast(database, budget.scope, now=now, zone=zone)
+        explanation = None if forecast is None else explain_forecast(forecast)
+    else:
+        points = read_series(database, hour_of(now) - PERIOD_HISTORY, hour_of(now) + HOUR, budget.scope, bucket="hour")
+        spend = {point.bucket_start: float(point.cost or 0) for point in points}
+        forecast = forecast_period(spend, now, start, end)
+        explanation = None if forecast is None else explain_period(forecast, budget.period)
     if forecast is None:
         return []
-    local = now.astimezone(ZoneInfo(budget.timezone))
-    start = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return [
-        {
-            "window_start": start.isoformat(),
-            "window_end": now.isoformat(),
-            "value": round(forecast.expected / float(budget.amount), 6),
-            "evidence": {
-                "budget": budget.name,
-                "amount": str(budget.amount),
-                "spent": f"{forecast.spent:.6g}",
-                "forecast": f"{forecast.expected:.6g}",
-                "low": forecast.low,
-                "high": forecast.high,
-                "method": forecast.basis,
-                "explanation": explain_forecast(forecast),
-            },
-        }
-    ]
+    return [forecast_figure(budget, forecast, explanation, start=start, now=now)]
+
+
+def forecast_figure(
+    budget: Budget, forecast: MonthForecast | PeriodForecast, explanation: str | None, *, start: datetime, now: datetime
+) -> JsonValue:
+    """Write a forecast as a figure.
+
+    Whether it fires goes by `certain`: the lower end of an interval twice as wide (of what is to come, as a ratio) as
+    the one that is shown. Of months that end within their budget hardly one is told otherwise; see docs/alerts.md.
+    """
+    amount = float(budget.amount)
+    rest = forecast.expected - forecast.spent
+    certain = forecast.spent + ((forecast.low - forecast.spent) ** 2 / rest if rest > 0 else 0.0)
+    return {
+        "window_start": start.isoformat(),
+        "window_end": now.isoformat(),
+        "value": round(forecast.expected / amount, 6),
+        "evidence": {
+            "budget": budget.name,
+            "amount": str(budget.amount),
+            "spent": f"{forecast.spent:.6g}",
+            "forecast": f"{forecast.expected:.6g}",
+            "low": forecast.low,
+            "high": forecast.high,
+            "certain": round(certain / amount, 6),
+            "method": forecast.basis,
+            "explanation": explanation,
+        },
+    }
+
+
+def period_of(period: str, now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+    """Beginning and end of the calendar day, week (from Monday) or month of a moment in a zone, in UTC."""
+    today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+    start = {"day": today, "week": today - timedelta(days=today.weekday()), "month": today.replace(day=1)}[period]
+    days = {"day": 1, "week": 7, "month": 32}[period]
+    end = start + timedelta(days=days)
+    if period == "month":
+        end = end.replace(day=1)
+    return start.replace(tzinfo=zone).astimezone(UTC), end.replace(tzinfo=zone).astimezone(UTC)
 
 
 def _score_above(verdict: Verdict) -> float | None:

@@ -11,7 +11,7 @@ from email.utils import formatdate, make_msgid
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.alerts.addresses import PRIVATE_ADDRESS
-from ingest.alerts.notification import IMAGE_NAME, Outcome
+from ingest.alerts.notification import IMAGE_NAME, Outcome, target_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,13 @@ _IMPORTANCE: Final = {"critical": ("1", "high"), "warning": ("3", "normal"), "in
 
 
 def send_mail(
-    service: Any, message: Message, picture: bytes | None, *, timeout_s: float, connections: Connections
+    service: Any,
+    message: Message,
+    picture: bytes | None,
+    *,
+    timeout_s: float,
+    connections: Connections,
+    taken: set[str],
 ) -> Outcome:
     """Send one e-mail to all recipients of an address, over one connection.
 
@@ -34,11 +40,13 @@ def send_mail(
         picture: PNG that the HTML names by `cid:`; None where there is none.
         timeout_s: Longest wait for the server at each step is half of it, in seconds.
         connections: The connections of this attempt.
+        taken: Keys of the recipients that have it already, who are left out; those who take it now are added.
     """
+    everybody = [address for _, address in service.targets] + sorted(service.cc | service.bcc)
+    recipients = [address for address in everybody if target_key(address) not in taken]
     try:
         with _connect(service, timeout_s) as server:
             mail = write_mail(service, message, picture)
-            recipients = [address for _, address in service.targets] + sorted(service.cc | service.bcc)
             refused = server.send_message(mail, service.from_addr[1], recipients)
     except smtplib.SMTPAuthenticationError as error:
         return Outcome(f"the mail server refused the login ({error.smtp_code})", is_refused=True)
@@ -51,6 +59,7 @@ def send_mail(
         if connections.is_forbidden:
             return Outcome(PRIVATE_ADDRESS, is_final=True)
         return Outcome(f"no connection to the mail server ({type(error).__name__})")
+    taken |= {target_key(address) for address in recipients if address not in refused}
     if refused:
         return Outcome(f"the mail server refused {len(refused)} of {len(recipients)} recipients")
     return Outcome()

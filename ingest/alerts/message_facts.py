@@ -97,9 +97,13 @@ def alert_facts(
     if event == "firing" and isinstance(over, dict):
         rest = Rest.model_validate(over)
         facts.append(("Not told one by one", f"{rest.count:,} more in breach, {_span(alert, rest)}"))
-    late = payload.get("unacknowledged_s")
-    if isinstance(late, int):
-        facts.append(("Why you", f"nobody acknowledged it within {_length(late)}."))
+    unacknowledged_s = payload.get("unacknowledged_s")
+    if isinstance(unacknowledged_s, int):
+        facts.append(("Why you", f"nobody acknowledged it within {_length(unacknowledged_s)}."))
+    if alert.is_late:
+        facts.append(("Late", f"{late_words(alert, zone)}; judged after the fact."))
+    if alert.no_data_since is not None and event != "resolved":
+        facts.append(("No data", f"since {_moment(alert.no_data_since, zone)}; the alert stays open."))
     facts += _context_facts(payload, alert, bundle, event, zone)
     return facts
 
@@ -110,6 +114,8 @@ def _figure_facts(alert: Alert, event: str) -> list[Fact]:
     facts = [(name, f"{value}, {alert.comparator} {threshold}")]
     if event == "resolved":
         ended = {"no_data": "no data left to measure", "recovered": format_metric(alert.metric, alert.resolved_value)}
+        if alert.is_late:
+            ended["recovered"] = "was over when it was judged"
         facts = [
             (name, ended.get(alert.resolution or "", (alert.resolution or "").replace("_", " "))),
             ("When it fired", facts[0][1]),
@@ -121,10 +127,44 @@ def _figure_facts(alert: Alert, event: str) -> list[Fact]:
         ]
     if explanation := alert.evidence.get("explanation"):
         facts.append(("Why", one_line(explanation)))
+    facts += comparison_facts(alert)
     if "amount" in alert.evidence:
         spent, amount = (Decimal(str(alert.evidence.get(name) or 0)) for name in ("spent", "amount"))
         facts.append(("Spent", f"{format_usd(spent)} of {format_usd(amount)}"))
     return facts
+
+
+def late_words(alert: Alert, zone: ZoneInfo) -> str:
+    """Say from when to when the breach of a late alert lasted."""
+    return f"{_moment(alert.pending_since, zone)} to {_moment(alert.breached_until, zone)}"
+
+
+def comparison_facts(alert: Alert) -> list[Fact]:
+    """Say what a figure was compared with: last week, an objective, further conditions."""
+    evidence, facts = alert.evidence, []
+    if "last_week" in evidence:
+        name = alert.metric.removesuffix("_vs_last_week")
+        now, before = (format_metric(name, _decimal(evidence.get(key))) for key in ("now", "last_week"))
+        facts.append(("Now and last week", f"{now} and {before}"))
+    if "objective" in evidence:
+        limit = f" within {format_metric('p99_latency_ms', _decimal(evidence['objective_ms']))}" if evidence.get(
+            "objective_ms"
+        ) else ""  # fmt: skip
+        facts.append(("Objective", f"{(Decimal(str(evidence['objective'])) * 100).normalize():f}% good{limit}"))
+        long, short = (format_metric(alert.metric, _decimal(evidence.get(key))) for key in ("long", "short"))
+        facts.append(("Long and short window", f"{long} and {short}"))
+    for condition in evidence.get("conditions") or ():
+        value, threshold = (
+            format_metric(condition["metric"], _decimal(condition[key])) for key in ("value", "threshold")
+        )
+        facts.append(
+            (f"And {metric_named(condition['metric']).label}", f"{value}, {condition['comparator']} {threshold}")
+        )
+    return facts
+
+
+def _decimal(value: object) -> Decimal | None:
+    return None if value is None else Decimal(str(value))
 
 
 def _bundle_facts(alert: Alert, bundle: Bundle, event: str) -> list[Fact]:

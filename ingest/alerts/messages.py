@@ -131,7 +131,8 @@ def _title(alert: Alert, bundle: Bundle, event: str) -> str:
     about = f": {bundle.count} {group_noun(alert, bundle.count)}" if bundle.count > 1 else ""
     if not about and alert.group_key:
         about = f" [{one_line(alert.group_key)}]"
-    return f"{sign} {word}{one_line(alert.rule_name)}{about}"
+    late = " (late)" if alert.is_late and event in ("firing", "resolved") else ""
+    return f"{sign} {word}{one_line(alert.rule_name)}{about}{late}"
 
 
 def _render_test(payload: Mapping[str, JsonValue], dashboard_url: str | None) -> Message:

@@ -6,7 +6,7 @@ Messages, the app's forms, reports, thresholds and back-tests follow.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal
@@ -38,6 +38,12 @@ class Unit(Enum):
     SHARE = ("%", 100, Decimal(1), lambda value: format_share(value, 1))
     RATIO = ("%", 100, None, lambda value: format_share(value, 1))
     MESSAGES = ("messages", 1, None, format_number)
+    BURN = (
+        "\N{MULTIPLICATION SIGN} the budget",
+        1,
+        None,
+        lambda value: f"{format_number(value)}\N{MULTIPLICATION SIGN}",
+    )
     SCORE = ("", 1, None, format_number)
 
     def __init__(self, typed: str, factor: int, highest: Decimal | None, write: Callable[[Decimal], str]) -> None:
@@ -56,6 +62,7 @@ class Subject:
         scope: Dimensions that a rule may be narrowed to.
         groups: Dimensions by which a rule may have an alert each.
         shortest_window_s: The shortest window that makes sense, in seconds.
+        longest_window_s: The longest one.
         has_window: Whether a rule's window says anything: a state has none.
         has_periods: Whether a calendar day, week or month may be the window.
         is_budget: Whether a budget keeps the rule.
@@ -65,6 +72,7 @@ class Subject:
     scope: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     shortest_window_s: int = 60
+    longest_window_s: int = 2_678_400
     has_window: bool = True
     has_periods: bool = True
     is_budget: bool = False
@@ -75,6 +83,12 @@ ROUTE_SCOPE: Final = frozenset({"route", "method", "environment"})
 
 CALLS: Final = Subject("calls", CALL_SCOPE, frozenset({"user_id", "feature", "model", "provider", "environment"}))
 ROUTES: Final = Subject("requests", ROUTE_SCOPE, frozenset({"route", "environment"}))
+# Beyond a week a window would reach into the one that it is compared with.
+WEEKLY_CALLS: Final = replace(CALLS, longest_window_s=604_800, has_periods=False)
+WEEKLY_ROUTES: Final = replace(ROUTES, longest_window_s=604_800, has_periods=False)
+# The short window of a burn rate is a twelfth of the long one.
+BURN_CALLS: Final = replace(WEEKLY_CALLS, shortest_window_s=720)
+BURN_ROUTES: Final = replace(WEEKLY_ROUTES, shortest_window_s=720)
 # A bill has whole days, so no shorter window, and is not broken down by model, feature or person.
 BILL: Final = Subject("days", frozenset({"provider", "environment"}), shortest_window_s=172_800, has_periods=False)
 PIPELINE: Final = Subject("", has_window=False, has_periods=False)
@@ -103,6 +117,37 @@ class Metric:
     page: Page = field(kw_only=True)
     default: str = field(default="", kw_only=True)
 
+    @property
+    def is_burn(self) -> bool:
+        """Whether it compares with an objective."""
+        return self.unit is Unit.BURN
+
+    @property
+    def has_objective_ms(self) -> bool:
+        """Whether its objective is about a duration."""
+        return self.is_burn and "latency" in self.name
+
+    @property
+    def can_have_conditions(self) -> bool:
+        """Whether a rule on it may have further conditions: only what is measured of calls or requests."""
+        return self.of.counted in ("calls", "requests") and not self.of.is_budget and self.unit is not Unit.SCORE
+
+    @property
+    def can_be_condition(self) -> bool:
+        """Whether it may be a further condition of a rule."""
+        return self.of in (CALLS, ROUTES) and self.unit is not Unit.SCORE
+
+    @property
+    def default_sample(self) -> int:
+        """Calls that a rule needs where it names no number: one failure among few is no rate.
+
+        The slowest of few calls is no percentile. The database has the same numbers.
+        """
+        name = self.name.removesuffix(_WEEKLY)
+        if self.is_burn or METRICS[name].unit is Unit.SHARE:
+            return 20
+        return 50 if METRICS[name].unit is Unit.MILLISECONDS else 1
+
 
 def _quantiles(name: str, label: str, of: Subject) -> Iterable[Metric]:
     for quantile in (50, 90, 99):
@@ -114,6 +159,14 @@ def _quantiles(name: str, label: str, of: Subject) -> Iterable[Metric]:
             page="performance",
             default="10000",
         )
+
+
+_WEEKLY: Final = "_vs_last_week"
+
+
+def _weekly(*metrics: tuple[str, str, Subject, Page]) -> Iterable[Metric]:
+    for name, label, of, page in metrics:
+        yield Metric(f"{name}{_WEEKLY}", f"{label} against last week", unit=Unit.RATIO, of=of, page=page, default="150")
 
 
 _TABLE: Final = (
@@ -145,8 +198,27 @@ _TABLE: Final = (
     *_quantiles("time_to_first_token_ms", "Time to first token", CALLS),
     *_quantiles("route_latency_ms", "Route latency", ROUTES),
     *_quantiles("route_time_to_first_byte_ms", "Route time to first byte", ROUTES),
+    *_weekly(
+        ("spend", "Spend", WEEKLY_CALLS, "costs"),
+        ("tokens", "Tokens", WEEKLY_CALLS, "usage"),
+        ("requests", "Calls", WEEKLY_CALLS, "usage"),
+        ("error_rate", "Error rate", WEEKLY_CALLS, "performance"),
+        ("p50_latency_ms", "Latency p50", WEEKLY_CALLS, "performance"),
+        ("p90_latency_ms", "Latency p90", WEEKLY_CALLS, "performance"),
+        ("p99_latency_ms", "Latency p99", WEEKLY_CALLS, "performance"),
+        ("route_requests", "Route requests", WEEKLY_ROUTES, "performance"),
+    ),
+    *(
+        Metric(name, label, unit=Unit.BURN, of=of, page="performance", default="14.4")
+        for name, label, of in (
+            ("error_burn_rate", "Burn rate of errors", BURN_CALLS),
+            ("latency_burn_rate", "Burn rate of slow calls", BURN_CALLS),
+            ("route_error_burn_rate", "Burn rate of route errors", BURN_ROUTES),
+            ("route_latency_burn_rate", "Burn rate of slow requests", BURN_ROUTES),
+        )
+    ),
 )
-METRICS: Final = {metric.name: metric for metric in _TABLE}
+METRICS: Final[dict[str, Metric]] = {metric.name: metric for metric in _TABLE}
 
 
 def metric_named(name: str) -> Metric:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from typing import Annotated, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, SecretStr
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # A report's picture travels beside its text; the HTML names it so.
 IMAGE_NAME: Final = "treering-trend.png"
@@ -31,6 +35,7 @@ class ClaimedNotification(BaseModel):
         signing_secret: Key of the signature.
         payload: The message itself; its `schema` names its version.
         links: Signed keys of what a click on the message does, by action: `acknowledge`, `silence`.
+        taken: Keys of the address's targets that have taken it in an earlier attempt.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -47,6 +52,7 @@ class ClaimedNotification(BaseModel):
     signing_secret: Annotated[SecretStr, BeforeValidator(_none_to_empty)] = SecretStr("")
     payload: dict[str, JsonValue]
     links: dict[str, str] = Field(default_factory=dict)
+    taken: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +64,35 @@ class Outcome:
         is_final: Whether trying again cannot help.
         is_refused: Whether the receiver does not know the address or the key (any more): retried for an hour only.
         retry_after_s: How long the receiver asks to wait before the next attempt, in seconds.
+        taken: Of an attempt that failed: keys of the targets that have taken the message all the same, now or before.
     """
 
     error: str | None = None
     is_final: bool = False
     is_refused: bool = False
     retry_after_s: float | None = None
+    taken: tuple[str, ...] = ()
+
+
+def target_key(*parts: str) -> str:
+    """Return what a target of an address is remembered by; nothing of the address can be read from it."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def join_outcomes(outcomes: Sequence[Outcome]) -> Outcome:
+    """Return how an attempt at several targets ended: it failed where one did, and is over where none can succeed."""
+    failures = [outcome for outcome in outcomes if outcome.error is not None]
+    if not failures:
+        return Outcome()
+    waits = [outcome.retry_after_s for outcome in failures if outcome.retry_after_s is not None]
+    error = str(failures[0].error)
+    return Outcome(
+        error if len(outcomes) == 1 else f"{len(failures)} of {len(outcomes)} targets: {error}",
+        is_final=all(outcome.is_final for outcome in failures),
+        is_refused=all(outcome.is_refused or outcome.is_final for outcome in failures)
+        and any(outcome.is_refused for outcome in failures),
+        retry_after_s=max(waits, default=None),
+    )
 
 
 class Notifier(Protocol):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import copy
 import logging
 import sys
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
@@ -14,7 +17,7 @@ from ingest.alerts.channels import REFUSED_SCHEMES
 from ingest.alerts.connection_guard import watched_connections
 from ingest.alerts.exchange import TIMEOUT_S, Exchange, bounded, judge
 from ingest.alerts.mail import send_mail
-from ingest.alerts.notification import IMAGE_NAME, Outcome
+from ingest.alerts.notification import IMAGE_NAME, Outcome, join_outcomes, target_key
 from ingest.alerts.services import SERVICES
 
 if TYPE_CHECKING:
@@ -64,38 +67,61 @@ class ServiceNotifier:
         if isinstance(service, Outcome):
             return service
         message = self._write(notification)
+        taken = set(notification.taken)
         writer = SERVICES.get(type(service).__name__)
         # A report has a picture, which apprise uploads where the service takes one.
         calls = writer(service, message) if writer is not None and notification.event != "report" else None
-        if calls:
-            return await bounded(self._make_calls(calls), self._timeout_s)
-        return await bounded(asyncio.to_thread(self._send, service, message, picture_of(notification)), self._timeout_s)
+        attempt = (
+            self._make_calls(calls, taken)
+            if calls
+            else asyncio.to_thread(self._send, service, message, picture_of(notification), taken)
+        )
+        outcome = await bounded(attempt, self._timeout_s)
+        return outcome if outcome.error is None else replace(outcome, taken=tuple(sorted(taken)))
 
-    async def _make_calls(self, calls: Sequence[Call]) -> Outcome:
+    async def _make_calls(self, calls: Sequence[Call], taken: set[str]) -> Outcome:
+        outcomes: list[Outcome] = []
         for call in calls:
+            if call.key in taken or (call.follows and outcomes and outcomes[-1].error is not None):
+                continue
             headers = {"Content-Type": "application/json", "User-Agent": "treering", **call.headers}
             answer = await self._exchange.send(
                 call.method, call.url, content=call.content, headers=headers, reads_body=True
             )
-            outcome = call.judge(answer)
-            if outcome.error is not None:
-                return outcome
-        return Outcome()
+            outcomes.append(call.judge(answer))
+            if outcomes[-1].error is None:
+                taken.add(call.key)
+        return join_outcomes(outcomes)
 
-    def _send(self, service: NotifyBase, message: Message, picture: bytes | None) -> Outcome:
-        with watched_connections(allow_private=self._allow_private) as connections:
-            if type(service).__name__ == "NotifyEmail":
-                return send_mail(service, message, picture, timeout_s=self._timeout_s, connections=connections)
-            return self._send_by_apprise(service, message, picture, connections)
+    def _send(self, service: NotifyBase, message: Message, picture: bytes | None, taken: set[str]) -> Outcome:
+        if type(service).__name__ == "NotifyEmail":
+            with watched_connections(allow_private=self._allow_private) as connections:
+                return send_mail(
+                    service, message, picture, timeout_s=self._timeout_s, connections=connections, taken=taken
+                )
+        outcomes: list[Outcome] = []
+        end = time.monotonic() + self._timeout_s
+        for key, one in split_targets(service):
+            if key in taken:
+                continue
+            left_s = end - time.monotonic()
+            if outcomes and left_s < self._timeout_s / 4:
+                outcomes.append(Outcome("there was no time left for the other targets"))
+                break
+            with watched_connections(allow_private=self._allow_private) as connections:
+                outcomes.append(self._send_by_apprise(one, message, picture, connections, left_s))
+            if outcomes[-1].error is None:
+                taken.add(key)
+        return join_outcomes(outcomes)
 
     def _send_by_apprise(
-        self, service: NotifyBase, message: Message, picture: bytes | None, connections: Connections
+        self, service: NotifyBase, message: Message, picture: bytes | None, connections: Connections, left_s: float
     ) -> Outcome:
         from apprise import NotifyFormat
 
         # Each attempt ends within the time, so that none is still under way when the next begins.
-        service.socket_connect_timeout = self._timeout_s / 3
-        service.socket_read_timeout = self._timeout_s / 2
+        service.socket_connect_timeout = left_s / 3
+        service.socket_read_timeout = left_s / 2
         text = message.text.removeprefix(message.title).lstrip("\n")
         title = message.title
         if service.notify_format == NotifyFormat.HTML:
@@ -109,6 +135,23 @@ class ServiceNotifier:
             body=text, title=title, notify_type=_kind(message), body_format=service.notify_format, attach=attachment
         )
         return _judge(service, connections, was_taken=bool(was_taken))
+
+
+def split_targets(service: NotifyBase) -> list[tuple[str, NotifyBase]]:
+    """Return a service once for each of its targets, with what the target is remembered by.
+
+    Apprise sends to all targets of an address and says only whether all have taken it.
+    """
+    targets = getattr(service, "targets", None)
+    name = type(service).__name__
+    if not isinstance(targets, list) or len(targets) < 2:
+        return [(target_key(name), service)]
+    split = []
+    for target in targets:
+        one: Any = copy.copy(service)
+        one.targets = [target]
+        split.append((target_key(name, repr(target)), one))
+    return split
 
 
 def read_service(url: str) -> NotifyBase | Outcome:

@@ -157,6 +157,7 @@ class Deliverer:
             is_final=outcome.is_final,
             is_refused=outcome.is_refused,
             retry_after_s=outcome.retry_after_s,
+            taken=list(outcome.taken),
         )
 
     def _raise_failure(self) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from ingest.alerts.conditions import Condition  # noqa: TC001 -- pydantic reads the annotations at run time
 from ingest.alerts.metrics import CALL_SCOPE, METRICS
 
 _MONTH_S = 31 * 24 * 3600
 _QUARTER_S = 15 * 60
+
+# With the forecast three messages a month at most, as the budgets of cloud providers begin.
+BUDGET_STEPS = (Decimal("0.8"), Decimal(1))
 
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=50)]
 Threshold = Annotated[Decimal, Field(ge=0, lt=Decimal("1e15"), allow_inf_nan=False)]
@@ -60,7 +64,7 @@ class RuleDraft(BaseModel):
         critical_threshold: From here on the alert is critical.
         resolve_threshold: The value must come back past this one before the alert ends.
         for_s: How long the breach lasts before it fires.
-        minimum_sample: Calls or requests needed before a breach counts.
+        minimum_sample: Calls or requests needed before a breach counts; by default 20 for a share, 50 for a percentile.
         scope: Names by dimension; only what matches all of them is measured.
         group_by: One alert for each of its values, at most `group_limit` at once.
         group_limit: Most groups that fire at once.
@@ -73,6 +77,11 @@ class RuleDraft(BaseModel):
         description: What the rule is about and who cares; part of its messages.
         runbook_url: What to do when it fires; a link in its messages.
         labels: Texts by name, which routes and mute times go by.
+        keep_firing_s: How long the breach must be over before the alert ends.
+        cooldown_s: How long after an alert has ended its group does not fire again.
+        conditions: Thresholds on other metrics that must hold as well.
+        objective: Of a burn rate: the share of calls that are to be good, from 0.5 to 0.99999.
+        objective_ms: Of a burn rate of latency: up to how many milliseconds a call is good.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -87,11 +96,11 @@ class RuleDraft(BaseModel):
     critical_threshold: Threshold | None = None
     resolve_threshold: Threshold | None = None
     for_s: int = Field(default=0, ge=0, le=86_400)
-    minimum_sample: int = Field(default=1, ge=0, le=1_000_000_000)
+    minimum_sample: int = Field(default=-1, ge=0, le=1_000_000_000)
     scope: dict[str, Names] = Field(default_factory=dict)
     group_by: Literal["user_id", "feature", "model", "provider", "environment", "route"] | None = None
     group_limit: int = Field(default=50, ge=1, le=500)
-    no_data: Literal["ok", "firing", "keep"] = "ok"
+    no_data: Literal["ok", "firing", "keep"] = "keep"
     renotify_s: int | None = Field(default=None, ge=60, le=_MONTH_S)
     severity: Literal["warning", "critical"] = "warning"
     channels: list[int] = Field(default_factory=list)
@@ -100,6 +109,20 @@ class RuleDraft(BaseModel):
     description: str | None = Field(default=None, max_length=2000)
     runbook_url: RunbookUrl | None = None
     labels: Labels = Field(default_factory=dict)
+    keep_firing_s: int = Field(default=0, ge=0, le=86_400)
+    cooldown_s: int = Field(default=0, ge=0, le=604_800)
+    conditions: list[Condition] = Field(default_factory=list, max_length=5)
+    objective: Decimal | None = Field(default=None, ge=Decimal("0.5"), le=Decimal("0.99999"))
+    objective_ms: Decimal | None = Field(default=None, gt=0, lt=Decimal("1e9"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_sample(cls, values: Any) -> Any:
+        # By the metric, so no fixed default; -1 is never left standing.
+        if isinstance(values, dict) and values.get("minimum_sample") is None:
+            metric = METRICS.get(str(values.get("metric")))
+            return {**values, "minimum_sample": 1 if metric is None else metric.default_sample}
+        return values
 
     @model_validator(mode="after")
     def _check_thresholds(self) -> Self:
@@ -129,6 +152,27 @@ class RuleDraft(BaseModel):
             raise ValueError(
                 "usage by user is counted per quarter of an hour: choose a window of 15 minutes or a multiple"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_comparison(self) -> Self:
+        metric = METRICS[self.metric]
+        if metric.is_burn != (self.objective is not None):
+            raise ValueError("a burn rate has an objective, other metrics none")
+        if metric.has_objective_ms != (self.objective_ms is not None):
+            raise ValueError("a burn rate of latency has its limit in ms, other metrics none")
+        if metric.is_burn and self.comparator == "below":
+            raise ValueError("a burn rate is above a threshold")
+        if self.period is not None and not metric.of.has_periods:
+            raise ValueError(f"{self.metric} has a sliding window")
+        if not metric.of.shortest_window_s <= self.window_s <= metric.of.longest_window_s and metric.of.has_window:
+            raise ValueError(
+                f"the window of {self.metric} is from {metric.of.shortest_window_s} to {metric.of.longest_window_s} s"
+            )
+        if self.conditions and not metric.can_have_conditions:
+            raise ValueError(f"a rule on {self.metric} has no conditions")
+        if any(METRICS[one.metric].of.counted != metric.of.counted for one in self.conditions):
+            raise ValueError(f"the conditions of {self.metric} are about {metric.of.counted} as well")
         return self
 
     @model_validator(mode="after")
@@ -162,7 +206,7 @@ class BudgetDraft(BaseModel):
     period: Literal["day", "week", "month"] = "month"
     timezone: Zone = "UTC"
     scope: dict[str, Names] = Field(default_factory=dict)
-    steps: Steps = Field(default_factory=lambda: [Decimal("0.5"), Decimal("0.8"), Decimal("0.9"), Decimal(1)])
+    steps: Steps = Field(default_factory=lambda: list(BUDGET_STEPS))
     forecast_step: Step | None = Decimal(1)
     channels: list[int] = Field(default_factory=list)
     is_enabled: bool = True
@@ -184,17 +228,16 @@ def preset_rules(timezone: str = "UTC", channels: list[int] | None = None) -> li
     hour, production = 3600, {"environment": ["production"]}
     chosen: list[dict[str, object]] = [
         {"name": "High error rate", "metric": "error_rate", "window_s": 300, "threshold": "0.1", "scope": production,
-         "critical_threshold": "0.3", "resolve_threshold": "0.05", "minimum_sample": 20, "for_s": 60},
+         "critical_threshold": "0.3", "resolve_threshold": "0.05", "for_s": 60},
         {"name": "Slow responses", "metric": "p99_latency_ms", "window_s": 900, "threshold": "30000",
-         "resolve_threshold": "20000", "minimum_sample": 20, "scope": production, "for_s": 300},
+         "resolve_threshold": "20000", "scope": production, "for_s": 300},
         {"name": "Slow first tokens", "metric": "p90_time_to_first_token_ms", "window_s": 900, "threshold": "5000",
-         "resolve_threshold": "3500", "minimum_sample": 20, "scope": production, "for_s": 300},
+         "resolve_threshold": "3500", "scope": production, "for_s": 300},
         {"name": "Daily spend", "metric": "spend", "period": "day", "window_s": 24 * hour, "threshold": "100",
          "critical_threshold": "250", "renotify_s": 6 * hour},
         {"name": "High spend by one user", "metric": "spend", "window_s": 24 * hour, "threshold": "20",
          "critical_threshold": "100", "group_by": "user_id", "group_limit": 20},
-        {"name": "Calls without a price", "metric": "unpriced_share", "window_s": hour, "threshold": "0.05",
-         "minimum_sample": 20},
+        {"name": "Calls without a price", "metric": "unpriced_share", "window_s": hour, "threshold": "0.05"},
         {"name": "Estimated token counts", "metric": "estimated_share", "window_s": 24 * hour, "threshold": "0.2",
          "minimum_sample": 50},
         {"name": "Pipeline lag", "metric": "pipeline_lag_s", "window_s": 60, "threshold": "120",

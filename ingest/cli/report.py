@@ -21,11 +21,12 @@ class Kind(StrEnum):
 
     DAILY = "daily"
     WEEKLY = "weekly"
+    MONTHLY = "monthly"
 
 
 def report(
     kind: Annotated[
-        Kind, typer.Argument(help="daily (yesterday) or weekly (the week up to last Sunday).")
+        Kind, typer.Argument(help="daily (yesterday), weekly (the week up to last Sunday) or monthly (last month).")
     ] = Kind.DAILY,
     *,
     html: Annotated[Path | None, typer.Option(help="Write it to this file as an HTML page with its chart.")] = None,
@@ -35,11 +36,12 @@ def report(
     """Show the latest report as it would be sent, or send it now; the scheduled report is still sent."""
     from ingest.alerts.notifier import ChannelNotifier
     from ingest.alerts.outbox import deliver_notifications
-    from ingest.costs import cost_optimization_suggestions
     from ingest.database import open_database
     from ingest.prices.in_force import read_price_book
     from ingest.reports.figures import Period, as_savings, read_figures
     from ingest.reports.publish import make_message, preview_page
+    from ingest.savings.ledger import read_ledger
+    from ingest.savings.reading import read_savings_plan
     from ingest.settings import load_settings
     from ingest.worker.worker import default_name
 
@@ -50,7 +52,8 @@ def report(
         book = read_price_book(
             database, deployments=settings.deployments, providers=settings.providers, region=settings.region
         )
-        savings = as_savings(cost_optimization_suggestions(database, to_time=now, book=book))
+        plan = read_savings_plan(database, to_time=now, book=book)
+        savings = as_savings(plan, read_ledger(database).entries, period)
         figures = read_figures(database, period, now=now, savings=savings)
         message = make_message(figures, dashboard_url=settings.dashboard_url)
         typer.echo(message["text"], nl=False)

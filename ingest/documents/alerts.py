@@ -11,6 +11,14 @@ from pydantic import Field
 from ingest.documents.document import Document
 
 
+class RuleCondition(Document):
+    """A further condition of a rule."""
+
+    metric: str
+    comparator: str = "above"
+    threshold: Decimal
+
+
 class AlertRule(Document):
     """A threshold on one metric over a window, and where it stands."""
 
@@ -30,7 +38,12 @@ class AlertRule(Document):
     group_limit: int = 50
     for_s: int = 0
     minimum_sample: int = 1
-    no_data: str = "ok"
+    no_data: str = "keep"
+    keep_firing_s: int = 0
+    cooldown_s: int = 0
+    conditions: tuple[RuleCondition, ...] = ()
+    objective: Decimal | None = None
+    objective_ms: Decimal | None = None
     renotify_s: int | None = None
     severity: str = "warning"
     channels: tuple[int, ...] = ()
@@ -47,6 +60,7 @@ class AlertRule(Document):
     evaluated_at: datetime | None = None
     last_error: str | None = None
     last_error_at: datetime | None = None
+    no_data_since: datetime | None = None
     silenced_until: datetime | None = None
 
 
@@ -83,6 +97,11 @@ class Alert(Document):
     acknowledged_by: str | None = None
     acknowledge_note: str | None = None
     silenced_until: datetime | None = None
+    is_late: bool = False
+    pending_since: datetime | None = None
+    breached_until: datetime | None = None
+    no_data_since: datetime | None = None
+    recovering_since: datetime | None = None
 
 
 class Transition(Document):

@@ -41,6 +41,7 @@ class SavingFact(Document):
         cut_off: Answers that ended at their limit.
         regenerated: Answers asked for again in the same session within a minute.
         continued: Answers after which the session went on.
+        tool_retries: Calls of tools that repeated an earlier one since the last question.
         liked: Answers with a thumb up.
         disliked: Answers with a thumb down.
         example_event_id: The dearest of the calls.
@@ -74,6 +75,7 @@ class SavingFact(Document):
     cut_off: int
     regenerated: int
     continued: int
+    tool_retries: int
     liked: int
     disliked: int
     example_event_id: UUID
@@ -145,6 +147,36 @@ class UnitCost(Document):
     cost: Decimal
 
 
+class UserCost(Document):
+    """What the work of one user in one stratum cost.
+
+    Attributes:
+        user_id: Who.
+        stratum: Feature and operation.
+        days: UTC days on which there was any.
+        calls: Answered calls with a certain price.
+        cost: US dollars of all calls with a certain price.
+    """
+
+    user_id: str
+    stratum: str
+    days: int
+    calls: int
+    cost: Decimal
+
+
+class UserCosts(Document):
+    """Document of `get_user_costs`.
+
+    Attributes:
+        part: One of so many users was read.
+        users: What they cost.
+    """
+
+    part: int
+    users: tuple[UserCost, ...]
+
+
 class LedgerEntry(Document):
     """A suggestion and what became of it; US dollars a month.
 
@@ -163,10 +195,12 @@ class LedgerEntry(Document):
         opened_at: When it was found, or found again.
         accepted_on: Day of the change.
         accepted_expected: The figure on that day.
+        holdout_share: Part of the users who keep the old way by `in_holdout`; None where nobody does.
         reason: Why it was dismissed.
         measured_low: Lower end of what was measured.
         measured_expected: What was measured.
         measured_high: Upper end.
+        measured_by: What it was compared with: before_after or holdout.
     """
 
     suggestion_key: str
@@ -183,10 +217,12 @@ class LedgerEntry(Document):
     opened_at: datetime
     accepted_on: date | None
     accepted_expected: Decimal | None
+    holdout_share: Decimal | None = None
     reason: str | None
     measured_low: Decimal | None
     measured_expected: Decimal | None
     measured_high: Decimal | None
+    measured_by: str | None = None
 
 
 class Ledger(Document):

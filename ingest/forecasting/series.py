@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Database
+    from ingest.forecasting.period import PeriodForecast
 
 # Half a year holds enough months for the interval.
 FORECAST_HISTORY: Final = timedelta(days=182)
@@ -61,6 +62,15 @@ def spend_by_day(points: Sequence[Point], zone: ZoneInfo) -> dict[date, float]:
 def explain_forecast(forecast: MonthForecast) -> str:
     """Say a forecast in a sentence."""
     amounts = f"{format_estimate(forecast.expected)} by the end of the month"
+    if forecast.basis == "run_rate":
+        return f"{amounts} at this pace; the history is too short for a forecast"
+    interval = f"{format_estimate(forecast.low)} to {format_estimate(forecast.high)}"
+    return f"{amounts}, {interval} with {CONFIDENCE:.0%} confidence"
+
+
+def explain_period(forecast: PeriodForecast, period: str) -> str:
+    """Say the forecast of a day or week in a sentence."""
+    amounts = f"{format_estimate(forecast.expected)} by the end of the {period}"
     if forecast.basis == "run_rate":
         return f"{amounts} at this pace; the history is too short for a forecast"
     interval = f"{format_estimate(forecast.low)} to {format_estimate(forecast.high)}"

@@ -1,1 +1,1 @@
-"""The daily and weekly report."""
+"""The daily, weekly and monthly report."""

@@ -17,17 +17,21 @@ from ingest.errors import FunctionNotFoundError
 from ingest.forecasting.series import read_forecast, read_series, spend_by_day
 from ingest.prices.terms import read_statement, read_terms
 from ingest.reports.chart import TREND_DAYS
+from ingest.savings.drivers import get_cost_drivers
+from ingest.savings.ledger import realised
 from ingest.savings.plan import headline
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ingest.database import Database
+    from ingest.documents.savings import LedgerEntry
     from ingest.forecasting.forecast import MonthForecast
-    from ingest.savings.plan import Suggestion
+    from ingest.savings.drivers import CostDrivers
+    from ingest.savings.plan import Plan
     from pricing.terms import Statement
 
-Kind = Literal["daily", "weekly"]
+Kind = Literal["daily", "weekly", "monthly"]
 
 MOST_MOVERS: Final = 5
 
@@ -41,7 +45,7 @@ class Period(BaseModel):
     """The days that a report is about.
 
     Attributes:
-        kind: daily or weekly.
+        kind: daily, weekly or monthly.
         timezone: IANA zone whose days these are.
         period_start: First day.
         period_end: First day after.
@@ -60,10 +64,14 @@ class Period(BaseModel):
 
     @classmethod
     def latest(cls, kind: Kind, timezone: str, now: datetime) -> Period:
-        """The last whole day, or the last week from Monday to Sunday, before `now` in a zone."""
+        """The last whole day, week from Monday to Sunday, or calendar month before `now` in a zone."""
         today = now.astimezone(ZoneInfo(timezone)).date()
-        end = today if kind == "daily" else today - timedelta(days=today.weekday())
-        start = end - timedelta(days=1 if kind == "daily" else 7)
+        if kind == "monthly":
+            end = today.replace(day=1)
+            start = (end - timedelta(days=1)).replace(day=1)
+        else:
+            end = today if kind == "daily" else today - timedelta(days=today.weekday())
+            start = end - timedelta(days=1 if kind == "daily" else 7)
 
         def begin(day: date) -> datetime:
             return datetime.combine(day, time.min, ZoneInfo(timezone))
@@ -114,6 +122,25 @@ class Saving:
 
 
 @dataclass(frozen=True, slots=True)
+class SavingsFound:
+    """What the plan of savings has, and what came of it.
+
+    Attributes:
+        actions: What could be saved, the most first, without what needs an evaluation and what was dismissed.
+        spend_per_month: US dollars that the actions are a part of; None where nothing was examined.
+        realised: US dollars that verified actions have saved in the report's period.
+        realised_since_start: The same since each was made.
+        verified: How many actions are verified.
+    """
+
+    actions: Sequence[Saving] = ()
+    spend_per_month: Decimal | None = None
+    realised: Decimal = Decimal(0)
+    realised_since_start: Decimal = Decimal(0)
+    verified: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class OpenAlert:
     """An alert that fires now.
 
@@ -137,7 +164,7 @@ class Figures:
     """What a report is made of.
 
     Attributes:
-        kind: daily or weekly.
+        kind: daily, weekly or monthly.
         period_start: First day of the period.
         period_end: First day after it.
         timezone: IANA zone whose days these are.
@@ -150,9 +177,10 @@ class Figures:
         fallback_cost: US dollars of calls priced as the fallback model; None or 0 for none.
         movers: Who changed most, see `find_movers`.
         forecast: Of the running month; None without any spend.
-        savings: What could be saved, the most first.
+        savings: What could be saved, and what was.
         alerts: What fires now.
         spend: US dollars by local day, for the trend.
+        drivers: Why the period was dearer or cheaper than the one before; None but in the monthly report.
         contract: The UTC month so far by contract, up to the end of the period; None without terms.
     """
 
@@ -169,19 +197,28 @@ class Figures:
     fallback_cost: Decimal | None = None
     movers: Sequence[Mover] = ()
     forecast: MonthForecast | None = None
-    savings: Sequence[Saving] = ()
+    savings: SavingsFound = SavingsFound()
     alerts: Sequence[OpenAlert] = ()
     spend: Mapping[date, float] = field(default_factory=dict)
+    drivers: CostDrivers | None = None
     contract: Statement | None = None
 
 
-def as_savings(suggestions: Sequence[Suggestion]) -> list[Saving]:
-    """Return suggestions in the form of a report, without those that need an evaluation before they are money."""
-    return [
-        Saving(headline(suggestion), suggestion.saved_per_month)
-        for suggestion in suggestions
-        if not suggestion.needs_evaluation
-    ]
+def as_savings(plan: Plan, entries: Iterable[LedgerEntry], due: Period) -> SavingsFound:
+    """Return plan and ledger in the form of a report, without what needs an evaluation before it is money."""
+    known = tuple(entries)
+    dismissed = {entry.suggestion_key for entry in known if entry.state == "dismissed"}
+    return SavingsFound(
+        actions=[
+            Saving(headline(one), one.saved_per_month)
+            for one in plan.suggestions
+            if not one.needs_evaluation and one.key not in dismissed
+        ],
+        spend_per_month=plan.spend_per_month if plan.days else None,
+        realised=realised(known, since=due.period_start, today=due.period_end),
+        realised_since_start=realised(known, since=None, today=due.period_end),
+        verified=sum(entry.state == "verified" for entry in known),
+    )
 
 
 def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:
@@ -190,7 +227,7 @@ def find_movers(rows: Mapping[str, Sequence[Mover]]) -> list[Mover]:
     return sorted(moved, key=lambda mover: (-abs(mover.change), mover.dimension, mover.key))[:MOST_MOVERS]
 
 
-def read_figures(database: Database, due: Period, *, now: datetime, savings: Sequence[Saving]) -> Figures:
+def read_figures(database: Database, due: Period, *, now: datetime, savings: SavingsFound) -> Figures:
     """Read what a report is made of."""
     zone = ZoneInfo(due.timezone)
     period = {"from_time": due.from_time.isoformat(), "to_time": due.to_time.isoformat()}
@@ -215,6 +252,7 @@ def read_figures(database: Database, due: Period, *, now: datetime, savings: Seq
         savings=savings,
         alerts=[open_alert(alert, zone) for alert in firing],
         spend=spend_by_day(points, zone),
+        drivers=get_cost_drivers(database, due.from_time, due.to_time) if due.kind == "monthly" else None,
         contract=_read_contract(database, due),
     )
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ingest.alerts.notification import IMAGE_NAME
 from ingest.database import fetch
 from ingest.reports.chart import TREND_DAYS, draw_trend
-from ingest.reports.figures import Figures, Period, Saving, read_figures
+from ingest.reports.figures import Figures, Period, SavingsFound, read_figures
 from ingest.reports.text import write_report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from pydantic import JsonValue
 
@@ -28,7 +28,7 @@ def publish_due_reports(
     worker: str,
     *,
     now: datetime | None = None,
-    savings: Callable[[], Sequence[Saving]] = tuple,
+    savings: Callable[[Period], SavingsFound] | None = None,
     dashboard_url: str | None = None,
 ) -> int:
     """Write each report whose hour has come into the outbox, once.
@@ -37,7 +37,7 @@ def publish_due_reports(
         database: Opened as service_role.
         worker: Name of this worker.
         now: The time; None is now.
-        savings: Finds what could be saved; a report goes out without it where that fails.
+        savings: Finds what could be saved and what was; a report goes out without it where that fails.
         dashboard_url: Address of the dashboard, for the link.
 
     Returns:
@@ -54,7 +54,7 @@ def publish_due_reports(
             period_start=due.period_start.isoformat(),
             period_end=due.period_end.isoformat(),
             message=make_message(
-                read_figures(database, due, now=moment, savings=_attempt(savings)), dashboard_url=dashboard_url
+                read_figures(database, due, now=moment, savings=_attempt(savings, due)), dashboard_url=dashboard_url
             ),
             worker=worker,
         )
@@ -85,9 +85,9 @@ def preview_page(message: Mapping[str, JsonValue]) -> str:
     return page
 
 
-def _attempt(savings: Callable[[], Sequence[Saving]]) -> Sequence[Saving]:
+def _attempt(savings: Callable[[Period], SavingsFound] | None, due: Period) -> SavingsFound:
     try:
-        return savings()
+        return SavingsFound() if savings is None else savings(due)
     except Exception as error:  # noqa: BLE001 -- a report without suggestions is better than none
         logger.warning("no suggestions in the report: %s", error)
-        return ()
+        return SavingsFound()

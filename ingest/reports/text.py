@@ -1,10 +1,11 @@
-"""What the daily and the weekly report say: pure, from figures to a title, plain text and HTML."""
+"""What the daily, weekly and monthly reports say: pure, from figures to a title, plain text and HTML."""
 
 from __future__ import annotations
 
 import html
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from ingest.alerts.metrics import format_metric
@@ -14,14 +15,21 @@ from ingest.forecasting.forecast import CONFIDENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from decimal import Decimal
 
     from ingest.forecasting.forecast import MonthForecast
     from ingest.reports.figures import Figures
+    from ingest.savings.drivers import CostDrivers
     from pricing.terms import Statement
 
 _MOST_ALERTS = 10
 _MOST_SAVINGS = 3
+_MOST_SAVINGS_A_MONTH = 10
+_MOST_CONTRIBUTIONS = 3
+_CENT = Decimal("0.01")
+
+_NAMES = {"daily": "Yesterday", "weekly": "Last week"}
+_BEFORE = {"daily": "the day before", "weekly": "the week before"}
+_WITHIN = {"daily": "that day", "weekly": "that week", "monthly": "that month"}
 
 # Mail programs know no style sheets. No colour of text or page is set, so that each shows its own, light or dark.
 _PAGE = "max-width:600px;font:15px/1.5 -apple-system,Segoe UI,Helvetica,Arial,sans-serif"
@@ -57,7 +65,7 @@ def write_report(figures: Figures, *, link: str | None = None, has_image: bool =
         link: Address of the dashboard; None where it is not known.
         has_image: Whether the picture of the trend travels with it.
     """
-    name = "Yesterday" if figures.kind == "daily" else "Last week"
+    name = f"{figures.period_start:%B}" if figures.kind == "monthly" else _NAMES[figures.kind]
     cost = "unknown" if figures.cost is None else format_usd(figures.cost)
     title = f"{name} cost {cost}{_change(figures.cost, figures.previous_cost)}"
     days = _days(figures)
@@ -71,7 +79,9 @@ def write_report(figures: Figures, *, link: str | None = None, has_image: bool =
 
 
 def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
-    before = "the day before" if figures.kind == "daily" else "the week before"
+    # Months differ in length: what is compared is as long as the month.
+    days = (figures.period_end - figures.period_start).days
+    before = _BEFORE.get(figures.kind, f"the {days} days before")
     spend = [
         f"{format_usd(figures.cost)}, {before} {format_usd(figures.previous_cost)}",
         f"{figures.requests:,} calls, {before} {figures.previous_requests:,}",
@@ -86,10 +96,6 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
         f"{mover.dimension} {mover.key}: {_signed(mover.change)}, now {format_usd(mover.cost)}"
         for mover in figures.movers
     ]
-    savings = [
-        f"{saving.text} (about {format_usd(saving.saved_per_month)} a month)"
-        for saving in figures.savings[:_MOST_SAVINGS]
-    ]
     alerts = [
         f"{alert.name}: {format_metric(alert.metric, alert.value)} ({alert.severity}, since {alert.since})"
         for alert in figures.alerts[:_MOST_ALERTS]
@@ -99,11 +105,44 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
     return [
         ("Spend", spend),
         ("Biggest changes", movers),
+        ("Why it changed", _driver_lines(figures.drivers)),
         ("This month", _forecast_lines(figures.forecast)),
         ("By contract", _contract_lines(figures.contract)),
-        ("Possible savings", savings),
+        ("Savings", _saving_lines(figures)),
         ("Open alerts", alerts or ["none"]),
     ]
+
+
+def _driver_lines(drivers: CostDrivers | None) -> list[str]:
+    """Say which parts the change has, and who contributed most; without what is below a cent."""
+    if drivers is None:
+        return []
+    parts = [(name, amount) for name, amount in drivers.parts.items() if abs(amount) >= _CENT]
+    lines = [", ".join(f"{name} {_signed(amount)}" for name, amount in parts)] if parts else []
+    return lines + [
+        f"{one.driver} of {one.model}{f' in {one.feature}' if one.feature else ''}: {_signed(one.amount)}"
+        for one in drivers.contributions[:_MOST_CONTRIBUTIONS]
+        if abs(one.amount) >= _CENT
+    ]
+
+
+def _saving_lines(figures: Figures) -> list[str]:
+    """Say what was realised, what the plan found, and its largest actions; all of them once a month."""
+    found = figures.savings
+    lines = []
+    if found.verified:
+        count = "1 verified action" if found.verified == 1 else f"{found.verified} verified actions"
+        lines.append(
+            f"{format_usd(found.realised)} realised {_WITHIN[figures.kind]}, "
+            f"{format_usd(found.realised_since_start)} since the start, by {count}"
+        )
+    if found.actions:
+        total = sum((one.saved_per_month for one in found.actions), Decimal(0))
+        share = format_share(total, found.spend_per_month) if found.spend_per_month else ""
+        lines.append(f"{format_usd(total)} a month found{f', {share} of the spend' if share else ''}")
+    most = _MOST_SAVINGS_A_MONTH if figures.kind == "monthly" else _MOST_SAVINGS
+    lines += [f"{one.text} (about {format_usd(one.saved_per_month)} a month)" for one in found.actions[:most]]
+    return lines
 
 
 def _forecast_lines(forecast: MonthForecast | None) -> list[str]:
@@ -146,6 +185,8 @@ def _days(figures: Figures) -> str:
     last = figures.period_end - timedelta(days=1)
     if figures.kind == "daily":
         return f"{last:%A, %Y-%m-%d} ({figures.timezone})"
+    if figures.kind == "monthly":
+        return f"{figures.period_start:%B %Y} ({figures.timezone})"
     return f"{figures.period_start:%Y-%m-%d} to {last:%Y-%m-%d} ({figures.timezone})"
 
 

@@ -210,3 +210,6 @@ _EVALUATED: Final = (
 
 KINDS: Final[tuple[Kind, ...]] = (*_REMOVALS, *_PRICES, *_EVALUATED)
 """In the order in which the plan applies them: what is certain first, so that it does not depend on what is not."""
+
+REMOVALS: Final = frozenset(kind.name for kind in _REMOVALS)
+"""Kinds that save by making fewer calls, so that a call is no unit of work to compare users by."""

@@ -7,10 +7,9 @@ of their means (B. L. Welch, Biometrika 34, 1947). A day without calls of a stra
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -27,14 +26,15 @@ FEWEST_DAYS: Final = 5
 CONFIDENCE: Final = 0.90
 """Of the interval that is shown."""
 
-_DAYS_A_MONTH: Final = 30
-# An effect is verified where it is above nothing with 97.5 % confidence on that side: in at most one of forty cases
-# without any effect.
-_VERIFIED_AT: Final = 0.975
+DAYS_A_MONTH: Final = 30
+VERIFIED_AT: Final = 0.975
+"""An effect is verified where it is above nothing with this confidence: in one of forty cases without any effect."""
+
 # Less than this part of what was expected is no success.
 _FAILED_BELOW: Final = 0.2
 
 Result = Literal["measured", "verified", "withdrawn"]
+Method = Literal["before_after", "holdout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Measured:
         days_before: Days before the change.
         days_after: Days after it.
         is_verified: Whether it is above nothing with 97.5 % confidence.
+        method: What it was compared with: the days before, or users who were held out.
     """
 
     low: float
@@ -56,12 +57,17 @@ class Measured:
     days_before: int
     days_after: int
     is_verified: bool
+    method: Method = "before_after"
 
     def result(self, accepted_expected: float) -> Result:
         """Return verified, withdrawn where even the upper end is below a fifth of what was expected, else measured."""
         if self.is_verified:
             return "verified"
         return "withdrawn" if self.high < _FAILED_BELOW * accepted_expected else "measured"
+
+    def scaled(self, times: int) -> Measured:
+        """The same for so many times the traffic."""
+        return replace(self, low=self.low * times, expected=self.expected * times, high=self.high * times)
 
 
 def measure(rows: Iterable[UnitCost], changed_on: date) -> Measured | None:
@@ -93,7 +99,7 @@ def measure(rows: Iterable[UnitCost], changed_on: date) -> Measured | None:
     spread_old, spread_new = variance(old) / len(old), variance(new) / len(new)
     error = math.sqrt(spread_old + spread_new)
     freedom = _freedom(spread_old, len(old), spread_new, len(new))
-    per_month = total / len(after) * _DAYS_A_MONTH
+    per_month = total / len(after) * DAYS_A_MONTH
     margin = t_quantile((1 + CONFIDENCE) / 2, freedom) * error
     return Measured(
         low=(saved - margin) * per_month,
@@ -101,20 +107,8 @@ def measure(rows: Iterable[UnitCost], changed_on: date) -> Measured | None:
         high=(saved + margin) * per_month,
         days_before=len(old),
         days_after=len(new),
-        is_verified=saved > t_quantile(_VERIFIED_AT, freedom) * error,
+        is_verified=saved > t_quantile(VERIFIED_AT, freedom) * error,
     )
-
-
-def in_holdout(user_id: str, suggestion: str, *, share: float = 0.1) -> bool:
-    """Whether a user keeps the old way while a change is tried, the same answer each time and in every process.
-
-    Args:
-        user_id: Who asks.
-        suggestion: Name of the change; another one chooses other users.
-        share: Part of the users that are held out, 0 to 1.
-    """
-    digest = hashlib.blake2b(f"{suggestion}\0{user_id}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) < share * 2**64
 
 
 def _units(days: Iterable[Mapping[str, tuple[float, int]]]) -> dict[str, int]:

@@ -256,7 +256,8 @@ def _suggestion(
 def _evidence(facts: Sequence[SavingFact], days: int) -> dict[str, int | Decimal]:
     names = (
         "calls", "prompt_tokens", "completion_tokens", "cached_tokens", "missed_10_tokens", "excess_prompt_tokens",
-        "excess_output_tokens", "excess_reasoning_tokens", "cut_off", "regenerated", "continued", "liked", "disliked",
+        "excess_output_tokens", "excess_reasoning_tokens", "cut_off", "regenerated", "continued", "tool_retries",
+        "liked", "disliked",
     )  # fmt: skip
     sums = {name: sum(getattr(fact, name) for fact in facts) for name in names}
     found: dict[str, int | Decimal] = {"days": days, "cost": sum_exactly(fact.cost for fact in facts)}

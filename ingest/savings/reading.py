@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.database import fetch
 from ingest.documents.savings import Evidence
+from ingest.documents.what_if import WhatIfBasis
 from ingest.prices.in_force import read_price_book
-from ingest.savings.plan import Plan, make_plan
-from ingest.savings.what_if import Change, WhatIf, price_anew
+from ingest.savings.plan import make_plan
+from ingest.savings.what_if import price_anew
 from pricing import PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ingest.database import Argument, Database
+    from ingest.savings.plan import Plan
+    from ingest.savings.what_if import Change, WhatIf
 
 HISTORY: Final = timedelta(days=30)
 
@@ -40,42 +43,6 @@ def read_savings_plan(
     Raises:
         InvalidArgumentError: The range or a filter is wrong.
     """
-    return make_plan(*_read(database, from_time, to_time, filters, book))
-
-
-def read_what_if(
-    database: Database,
-    change: Change,
-    *,
-    from_time: datetime | None = None,
-    to_time: datetime | None = None,
-    filters: Mapping[str, Argument] | None = None,
-    book: PriceBook | None = None,
-) -> WhatIf:
-    """Price the whole UTC days of a range anew, with another model, tier, share of cached input or length.
-
-    Args:
-        database: As for `read_savings_plan`.
-        change: What is different.
-        from_time: As for `read_savings_plan`.
-        to_time: As for `read_savings_plan`.
-        filters: Which calls the change is about; the others are not looked at.
-        book: As for `read_savings_plan`.
-
-    Raises:
-        InvalidArgumentError: The range or a filter is wrong.
-    """
-    evidence, prices = _read(database, from_time, to_time, filters, book)
-    return price_anew(evidence, change, prices)
-
-
-def _read(
-    database: Database,
-    from_time: datetime | None,
-    to_time: datetime | None,
-    filters: Mapping[str, Argument] | None,
-    book: PriceBook | None,
-) -> tuple[Evidence, PriceBook]:
     end = to_time or datetime.now(UTC)
     evidence = fetch(
         database,
@@ -85,6 +52,56 @@ def _read(
         to_time=end,
         filters=dict(filters or {}),
     )
-    if book is None:
-        book = PriceBook.default() if evidence.access == "member" else read_price_book(database)
-    return evidence, book
+    return make_plan(evidence, book or _prices(database, evidence.access))
+
+
+def read_what_if(
+    database: Database,
+    change: Change,
+    *,
+    from_time: datetime | None = None,
+    to_time: datetime | None = None,
+    filters: Mapping[str, Argument] | None = None,
+    about: str | None = None,
+    book: PriceBook | None = None,
+) -> WhatIf:
+    """Price the whole UTC days of a range anew, with another model, tier, share of cached input or length.
+
+    Args:
+        database: As for `read_savings_plan`.
+        change: What is different.
+        from_time: As for `read_savings_plan`.
+        to_time: As for `read_savings_plan`.
+        filters: Which calls the change is about; the others are not looked at. As for `read_savings_plan`, and user_id:
+            calls of users are read one by one, at most 300,000.
+        about: Only calls that were judged to be this, a key of `ABOUT` or `LONG_INPUT`; not together with user_id.
+        book: As for `read_savings_plan`.
+
+    Raises:
+        InvalidArgumentError: The range or a filter is wrong.
+    """
+    basis = read_basis(database, from_time=from_time, to_time=to_time, filters=filters)
+    return price_anew(basis, change, book or _prices(database, basis.access), about=about)
+
+
+def read_basis(
+    database: Database,
+    *,
+    from_time: datetime | None = None,
+    to_time: datetime | None = None,
+    filters: Mapping[str, Argument] | None = None,
+) -> WhatIfBasis:
+    """Read the calls that a what-if prices anew; see `read_what_if`."""
+    end = to_time or datetime.now(UTC)
+    return fetch(
+        database,
+        WhatIfBasis,
+        "get_calls_to_price",
+        from_time=from_time or end - HISTORY,
+        to_time=end,
+        filters=dict(filters or {}),
+    )
+
+
+def _prices(database: Database, access: str) -> PriceBook:
+    return PriceBook.default() if access in ("member", "tenant") else read_price_book(database)

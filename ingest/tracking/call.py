@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _CHARACTERS_PER_TOKEN = 4
 _NOTE_INTERVAL_S = 0.25
 RETRIED_KEY = "treering_retried_ms"
+TOOL_RETRIES_KEY = "treering_tool_retries"
 
 
 class Call:
@@ -390,6 +391,7 @@ class Call:
             fields["feature"] = "embeddings"
         if answer.background is not None or not self.is_timed:
             fields |= {"latency_ms": answer.background and answer.background.latency_ms, "time_to_first_token_ms": None}
-        if self._retried_ms:
-            fields["metadata"] = {RETRIED_KEY: round(self._retried_ms, 3)}
+        noted = {RETRIED_KEY: round(self._retried_ms, 3), TOOL_RETRIES_KEY: asked.tool_retries}
+        if any(noted.values()):
+            fields["metadata"] = {name: value for name, value in noted.items() if value}
         return fields

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ingest.record.blocks import hash_blocks
 from ingest.record.hashing import hash_text
+from ingest.tracking.tool_calls import count_tool_retries
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 _LEADING_ROLES = ("system", "developer")
@@ -25,6 +26,7 @@ class Asked(NamedTuple):  # `dataclasses` would double the time that `import ing
         max_output_tokens: Limit that was set.
         prefix_share: Part of the prompt's bytes that are before the conversation.
         prompt_blocks: Salted hashes of its beginnings; None where they are off or the prompt is short.
+        tool_retries: Calls of tools in its last turn that repeat earlier ones.
     """
 
     model: str = "unknown"
@@ -34,6 +36,7 @@ class Asked(NamedTuple):  # `dataclasses` would double the time that `import ing
     max_output_tokens: int | None = None
     prefix_share: float = 0.0
     prompt_blocks: str | None = None
+    tool_retries: int = 0
 
 
 def read_request(body: Mapping[str, Any], salt: bytes, *, with_blocks: bool = True) -> Asked:
@@ -60,6 +63,7 @@ def read_request(body: Mapping[str, Any], salt: bytes, *, with_blocks: bool = Tr
         max_output_tokens=limit,
         prefix_share=len(prefix) / len(prompt),
         prompt_blocks=hash_blocks(salt, prompt) if with_blocks else None,
+        tool_retries=count_tool_retries(parts, _dump),
     )
 
 

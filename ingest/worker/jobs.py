@@ -17,7 +17,6 @@ from ingest.alerts.computed import write_computed_metrics
 from ingest.alerts.fallback import tell_fallback
 from ingest.alerts.outbox import Deliverer
 from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key, open_apis
-from ingest.costs import cost_optimization_suggestions
 from ingest.database import fetch
 from ingest.documents.pipeline import Condensed, RolledUp
 from ingest.documents.savings import Judged
@@ -28,9 +27,9 @@ from ingest.prices.automatic import reprice_when_due
 from ingest.prices.catalogue import update_catalogue
 from ingest.prices.costing import Costing
 from ingest.prices.in_force import Prices, read_price_book
-from ingest.reports.figures import Saving, as_savings
+from ingest.reports.figures import Period, SavingsFound, as_savings
 from ingest.reports.publish import publish_due_reports
-from ingest.savings.ledger import update_ledger
+from ingest.savings.ledger import read_ledger, update_ledger
 from ingest.savings.reading import read_savings_plan
 from ingest.worker.lane import LONGEST_BACKOFF_S, Job
 from ingest.worker.rollups import verify_rollups
@@ -197,8 +196,9 @@ def _measure(tools: Tools) -> bool:
 def _publish(tools: Tools) -> bool:
     now = tools.now()
 
-    def find_savings() -> list[Saving]:
-        return as_savings(cost_optimization_suggestions(tools.database, to_time=now, book=_read_book(tools)))
+    def find_savings(due: Period) -> SavingsFound:
+        plan = read_savings_plan(tools.database, to_time=now, book=_read_book(tools))
+        return as_savings(plan, read_ledger(tools.database).entries, due)
 
     publish_due_reports(
         tools.database,

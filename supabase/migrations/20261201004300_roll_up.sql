@@ -237,6 +237,7 @@ begin
   select sum(c.requests), array_agg(distinct c.bucket_start) into v_rows, v_minutes
   from unnest(v_cells) as c where c.user_key is null;
   perform observability_internal.mark_stale(v_minutes);
+  perform observability_internal.note_late_minutes(v_minutes, false);
   return coalesce(v_rows, 0);
 end;
 $$;
@@ -309,6 +310,7 @@ begin
   )
   select sum(n.samples), array_agg(distinct n.bucket) into v_rows, v_minutes from minutes as n;
   perform observability_internal.mark_stale(v_minutes);
+  perform observability_internal.note_late_minutes(v_minutes, true);
   return coalesce(v_rows, 0);
 end;
 $$;

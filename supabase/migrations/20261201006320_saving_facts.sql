@@ -37,6 +37,7 @@ create table observability_internal.saving_facts (
   cut_off bigint not null,
   regenerated bigint not null,
   continued bigint not null,
+  tool_retries bigint not null,
   liked bigint not null,
   disliked bigint not null,
   example_event_id uuid not null,
@@ -61,11 +62,13 @@ using ((select observability_internal.can_read_all()));
 create table observability_internal.saving_days (
   day date not null,
   calls bigint not null,
+  cost numeric not null,
   judged_at timestamptz not null default now(),
   constraint saving_days_pkey primary key (day)
 );
 
-comment on table observability_internal.saving_days is 'The days whose calls were judged, and how many calls they had then.';
+comment on table observability_internal.saving_days is 'The days whose calls were judged, and how many calls they had then and what these had cost;'
+' calls are -1 where the day is to be judged again.';
 
 alter table observability_internal.saving_days enable row level security;
 
@@ -113,63 +116,3 @@ comment on function observability_internal.block_position is
 ' steps to each doubling.';
 revoke execute on function observability_internal.block_position from public;
 grant execute on function observability_internal.block_position to authenticated, service_role;
-
-create function observability_internal.beginnings(from_time timestamptz, to_time timestamptz)
-returns table (event_id uuid, shared_5 bigint, shared_10 bigint, shared_60 bigint, kept bigint)
-language sql
-stable
-security invoker
-set search_path = ''
-set work_mem = '64MB'
-rows 10000
-as $$
-  with positions as materialized (
-    select array_agg(observability_internal.block_position(n) order by n) as bytes from generate_series(1, 63) as n
-  ),
-  calls as (
-    select
-      m.event_id, m.created_at, m.provider, m.model, m.prompt_tokens, m.prompt_blocks,
-      get_byte(m.prompt_blocks, 0) * 16777216::bigint + get_byte(m.prompt_blocks, 1) * 65536
-      + get_byte(m.prompt_blocks, 2) * 256 + get_byte(m.prompt_blocks, 3) as size
-    from observability_internal.ai_usage_metrics as m
-    where m.created_at >= beginnings.from_time - interval '1 hour' and m.created_at < beginnings.to_time
-      and octet_length(m.prompt_blocks) > 4 and m.status <> 'error'
-  ),
-  blocks as (
-    select
-      c.event_id, c.created_at, b.number,
-      c.created_at - lag(c.created_at) over same as since, lead(c.created_at) over same - c.created_at as until
-    from calls as c
-    cross join lateral generate_series(1, octet_length(c.prompt_blocks) / 4 - 1) as b (number)
-    window same as (
-      partition by substr(c.prompt_blocks, b.number * 4 + 1, 4), c.provider, c.model, b.number order by c.created_at
-    )
-  ),
-  found as (
-    select
-      b.event_id,
-      max(b.number) filter (where b.since <= interval '5 minutes') as at_5,
-      max(b.number) filter (where b.since <= interval '10 minutes') as at_10,
-      max(b.number) filter (where b.since <= interval '1 hour') as at_60,
-      max(b.number) filter (where b.until <= interval '10 minutes') as at_next
-    from blocks as b
-    where b.created_at >= beginnings.from_time
-    group by b.event_id
-  )
-  select
-    f.event_id,
-    coalesce(c.prompt_tokens * p.bytes[f.at_5] / c.size, 0),
-    coalesce(c.prompt_tokens * p.bytes[f.at_10] / c.size, 0),
-    coalesce(c.prompt_tokens * p.bytes[f.at_60] / c.size, 0),
-    coalesce(c.prompt_tokens * p.bytes[f.at_next] / c.size, 0)
-  from found as f
-  inner join calls as c using (event_id)
-  cross join positions as p
-  where c.size > 0;
-$$;
-
-comment on function observability_internal.beginnings is
-'By call with hashes: tokens of its prompt whose beginning another call had in the 5, 10 and 60 minutes before, and that'
-' the next has within ten minutes.';
-revoke execute on function observability_internal.beginnings from public;
-grant execute on function observability_internal.beginnings to authenticated, service_role;

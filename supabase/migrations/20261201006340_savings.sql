@@ -78,7 +78,7 @@ as $$
       sum(c.missed_60_tokens) as missed_60_tokens, sum(c.first_tokens) as first_tokens,
       sum(c.excess_prompt_tokens) as excess_prompt_tokens, sum(c.excess_output_tokens) as excess_output_tokens,
       sum(c.excess_reasoning_tokens) as excess_reasoning_tokens, sum(c.short_lived_tokens) as short_lived_tokens,
-      sum(c.cut_off) as cut_off, sum(c.regenerated) as regenerated, sum(c.continued) as continued, sum(c.liked) as liked,
+      sum(c.cut_off) as cut_off, sum(c.regenerated) as regenerated, sum(c.continued) as continued, sum(c.tool_retries) as tool_retries, sum(c.liked) as liked,
       sum(c.disliked) as disliked, (array_agg(c.example_event_id order by c.cost desc))[1] as example_event_id
     from chosen as c
     group by c.day, c.provider, c.model, c.feature, c.operation, c.service_tier, c.band, c.waste
@@ -94,7 +94,7 @@ as $$
       sum(b.first_tokens) as first_tokens, sum(b.excess_prompt_tokens) as excess_prompt_tokens,
       sum(b.excess_output_tokens) as excess_output_tokens, sum(b.excess_reasoning_tokens) as excess_reasoning_tokens,
       sum(b.short_lived_tokens) as short_lived_tokens, sum(b.cut_off) as cut_off, sum(b.regenerated) as regenerated,
-      sum(b.continued) as continued, sum(b.liked) as liked, sum(b.disliked) as disliked,
+      sum(b.continued) as continued, sum(b.tool_retries) as tool_retries, sum(b.liked) as liked, sum(b.disliked) as disliked,
       (array_agg(b.example_event_id order by b.cost desc))[1] as example_event_id
     from by_day as b
     group by b.provider, b.model, b.feature, b.operation, b.service_tier, b.band, b.waste
@@ -158,7 +158,7 @@ begin
   v_scope := observability_internal.make_scope(
     get_savings_evidence.from_time, get_savings_evidence.to_time, get_savings_evidence.filters || '{"timezone": "UTC", "bucket": "day"}'
   );
-  if filters ?| array['user_id', 'status', 'metadata'] then
+  if filters ?| array['user_id', 'status', 'metadata', 'tenant_id', 'tags'] then
     raise exception 'savings are told apart by provider, model, feature, environment and operation only' using errcode = '22023';
   end if;
   if v_from < v_to then

@@ -1,8 +1,9 @@
 -- What alert rules measure: the metrics' names and, for those that are sums of calls or requests, what they are made of.
 -- Locks: none; it only creates.
 
--- An amount is a sum, a share a fraction from 0 to 1, a quantile of durations is read from histograms; a figure has a
--- function of its own and keeps no history. As ingest/alerts/metrics.py: a test compares them.
+-- An amount is a sum, a share a fraction from 0 to 1, a quantile of durations is read from histograms; a change is another
+-- metric as a multiple of what it was a week before, a burn a share as a multiple of what an objective allows; a figure
+-- has a function of its own and keeps no history. As ingest/alerts/metrics.py: a test compares them.
 create function observability_internal.metric_kinds() returns jsonb
 language sql
 immutable
@@ -21,11 +22,17 @@ as $$
     "p99_route_time_to_first_byte_ms": "quantile",
     "provider_drift": "figure", "pipeline_lag_s": "figure", "undelivered_messages": "figure",
     "budget_used": "figure", "budget_forecast": "figure",
-    "anomaly": "figure", "new_saving": "figure"
+    "anomaly": "figure", "new_saving": "figure",
+    "spend_vs_last_week": "change", "tokens_vs_last_week": "change", "requests_vs_last_week": "change",
+    "error_rate_vs_last_week": "change", "p50_latency_ms_vs_last_week": "change",
+    "p90_latency_ms_vs_last_week": "change", "p99_latency_ms_vs_last_week": "change",
+    "route_requests_vs_last_week": "change",
+    "error_burn_rate": "burn", "latency_burn_rate": "burn",
+    "route_error_burn_rate": "burn", "route_latency_burn_rate": "burn"
   }'::jsonb;
 $$;
 
-comment on function observability_internal.metric_kinds is 'The metrics of alert rules: {name: amount, share, quantile or figure}.';
+comment on function observability_internal.metric_kinds is 'The metrics of alert rules: {name: amount, share, quantile, change, burn or figure}.';
 revoke execute on function observability_internal.metric_kinds from public;
 grant execute on function observability_internal.metric_kinds to authenticated, service_role;
 

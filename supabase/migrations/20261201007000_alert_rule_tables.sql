@@ -48,6 +48,40 @@ comment on function observability_internal.is_alert_steps is 'Whether these are 
 revoke execute on function observability_internal.is_alert_steps from public;
 grant execute on function observability_internal.is_alert_steps to authenticated, service_role;
 
+-- A condition is a threshold on another metric of the same calls or requests.
+create function observability_internal.is_alert_conditions(conditions jsonb, metric text) returns boolean
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case
+    when jsonb_typeof(conditions) is distinct from 'array' then false
+    when jsonb_array_length(conditions) = 0 then true
+    when jsonb_array_length(conditions) > 5 or observability_internal.metric_kinds() ->> metric = 'figure' then false
+    else not exists (
+      select
+      from jsonb_array_elements(conditions) as e (condition)
+      where case
+        when jsonb_typeof(e.condition) <> 'object' then true
+        when not e.condition ?& '{metric,comparator,threshold}' or e.condition - '{metric,comparator,threshold}'::text[] <> '{}' then true
+        when coalesce(observability_internal.metric_kinds() ->> (e.condition ->> 'metric'), '') not in ('amount', 'share', 'quantile') then true
+        when (e.condition ->> 'metric' like '%route\_%') <> (metric like '%route\_%') then true
+        when e.condition ->> 'comparator' not in ('above', 'below') then true
+        else (e.condition ->> 'threshold')::numeric not between 0 and case
+          when observability_internal.metric_kinds() ->> (e.condition ->> 'metric') = 'share' then 1 else 1e15
+        end
+      end
+    )
+  end;
+$$;
+
+comment on function observability_internal.is_alert_conditions is
+'Whether these are at most 5 {metric, comparator, threshold} of what the metric is measured of.';
+revoke execute on function observability_internal.is_alert_conditions from public;
+grant execute on function observability_internal.is_alert_conditions to authenticated, service_role;
+
 create function observability_internal.is_labels(labels jsonb) returns boolean
 language sql
 immutable
@@ -168,7 +202,7 @@ create table observability_internal.budgets (
   period text not null default 'month',
   timezone text not null default 'UTC',
   scope jsonb not null default '{}',
-  steps numeric[] not null default '{0.5,0.8,0.9,1}',
+  steps numeric[] not null default '{0.8,1}',
   forecast_step numeric default 1,
   is_enabled boolean not null default true,
   created_at timestamptz not null default now(),
@@ -223,13 +257,18 @@ create table observability_internal.alert_rules (
   critical_threshold numeric,
   steps numeric[],
   resolve_threshold numeric,
-  no_data text not null default 'ok',
+  no_data text not null default 'keep',
   renotify_s integer,
   budget_id bigint,
   is_managed boolean not null default false,
   description text,
   runbook_url text,
   labels jsonb not null default '{}',
+  keep_firing_s integer not null default 0,
+  cooldown_s integer not null default 0,
+  conditions jsonb not null default '[]',
+  objective numeric,
+  objective_ms numeric,
   constraint alert_rules_pkey primary key (rule_id),
   constraint "no two rules share a name" unique (name),
   constraint "a rule's name has 1 to 120 characters" check (char_length(name) between 1 and 120),
@@ -303,6 +342,26 @@ create table observability_internal.alert_rules (
     runbook_url ~ '^https?://[^\s]+$' and char_length(runbook_url) <= 2048
   ),
   constraint "a rule's labels are up to 20 texts by name" check (observability_internal.is_labels(labels)),
+  constraint "an alert keeps firing for 0 s to a day" check (keep_firing_s between 0 and 86400),
+  constraint "a cool-down lasts from 0 s to 7 days" check (cooldown_s between 0 and 604800),
+  constraint "conditions are up to 5 thresholds on metrics of the same calls" check (
+    observability_internal.is_alert_conditions(conditions, metric)
+  ),
+  constraint "a burn rate has an objective from 0.5 to 0.99999, others none" check (
+    case observability_internal.metric_kinds() ->> metric
+      when 'burn' then coalesce(objective between 0.5 and 0.99999, false) else objective is null
+    end
+  ),
+  constraint "a burn rate of latency has its limit in ms, others none" check (
+    case when metric like '%latency\_burn\_rate' then coalesce(objective_ms > 0 and objective_ms < 1e9, false) else objective_ms is null end
+  ),
+  constraint "a burn rate is above a threshold, over 12 minutes to 7 days" check (
+    observability_internal.metric_kinds() ->> metric <> 'burn'
+    or comparator = 'above' and period is null and window_s between 720 and 604800
+  ),
+  constraint "a change against last week has a sliding window of at most 7 days" check (
+    observability_internal.metric_kinds() ->> metric <> 'change' or period is null and window_s <= 604800
+  ),
   constraint "a managed rule is a budget's" check (budget_id is not null or not is_managed)
 );
 
@@ -318,6 +377,17 @@ comment on column observability_internal.alert_rules.minimum_sample is
 comment on column observability_internal.alert_rules.period is 'A calendar window of the time zone instead of the sliding window_s.';
 
 comment on column observability_internal.alert_rules.steps is 'Thresholds of a budget; each step passed tells once.';
+
+comment on column observability_internal.alert_rules.keep_firing_s is 'How long the breach must be over before the alert ends.';
+
+comment on column observability_internal.alert_rules.cooldown_s is 'How long after its alert has ended a group does not fire again.';
+
+comment on column observability_internal.alert_rules.conditions is
+'[{metric, comparator, threshold}] over the same window, scope and group; a breach is one where all of them hold.';
+
+comment on column observability_internal.alert_rules.objective is 'Of a burn rate: the share of calls that are to be good, like 0.995.';
+
+comment on column observability_internal.alert_rules.objective_ms is 'Of a burn rate of latency: a call is good up to this duration.';
 
 comment on column observability_internal.alert_rules.is_managed is 'Kept by its budget, not edited by itself.';
 

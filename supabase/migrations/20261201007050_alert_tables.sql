@@ -35,6 +35,8 @@ create table observability_internal.alerts (
   latest_value numeric,
   notified_severity text,
   is_end_told boolean not null default false,
+  is_late boolean not null default false,
+  breached_until timestamptz,
   constraint alerts_pkey primary key (alert_id),
   constraint alerts_rule_id_fkey foreign key (rule_id) references observability_internal.alert_rules (rule_id) on delete set null,
   constraint "an alert is firing or resolved" check (state in ('firing', 'resolved')),
@@ -42,7 +44,7 @@ create table observability_internal.alerts (
     (state = 'resolved') = (resolved_at is not null) and (state = 'resolved') = (resolution is not null)
   ),
   constraint "an alert ends by recovery, without data or with its rule" check (
-    resolution in ('recovered', 'no_data', 'rule_changed', 'rule_disabled', 'rule_deleted')
+    resolution in ('recovered', 'no_data', 'period_ended', 'rule_changed', 'rule_disabled', 'rule_deleted')
   ),
   constraint "an acknowledgement says when" check (
     acknowledged_at is not null or acknowledged_by is null and acknowledge_note is null
@@ -62,6 +64,9 @@ comment on column observability_internal.alerts.bundle is
 comment on column observability_internal.alerts.latest_value is 'The newest value while it fires.';
 
 comment on column observability_internal.alerts.is_end_told is 'Whether its end was written to the outbox, or nobody is to hear of it.';
+
+comment on column observability_internal.alerts.is_late is
+'Whether it was judged after the fact: its calls came late, or no worker was there. The breach lasted from pending_since to breached_until.';
 
 create index alerts_bundle_idx on observability_internal.alerts (bundle);
 
@@ -174,6 +179,10 @@ create table observability_internal.alert_states (
   groups_over_limit integer not null default 0,
   smallest_over_limit numeric,
   largest_over_limit numeric,
+  cleared_since timestamptz,
+  no_data_since timestamptz,
+  judged_since timestamptz,
+  judged_until timestamptz,
   constraint alert_states_pkey primary key (rule_id, group_key),
   constraint alert_states_rule_id_fkey foreign key (rule_id)
   references observability_internal.alert_rules (rule_id) on delete cascade,
@@ -191,6 +200,13 @@ comment on table observability_internal.alert_states is 'Where each rule stands;
 comment on column observability_internal.alert_states.groups_over_limit is
 'Groups that breach but exceed the rule''s group_limit; on the row of the empty group.';
 
+comment on column observability_internal.alert_states.cleared_since is 'Since when a firing alert breaches no more; it ends after the rule''s keep_firing_s.';
+
+comment on column observability_internal.alert_states.no_data_since is 'Since when there has been nothing to measure for a firing or pending group.';
+
+comment on column observability_internal.alert_states.judged_until is
+'Up to which minute the rule was judged, and since when (judged_since); on the row of the empty group.';
+
 create index alert_states_alert_id_idx on observability_internal.alert_states (alert_id);
 
 alter table observability_internal.alert_states enable row level security;
@@ -202,6 +218,21 @@ grant select, insert, update, delete on table observability_internal.alert_state
 create policy "analysts see where rules stand" on observability_internal.alert_states
 for select to authenticated
 using ((select observability_internal.can_read_all()));
+
+create table observability_internal.late_minutes (
+  late_id bigint generated always as identity,
+  is_route boolean not null,
+  first_minute timestamptz not null,
+  end_minute timestamptz not null,
+  constraint late_minutes_pkey primary key (late_id)
+);
+
+comment on table observability_internal.late_minutes is
+'Minutes that were judged before these calls or requests came; the next evaluation takes them out and judges them again.';
+
+alter table observability_internal.late_minutes enable row level security;
+
+grant select, insert, delete on table observability_internal.late_minutes to service_role;
 
 create table observability_internal.metric_values (
   rule_id bigint not null,
@@ -251,6 +282,7 @@ create table observability_internal.notifications (
   first_attempt_at timestamptz,
   bundle uuid,
   priority smallint not null default 1,
+  taken text[] not null default '{}',
   constraint notifications_pkey primary key (notification_id),
   constraint notifications_alert_id_fkey foreign key (alert_id)
   references observability_internal.alerts (alert_id) on delete cascade,
@@ -278,6 +310,9 @@ create index notifications_due_idx on observability_internal.notifications (next
 
 comment on column observability_internal.notifications.state is
 'folded: told in a digest instead; skipped: about an alert that the channel never heard of.';
+
+comment on column observability_internal.notifications.taken is
+'Keys of those of the channel''s targets that have taken it; later attempts leave them out.';
 
 comment on column observability_internal.notifications.priority is '0 for critical alerts, which leave before all others.';
 

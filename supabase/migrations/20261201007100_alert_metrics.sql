@@ -40,7 +40,46 @@ comment on function observability_internal.metric_quantile is 'The quantile (0 t
 revoke execute on function observability_internal.metric_quantile from public;
 grant execute on function observability_internal.metric_quantile to authenticated, service_role;
 
--- A lower limit on a sum exists to catch zero traffic, so it needs no minimum sample.
+create function observability_internal.histogram_share_above(histogram bigint[], limit_ms numeric) returns double precision
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  -- What lies in a higher bin than the limit is beyond it.
+  select
+    sum((e.entry & 17592186044415)::double precision)
+    filter (where e.entry >> 44 > ceil(ln(greatest(limit_ms, 0.001)) / 0.020000666706669435)::bigint + 400)
+    / nullif(sum((e.entry & 17592186044415)::double precision), 0)
+  from (select unnest(histogram) as entry) as e;
+$$;
+
+comment on function observability_internal.histogram_share_above is
+'The share (0 to 1) of durations beyond a limit in ms, the limit within 1 %; null when none is or the histogram is empty.';
+revoke execute on function observability_internal.histogram_share_above from public;
+grant execute on function observability_internal.histogram_share_above to authenticated, service_role;
+
+create function observability_internal.histogram_figure(histogram bigint[], quantile double precision, limit_ms numeric)
+returns numeric
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case
+    when quantile is not null then observability_internal.histogram_quantile(histogram, quantile)
+    else coalesce(observability_internal.histogram_share_above(histogram, limit_ms), 0)
+  end::numeric;
+$$;
+
+comment on function observability_internal.histogram_figure is 'A quantile in ms, or without one the share of durations beyond a limit.';
+revoke execute on function observability_internal.histogram_figure from public;
+grant execute on function observability_internal.histogram_figure to authenticated, service_role;
+
+-- A lower limit on a sum exists to catch zero traffic, so it needs no minimum sample; what a change compares with has its
+-- own.
 create function observability_internal.needed_sample(rule observability_internal.alert_rules) returns bigint
 language sql
 immutable
@@ -49,7 +88,7 @@ security invoker
 set search_path = ''
 as $$
   select case
-    when rule.comparator = 'below' and observability_internal.metric_kinds() ->> rule.metric = 'amount' then 0
+    when rule.comparator = 'below' and observability_internal.metric_kinds() ->> rule.metric in ('amount', 'change') then 0
     else rule.minimum_sample
   end;
 $$;
@@ -107,6 +146,7 @@ declare
   v_metric constant text := rule.metric;
   v_is_share constant boolean := observability_internal.metric_kinds() ->> rule.metric = 'share';
   v_quantile constant double precision := observability_internal.metric_quantile(rule.metric);
+  v_limit_ms constant numeric := case when rule.metric like '%latency\_burn\_rate' then rule.objective_ms end;
   v_user_keys constant integer[] := case when v_users is not null then array(
     select u.user_key from observability_internal.users as u where u.user_id = any (v_users)
   ) end;
@@ -147,14 +187,14 @@ begin
       sum(k.estimated_requests), sum(k.tokens), sum(k.cost)
     )::observability_internal.metric_sums as sums
     from keyed as k
-    where v_quantile is null
+    where num_nulls(v_quantile, v_limit_ms) = 2
     group by k.key
   ),
   quantiles as (
     select
-      e.key, observability_internal.histogram_quantile(array_agg(e.entry), v_quantile)::numeric as value,
+      e.key, observability_internal.histogram_figure(array_agg(e.entry), v_quantile, v_limit_ms) as value,
       observability_internal.histogram_weight(array_agg(e.entry))::bigint as sample_count
-    from (select k.key, unnest(k.histogram) as entry from keyed as k where v_quantile is not null) as e
+    from (select k.key, unnest(k.histogram) as entry from keyed as k where num_nulls(v_quantile, v_limit_ms) < 2) as e
     group by e.key
   )
   select
@@ -190,6 +230,7 @@ declare
   v_metric constant text := rule.metric;
   v_is_share constant boolean := observability_internal.metric_kinds() ->> rule.metric = 'share';
   v_quantile constant double precision := observability_internal.metric_quantile(rule.metric);
+  v_limit_ms constant numeric := case when rule.metric like '%latency\_burn\_rate' then rule.objective_ms end;
 begin
   return query
   with keyed as (
@@ -207,14 +248,14 @@ begin
       sum(k.requests), coalesce(sum(k.requests) filter (where k.is_error), 0), 0, 0, 0, 0
     )::observability_internal.metric_sums as sums
     from keyed as k
-    where v_quantile is null
+    where num_nulls(v_quantile, v_limit_ms) = 2
     group by k.key
   ),
   quantiles as (
     select
-      e.key, observability_internal.histogram_quantile(array_agg(e.entry), v_quantile)::numeric as value,
+      e.key, observability_internal.histogram_figure(array_agg(e.entry), v_quantile, v_limit_ms) as value,
       observability_internal.histogram_weight(array_agg(e.entry))::bigint as sample_count
-    from (select k.key, unnest(k.histogram) as entry from keyed as k where v_quantile is not null) as e
+    from (select k.key, unnest(k.histogram) as entry from keyed as k where num_nulls(v_quantile, v_limit_ms) < 2) as e
     group by e.key
   )
   select

@@ -15,6 +15,34 @@ comment on function observability_internal.period_start is 'When the calendar da
 revoke execute on function observability_internal.period_start from public;
 grant execute on function observability_internal.period_start to authenticated, service_role;
 
+create function observability_internal.rule_step(rule observability_internal.alert_rules) returns interval
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case when observability_internal.is_by_user(rule) then interval '15 minutes' else interval '1 minute' end;
+$$;
+
+comment on function observability_internal.rule_step is 'How far apart the windows of a rule lie: a minute, by user a quarter of an hour.';
+revoke execute on function observability_internal.rule_step from public;
+grant execute on function observability_internal.rule_step to authenticated, service_role;
+
+create function observability_internal.whole_tick(rule observability_internal.alert_rules, as_of timestamptz) returns timestamptz
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select date_bin(observability_internal.rule_step(rule), as_of, '2000-01-01 00:00:00+00');
+$$;
+
+comment on function observability_internal.whole_tick is 'When the last whole minute (by user, quarter of an hour) of a rule ended.';
+revoke execute on function observability_internal.whole_tick from public;
+grant execute on function observability_internal.whole_tick to authenticated, service_role;
+
 create function observability_internal.measure_budget(rule observability_internal.alert_rules, as_of timestamptz)
 returns setof observability_internal.alert_figure
 language plpgsql
@@ -46,13 +74,17 @@ begin
     return query select '', v_start, as_of, v_spend.value / v_budget.amount, coalesce(v_spend.sample_count, 0), v_evidence;
     return;
   end if;
-  -- Until the worker has written a forecast, the run rate stands in, from a tenth of the period on.
+  -- Until the worker has written a forecast, the run rate stands in, from a tenth of the period on. Of what is
+  -- left of it a quarter is certain enough to fire, as by the forecasts of the worker where they have no history.
   v_elapsed := extract(epoch from as_of - v_start) / extract(epoch from v_end - v_start);
   return query
   select
     '', v_start, as_of, case when v_elapsed >= 0.1 then v_spend.value / v_elapsed / v_budget.amount end,
     coalesce(v_spend.sample_count, 0),
-    v_evidence || jsonb_build_object('method', 'run_rate', 'forecast', trim_scale(round(v_spend.value / nullif(v_elapsed, 0), 6))::text);
+    v_evidence || jsonb_build_object(
+      'method', 'run_rate', 'forecast', trim_scale(round(v_spend.value / nullif(v_elapsed, 0), 6))::text,
+      'certain', round(v_spend.value * (1 + (1 / nullif(v_elapsed, 0) - 1) / 4) / v_budget.amount, 6)
+    );
 end;
 $$;
 
@@ -76,9 +108,40 @@ comment on function observability_internal.measure_computed is 'The values that 
 revoke execute on function observability_internal.measure_computed from public;
 grant execute on function observability_internal.measure_computed to authenticated, service_role;
 
--- Two windows of the same length: the one that the running minute ends, and the last one of whole minutes. The first
--- sees a breach within seconds; the second keeps it in sight when the next minute begins almost empty. A lower limit is
--- judged over the whole window alone, for the running one is not full yet. By user, minutes are quarters of an hour.
+create function observability_internal.measure_forecast(rule observability_internal.alert_rules, as_of timestamptz)
+returns setof observability_internal.alert_figure
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_start constant timestamptz := observability_internal.period_start(rule.period, rule.timezone, as_of);
+begin
+  return query
+  select c.* from observability_internal.measure_computed(rule, as_of) as c where c.window_start >= v_start;
+  if found then
+    return;
+  end if;
+  -- A worker that was away has left an old value, which says that there is a better one than the run rate.
+  if exists (select from observability_internal.metric_values as v where v.rule_id = rule.rule_id) then
+    return query select '', v_start, as_of, null::numeric, 0::bigint, '{}'::jsonb;
+  else
+    return query select b.* from observability_internal.measure_budget(rule, as_of) as b;
+  end if;
+end;
+$$;
+
+comment on function observability_internal.measure_forecast is
+'The share of a budget that its running period is expected to use; unknown while the worker''s forecast is too old.';
+revoke execute on function observability_internal.measure_forecast from public;
+grant execute on function observability_internal.measure_forecast to authenticated, service_role;
+
+-- Two windows: the one that the running minute ends, and the last one of whole minutes. The first sees a breach within
+-- seconds; the second keeps it in sight when the next minute begins almost empty. A sum can only grow in the running minute,
+-- so its window counts as one of the length. A ratio or a quantile of it says little: there the running minute is added
+-- to the whole window. A lower limit and a change are judged over whole minutes alone, for the running one is not full
+-- yet. By user, minutes are quarters of an hour.
 create function observability_internal.alert_windows(rule observability_internal.alert_rules, as_of timestamptz)
 returns table (window_start timestamptz, window_end timestamptz)
 language sql
@@ -88,20 +151,21 @@ set search_path = ''
 as $$
   select
     case
-      when rule.period is null then ends.tick - make_interval(secs => rule.window_s)
-      else observability_internal.period_start(rule.period, rule.timezone, as_of)
+      when rule.period is not null then observability_internal.period_start(rule.period, rule.timezone, as_of)
+      when k.kind in ('share', 'quantile', 'burn') then k.tick - make_interval(secs => rule.window_s)
+      else ends.tick - make_interval(secs => rule.window_s)
     end,
     ends.tick
-  from (select case when observability_internal.is_by_user(rule) then interval '15 minutes' else interval '1 minute' end as step) as s
-  cross join lateral (
-    values
-    (date_bin(s.step, as_of, '2000-01-01 00:00:00+00') + s.step, true),
-    (date_bin(s.step, as_of, '2000-01-01 00:00:00+00'), false)
-  ) as ends (tick, is_running)
+  from (
+    select
+      observability_internal.metric_kinds() ->> rule.metric as kind, observability_internal.rule_step(rule) as step,
+      observability_internal.whole_tick(rule, as_of) as tick
+  ) as k
+  cross join lateral (values (k.tick + k.step, true), (k.tick, false)) as ends (tick, is_running)
   where case
     -- A bill has days, not minutes: the second window would hold the same ones.
     when rule.period is not null or rule.metric = 'provider_drift' then ends.is_running
-    when rule.comparator = 'below' then not ends.is_running
+    when rule.comparator = 'below' or k.kind = 'change' then not ends.is_running
     else true
   end;
 $$;
@@ -120,24 +184,33 @@ set search_path = ''
 as $$
 declare
   v_end constant timestamptz := least(window_end, as_of);
+  v_kind constant text := observability_internal.metric_kinds() ->> rule.metric;
+  v_figures observability_internal.alert_figure[];
 begin
-  if rule.metric like '%route\_%' then
-    return query
-    select m.group_key, measure_window.window_start, v_end, m.value, m.sample_count, '{}'::jsonb
-    from observability_internal.measure_routes(rule, measure_window.window_start, measure_window.window_end) as m;
-  elsif rule.metric = 'provider_drift' then
-    return query
-    select '', measure_window.window_start, v_end, d.value, d.sample_count, '{}'::jsonb
-    from observability_internal.measure_provider_drift(rule.scope, measure_window.window_start, v_end) as d;
+  if v_kind = 'change' then
+    select array_agg(row(m.group_key, measure_window.window_start, v_end, m.value, m.sample_count, m.evidence)::observability_internal.alert_figure)
+    into v_figures
+    from observability_internal.measure_change(rule, measure_window.window_start, measure_window.window_end) as m;
+  elsif v_kind = 'burn' then
+    select array_agg(row(m.group_key, measure_window.window_start, v_end, m.value, m.sample_count, m.evidence)::observability_internal.alert_figure)
+    into v_figures
+    from observability_internal.measure_burn(rule, measure_window.window_start, measure_window.window_end) as m;
   else
-    return query
-    select m.group_key, measure_window.window_start, v_end, m.value, m.sample_count, '{}'::jsonb
-    from observability_internal.measure_calls(rule, measure_window.window_start, measure_window.window_end) as m;
+    select array_agg(row(m.group_key, measure_window.window_start, v_end, m.value, m.sample_count, '{}')::observability_internal.alert_figure)
+    into v_figures
+    from observability_internal.measure_base(
+      rule, measure_window.window_start, case rule.metric when 'provider_drift' then v_end else measure_window.window_end end
+    ) as m;
+  end if;
+  if rule.conditions <> '[]' then
+    return query select c.* from observability_internal.judge_conditions(rule, v_figures) as c;
+  else
+    return query select f.* from unnest(v_figures) as f;
   end if;
 end;
 $$;
 
-comment on function observability_internal.measure_window is 'A rule''s metric over one window.';
+comment on function observability_internal.measure_window is 'A rule''s metric over one window, with what its conditions came to.';
 revoke execute on function observability_internal.measure_window from public;
 grant execute on function observability_internal.measure_window to authenticated, service_role;
 
@@ -148,6 +221,8 @@ stable
 security invoker
 set search_path = ''
 as $$
+declare
+  v_nothing observability_internal.alert_figure[];
 begin
   if rule.metric = 'pipeline_lag_s' then
     return query
@@ -171,11 +246,10 @@ begin
     from observability_internal.undelivered(as_of) as u;
   elsif rule.metric = 'anomaly' then
     return query select * from observability_internal.measure_computed(rule, as_of);
+  elsif rule.metric = 'budget_forecast' then
+    return query select * from observability_internal.measure_forecast(rule, as_of);
   elsif rule.budget_id is not null then
-    return query select * from observability_internal.measure_computed(rule, as_of) where rule.metric = 'budget_forecast';
-    if not found then
-      return query select * from observability_internal.measure_budget(rule, as_of);
-    end if;
+    return query select * from observability_internal.measure_budget(rule, as_of);
   else
     return query
     select f.*
@@ -183,13 +257,21 @@ begin
     cross join lateral observability_internal.measure_window(rule, w.window_start, w.window_end, as_of) as f;
     -- No calls at all are a figure too: zero of what is counted, nothing known of the rest.
     if rule.group_by is null and not found then
-      return query
-      select
-        '', w.window_start, least(w.window_end, as_of),
-        case when observability_internal.metric_kinds() ->> rule.metric = 'amount' then 0::numeric end, 0::bigint, '{}'::jsonb
-      from observability_internal.alert_windows(rule, as_of) as w
-      order by w.window_end desc
-      limit 1;
+      select array_agg(n.figure) into v_nothing
+      from (
+        select row(
+          '', w.window_start, least(w.window_end, as_of),
+          case when observability_internal.metric_kinds() ->> rule.metric = 'amount' then 0::numeric end, 0::bigint, '{}'::jsonb
+        )::observability_internal.alert_figure as figure
+        from observability_internal.alert_windows(rule, as_of) as w
+        order by w.window_end desc
+        limit 1
+      ) as n;
+      if rule.conditions <> '[]' then
+        return query select c.* from observability_internal.judge_conditions(rule, v_nothing) as c;
+      else
+        return query select f.* from unnest(v_nothing) as f;
+      end if;
     end if;
   end if;
 end;

@@ -17,7 +17,14 @@ as $$
     'resolution', alert.resolution, 'resolved_value', trim_scale(alert.resolved_value)::text,
     'resolved_sample_count', alert.resolved_sample_count, 'acknowledged_at', alert.acknowledged_at,
     'acknowledged_by', alert.acknowledged_by, 'acknowledge_note', alert.acknowledge_note,
-    'notified_at', alert.notified_at, 'latest_value', trim_scale(alert.latest_value)::text
+    'notified_at', alert.notified_at, 'latest_value', trim_scale(alert.latest_value)::text,
+    'is_late', alert.is_late, 'breached_until', alert.breached_until
+  ) || coalesce(
+    (
+      select jsonb_build_object('no_data_since', s.no_data_since, 'recovering_since', s.cleared_since)
+      from observability_internal.alert_states as s
+      where s.alert_id = alert.alert_id
+    ), '{}'
   );
 $$;
 
@@ -54,6 +61,24 @@ $$;
 comment on function observability_internal.alert_level is 'The highest threshold that a value is beyond; no row where it is beyond none.';
 revoke execute on function observability_internal.alert_level from public;
 grant execute on function observability_internal.alert_level to authenticated, service_role;
+
+create function observability_internal.figure_level(
+  rule observability_internal.alert_rules, figure observability_internal.alert_figure
+) returns table (level integer, threshold numeric, severity text)
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  -- A forecast fires by what is certain enough of it, not by its middle; with conditions, all of them must hold.
+  select l.level, l.threshold, l.severity
+  from observability_internal.alert_level(rule, coalesce(((figure).evidence ->> 'certain')::numeric, (figure).value)) as l
+  where coalesce(((figure).evidence ->> 'is_met')::boolean, true);
+$$;
+
+comment on function observability_internal.figure_level is 'The highest threshold that a figure breaches; no row where it breaches none.';
+revoke execute on function observability_internal.figure_level from public;
+grant execute on function observability_internal.figure_level to authenticated, service_role;
 
 create function observability_internal.is_silenced(rule_id bigint, group_key text, as_of timestamptz) returns boolean
 language sql
@@ -166,7 +191,7 @@ begin
   for v_state in
     update observability_internal.alert_states as s
     set state = case s.state when 'firing' then 'resolved' when 'pending' then 'ok' else s.state end,
-      pending_since = null, alert_id = null
+      pending_since = null, alert_id = null, cleared_since = null, no_data_since = null, judged_since = null, judged_until = null
     from observability_internal.alert_states as before
     where s.rule_id = old.rule_id and before.rule_id = s.rule_id and before.group_key = s.group_key
     returning before.*
@@ -202,10 +227,14 @@ execute function observability_internal.close_alerts_of_rule();
 
 -- A state is valid for one metric and scope only: changing either resets it.
 create trigger close_alerts_of_changed_rule
-before update of metric, scope, group_by, period, comparator, steps, budget_id on observability_internal.alert_rules
+before update of metric, scope, group_by, period, comparator, steps, budget_id, conditions, objective, objective_ms
+on observability_internal.alert_rules
 for each row when (
   old.is_enabled and new.is_enabled
-  and (old.metric, old.scope, old.group_by, old.period, old.comparator, old.steps, old.budget_id)
-  is distinct from (new.metric, new.scope, new.group_by, new.period, new.comparator, new.steps, new.budget_id)
+  and (
+    old.metric, old.scope, old.group_by, old.period, old.comparator, old.steps, old.budget_id, old.conditions, old.objective, old.objective_ms
+  ) is distinct from (
+    new.metric, new.scope, new.group_by, new.period, new.comparator, new.steps, new.budget_id, new.conditions, new.objective, new.objective_ms
+  )
 )
 execute function observability_internal.close_alerts_of_rule();

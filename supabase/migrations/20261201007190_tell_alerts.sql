@@ -122,13 +122,24 @@ declare
   v_ended record;
 begin
   for v_ended in
-    select a.bundle, array_agg(a.alert_id order by a.severity, a.alert_id) as alert_ids
+    select
+      a.bundle, array_agg(a.alert_id order by a.severity, a.alert_id) as alert_ids,
+      bool_and(a.is_late or a.resolution = 'period_ended' and a.metric in ('budget_used', 'budget_forecast')) as is_no_news
     from observability_internal.alerts as a
     where a.rule_id = tell_ends.rule_id and a.state = 'resolved' and not a.is_end_told and a.bundle is not null
     group by a.bundle
   loop
+    -- That a budget's period ends is no news, nor is the end of what was over when it was told; but an incident that a
+    -- paging service keeps open must be closed.
     perform observability_internal.enqueue_bundle(
-      v_ended.bundle, 'resolved', v_ended.alert_ids, observability_internal.hearing_channels(v_ended.bundle), as_of
+      v_ended.bundle, 'resolved', v_ended.alert_ids,
+      array(
+        select c.channel_id
+        from observability_internal.notification_channels as c
+        where c.channel_id = any (observability_internal.hearing_channels(v_ended.bundle))
+          and (not v_ended.is_no_news or observability_internal.is_paging(c))
+      ),
+      as_of
     );
   end loop;
   update observability_internal.alerts as a

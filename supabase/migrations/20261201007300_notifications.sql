@@ -225,7 +225,7 @@ begin
         jsonb_build_object(
           'notification_id', n.notification_id, 'idempotency_key', n.idempotency_key, 'attempt', n.attempts,
           'event', n.event, 'channel_id', n.channel_id, 'channel_name', n.channel_name, 'kind', c.kind,
-          'payload', n.payload, 'links', observability_internal.message_links(n), 'sealed', s.sealed,
+          'taken', n.taken, 'payload', n.payload, 'links', observability_internal.message_links(n), 'sealed', s.sealed,
           'target_url', coalesce(s.target_url, v.secret ->> 'target_url'),
           'signing_secret', coalesce(s.signing_secret, v.secret ->> 'signing_secret')
         )
@@ -244,7 +244,7 @@ $$;
 comment on function observability.claim_notifications is
 'Leases due messages to a worker at each channel''s rate, critical ones first; only those of notification_ids where they are '
 'given, and at most max_per_channel of a channel less those under way (channel_id to number): [{notification_id, '
-'idempotency_key, attempt, event, channel_id, channel_name, kind, payload, links, sealed, target_url, signing_secret}].';
+'idempotency_key, attempt, event, channel_id, channel_name, kind, taken, payload, links, sealed, target_url, signing_secret}].';
 revoke execute on function observability.claim_notifications from public;
 grant execute on function observability.claim_notifications to service_role;
 
@@ -295,7 +295,7 @@ grant execute on function observability_internal.is_hopeless to service_role;
 
 create function observability.finish_notification(
   notification_id bigint, worker text, ok boolean, error text default null, is_final boolean default false,
-  as_of timestamptz default null, is_refused boolean default false, retry_after_s numeric default null
+  as_of timestamptz default null, is_refused boolean default false, retry_after_s numeric default null, taken jsonb default '[]'
 ) returns jsonb
 language plpgsql
 volatile
@@ -338,7 +338,11 @@ begin
         make_interval(secs => least(coalesce(retry_after_s, 0), 21600)::double precision)
       )
     end,
-    leased_by = null, leased_until = null
+    leased_by = null, leased_until = null,
+    taken = case
+      when ok then n.taken
+      else array(select distinct t.key from (select unnest(n.taken) union all select jsonb_array_elements_text(finish_notification.taken)) as t (key))
+    end
   where n.notification_id = v_message.notification_id
   returning n.* into v_message;
   perform observability_internal.note_channel_health(v_message, ok, case when not ok then retry_after_s end, v_now);
@@ -351,6 +355,7 @@ $$;
 
 comment on function observability.finish_notification is
 'Records how an attempt ended: sent; pending again after a growing delay, at least retry_after_s; or dead, at once where the '
-'failure is final, after an hour where the receiver does not know address or key (is_refused).';
+'failure is final, after an hour where the receiver does not know address or key (is_refused). taken: keys of the targets '
+'that need no further attempt.';
 revoke execute on function observability.finish_notification from public;
 grant execute on function observability.finish_notification to service_role;

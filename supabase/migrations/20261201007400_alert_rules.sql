@@ -1,4 +1,4 @@
--- How ops edit rules and budgets.
+-- How ops edit rules.
 -- Locks: none; it only creates.
 
 create function observability_internal.check_keys(document jsonb, allowed text[], what text) returns void
@@ -48,7 +48,8 @@ as $$
     ),
     'created_at', rule.created_at, 'created_by', rule.created_by, 'updated_at', rule.updated_at,
     'updated_by', rule.updated_by, 'description', rule.description, 'runbook_url', rule.runbook_url,
-    'labels', rule.labels,
+    'labels', rule.labels, 'keep_firing_s', rule.keep_firing_s, 'cooldown_s', rule.cooldown_s, 'conditions', rule.conditions,
+    'objective', rule.objective::text, 'objective_ms', rule.objective_ms::text,
     'state', coalesce((
       select g.state from observability_internal.alert_states as g
       where g.rule_id = rule.rule_id
@@ -60,7 +61,7 @@ as $$
     ),
     'groups_over_limit', coalesce(s.groups_over_limit, 0), 'pending_since', s.pending_since,
     'value', trim_scale(s.value)::text, 'sample_count', s.sample_count, 'evaluated_at', s.evaluated_at,
-    'last_error', s.last_error, 'last_error_at', s.last_error_at,
+    'last_error', s.last_error, 'last_error_at', s.last_error_at, 'no_data_since', s.no_data_since,
     'silenced_until', (
       select max(q.ends_at) from observability_internal.alert_silences as q
       where q.rule_id = rule.rule_id and q.group_key is null and q.ends_at > now()
@@ -100,6 +101,53 @@ comment on function observability_internal.normalize_scope is 'A scope with ever
 revoke execute on function observability_internal.normalize_scope from public;
 grant execute on function observability_internal.normalize_scope to authenticated, service_role;
 
+-- One failure among few calls is no rate, and the slowest of few no percentile. As ingest/alerts/metrics.py: a test compares them.
+create function observability_internal.default_sample(metric text) returns integer
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case
+    when metric like '%\_burn\_rate' then 20
+    else case observability_internal.metric_kinds() ->> replace(metric, '_vs_last_week', '') when 'share' then 20 when 'quantile' then 50 else 1 end
+  end;
+$$;
+
+comment on function observability_internal.default_sample is 'The minimum sample of a rule that does not name one.';
+revoke execute on function observability_internal.default_sample from public;
+grant execute on function observability_internal.default_sample to authenticated, service_role;
+
+create function observability_internal.normalize_conditions(conditions jsonb) returns jsonb
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  -- Thresholds as text: decimals stay exact on their way to Python.
+  select case
+    when jsonb_typeof(conditions) is distinct from 'array' then conditions
+    else coalesce(
+      (
+        select jsonb_agg(
+          case
+            when jsonb_typeof(e.condition) = 'object' and e.condition ? 'threshold'
+              then e.condition || jsonb_build_object('threshold', trim_scale((e.condition ->> 'threshold')::numeric)::text)
+            else e.condition
+          end
+          order by e.place
+        )
+        from jsonb_array_elements(conditions) with ordinality as e (condition, place)
+      ), '[]'
+    )
+  end;
+$$;
+
+comment on function observability_internal.normalize_conditions is 'Conditions with their thresholds as text.';
+revoke execute on function observability_internal.normalize_conditions from public;
+grant execute on function observability_internal.normalize_conditions to authenticated, service_role;
+
 create function observability_internal.read_rule(document jsonb, base observability_internal.alert_rules)
 returns observability_internal.alert_rules
 language plpgsql
@@ -115,19 +163,22 @@ begin
     array[
       'rule_id', 'name', 'metric', 'window_s', 'period', 'timezone', 'comparator', 'threshold', 'critical_threshold',
       'resolve_threshold', 'for_s', 'minimum_sample', 'scope', 'group_by', 'group_limit', 'no_data', 'renotify_s',
-      'severity', 'is_enabled', 'channels', 'budget_id', 'description', 'runbook_url', 'labels'
+      'severity', 'is_enabled', 'channels', 'budget_id', 'description', 'runbook_url', 'labels', 'keep_firing_s', 'cooldown_s',
+      'conditions', 'objective', 'objective_ms'
     ],
     'rule'
   );
   v_rule := jsonb_populate_record(
     base,
     case when base.rule_id is null then jsonb_build_object(
-      'for_s', 0, 'minimum_sample', 1, 'severity', 'warning', 'is_enabled', true, 'timezone', 'UTC',
-      'comparator', 'above', 'group_limit', 50, 'no_data', 'ok', 'is_managed', false, 'labels', '{}'::jsonb,
+      'for_s', 0, 'minimum_sample', observability_internal.default_sample(document ->> 'metric'), 'severity', 'warning',
+      'is_enabled', true, 'timezone', 'UTC', 'comparator', 'above', 'group_limit', 50, 'no_data', 'keep', 'is_managed', false,
+      'labels', '{}'::jsonb, 'keep_firing_s', 0, 'cooldown_s', 0, 'conditions', '[]'::jsonb,
       'window_s', case document ->> 'period' when 'day' then 86400 when 'week' then 604800 when 'month' then 2678400 end
     ) else '{}' end || document
   );
   v_rule.scope := observability_internal.normalize_scope(v_rule.scope);
+  v_rule.conditions := observability_internal.normalize_conditions(v_rule.conditions);
   return v_rule;
 end;
 $$;
@@ -176,13 +227,14 @@ begin
     insert into observability_internal.alert_rules as r (
       name, metric, window_s, period, timezone, comparator, threshold, critical_threshold, resolve_threshold, for_s,
       minimum_sample, scope, group_by, group_limit, no_data, renotify_s, severity, is_enabled, budget_id, description,
-      runbook_url, labels
+      runbook_url, labels, keep_firing_s, cooldown_s, conditions, objective, objective_ms
     )
     values (
       v_row.name, v_row.metric, v_row.window_s, v_row.period, v_row.timezone, v_row.comparator, v_row.threshold,
       v_row.critical_threshold, v_row.resolve_threshold, v_row.for_s, v_row.minimum_sample, v_row.scope,
       v_row.group_by, v_row.group_limit, v_row.no_data, v_row.renotify_s, v_row.severity, v_row.is_enabled,
-      v_row.budget_id, v_row.description, v_row.runbook_url, v_row.labels
+      v_row.budget_id, v_row.description, v_row.runbook_url, v_row.labels, v_row.keep_firing_s, v_row.cooldown_s,
+      v_row.conditions, v_row.objective, v_row.objective_ms
     )
     returning r.* into v_row;
   else
@@ -202,7 +254,9 @@ begin
       minimum_sample = v_row.minimum_sample, scope = v_row.scope, group_by = v_row.group_by,
       group_limit = v_row.group_limit, no_data = v_row.no_data, renotify_s = v_row.renotify_s,
       severity = v_row.severity, is_enabled = v_row.is_enabled, budget_id = v_row.budget_id,
-      description = v_row.description, runbook_url = v_row.runbook_url, labels = v_row.labels
+      description = v_row.description, runbook_url = v_row.runbook_url, labels = v_row.labels,
+      keep_firing_s = v_row.keep_firing_s, cooldown_s = v_row.cooldown_s, conditions = v_row.conditions,
+      objective = v_row.objective, objective_ms = v_row.objective_ms
     where r.rule_id = v_row.rule_id
     returning r.* into v_row;
   end if;
@@ -250,160 +304,3 @@ $$;
 comment on function observability.get_computed_rules is 'The rules whose values the worker computes and writes by record_metric_values.';
 revoke execute on function observability.get_computed_rules from public;
 grant execute on function observability.get_computed_rules to service_role;
-
-create function observability_internal.describe_budget(budget observability_internal.budgets) returns jsonb
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-  select jsonb_build_object(
-    'budget_id', budget.budget_id, 'name', budget.name, 'amount', budget.amount::text, 'period', budget.period,
-    'timezone', budget.timezone, 'scope', budget.scope, 'steps', budget.steps::text[],
-    'forecast_step', budget.forecast_step::text, 'is_enabled', budget.is_enabled, 'created_at', budget.created_at,
-    'created_by', budget.created_by, 'updated_at', budget.updated_at, 'updated_by', budget.updated_by,
-    'channels', (
-      select coalesce(jsonb_agg(distinct rc.channel_id), '[]')
-      from observability_internal.alert_rule_channels as rc
-      inner join observability_internal.alert_rules as r on rc.rule_id = r.rule_id
-      where r.budget_id = budget.budget_id and r.is_managed
-    ),
-    'used', (
-      select trim_scale(s.value)::text
-      from observability_internal.alert_states as s
-      inner join observability_internal.alert_rules as r on s.rule_id = r.rule_id
-      where r.budget_id = budget.budget_id and r.is_managed and r.metric = 'budget_used' and s.group_key = ''
-    ),
-    'forecast', (
-      select trim_scale(round(s.value, 6))::text
-      from observability_internal.alert_states as s
-      inner join observability_internal.alert_rules as r on s.rule_id = r.rule_id
-      where r.budget_id = budget.budget_id and r.is_managed and r.metric = 'budget_forecast' and s.group_key = ''
-    )
-  );
-$$;
-
-comment on function observability_internal.describe_budget is 'A budget with its channels and the shares of it that are used and expected; decimals as text.';
-revoke execute on function observability_internal.describe_budget from public;
-grant execute on function observability_internal.describe_budget to authenticated, service_role;
-
-create function observability_internal.keep_budget_rule(
-  budget observability_internal.budgets, metric text, is_wanted boolean, channels jsonb
-) returns void
-language plpgsql
-volatile
-security invoker
-set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  v_rule_id bigint;
-  v_name constant text := case metric when 'budget_used' then 'Budget ' || budget.name else 'Forecast of budget ' || budget.name end;
-  v_steps constant numeric[] := case metric when 'budget_used' then budget.steps end;
-begin
-  if not is_wanted then
-    delete from observability_internal.alert_rules as r
-    where r.budget_id = budget.budget_id and r.metric = keep_budget_rule.metric and r.is_managed;
-    return;
-  end if;
-  update observability_internal.alert_rules as r
-  set
-    name = v_name, threshold = coalesce(v_steps[1], budget.forecast_step), steps = v_steps, scope = budget.scope,
-    period = budget.period, timezone = budget.timezone, is_enabled = budget.is_enabled
-  where r.budget_id = budget.budget_id and r.metric = keep_budget_rule.metric and r.is_managed
-  returning r.rule_id into v_rule_id;
-  if not found then
-    insert into observability_internal.alert_rules as r (
-      name, metric, window_s, period, timezone, threshold, steps, scope, is_enabled, budget_id, is_managed
-    )
-    values (
-      v_name, keep_budget_rule.metric,
-      case budget.period when 'day' then 86400 when 'week' then 604800 else 2678400 end, budget.period, budget.timezone,
-      coalesce(v_steps[1], budget.forecast_step), v_steps, budget.scope, budget.is_enabled, budget.budget_id, true
-    )
-    returning r.rule_id into v_rule_id;
-  end if;
-  if channels is not null then
-    perform observability_internal.set_rule_channels(v_rule_id, channels);
-  end if;
-end;
-$$;
-
-comment on function observability_internal.keep_budget_rule is 'Makes a budget''s rule what the budget says, or removes it.';
-revoke execute on function observability_internal.keep_budget_rule from public;
-grant execute on function observability_internal.keep_budget_rule to authenticated, service_role;
-
--- Security definer: nobody but the functions writes here, and this one checks the caller first.
-create function observability.save_budget(budget jsonb) returns jsonb
-language plpgsql
-volatile
-security definer
-set search_path = ''
-as $$
-#variable_conflict use_column
-declare
-  v_row observability_internal.budgets;
-  v_channels constant jsonb := budget -> 'channels';
-begin
-  perform observability_internal.require_access('{ops,service}');
-  perform observability_internal.check_keys(
-    budget, '{budget_id,name,amount,period,timezone,scope,steps,forecast_step,is_enabled,channels}', 'budget'
-  );
-  if budget ->> 'budget_id' is not null then
-    select * into v_row from observability_internal.budgets as b where b.budget_id = (budget ->> 'budget_id')::bigint for update;
-    if not found then
-      raise exception 'there is no budget %', left(budget ->> 'budget_id', 20) using errcode = '22023';
-    end if;
-  end if;
-  v_row := jsonb_populate_record(
-    v_row,
-    case when v_row.budget_id is null then
-      '{"period": "month", "timezone": "UTC", "steps": [0.5, 0.8, 0.9, 1], "forecast_step": 1, "is_enabled": true}'::jsonb
-    else '{}' end || budget
-  );
-  v_row.scope := observability_internal.normalize_scope(v_row.scope);
-  if v_row.budget_id is null then
-    insert into observability_internal.budgets as b (name, amount, period, timezone, scope, steps, forecast_step, is_enabled)
-    values (
-      v_row.name, v_row.amount, v_row.period, v_row.timezone, v_row.scope, v_row.steps, v_row.forecast_step,
-      v_row.is_enabled
-    )
-    returning b.* into v_row;
-  else
-    update observability_internal.budgets as b
-    set
-      name = v_row.name, amount = v_row.amount, period = v_row.period, timezone = v_row.timezone, scope = v_row.scope,
-      steps = v_row.steps, forecast_step = v_row.forecast_step, is_enabled = v_row.is_enabled
-    where b.budget_id = v_row.budget_id
-    returning b.* into v_row;
-  end if;
-  perform observability_internal.keep_budget_rule(v_row, 'budget_used', true, v_channels);
-  perform observability_internal.keep_budget_rule(v_row, 'budget_forecast', v_row.forecast_step is not null, v_channels);
-  return observability_internal.describe_budget(v_row);
-end;
-$$;
-
-comment on function observability.save_budget is
-'Adds a budget with its rules, or changes the given keys of the one with this budget_id. Ops only. Returns the '
-'budget.';
-revoke execute on function observability.save_budget from public;
-grant execute on function observability.save_budget to authenticated, service_role;
-
--- Security definer: nobody but the functions writes here, and this one checks the caller first.
-create function observability.delete_budget(budget_id bigint) returns boolean
-language plpgsql
-volatile
-security definer
-set search_path = ''
-as $$
-#variable_conflict use_column
-begin
-  perform observability_internal.require_access('{ops,service}');
-  delete from observability_internal.budgets as b where b.budget_id = delete_budget.budget_id;
-  return found;
-end;
-$$;
-
-comment on function observability.delete_budget is 'Deletes a budget with its rules; its alerts stay. Ops only. True when there was one.';
-revoke execute on function observability.delete_budget from public;
-grant execute on function observability.delete_budget to authenticated, service_role;

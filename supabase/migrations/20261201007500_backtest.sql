@@ -413,6 +413,9 @@ begin
   if observability_internal.metric_kinds() ->> v_rule.metric = 'figure' then
     raise exception 'the metric % keeps no history to test a rule on', v_rule.metric using errcode = '22023';
   end if;
+  if observability_internal.metric_kinds() ->> v_rule.metric in ('change', 'burn') or v_rule.conditions <> '[]' then
+    raise exception 'comparisons, burn rates and conditions are not back-tested' using errcode = '22023';
+  end if;
   v_step := case
     when observability_internal.is_by_user(v_rule) then interval '15 minutes'
     when v_rule.window_s <= 21600 or v_rule.metric like '%route\_%' then interval '1 minute'

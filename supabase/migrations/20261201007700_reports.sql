@@ -1,4 +1,4 @@
--- The daily and weekly report: when it leaves, where to, and that none leaves twice.
+-- The daily, weekly and monthly report: when it leaves, where to, and that none leaves twice.
 -- Locks: none; it only creates.
 
 create table observability_internal.report_schedules (
@@ -10,16 +10,17 @@ create table observability_internal.report_schedules (
   updated_at timestamptz not null default now(),
   updated_by text,
   constraint report_schedules_pkey primary key (kind),
-  constraint "a report is daily or weekly" check (kind in ('daily', 'weekly')),
+  constraint "a report is daily, weekly or monthly" check (kind in ('daily', 'weekly', 'monthly')),
   constraint "a report leaves at an hour of the day" check (local_hour between 0 and 23),
   constraint "a report's time zone is known" check (observability_internal.is_timezone(timezone)),
   constraint "a report goes to at most 50 channels" check (cardinality(channels) <= 50)
 );
 
 comment on table observability_internal.report_schedules is
-'When and where the daily report (of yesterday) and the weekly one (of the week until Sunday, on Monday) leave.';
+'When and where the daily report (of yesterday), the weekly one (of the week until Sunday, on Monday) and the monthly one'
+' (of the month before, on its first day) leave.';
 
-insert into observability_internal.report_schedules (kind) values ('daily'), ('weekly');
+insert into observability_internal.report_schedules (kind) values ('daily'), ('weekly'), ('monthly');
 
 alter table observability_internal.report_schedules enable row level security;
 
@@ -39,7 +40,7 @@ create table observability_internal.reports (
   created_at timestamptz not null default now(),
   created_by text not null,
   constraint reports_pkey primary key (kind, period_start),
-  constraint "a report of a period is daily or weekly" check (kind in ('daily', 'weekly')),
+  constraint "a report of a period is daily, weekly or monthly" check (kind in ('daily', 'weekly', 'monthly')),
   constraint "a report's period ends after its start" check (period_end > period_start)
 );
 
@@ -60,7 +61,8 @@ as $$
 begin
   perform observability_internal.require_access('{ops,service}');
   return (
-    select coalesce(jsonb_agg(to_jsonb(s) order by s.kind), '[]') from observability_internal.report_schedules as s
+    select coalesce(jsonb_agg(to_jsonb(s) order by array_position(array['daily', 'weekly', 'monthly'], s.kind)), '[]')
+    from observability_internal.report_schedules as s
   );
 end;
 $$;
@@ -105,7 +107,7 @@ begin
   where s.kind = schedule ->> 'kind'
   returning s.* into v_saved;
   if not found then
-    raise exception 'a report is daily or weekly' using errcode = '22023';
+    raise exception 'a report is daily, weekly or monthly' using errcode = '22023';
   end if;
   return to_jsonb(v_saved);
 end;
@@ -133,12 +135,11 @@ begin
       'to_time', d.period_end::timestamp at time zone d.timezone
     ) order by d.kind), '[]')
     from (
-      select s.kind, s.timezone, p.period_end - p.days as period_start, p.period_end, s.local_hour
+      select s.kind, s.timezone, (p.period_end - ('1 ' || p.unit)::interval)::date as period_start, p.period_end, s.local_hour
       from observability_internal.report_schedules as s
       cross join lateral (
-        select
-          date_trunc(case s.kind when 'daily' then 'day' else 'week' end, v_now at time zone s.timezone)::date as period_end,
-          case s.kind when 'daily' then 1 else 7 end as days
+        select u.unit, date_trunc(u.unit, v_now at time zone s.timezone)::date as period_end
+        from (select case s.kind when 'daily' then 'day' when 'weekly' then 'week' else 'month' end as unit) as u
       ) as p
       where s.is_enabled and cardinality(s.channels) > 0
         and (v_now at time zone s.timezone) >= p.period_end + make_interval(hours => s.local_hour)
@@ -175,7 +176,7 @@ begin
   end if;
   select * into v_schedule from observability_internal.report_schedules as s where s.kind = publish_report.kind;
   if not found then
-    raise exception 'a report is daily or weekly' using errcode = '22023';
+    raise exception 'a report is daily, weekly or monthly' using errcode = '22023';
   end if;
   if not is_extra then
     -- A second worker waits here for the first one's commit and then finds the report written.

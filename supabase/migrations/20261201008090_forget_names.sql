@@ -184,7 +184,7 @@ begin
   update observability_internal.model_prices as m set created_by = v_forgotten where m.created_by = forget_names.user_id;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows + observability_internal.forget_in_rules(forget_names.user_id)
-    + observability_internal.forget_in_alerts(forget_names.user_id);
+    + observability_internal.forget_in_alerts(forget_names.user_id) + observability_internal.forget_in_savings(forget_names.user_id);
   update observability_internal.notification_channels as c
   set created_by = case when c.created_by = forget_names.user_id then v_forgotten else c.created_by end
   where forget_names.user_id in (c.created_by, c.updated_by);
@@ -203,7 +203,7 @@ end;
 $$;
 
 comment on function observability_internal.forget_names is
-'Takes a person out of members, rejected events, rules, budgets, alerts, messages, saved views, and who changed prices '
-'and channels; returns how many rows.';
+'Takes a person out of members, rejected events, rules, budgets, alerts, messages, saved views, scenarios, and who'
+' changed prices and channels; returns how many rows.';
 revoke execute on function observability_internal.forget_names from public;
 grant execute on function observability_internal.forget_names to service_role;

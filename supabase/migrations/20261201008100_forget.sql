@@ -136,6 +136,7 @@ set timezone = 'UTC'
 as $$
 declare
   v_ids uuid[];
+  v_days date[];
   v_min timestamptz;
   v_max timestamptz;
   v_cells observability_internal.usage_by_user[];
@@ -159,13 +160,18 @@ begin
   -- What is left is the call itself, at the precision of a minute. The new id is the same here and in the archive, so that a
   -- restore finds the row; the salt that leads from the old id to it is deleted at the end. Rollups by minute, hour and quarter of an hour agree.
   with taken as (
-    select m.event_id, m.created_at
+    select m.event_id, m.created_at, m.model, m.operation, m.prompt_hash
     from observability_internal.ai_usage_metrics as m
     where m.user_id = forget_usage.user_id and coalesce(m.tenant_id, '') = v_tenant and coalesce(m.tags, '{}') = v_tags
       and not exists (select from observability_internal.pending_batches as p where p.batch_id = m.batch_id)
     order by m.created_at
     limit max_rows
     for update
+  ),
+  unembedded as (
+    delete from observability_internal.embedded_texts as e
+    using taken as t
+    where t.operation = 'embeddings' and e.text_key = hashtextextended(t.prompt_hash, hashtext(t.model))
   ),
   changed as (
     update observability_internal.ai_usage_metrics as m set
@@ -177,7 +183,13 @@ begin
     where m.event_id = t.event_id and m.created_at = t.created_at
     returning m.event_id, m.created_at
   )
-  select array_agg(c.event_id), min(c.created_at), max(c.created_at) into v_ids, v_min, v_max from changed as c;
+  select array_agg(c.event_id), array_agg(distinct c.created_at::date), min(c.created_at), max(c.created_at)
+  into v_ids, v_days, v_min, v_max
+  from changed as c;
+  -- What could be saved was told by what is erased now: such a day is judged again.
+  update observability_internal.saving_facts as f set example_event_id = md5(event_salt || f.example_event_id)::uuid
+  where f.day = any (v_days) and md5(event_salt || f.example_event_id)::uuid = any (v_ids);
+  update observability_internal.saving_days as d set calls = -1 where d.day = any (v_days);
   v_cells := observability_internal.usage_cells_of(v_ids, v_min, v_max);
   perform observability_internal.add_user_cells(v_cells, v_from, -1);
   perform observability_internal.add_user_cells(v_cells, v_to, 1);

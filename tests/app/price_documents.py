@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
+from ingest.documents.what_if import CallsToPrice
+
 Json = dict[str, Any]
 
 PRICES: list[Json] = [
@@ -69,7 +71,7 @@ _COUNTS: Final = (
     "calls", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "cache_write_1h_tokens",
     "reasoning_tokens", "missed_5_tokens", "missed_10_tokens", "missed_60_tokens", "first_tokens",
     "excess_prompt_tokens", "excess_output_tokens", "excess_reasoning_tokens", "short_lived_tokens", "cut_off",
-    "regenerated", "continued", "liked", "disliked",
+    "regenerated", "continued", "tool_retries", "liked", "disliked",
 )  # fmt: skip
 
 
@@ -83,6 +85,8 @@ class PriceAnswers:
 
     has_bill: bool = True
     has_savings: bool = True
+    has_dismissed: bool = False
+    scenarios: list[Json] = field(default_factory=list)
     prices: list[Json] = field(default_factory=lambda: list(PRICES))
     terms: list[Json] = field(default_factory=list)
     cost_sums: list[Json] = field(default_factory=list)
@@ -147,20 +151,68 @@ class PriceAnswers:
             "users": [{"user_id": "user_a", "cost": str(spend / 2), "requests": 20_000}],
         }  # fmt: skip
 
+    def _get_calls_to_price(self, from_time: str, to_time: str, filters: Json) -> Json:
+        end = datetime.fromisoformat(to_time)
+        facts = [saving_fact(**fields) for fields in _FACTS] if self.has_savings else []
+        chosen = [fact for fact in facts if all(fact.get(name, "openai") in filters[name] for name in filters)]
+        names = set(CallsToPrice.model_fields)
+        apart: Json = {"provider": "openai", "cached_tokens": 0, "prompt_tokens": 1_000_000, "completion_tokens": 0}
+        days = [(end - timedelta(days=number)).date().isoformat() for number in range(20, 0, -1)]
+        return {
+            "access": getattr(self, "access", "ops"),
+            "generated_at": to_time,
+            "from_time": from_time,
+            "to_time": to_time,
+            "days": days if chosen else [],
+            "cost": str(sum((Decimal(fact["cost"]) for fact in chosen), Decimal(0))),
+            "calls": [{name: value for name, value in fact.items() if name in names} for fact in chosen],
+            "uncertain": [
+                apart | {"source": "fallback", "model": "house-1", "calls": 12, "cost": "2.50"},
+                apart | {"source": "unpriced", "model": "house-2", "calls": 7, "cost": None},
+            ],
+        }
+
+    def _get_scenarios(self) -> Json:
+        return {
+            "access": getattr(self, "access", "ops"), "generated_at": "2026-01-01T00:00:00+00:00",
+            "scenarios": self.scenarios,
+        }  # fmt: skip
+
+    def _save_scenario(self, scenario: Json) -> int:
+        kept = {"scenario_id": len(self.scenarios) + 1, "created_by": "ana", "created_at": "2026-01-01T12:00:00+00:00"}
+        self.scenarios.insert(0, {**scenario, **kept})
+        return len(self.scenarios)
+
+    def _delete_scenario(self, scenario_id: int) -> bool:
+        self.scenarios = [one for one in self.scenarios if one["scenario_id"] != scenario_id]
+        return True
+
     def _get_saving_ledger(self) -> Json:
-        """One accepted and verified, one open, one dismissed."""
+        """One accepted and verified, one dismissed that the plan has, and one open."""
         base: Json = {
             "kind": "batch", "provider": "openai", "model": "gpt-4.1-mini", "feature": "digest", "replacement": None,
             "headline": "Send digest as a batch", "needs_evaluation": False, "low": "20", "expected": "30.60",
             "high": "40", "opened_at": "2026-09-01T00:00:00+00:00", "accepted_on": None, "accepted_expected": None,
-            "reason": None, "measured_low": None, "measured_expected": None, "measured_high": None,
+            "reason": None, "measured_low": None, "measured_expected": None, "measured_high": None, "measured_by": None,
         }  # fmt: skip
         verified: Json = {
-            "suggestion_key": "batch/openai/gpt-4.1-mini/digest", "state": "verified", "accepted_on": "2026-01-01",
-            "accepted_expected": "30", "measured_low": "25", "measured_expected": "30", "measured_high": "35",
+            "suggestion_key": "batch/openai/gpt-4.1-mini/night",
+            "headline": "Send night as a batch",
+            "state": "verified",
+            "accepted_on": "2026-01-01",
+            "accepted_expected": "30",
+            "measured_low": "25",
+            "measured_expected": "30",
+            "measured_high": "35",
+            "measured_by": "holdout",
+        }
+        dismissed: Json = {
+            "suggestion_key": "smaller_model/openai/gpt-4.1/tutor", "headline": "Evaluate gpt-4.1-mini for tutor",
+            "state": "dismissed", "reason": "pupils <b>notice</b>",
         }  # fmt: skip
         opened: Json = {"suggestion_key": "cheaper_snapshot/openai/gpt-4o-2024-05-13/*", "state": "open"}
-        return {"access": getattr(self, "access", "ops"), "entries": [base | verified, base | opened]}
+        entries = [base | one for one in (verified, opened, *((dismissed,) if self.has_dismissed else ()))]
+        return {"access": getattr(self, "access", "ops"), "entries": entries}
 
     def _get_prices(self) -> Json:
         described = self.catalogue and {name: one for name, one in self.catalogue.items() if name != "content"}

@@ -26,7 +26,7 @@ FOLDER: Final = Path(__file__).with_name("documents")
 OPS: Final = "local-ops"
 
 # Keys below these are names from the data, not of the document.
-_OPEN: Final = frozenset({"scope", "rates", "metadata", "dimensions", "evidence", "details", "query"})
+_OPEN: Final = frozenset({"scope", "rates", "metadata", "dimensions", "evidence", "details", "query", "change"})
 
 _START: Final = NOON.replace(hour=0)
 _WINDOW: Final[dict[str, Argument]] = {"from_time": _START, "to_time": _START + timedelta(days=1)}
@@ -36,6 +36,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "backtest_rule": {"rule": _RULE, "days": 1},
     "find_alerts": {**DAY, "filters": {}},
     "get_alerts": {**DAY, "filters": {}},
+    "get_calls_to_price": {**_WINDOW, "filters": {}},
     "get_cost_sums": {"from_day": "2026-05-04", "to_day": "2026-05-05"},
     "get_cost_drivers": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
     "get_costs": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
@@ -51,6 +52,8 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_report_schedules": {},
     "get_rows_to_reprice": {**_WINDOW, "filters": {}, "max_rows": 2},
     "get_savings_evidence": {**_WINDOW, "filters": {}},
+    "get_saving_ledger": {},
+    "get_scenarios": {},
     "get_settings": {},
     "get_status": {},
     "get_terms": {},
@@ -101,9 +104,32 @@ def seed(service: Database, ops: Database) -> None:
     ops.call("end_term", term_id=1, valid_to="2026-12-01", reason="new contract")
     ops.call("save_view", view={"page": "costs", "name": "Ours", "query": {"model": ["gpt-4o"]}, "is_shared": True})
     service.call("save_price_catalogue", source_url="https://example.com/data.json", reader_version="0.1", content="[]")
+    _save(service, ops)
     _reprice_automatically(service)
     for amount in ("3", "2.5"):  # a bill that was revised
         service.call("record_provider_costs", rows=_bill(amount))
+
+
+def _save(service: Database, ops: Database) -> None:
+    """Leave a suggestion that was accepted and measured, and a kept what-if."""
+    about: dict[str, JsonValue] = {"provider": "openai", "model": "gpt-4o", "feature": "chat"}
+    key = "batch/openai/gpt-4o/chat"
+    found: dict[str, JsonValue] = {"low": "1", "expected": "2", "high": "3"}
+    service.call(
+        "record_savings",
+        suggestions=[
+            {"suggestion_key": key, "kind": "batch", "headline": "Do it", "needs_evaluation": False, **about, **found}
+        ],
+    )
+    ops.call("decide_saving", suggestion_key=key, decision="accept", accepted_on="2026-05-04", holdout_share="0.1")
+    service.call("record_saving_result", suggestion_key=key, state="measured", measured_by="holdout", **found)
+    ops.call(
+        "save_scenario",
+        scenario={
+            "name": "Smaller", "change": {"model": "gpt-4o-mini"}, "filters": {"feature": ["chat"]}, "about": "job",
+            "from_day": "2026-05-04", "to_day": "2026-05-05", "days": 1, "units": 2, "cost": "2", "changed_cost": "1",
+        },
+    )  # fmt: skip
 
 
 def _bill(amount: str) -> list[dict[str, JsonValue]]:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from dashboard.panels import alert_list
+from dashboard.reads.viewer import Viewer
 from dashboard.selection.alert_choice import AlertChoice, parse_choice
+from dashboard.selection.filters import Window
+from ingest.documents.alerts import Alert, AlertList
 
 
 def test_an_address_says_the_whole_choice_and_reads_the_same() -> None:
@@ -38,3 +44,21 @@ def test_another_choice_begins_with_its_first_page() -> None:
     assert dict(AlertChoice(is_by_rule=True).filters(200, 400)) == {
         "state": "firing", "sort": "urgent", "limit": "200", "offset": "400",
     }  # fmt: skip
+
+
+def test_a_file_holds_every_page_of_what_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = datetime(2026, 11, 23, tzinfo=UTC)
+    all_of_them = [
+        Alert(alert_id=number, rule_name="Spend", metric="spend", state="firing", started_at=moment)
+        for number in range(405)
+    ]
+
+    def find(viewer: Viewer, window: Window) -> AlertList:
+        assert viewer.user_id == "olga"
+        place = dict(window.filters)
+        start, size = int(str(place["offset"])), int(str(place["limit"]))
+        return AlertList(total=405, alerts=tuple(all_of_them[start : start + size]))
+
+    monkeypatch.setattr(alert_list, "find_alerts", find)
+    found = alert_list.read_all(Viewer("olga", "Olga"), AlertChoice(page=3), Window(moment, moment))
+    assert found == all_of_them

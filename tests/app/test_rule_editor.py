@@ -36,7 +36,8 @@ def test_a_new_rule_is_saved_as_typed(open_app: OpenApp, fake: FakeDatabase) -> 
     app.selectbox(key=f"{NEW_RULE}_window_60").set_value(300)
     app.selectbox(key=f"{NEW_RULE}_severity").set_value("critical")
     app.selectbox(key=f"{NEW_RULE}_for").set_value(60)
-    app.number_input(key=f"{NEW_RULE}_sample").set_value(50)
+    assert app.number_input(key=f"{NEW_RULE}_sample_20").value == 20
+    app.number_input(key=f"{NEW_RULE}_sample_20").set_value(50)
     app.multiselect(key=f"{NEW_RULE}_channels").select(1)
     app.button(key=f"{NEW_RULE}_save").click().run()
 
@@ -182,6 +183,9 @@ def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase
     app.selectbox(key=f"{NEW_RULE}_no_data").set_value("keep")
     app.selectbox(key=f"{NEW_RULE}_renotify").set_value(3600)
     app.number_input(key=f"{NEW_RULE}_limit").set_value(10)
+    app.selectbox(key=f"{NEW_RULE}_keep_firing_s").set_value(900)
+    app.selectbox(key=f"{NEW_RULE}_cooldown_s").set_value(3600)
+    app.text_input(key=f"{NEW_RULE}_conditions_spend").set_value("Calls > 100, error_rate < 10%")
 
     app.button(key=f"{NEW_RULE}_save").click().run()
 
@@ -189,6 +193,11 @@ def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase
     assert rule | {
         "threshold": "50", "critical_threshold": "80", "resolve_threshold": "40", "period": "day", "window_s": 86_400,
         "group_by": "model", "group_limit": 10, "scope": {"feature": ["chat"]}, "no_data": "keep", "renotify_s": 3600,
+        "keep_firing_s": 900, "cooldown_s": 3600,
+        "conditions": [
+            {"metric": "requests", "comparator": "above", "threshold": "100"},
+            {"metric": "error_rate", "comparator": "below", "threshold": "0.1"},
+        ],
     } == rule  # fmt: skip
 
 
@@ -198,6 +207,8 @@ def test_everything_a_rule_can_say_is_sent(open_app: OpenApp, fake: FakeDatabase
         ("critical_spend", "1", "A critical threshold lies beyond the threshold."),
         ("resolve_spend", "99", "A resolve threshold lies on the safe side of the threshold."),
         ("critical_spend", "much", "The critical threshold must be a number of 0 or more."),
+        ("conditions_spend", "luck > 3", "There is no metric luck for a condition."),
+        ("conditions_spend", "Calls", "A condition is written metric > number or metric < number: Calls."),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_explained_and_not_sent(
@@ -258,7 +269,21 @@ def test_the_difference_from_the_bill_is_measured_over_whole_days(open_app: Open
     assert app.selectbox(key=f"{NEW_RULE}_window_172800").options == ["2 days", "7 days", "31 days"]
     assert app.selectbox(key=f"{NEW_RULE}_window_172800").value == 604_800
     assert app.text_input(key=f"{NEW_RULE}_threshold_provider_drift").label == "Threshold (%)"
-    assert app.number_input(key=f"{NEW_RULE}_sample").label == "Minimum days"
+    assert app.number_input(key=f"{NEW_RULE}_sample_1").label == "Minimum days"
+
+
+def test_a_burn_rate_is_saved_with_its_objective(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_editor(open_app, "rule")
+    app.selectbox(key=f"{NEW_RULE}_metric").set_value("latency_burn_rate").run()
+    assert app.selectbox(key=f"{NEW_RULE}_window_720").options[-1] == "7 days"
+    app.text_input(key=f"{NEW_RULE}_name").set_value("Fast burn")
+    app.text_input(key=f"{NEW_RULE}_objective_latency_burn_rate").set_value("99.9")
+    app.text_input(key=f"{NEW_RULE}_objective_ms_latency_burn_rate").set_value("8000")
+    app.button(key=f"{NEW_RULE}_save").click().run()
+    rule = changes(fake)[0][1]["rule"]
+    assert (rule["threshold"], rule["objective"], rule["objective_ms"], rule["window_s"]) == (
+        "14.4", "0.999", "8000", 3600
+    )  # fmt: skip
 
 
 def test_a_rule_about_the_bill_counts_days() -> None:

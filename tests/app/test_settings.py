@@ -46,7 +46,7 @@ def test_a_budget_is_saved_with_its_steps(open_app: OpenApp, fake: FakeDatabase)
 
     budget = {
         "name": "Chat", "amount": "1250", "period": "week", "timezone": "UTC", "scope": {"feature": ["chat"]},
-        "steps": ["0.5", "0.8", "0.9", "1"], "forecast_step": None, "channels": [], "is_enabled": True,
+        "steps": ["0.8", "1"], "forecast_step": None, "channels": [], "is_enabled": True,
     }  # fmt: skip
     assert changes(fake) == [("save_budget", {"budget": budget})]
 

@@ -130,6 +130,7 @@ def _make_rules(door: PostgresDatabase, url: str, box: SecretBox) -> None:
             "threshold": threshold,
             "window_s": _WINDOWS_S[number // len(_METRICS) % len(_WINDOWS_S)],
             "scope": {"feature": [f"watched_{number}"]},
+            "minimum_sample": 1,
             "channels": [1],
         }
         door.call("save_alert_rule", rule=rule)

@@ -119,6 +119,11 @@ def test_the_dearest_call_is_found_and_opened_with_the_keyboard_alone(preview: s
     press_key(page, "Enter")
     expect(page).to_have_url(f"{preview}/calls")
 
+    live = page.get_by_role("switch", name="Live")
+    tab_to(live)
+    press_key(page, "Space")
+    expect(live).not_to_be_checked()  # else the table may be replaced while it has the focus
+
     order = page.get_by_role("combobox", name="Order")
     tab_to(order)
     press_key(page, "ArrowDown")  # opens the list, at the second of its orders

@@ -12,6 +12,8 @@ from ingest.alerts.notification import ClaimedNotification
 from ingest.alerts.notifier import ChannelNotifier
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from ingest.alerts.notification import Outcome
 
 KEY = "11111111-2222-4333-8444-555555555555"
@@ -39,7 +41,9 @@ def fired(event: str = "firing", *, bundle: dict[str, Any] | None = None, **fiel
     }
 
 
-def claimed(url: str, payload: dict[str, Any] | None = None, *, kind: str = "apprise") -> ClaimedNotification:
+def claimed(
+    url: str, payload: dict[str, Any] | None = None, *, kind: str = "apprise", taken: Collection[str] = ()
+) -> ClaimedNotification:
     payload = payload or fired()
     return ClaimedNotification.model_validate(
         {
@@ -51,6 +55,7 @@ def claimed(url: str, payload: dict[str, Any] | None = None, *, kind: str = "app
             "kind": kind,
             "target_url": url,
             "payload": payload,
+            "taken": list(taken),
             "links": {"acknowledge": "key-of-a-link"} if "alert" in payload else {},
         }
     )
@@ -78,9 +83,13 @@ def send_to(
     *,
     port: int | None = None,
     allow_private: bool = True,
+    taken: Collection[str] = (),
     **options: Any,
 ) -> Outcome:
-    """Send one message to an address, where a port is given to the server that stands for the service."""
+    """Send one message to an address, where a port is given to the server that stands for the service.
+
+    `taken` are the targets that have it already.
+    """
     notifier = ChannelNotifier(
         dashboard_url="https://x.example/obs",
         zone=ZoneInfo("UTC"),
@@ -88,4 +97,4 @@ def send_to(
         connect=None if port is None else lambda: Loopback(port),
         **options,
     )
-    return asyncio.run(notifier.send(claimed(url, payload)))
+    return asyncio.run(notifier.send(claimed(url, payload, taken=taken)))

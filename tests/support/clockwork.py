@@ -53,7 +53,13 @@ class Clockwork:
         self.database.call("roll_up")
 
     def rule(self, metric: str, threshold: str, **fields: Any) -> dict[str, Any]:
-        rule = {"name": f"{metric} above {threshold}", "metric": metric, "threshold": threshold, "window_s": 300}
+        rule = {
+            "name": f"{metric} above {threshold}",
+            "metric": metric,
+            "threshold": threshold,
+            "window_s": 300,
+            "minimum_sample": 1,
+        }
         return self.ask("save_alert_rule", rule={**rule, **fields})
 
     def channel(self, url: str, *, kind: Any = "webhook", **fields: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from aiosmtpd.controller import Controller
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from types import TracebackType
 
 
@@ -20,10 +21,13 @@ class MailServer:
 
     Args:
         *answers: What it says to each message in turn, such as "451 try again"; the last one again and again.
+        refused: Recipients that it refuses for now.
     """
 
-    def __init__(self, *answers: str) -> None:
+    def __init__(self, *answers: str, refused: Collection[str] = ()) -> None:
         self.messages: list[EmailMessage] = []
+        self.recipients: list[list[str]] = []
+        self.refused = set(refused)
         self._answers = list(answers or ("250 OK",))
         self.port = free_port()
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
@@ -39,7 +43,16 @@ class MailServer:
             message = email.message_from_bytes(envelope.content, EmailMessage, policy=email.policy.default)
             assert isinstance(message, EmailMessage)
             self.messages.append(message)
+            self.recipients.append(list(envelope.rcpt_tos))
         return answer
+
+    async def handle_RCPT(  # noqa: N802 -- as above
+        self, _server: Any, _session: Any, envelope: Any, address: str, _options: list[str]
+    ) -> str:
+        if address in self.refused:
+            return "450 mailbox busy"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     def __enter__(self) -> MailServer:
         self._controller.start()

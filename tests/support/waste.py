@@ -17,6 +17,8 @@ from decimal import Decimal
 from statistics import median_low
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from tests.support.calm_traffic import add_calm_traffic, block_positions
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -33,6 +35,7 @@ RATES: Final = {
     ("gpt-4o", "priority"): ("4.25", "2.125", "4.25", "4.25", "17"),
     ("gpt-4o", "batch"): ("1.25", "1.25", "1.25", "1.25", "5"),
     ("gpt-4o-2024-05-13", ""): ("5", "5", "5", "5", "15"),
+    ("gpt-4-turbo", ""): ("10", "10", "10", "10", "30"),
     ("gpt-4o-mini", ""): ("0.15", "0.075", "0.15", "0.15", "0.6"),
     ("gpt-4.1", ""): ("2", "0.5", "2", "2", "8"),
     ("gpt-4.1-mini", ""): ("0.4", "0.1", "0.4", "0.4", "1.6"),
@@ -149,35 +152,6 @@ class Simulation:
             key = (beginning, position) if position <= shared * 4 else (own, position)
             found.append(self.hash("block", *key)[:8])
         return "\\x" + "".join(found)
-
-
-def block_positions(size: int) -> Iterator[int]:
-    """Bytes before each hash of a prompt of this size: from 4,096 in eight even steps to each doubling."""
-    number = 0
-    while number < 63:
-        position = 4096 * 2 ** (number // 8) * (8 + number % 8) // 8
-        if position > size:
-            return
-        yield position
-        number += 1
-
-
-def clean(sim: Simulation) -> None:
-    """Nothing to save: sessions and a common beginning are cached, searches differ, failures are not billed."""
-    for number, begin in enumerate(sim.times(4 * sim.scale, begin_hour=7, hours=14)):
-        at, history = begin, 0
-        for turn in range(sim.rng.randrange(2, 6)):
-            prompt, completion = max(1536 + history, 1536) + sim.length(80), sim.length(200)
-            cached = (history + 1536) // 128 * 128 if turn else 0
-            sim.call(
-                at, "chat", "gpt-4o", prompt, completion, cached_tokens=cached, streamed=True,
-                session_id=f"{sim.environment}-{number}",
-            )  # fmt: skip
-            history, at = prompt - 1536 + completion, at + timedelta(seconds=sim.rng.uniform(20, 200))
-    for at in sim.times(40 * sim.scale):
-        sim.call(at, "search", "gpt-4o-mini", sim.length(700), sim.length(60))
-        if sim.rng.random() < 0.02:
-            sim.call(at, "search", "gpt-4o-mini", 0, 0, status="error", error_type="RateLimitError")
 
 
 def billed_retries(sim: Simulation) -> None:
@@ -366,12 +340,25 @@ def long_context(sim: Simulation) -> None:
         sim.waste("long_context", "contracts", cost - usd("gemini-2.5-pro", 200_000, completion))
 
 
+def smaller_model(sim: Simulation) -> None:
+    """Easy work for large models: the smaller one counts the same tokens, or by another tokenizer 0.82 to 1 of them."""
+    for at in sim.times(15 * sim.scale):
+        prompt, completion = sim.length(2500), sim.length(40)
+        cost = sim.call(at, "classify", "gpt-4.1", prompt, completion, streamed=True)
+        sim.waste("smaller_model", "classify", cost - usd("gpt-4.1-mini", prompt, completion))
+        prompt, completion = sim.length(1000), sim.length(40)
+        cost = sim.call(at, "route", "gpt-4-turbo", prompt, completion, streamed=True)
+        share = sim.rng.uniform(0.82, 1)
+        fewer = usd("gpt-4o", round(prompt * share), round(completion * share))
+        sim.waste("smaller_model", "route", cost - fewer)
+
+
 KINDS: Final[dict[str, Callable[[Simulation], None]]] = {
     plant.__name__: plant
     for plant in (
         billed_retries, billed_errors, duplicates, embedded_again, cancelled, priority_tier, batch, shared_beginnings,
         session_turns, unread_cache, cache_lifetime, cheaper_snapshot, long_answers, long_reasoning, long_history,
-        long_context,
+        long_context, smaller_model,
     )
 }  # fmt: skip
 
@@ -379,7 +366,7 @@ KINDS: Final[dict[str, Callable[[Simulation], None]]] = {
 def simulate(environment: str, *kinds: str, scale: int = 1, with_hashes: bool = True) -> Simulation:
     """Make clean traffic and plant these kinds in it."""
     sim = Simulation(environment, scale, with_hashes)
-    clean(sim)
+    add_calm_traffic(sim)
     for kind in kinds:
         KINDS[kind](sim)
     return sim

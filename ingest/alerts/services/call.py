@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ingest.alerts.exchange import judge
+from ingest.alerts.notification import target_key
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -31,6 +32,8 @@ class Call:
         method: HTTP method.
         headers: Beside the content type; never shown or logged.
         is_optional: Whether the service may answer 404, because what the call changes has ended meanwhile.
+        target: Which of several targets of the same address it is for: a channel, a chat, a topic.
+        follows: Whether it makes sense only after the call before has been taken.
     """
 
     url: str = field(repr=False)
@@ -38,6 +41,13 @@ class Call:
     method: str = "POST"
     headers: dict[str, str] = field(default_factory=dict, repr=False)
     is_optional: bool = False
+    target: str = ""
+    follows: bool = False
+
+    @property
+    def key(self) -> str:
+        """What it is remembered by once it has been taken."""
+        return target_key(self.method, self.url, self.target)
 
     @property
     def content(self) -> bytes:

@@ -50,11 +50,13 @@ def write_slack(service: Any, message: Message) -> Sequence[Call] | None:
     channels: list[str | None] = list(service.channels) or [None]
     if service.mode in _SLACK_HOOKS:
         url = "/".join((_SLACK_HOOKS[service.mode], service.token_a, service.token_b, service.token_c))
-        return [Call(url, _to_channel(document, channel)) for channel in channels]
+        return [Call(url, _to_channel(document, channel), target=channel or "") for channel in channels]
     if service.mode == "bot" and all(channel and "@" not in channel for channel in channels):
         headers = {"Authorization": f"Bearer {service.access_token}"}
         url = "https://slack.com/api/chat.postMessage"
-        return [Call(url, _to_channel(document, channel), headers=headers) for channel in channels]
+        return [
+            Call(url, _to_channel(document, channel), headers=headers, target=channel or "") for channel in channels
+        ]
     return None
 
 

@@ -92,7 +92,7 @@ def write_opsgenie(service: Any, message: Message) -> Sequence[Call]:
     if message.event == "escalated":
         raised: dict[str, JsonValue] = {"priority": priority}
         url = f"{named}/priority?identifierType=alias"
-        calls.append(Call(url, raised, method="PUT", headers=headers, is_optional=True))
+        calls.append(Call(url, raised, method="PUT", headers=headers, is_optional=True, follows=True))
     return calls
 
 

@@ -47,7 +47,8 @@ def write_telegram(service: Any, message: Message) -> Sequence[Call] | None:
         }
         if topic:
             document["message_thread_id"] = topic
-        calls.append(Call(f"https://api.telegram.org/bot{service.bot_token}/sendMessage", document))
+        url = f"https://api.telegram.org/bot{service.bot_token}/sendMessage"
+        calls.append(Call(url, document, target=f"{chat}:{topic or ''}"))
     return calls
 
 
@@ -90,4 +91,4 @@ def write_ntfy(service: Any, message: Message) -> Sequence[Call]:
         document["click"] = message.link
     if actions:
         document["actions"] = actions
-    return [Call(base, document | {"topic": topic}, headers=headers) for topic in service.topics]
+    return [Call(base, document | {"topic": topic}, headers=headers, target=str(topic)) for topic in service.topics]

@@ -157,7 +157,11 @@ def _take_fields(options: Any) -> dict[str, Any]:
 def _read(body: Mapping[str, Any]) -> Asked:
     try:
         asked = {name: body[name] for name in ("model", "tools", "messages", "max_tokens") if name in body}
-        return read_request({**asked, "instructions": body.get("system")}, capture.hash_salt() or b"")
+        return read_request(
+            {**asked, "instructions": body.get("system")},
+            capture.hash_salt() or b"",
+            with_blocks=capture.keeps_blocks(),
+        )
     except Exception as error:  # noqa: BLE001 -- lone surrogates, circles: the request itself will say so
         report(error)
         return Asked(model=str(body.get("model") or "unknown"))

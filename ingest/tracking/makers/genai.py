@@ -330,7 +330,7 @@ def _read(model: str, body: Mapping[str, Any]) -> Asked:
             "messages": [_as_message(content) for content in contents],
             "max_tokens": limit,
         }
-        return read_request(asked, capture.hash_salt() or b"")
+        return read_request(asked, capture.hash_salt() or b"", with_blocks=capture.keeps_blocks())
     except Exception as error:  # noqa: BLE001 -- lone surrogates, circles: the request itself will say so
         report(error)
         return Asked(model=model)

@@ -33,6 +33,16 @@ rules:
   metric: error_rate
   threshold: 0.1
   scope: {environment: [production]}
+  keep_firing_s: 600
+  cooldown_s: 3600
+  conditions: [{metric: requests, comparator: above, threshold: 100}]
+- name: Fast burn
+  metric: latency_burn_rate
+  threshold: 14.4
+  window_s: 3600
+  objective: 0.995
+  objective_ms: 8000
+  severity: critical
 budgets:
 - name: Chat
   amount: 5000
@@ -66,26 +76,27 @@ def test_a_file_is_shown_applied_exported_and_applied_again(door: Door, tmp_path
     assert (said.exit_code, said.stdout.splitlines()) == (
         0,
         [
-            "+ rule Daily spend", "+ rule Errors", "+ budget Chat", "+ route On call", "+ mute time Nights",
-            "5 would change",
+            "+ rule Daily spend", "+ rule Errors", "+ rule Fast burn", "+ budget Chat", "+ route On call",
+            "+ mute time Nights", "6 would change",
         ],
     )  # fmt: skip
     assert len(service.ask("get_settings")["rules"]) == 1
 
-    assert run_cli("alerts", "apply", str(path), env=env).stdout.endswith("5 changed\n")
+    assert run_cli("alerts", "apply", str(path), env=env).stdout.endswith("6 changed\n")
     kept = service.ask("get_settings")
     assert kept["mutes"][0]["rules"] == [next(one["rule_id"] for one in kept["rules"] if one["name"] == "Errors")]
     exported = run_cli("alerts", "export", env=env).stdout
     assert "hooks.example.com" not in exported
+    assert "minimum_sample" not in exported  # 20 of a rate, as where none is named
     path.write_text(exported, encoding="utf-8")
     assert run_cli("alerts", "apply", str(path), env=env).stdout == "nothing to change\n"
 
-    path.write_text(FILE.replace("threshold: 100", "threshold: 120"), encoding="utf-8")
+    path.write_text(FILE.replace("threshold: 100\n", "threshold: 120\n"), encoding="utf-8")
     assert run_cli("alerts", "apply", str(path), "--prune", env=env).stdout.splitlines() == [
         "~ rule Daily spend: threshold: 100 -> 120", "- rule old", "2 changed"
     ]  # fmt: skip
     assert {rule["name"] for rule in service.ask("get_settings")["rules"] if not rule["is_managed"]} == {
-        "Daily spend", "Errors"
+        "Daily spend", "Errors", "Fast burn"
     }  # fmt: skip
 
 

@@ -79,13 +79,20 @@ def test_a_young_series_is_no_anomaly(service: Clockwork) -> None:
     assert states(service) == []
 
 
+def hold(service: Clockwork) -> dict[str, Any]:
+    """Let a forecast of the month last as long as it must before it fires."""
+    for hours in (0, 12):
+        assert states(service) == [alert for alert in states(service) if alert["metric"] == "budget_used"]
+        assert write_computed_metrics(service.database, now=NOW + timedelta(hours=hours)) == 1
+        service.evaluate(SECONDS + hours * 3600)
+    return next(alert for alert in states(service) if alert["metric"] == "budget_forecast")
+
+
 def test_a_budget_tells_of_the_month_that_is_expected(service: Clockwork) -> None:
     service.channel("https://hooks.example.com/x")
     service.ask("save_budget", budget={"name": "AI", "amount": "300", "period": "month", "channels": [1]})
     spend(service, now_cost="2")  # some 400 dollars a month
-    assert write_computed_metrics(service.database, now=NOW) == 1
-    service.evaluate(SECONDS)
-    forecast = next(alert for alert in states(service) if alert["metric"] == "budget_forecast")
+    forecast = hold(service)
     assert 1.2 < float(forecast["value"]) < 1.6
     assert forecast["evidence"]["method"] == "seasonal"
     assert "by the end of the month" in forecast["evidence"]["explanation"]
@@ -99,17 +106,26 @@ def test_a_month_without_spend_has_no_forecast(service: Clockwork) -> None:
     assert states(service) == []
 
 
-def test_a_budget_of_a_day_goes_by_the_run_rate(service: Clockwork) -> None:
-    service.ask("save_budget", budget={"name": "AI", "amount": "300", "period": "day"})
-    assert write_computed_metrics(service.database, now=NOW) == 0
+@pytest.mark.parametrize(("period", "expected"), [("day", 21.0), ("week", 5 * 21 + 2 * 4.8)])
+def test_a_budget_of_a_day_or_week_goes_by_the_hours_of_the_week(
+    service: Clockwork, period: str, expected: float
+) -> None:
+    service.ask("save_budget", budget={"name": "AI", "amount": "10", "period": period})
+    spend(service, now_cost="2")
+    assert write_computed_metrics(service.database, now=NOW) == 1
+    service.evaluate(SECONDS)
+    (rule,) = [rule for rule in service.alerts()["rules"] if rule["metric"] == "budget_forecast"]
+    # Nine hours at $2 and fifteen at $0.20 are $21 on five days, $4.80 on each of two; the noise has a mean of 1.005.
+    assert float(rule["value"]) * 10 == pytest.approx(expected, rel=0.05)
+    assert rule["state"] == "pending"
+    (budget,) = service.ask("get_settings")["budgets"]
+    assert float(budget["forecast"]) == pytest.approx(float(rule["value"]))
 
 
 def test_a_short_month_says_what_the_forecast_rests_on(service: Clockwork) -> None:
     service.ask("save_budget", budget={"name": "AI", "amount": "3", "period": "month"})
     store(service.database, usage_event(created_at=NOW - timedelta(days=2), estimated_cost="5"))
-    write_computed_metrics(service.database, now=NOW)
-    service.evaluate(SECONDS)
-    forecast = next(alert for alert in states(service) if alert["metric"] == "budget_forecast")
+    forecast = hold(service)
     assert "at this pace; the history is too short for a forecast" in forecast["evidence"]["explanation"]
 
 

@@ -128,6 +128,7 @@ def test_a_small_sample_starts_no_alert_and_ends_none(clockwork: Clockwork) -> N
     assert clockwork.evaluate(30) == {"fired": 1}
     clockwork.record(call(100, status="error"))
     assert clockwork.evaluate(130) == {"firing": 1}
+    clockwork.record(call(250))
     assert clockwork.evaluate(300) == {"resolved": 1}
 
 

@@ -43,7 +43,26 @@ MEASURED = {
     **{f"p{quantile}_time_to_first_token_ms": 40.0 for quantile in (50, 90, 99)},
     **{f"p{quantile}_route_latency_ms": 300.0 for quantile in (50, 90, 99)},
     **{f"p{quantile}_route_time_to_first_byte_ms": 60.0 for quantile in (50, 90, 99)},
+    # Last week two calls at $1, one of them an error, half as slow, and one request.
+    "spend_vs_last_week": 1.5,
+    "tokens_vs_last_week": 2.0,
+    "requests_vs_last_week": 2.0,
+    "error_rate_vs_last_week": 0.5,
+    **{f"p{quantile}_latency_ms_vs_last_week": 2.0 for quantile in (50, 90, 99)},
+    "route_requests_vs_last_week": 2.0,
+    # Half of the calls may be bad: a quarter fails and all are too slow, of the requests half fail.
+    "error_burn_rate": 0.5,
+    "latency_burn_rate": 2.0,
+    "route_error_burn_rate": 1.0,
+    "route_latency_burn_rate": 2.0,
 }
+
+
+def objective_of(metric: Metric) -> dict[str, str]:
+    """What a rule on a burn rate needs."""
+    if not metric.is_burn:
+        return {}
+    return {"objective": "0.5", **({"objective_ms": "50"} if metric.has_objective_ms else {})}
 
 
 def test_the_database_knows_the_names_and_kinds_of_the_table(direct: Door) -> None:
@@ -56,7 +75,13 @@ def test_the_database_knows_the_names_and_kinds_of_the_table(direct: Door) -> No
     assert {name for name, kind in kinds.items() if kind == "share"} == shares
     amounts = {metric.name for metric in METRICS.values() if metric.unit in COUNTED and metric.of in (CALLS, ROUTES)}
     assert {name for name, kind in kinds.items() if kind == "amount"} == amounts
-    assert {kind for name, kind in kinds.items() if re.match("p[0-9]+_", name)} == {"quantile"}
+    assert {kind for name, kind in kinds.items() if re.match("p[0-9]+_.*ms$", name)} == {"quantile"}
+    assert {name for name, kind in kinds.items() if kind == "change"} == {
+        name for name in METRICS if name.endswith("_vs_last_week")
+    }
+    assert {name for name, kind in kinds.items() if kind == "burn"} == {
+        metric.name for metric in METRICS.values() if metric.is_burn
+    }
 
 
 def test_the_database_measures_every_metric_of_the_table(service: Clockwork) -> None:
@@ -64,7 +89,7 @@ def test_the_database_measures_every_metric_of_the_table(service: Clockwork) -> 
     for metric in METRICS.values():
         if not metric.of.is_budget:
             window_s = max(metric.of.shortest_window_s, 300)
-            service.rule(metric.name, "1", name=metric.name, window_s=window_s)
+            service.rule(metric.name, "1", name=metric.name, window_s=window_s, **objective_of(metric))
     service.ask("save_budget", budget={"name": "Day", "amount": "12", "period": "day"})
     spent: dict[str, Any] = {
         "latency_ms": 100.0,
@@ -78,10 +103,12 @@ def test_the_database_measures_every_metric_of_the_table(service: Clockwork) -> 
         call(0, **spent, cost=None, usage_source="tokenizer"),
         call(0, **spent, status="error", error_type="timeout"),
         call(-DAY_S, cost="3"),
+        call(-7 * DAY_S, **{**spent, "latency_ms": 50.0}),
+        call(-7 * DAY_S, **{**spent, "latency_ms": 50.0}, status="error", error_type="timeout"),
     )
-    for status_code in (200, 503):
+    for created_at, status_code in ((NOON, 200), (NOON, 503), (at(-7 * DAY_S), 200)):
         request = performance_event(
-            created_at=NOON, latency_ms=300.0, time_to_first_byte_ms=60.0, status_code=status_code
+            created_at=created_at, latency_ms=300.0, time_to_first_byte_ms=60.0, status_code=status_code
         )
         service.database.call("record_performance", events=[request])
     service.database.call("roll_up")
@@ -91,7 +118,7 @@ def test_the_database_measures_every_metric_of_the_table(service: Clockwork) -> 
     service.database.call(
         "record_metric_values", rule_id=number_of(service, "anomaly"), figures=[computed], as_of=NOON.isoformat()
     )
-    service.evaluate(10)
+    service.evaluate(70)  # a comparison with last week sees whole minutes only
     measured = {rule["metric"]: rule["value"] for rule in rules(service)}
     assert {name: float(value) for name, value in measured.items()} == pytest.approx(MEASURED, rel=0.01)
 
@@ -106,7 +133,8 @@ def number_of(clockwork: Clockwork, name: str) -> int:
 
 
 def is_taken(clockwork: Clockwork, metric: Metric, **fields: Any) -> bool:
-    rule = {"name": "x", "metric": metric.name, "threshold": "1", "window_s": 2_678_400, **fields}
+    rule = {"name": "x", "metric": metric.name, "threshold": "1", "window_s": metric.of.longest_window_s}
+    rule |= objective_of(metric) | fields
     try:
         saved = clockwork.ask("save_alert_rule", rule=rule)
     except InvalidArgumentError:

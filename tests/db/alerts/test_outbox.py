@@ -249,3 +249,17 @@ def test_a_private_address_is_refused_unless_allowed(service: Clockwork) -> None
         deliver_notifications(service.database, "worker-1", notifier=ChannelNotifier(box=BOX))
     assert service.outbox() == [("firing", "dead")]
     assert receiver.deliveries == []
+
+
+def test_targets_that_have_taken_a_message_are_remembered_until_it_is_sent(clockwork: Clockwork) -> None:
+    number = fire(clockwork)
+    (message,) = clockwork.claim(11)
+    assert message["taken"] == []
+    clockwork.finish(number, 12, ok=False, error="one of three", taken=["a", "b"])
+    (message,) = clockwork.claim(600)
+    assert sorted(message["taken"]) == ["a", "b"]
+    clockwork.finish(number, 601, ok=False, error="one of three", taken=["b", "c"])
+    (message,) = clockwork.claim(1800)
+    assert sorted(message["taken"]) == ["a", "b", "c"]
+    clockwork.finish(number, 1801, ok=True)
+    assert clockwork.outbox() == [("firing", "sent")]

@@ -240,7 +240,7 @@ def test_every_transition_is_kept_with_its_evidence(clockwork: Clockwork) -> Non
 
 def test_computed_values_count_until_they_expire(door: Door) -> None:
     service = Clockwork(door.service())
-    rule = service.rule("anomaly", "3")
+    rule = service.rule("anomaly", "3", no_data="ok")
     assert [r["rule_id"] for r in service.database.call("get_computed_rules")] == [rule["rule_id"]]  # type: ignore[union-attr, index, call-overload]
     assert service.evaluate(0) == {"ok": 1}
     figure: Any = {"value": "4.1", "sample_count": 20, "evidence": {"explanation": "4.1 times the usual"}}
@@ -287,7 +287,7 @@ def test_reading_back_thirty_days_finds_when_a_rule_would_have_fired(clockwork: 
 def test_a_back_test_knows_each_kind_of_rule(clockwork: Clockwork, fields: dict[str, Any], count: int) -> None:
     clockwork.record(call(-7000, latency_ms=800, status="error"), call(-3000, model="o3", latency_ms=100))
     route(clockwork, -5000)
-    draft = {"name": "x", "window_s": 300, **fields}
+    draft = {"name": "x", "window_s": 300, "minimum_sample": 1, **fields}
     result = clockwork.ask("backtest_rule", rule=draft, days=2, as_of=NOON)
     assert result["firing_count"] == count
 
@@ -303,7 +303,8 @@ def test_what_keeps_no_history_cannot_be_tested_back(clockwork: Clockwork, metri
 
 def test_a_budget_tells_at_each_step_once_and_begins_anew_with_the_month(service: Clockwork) -> None:
     service.channel("https://hooks.example.com/x")
-    budget = {"name": "all", "amount": "10", "forecast_step": None, "timezone": "Europe/Berlin", "channels": [1]}
+    budget: dict[str, Any] = {"name": "all", "amount": "10", "forecast_step": None, "timezone": "Europe/Berlin"}
+    budget |= {"steps": [0.5, 0.8, 0.9, 1], "channels": [1]}
     service.ask("save_budget", budget=budget)
     service.record(call(0, cost="4.9"))
     assert service.evaluate(10) == {"ok": 1}
@@ -326,20 +327,25 @@ def test_a_budget_tells_at_each_step_once_and_begins_anew_with_the_month(service
 
 def test_a_forecast_stands_in_by_run_rate_until_the_worker_writes_one(clockwork: Clockwork) -> None:
     budget = clockwork.ask("save_budget", budget={"name": "all", "amount": "100", "scope": {"feature": "chat"}})
-    clockwork.record(call(0, cost="76", feature="chat"), call(0, cost="500"))
-    clockwork.evaluate(10)
+    clockwork.record(call(0, cost="95", feature="chat"), call(0, cost="500"))
+    assert clockwork.evaluate(10) == {"fired": 1, "pending": 1}
+    hours = 12 * 3600  # as long as the forecast of a month must hold
+    assert clockwork.evaluate(10 + hours) == {"firing": 1, "fired": 1}
     firing = {a["metric"]: a for a in clockwork.alerts()["firing"]}
-    assert firing["budget_used"]["value"] == "0.76"
-    # 22.5 of 30 days have passed: 76 / 0.75 = 101.3.
-    assert float(firing["budget_forecast"]["value"]) == pytest.approx(76 / 0.75 / 100, rel=1e-3)
+    assert firing["budget_used"]["value"] == "0.95"
+    # 23 of 30 days have passed: 95 / (23 / 30) = 123.9; of what is to come a quarter is certain enough.
+    assert float(firing["budget_forecast"]["value"]) == pytest.approx(95 / (23 / 30) / 100, rel=1e-3)
     assert firing["budget_forecast"]["evidence"]["method"] == "run_rate"
+    assert firing["budget_forecast"]["evidence"]["certain"] == pytest.approx(0.95 + 0.289 / 4, rel=1e-3)
     rules = {rule["metric"]: rule["rule_id"] for rule in clockwork.alerts()["rules"]}
-    clockwork.database.call(
-        "record_metric_values", rule_id=rules["budget_forecast"], figures=[{"value": "0.8"}], as_of=at(20)
-    )
-    assert clockwork.evaluate(30) == {"firing": 1, "resolved": 1}
+    for second in (20 + hours, 20 + hours + DAY_S):
+        clockwork.database.call(
+            "record_metric_values", rule_id=rules["budget_forecast"], figures=[{"value": "0.8"}], as_of=at(second)
+        )
+        ends = second > DAY_S  # it must be over for a day
+        assert clockwork.evaluate(second + 10) == ({"firing": 1, "resolved": 1} if ends else {"firing": 2})
     (shown,) = clockwork.ask("get_settings")["budgets"]
-    assert (shown["used"], shown["forecast"]) == ("0.76", "0.8")
+    assert (shown["used"], shown["forecast"]) == ("0.95", "0.8")
     assert clockwork.database.call("delete_budget", budget_id=budget["budget_id"]) is True
     assert clockwork.alerts()["rules"] == []
     assert clockwork.database.call("delete_budget", budget_id=budget["budget_id"]) is False

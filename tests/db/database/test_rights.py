@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # What a signed-in person may call; what it returns or changes depends on who that is.
 FOR_EVERYBODY_SIGNED_IN = {
+    "delete_scenario", "get_calls_to_price", "get_scenarios", "save_scenario",
     "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term", "backtest_rule",
     "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
     "delete_notification_channel", "delete_view", "end_silence", "end_term", "find_alerts", "get_alerts",
@@ -115,6 +116,7 @@ def test_a_member_sees_no_row_of_anybody_else_in_any_relation(filled: TestDataba
     assert {relation: len(rows) for relation, rows in seen.items()} == {
         "observability_internal.ai_usage_metrics": 1,
         "observability_internal.attributions": 1,
+        "observability_internal.comparable_calls": 1,
         "observability_internal.counted_calls": 1,
         "observability_internal.dimensions": 1,
         "observability_internal.latency_groups": 4,
@@ -236,6 +238,7 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue", "current_person",
         "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys", "decide_saving",
         "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
+        "delete_scenario", "forget_in_savings", "save_scenario",
         "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
         "ensure_partition",
         "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_deployment",

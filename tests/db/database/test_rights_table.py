@@ -39,6 +39,10 @@ BY_NAME: dict[str, Any] = {
     "price": {"model": "m", "valid_from": "2026-05-01", "rates": {"input": "1", "output": "1"}, "source": "s"},
     "term": {"kind": "credit", "amount": "1", "valid_from": "2026-05-01", "source": "s"}, "ttl_s": 5,
     "channel": {"name": "c", "kind": "webhook", "target_url": "https://h.example/x", "sealed": "x"}, "max_rows": 1,
+    "scenario": {
+        "name": "s", "change": {}, "from_day": "2026-05-04", "to_day": "2026-05-05", "days": 1, "units": 1, "cost": "1",
+        "changed_cost": "1",
+    },
     "notification_ids": [1], "batch_ids": [], "ends_at": "2030-01-01T00:00:00Z", "as_of": None, "month": "2019-01-01",
 }  # fmt: skip
 BY_TYPE: dict[str, Any] = {

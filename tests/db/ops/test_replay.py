@@ -76,7 +76,7 @@ def test_the_mooncake_trace_arrives_whole_and_is_spread_over_users(direct: Door,
     with psycopg.connect(direct.database.superuser_url) as connection:
         shared = connection.execute(
             "select sum(b.shared_5), sum(b.shared_10), sum(b.shared_60)"
-            " from observability_internal.beginnings('2024-06-26', '2024-06-27') as b"
+            " from observability_internal.compare_calls('2024-06-26', '2024-06-27') as b"
         ).fetchone()
     assert shared is not None
     for tokens, share in zip(shared, truth, strict=True):

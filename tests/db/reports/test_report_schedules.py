@@ -10,11 +10,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ingest.costs import cost_optimization_suggestions
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from ingest.forecasting.series import read_forecast
 from ingest.reports.figures import Period, as_savings, read_figures
 from ingest.reports.publish import publish_due_reports
+from ingest.savings.ledger import read_ledger
+from ingest.savings.reading import read_savings_plan
 from tests.support.clockwork import Clockwork
 from tests.support.events import store, usage_event
 
@@ -58,6 +59,7 @@ def test_reports_are_off_until_somebody_wants_them(service_db: Database) -> None
     assert [(one["kind"], one["is_enabled"], one["channels"]) for one in schedules] == [
         ("daily", False, []),
         ("weekly", False, []),
+        ("monthly", False, []),
     ]
     assert due(service_db) == []
 
@@ -103,7 +105,7 @@ def test_a_schedule_is_an_object_and_a_report_has_words(service_db: Database) ->
         ask(service_db, "save_report_schedule", schedule=[])
     with pytest.raises(InvalidArgumentError, match="a report has a title"):
         publish(service_db, message={"title": "t"})
-    with pytest.raises(InvalidArgumentError, match="daily or weekly"):
+    with pytest.raises(InvalidArgumentError, match="daily, weekly or monthly"):
         publish(service_db, kind="hourly")
 
 
@@ -124,6 +126,11 @@ def test_a_week_is_from_monday_to_sunday(service_db: Database) -> None:
     (report,) = ask(service_db, "get_due_reports", as_of=datetime(2026, 11, 25, 12, tzinfo=UTC))
     assert (report["period_start"], report["period_end"]) == ("2026-11-16", "2026-11-23")
     assert Period.model_validate(report) == Period.latest("weekly", BERLIN, MONDAY)
+    schedule(service_db, "monthly", local_hour=0, timezone=BERLIN, channels=[add_channel(service_db, "month")])
+    (report,) = (one for one in ask(service_db, "get_due_reports", as_of=MONDAY) if one["kind"] == "monthly")
+    assert Period.model_validate(report) == Period.latest("monthly", BERLIN, MONDAY)
+    # October in Berlin begins in summer time and ends in winter time.
+    assert (report["from_time"][:13], report["to_time"][:13]) == ("2026-09-30T22", "2026-10-31T23")
 
 
 @pytest.mark.dated
@@ -187,7 +194,7 @@ def test_the_job_reports_what_the_database_holds(service_db: Database) -> None:
         term={"kind": "discount", "percent": "10", "valid_from": "2026-11-01", "source": "contract 7"},
     )
     period = Period.latest("daily", "UTC", MONDAY)
-    savings = as_savings(cost_optimization_suggestions(service_db, to_time=MONDAY))
+    savings = as_savings(read_savings_plan(service_db, to_time=MONDAY), read_ledger(service_db).entries, period)
     figures = read_figures(service_db, period, now=MONDAY, savings=savings)
     assert (figures.cost, figures.previous_cost, figures.requests) == (Decimal(33), Decimal(24), 25)
     changes = {(mover.dimension, mover.key): mover.change for mover in figures.movers}
@@ -197,6 +204,10 @@ def test_the_job_reports_what_the_database_holds(service_db: Database) -> None:
     assert (figures.contract.list_cost, figures.contract.net) == (Decimal(22 * 24 + 9), Decimal("483.3"))
     assert publish_due_reports(service_db, "worker-1", now=MONDAY) == 1
     assert publish_due_reports(service_db, "worker-2", now=MONDAY) == 0
+    month = read_figures(service_db, Period.latest("monthly", "UTC", MONDAY), now=MONDAY, savings=savings)
+    # Of October six weeks back are known: from the 12th, ten o'clock, on.
+    assert month.drivers is not None
+    assert (month.cost, month.drivers.difference) == (Decimal(19 * 24 + 14), Decimal(19 * 24 + 14))
 
 
 def test_the_forecast_reads_the_month_of_a_scope(service_db: Database) -> None:

@@ -10,19 +10,18 @@ import pytest
 
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from ingest.savings.ledger import read_ledger, update_ledger
-from ingest.savings.reading import read_savings_plan, read_what_if
-from ingest.savings.what_if import Change
-from tests.support.cli import door_environment, run_cli
+from ingest.savings.reading import read_savings_plan
+from ingest.savings.split import in_holdout
 from tests.support.events import condense_all, store, usage_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from ingest.database import Database
     from tests.support.doors import Door
 
-KEY = "cheaper_snapshot/openai/gpt-4o-2024-05-13/*"
+MODEL = "gpt-4o-2024-05-13"
+KEY = f"cheaper_snapshot/openai/{MODEL}/*"
 
 
 @pytest.fixture
@@ -86,54 +85,87 @@ def suggestion(expected: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def test_what_was_dismissed_comes_back_only_when_it_is_worth_half_as_much_again(direct: Door) -> None:
+def test_the_ledger_knows_each_step_and_brings_back_what_is_worth_half_as_much_again(direct: Door) -> None:
     service = direct.service()
+    result: dict[str, Any] = {"suggestion_key": "k", "low": "1", "expected": "2", "high": "3"}
 
     def state() -> str:
         (entry,) = read_ledger(service).entries
         return entry.state
 
-    service.call("record_savings", suggestions=[suggestion("10")])
-    with pytest.raises(InvalidArgumentError, match="with a reason"):
-        service.call("decide_saving", suggestion_key="k", decision="dismiss")
-    assert service.call("decide_saving", suggestion_key="k", decision="dismiss", reason="people wait") is True
+    def found(expected: str) -> str:
+        service.call("record_savings", suggestions=[suggestion(expected)])
+        return state()
+
+    def decide(decision: str, **more: Any) -> bool:
+        return bool(service.call("decide_saving", suggestion_key="k", decision=decision, **more))
+
+    assert found("10") == "open"
+    for wrong in ({"decision": "dismiss"}, {"decision": "accept", "holdout_share": "0.9"}, {"decision": "burn"}):
+        with pytest.raises(InvalidArgumentError):
+            service.call("decide_saving", suggestion_key="k", **wrong)
+    assert not decide("reopen")
+    assert decide("dismiss", reason="people wait")
+    assert not decide("accept")
     assert service.call("decide_saving", suggestion_key="none", decision="accept") is False
-    service.call("record_savings", suggestions=[suggestion("14.9")])
-    assert state() == "dismissed"
-    service.call("record_savings", suggestions=[suggestion("15")])
-    assert state() == "open"
-    result: dict[str, Any] = {"suggestion_key": "k", "state": "verified", "low": "1", "expected": "2", "high": "3"}
-    assert service.call("record_saving_result", **result) is False
-    assert service.call("decide_saving", suggestion_key="k", decision="accept") is True
-    assert service.call("record_saving_result", **result) is True
-    assert state() == "verified"
+    assert found("14.9") == "dismissed"
+    assert found("15") == "open"
+    assert service.call("record_saving_result", state="verified", **result) is False
+    assert decide("accept", holdout_share="0.1")
+    assert not decide("accept")
+    assert service.call("record_saving_result", state="measured", **result) is True
+    assert state() == "measured"
+    assert service.call("record_saving_result", state="verified", measured_by="holdout", **result) is True
+    (entry,) = read_ledger(service).entries
+    assert (entry.state, entry.holdout_share, entry.measured_by) == ("verified", Decimal("0.1"), "holdout")
+    assert service.call("record_saving_result", state="withdrawn", **result) is True
+    # Slow growth counts from the day on which it was withdrawn, at 15 $.
+    assert [found(expected) for expected in ("18", "22.4", "22.5")] == ["withdrawn", "withdrawn", "open"]
+    with pytest.raises(InvalidArgumentError, match="measured, verified or withdrawn"):
+        service.call("record_saving_result", state="open", **result)
+
+
+def store_split(service: Database, today: datetime) -> None:
+    """Ten days before a change and ten after it: 240 users with a call a day, of whom a tenth keeps the old price."""
+    events = [
+        usage_event(
+            user_id=f"user_{number}",
+            model=MODEL if day > 10 or in_holdout(f"user_{number}", KEY) else "gpt-4o",
+            created_at=today - timedelta(days=day) + timedelta(hours=number % 24, minutes=day),
+            prompt_tokens=15_000,
+            completion_tokens=1_000,
+            # After the change everything costs twice as much for another reason, which before and after cannot tell.
+            estimated_cost="0.09" if day > 10 else "0.18" if in_holdout(f"user_{number}", KEY) else "0.095",
+        )
+        for day in range(1, 21)
+        for number in range(240)
+    ]
+    for begin in range(0, len(events), 1000):
+        store(service, *events[begin : begin + 1000])
+    condense_all(service)
+    service.call("judge_savings", max_days=40)
 
 
 @pytest.mark.dated
-def test_a_what_if_is_exact_and_the_same_model_and_tier_are_no_difference(
-    direct: Door, tmp_path: Path, today: datetime
-) -> None:
+def test_users_who_were_held_out_tell_the_saving_from_what_else_changed(direct: Door, today: datetime) -> None:
     service = direct.service()
-    store_change(service, today)
-    same = read_what_if(service, Change(model="gpt-4o", service_tier="default"), filters={"model": "gpt-4o"})
-    assert (same.difference, same.cost, same.calls) == (Decimal(0), Decimal("11.4000"), 240)
-    assert read_what_if(service, Change()).difference == 0
-    # gpt-4o-mini: 15,000 x 0.15 + 1,000 x 0.60 a million = 0.00285 $ instead of 0.0475 $.
-    mini = read_what_if(service, Change(model="gpt-4o-mini"), filters={"model": "gpt-4o"})
-    assert mini.difference == 240 * (Decimal("0.00285") - Decimal("0.0475"))
-    # Half of the input cached at half its price, half of the output: 0.009375 + 0.005 $ less.
-    change = Change(cached_share=Decimal("0.5"), completion_share=Decimal("0.5"))
-    assert read_what_if(service, change, filters={"model": "gpt-4o"}).difference == -240 * Decimal("0.014375")
-    assert read_what_if(service, Change(service_tier="no-such")).unpriced_calls == 480
-    shown = run_cli("savings", env=door_environment(direct, tmp_path))
-    assert shown.exit_code == 0, shown.stderr
-    assert "Use gpt-4o instead of gpt-4o-2024-05-13" in shown.stdout
-    assert "from 20 days with calls" in shown.stdout
-    as_json = run_cli("savings", "--json", "--feature", "other", env=door_environment(direct, tmp_path))
-    assert '"suggestions": []' in as_json.stdout
-
-
-@pytest.mark.parametrize("wrong", [{"cached_share": Decimal("1.1")}, {"prompt_share": Decimal(0)}])
-def test_a_share_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        Change(**wrong)
+    store_split(service, today)
+    changed = today - timedelta(days=11)
+    update_ledger(service, read_savings_plan(service, to_time=changed), now=changed)
+    accepted: dict[str, Any] = {"suggestion_key": KEY, "decision": "accept", "accepted_on": changed.date().isoformat()}
+    now = today + timedelta(hours=1)
+    held = sum(in_holdout(f"user_{number}", KEY) for number in range(240))
+    assert held >= 20
+    results = {}
+    for share in (None, "0.1"):
+        service.call("decide_saving", suggestion_key=KEY, decision="reopen")
+        service.call("decide_saving", **accepted, holdout_share=share)
+        update_ledger(service, read_savings_plan(service, to_time=now), now=now)
+        (entry,) = (one for one in read_ledger(service).entries if one.suggestion_key == KEY)
+        results[entry.measured_by] = entry
+    assert results["before_after"].state == "withdrawn"
+    entry = results["holdout"]
+    # 0.085 $ a call less, one call a day of each user who has the change.
+    assert (entry.state, entry.measured_expected) == ("verified", Decimal("0.085") * (240 - held) * 30)
+    with pytest.raises(PermissionDeniedError):
+        direct.viewer("mia").call("get_user_costs", from_day="2026-01-01", to_day="2026-01-02", provider="openai")

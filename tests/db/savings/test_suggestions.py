@@ -14,6 +14,7 @@ from ingest.costs import cost_optimization_suggestions
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from ingest.savings.reading import read_savings_plan
 from tests.support.events import NOON, store, usage_event
+from tests.support.repricing import NEW_COST, PRICE, apply, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,6 +90,40 @@ def test_whole_days_alone_count_and_are_the_same_once_the_worker_has_judged_them
     assert part["days"] == ["2026-05-05"]
 
 
+DAYS: dict[str, Any] = {"max_days": 3, "history_days": 400}
+
+
+def test_a_day_is_judged_again_when_its_calls_are_priced_anew(service_db: Database) -> None:
+    store(service_db, *(call(minute) for minute in range(40)))
+    assert service_db.call("judge_savings", **DAYS) == {"days": 1, "waiting": 0}
+    assert service_db.call("judge_savings", **DAYS) == {"days": 0, "waiting": 0}
+    service_db.call("add_price", price=PRICE)
+    apply(service_db)
+    assert service_db.call("judge_savings", **DAYS) == {"days": 1, "waiting": 0}
+    assert Decimal(read(service_db)["facts"][0]["cost"]) == 40 * NEW_COST
+
+
+def test_forgetting_somebody_takes_the_evidence_of_their_calls_away(direct: Door) -> None:
+    service = direct.service()
+    # One prompt, asked four times by one person, who also has the dearest call, and once by another.
+    theirs = [call(minute, prompt_hash="same", estimated_cost="0.01") for minute in (0, 10, 20, 30)]
+    store(service, *theirs, call(40, prompt_hash="another", user_id="user_b"))
+    service.call("judge_savings", **DAYS)
+    assert {fact["waste"]: fact["calls"] for fact in read(service)["facts"]} == {0: 2, 12: 3}
+    forget(service, "user_a")
+    assert {fact["example_event_id"] for fact in read(service)["facts"]}.isdisjoint(one["event_id"] for one in theirs)
+    assert service.call("judge_savings", **DAYS) == {"days": 1, "waiting": 0}
+    assert {fact["waste"]: fact["calls"] for fact in read(service)["facts"]} == {0: 5}
+    assert service.call("judge_savings", **DAYS) == {"days": 0, "waiting": 0}
+
+
+def forget(service: Database, user_id: str) -> None:
+    while True:
+        answer: Any = service.call("forget_user", user_id=user_id)
+        if answer["is_done"]:
+            return
+
+
 @pytest.mark.parametrize(
     ("filters", "calls"), [({"feature": ["chat", "x"]}, 200), ({"model": "o3"}, 0), ({"environment": "staging"}, 0)]
 )
@@ -115,6 +150,12 @@ def test_a_suggestion_is_judged_by_the_catalogue_that_the_worker_fetched(direct:
     content = json.dumps([{"id": "openai", "name": "OpenAI", "api_pattern": "openai", "models": models}])
     service.call("save_price_catalogue", source_url="here", reader_version=version("genai-prices"), content=content)
     assert cost_optimization_suggestions(service, **PERIOD) == []
+
+
+def test_repeated_calls_of_tools_are_summed_and_nonsense_is_not(service_db: Database) -> None:
+    notes: list[Any] = [2, 1, "many", -5, None]
+    store(service_db, *(call(minute, metadata={"treering_tool_retries": note}) for minute, note in enumerate(notes)))
+    assert [fact["tool_retries"] for fact in read(service_db)["facts"]] == [3]
 
 
 def test_the_last_thumb_counts_and_stands_beside_the_calls(service_db: Database) -> None:

@@ -78,15 +78,15 @@ class Script:
 def test_every_outcome_is_recorded_as_it_was() -> None:
     outbox = Outbox(4)
     outcomes: dict[int, Outcome | Exception] = {
-        2: Outcome("answered 429", retry_after_s=30),
+        2: Outcome("answered 429", retry_after_s=30, taken=("a",)),
         3: Outcome("answered 400", is_final=True),
         4: Outcome("answered 404", is_refused=True),
     }
     assert deliver_notifications(outbox, "worker-1", notifier=Script(outcomes)) == 4
-    ended = {"worker": "worker-1", "is_final": False, "is_refused": False, "retry_after_s": None}
+    ended = {"worker": "worker-1", "is_final": False, "is_refused": False, "retry_after_s": None, "taken": []}
     assert outbox.finished == {
         1: {**ended, "ok": True, "error": None},
-        2: {**ended, "ok": False, "error": "answered 429", "retry_after_s": 30},
+        2: {**ended, "ok": False, "error": "answered 429", "retry_after_s": 30, "taken": ["a"]},
         3: {**ended, "ok": False, "error": "answered 400", "is_final": True},
         4: {**ended, "ok": False, "error": "answered 404", "is_refused": True},
     }

@@ -24,6 +24,8 @@ from ingest.alerts.metrics import METRICS, format_metric, metric_named
         ("tokens", "1234567", "1,234,567"),
         ("anomaly", "4.128", "4.13"),
         ("anomaly", "10", "10"),
+        ("spend_vs_last_week", "1.5", "150.0%"),
+        ("error_burn_rate", "14.4", "14.4\N{MULTIPLICATION SIGN}"),
         ("of_a_newer_database", "2.50", "2.5"),
         ("spend", None, "\N{EM DASH}"),
     ],
@@ -33,7 +35,7 @@ def test_a_value_has_the_unit_of_its_metric(metric: str, value: str | None, text
 
 
 def test_no_two_metrics_have_one_name_or_read_alike() -> None:
-    assert len({metric.label for metric in METRICS.values()}) == len(METRICS) == 27
+    assert len({metric.label for metric in METRICS.values()}) == len(METRICS) == 39
 
 
 def test_a_metric_offers_a_threshold_unless_a_budget_keeps_its_rule() -> None:

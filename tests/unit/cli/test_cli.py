@@ -29,7 +29,8 @@ def commands() -> dict[str, list[str]]:
         if inner is not None:
             for name, sub in inner.items():
                 walk(sub, f"{path} {name}")
-            return
+            if not getattr(command, "invoke_without_command", False):
+                return
         found[path] = [
             option
             for parameter in getattr(command, "params", [])

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from ingest.forecasting.forecast import MonthForecast
-from ingest.reports.figures import Figures, Mover, OpenAlert, Saving
+from ingest.reports.figures import Figures, Mover, OpenAlert, Saving, SavingsFound
 
 END = date(2026, 11, 23)  # a Monday
 FORECAST = MonthForecast(date(2026, 11, 1), 80.0, 110.0, 100.0, 125.5, 109.1, "seasonal")
@@ -29,7 +29,7 @@ def figures(**changes: Any) -> Figures:
             "unpriced_requests": 3,
             "movers": [Mover("model", "gpt-4o", Decimal("3.5"), Decimal("1.25"))],
             "forecast": FORECAST,
-            "savings": [Saving("Use gpt-4.1-mini for search", Decimal(12))],
+            "savings": SavingsFound([Saving("Use gpt-4.1-mini for search", Decimal(12))], Decimal(60)),
             "alerts": [OpenAlert("Errors <chat>", "error_rate", Decimal("0.2"), "critical", "2026-11-22 14:05")],
             "spend": {END - timedelta(days=number): 4.0 + number % 3 for number in range(1, 30)},
             **changes,

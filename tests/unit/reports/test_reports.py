@@ -3,24 +3,25 @@ from __future__ import annotations
 import base64
 import struct
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from ingest.alerts.notification import IMAGE_NAME
 from ingest.errors import DatabaseUnavailableError
 from ingest.reports.chart import draw_trend, trend_chart
-from ingest.reports.figures import Mover, OpenAlert, Saving, find_movers
+from ingest.reports.figures import Mover, OpenAlert, Period, Saving, SavingsFound, find_movers
 from ingest.reports.publish import make_message, publish_due_reports
 from ingest.reports.text import write_report
+from ingest.savings.drivers import Contribution, CostDrivers
 from pricing.terms import DaySum, Term, make_statement
 from tests.support.scripted_database import ScriptedDatabase
 from tests.unit.reports.figures import END, FORECAST, figures
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pytest
+    from ingest.savings.drivers import Driver
 
 NOW = datetime(2026, 11, 23, 8, tzinfo=UTC)
 
@@ -45,7 +46,8 @@ def test_a_report_says_all_in_plain_text() -> None:
         "  $80.00 spent so far in November\n"
         "  $110.00 expected by month end, $100.00 to $125.50 with 80% confidence\n"
         "\n"
-        "Possible savings\n"
+        "Savings\n"
+        "  $12.00 a month found, 20.0% of the spend\n"
         "  Use gpt-4.1-mini for search (about $12.00 a month)\n"
         "\n"
         "Open alerts\n"
@@ -72,7 +74,7 @@ def test_what_is_unknown_is_not_told_as_zero() -> None:
             unpriced_requests=0,
             movers=(),
             forecast=None,
-            savings=(),
+            savings=SavingsFound(),
             alerts=(),
         )
     )
@@ -88,6 +90,42 @@ def test_a_week_is_compared_with_the_week_before() -> None:
     assert report.title == "Last week cost $5.00, unchanged"
     assert "2026-11-16 to 2026-11-22" in report.text
     assert "the week before $5.01" in report.text
+
+
+def test_a_month_tells_what_was_realised_all_actions_and_why_it_changed() -> None:
+    actions = [Saving(f"Action {number}", Decimal(10 - number)) for number in range(12)]
+    found = SavingsFound(actions[:8], Decimal(104), Decimal("7.5"), Decimal(41), 2)
+    parts: dict[Driver, Decimal] = {"volume": Decimal(3), "mix": Decimal(-2), "price": Decimal("0.001")}
+    mix = Contribution("mix", "openai", "gpt-4o", "chat", Decimal(-2))
+    drivers = CostDrivers(Decimal(5), Decimal(4), parts, [mix], 0)
+    start = date(2026, 10, 1)
+    month = figures(kind="monthly", period_start=start, period_end=date(2026, 11, 1), savings=found, drivers=drivers)
+    text = write_report(month).text
+    assert text.startswith("October cost $5.00, +25%\nOctober 2026 (Europe/Berlin)\n")
+    assert "the 31 days before $4.00" in text
+    # 10 + 9 + … + 3 of 104.
+    assert (
+        "Savings\n  $7.50 realised that month, $41.00 since the start, by 2 verified actions\n"
+        "  $52.00 a month found, 50.0% of the spend\n  Action 0 (about $10.00 a month)\n"
+    ) in text
+    assert "Action 7 (about $3.00 a month)" in text
+    assert "Why it changed\n  volume +$3.00, mix -$2.00\n  mix of gpt-4o in chat: -$2.00\n" in text
+    daily = write_report(figures(savings=found)).text
+    assert "Action 2" in daily
+    assert "Action 3" not in daily
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "end"),
+    [
+        ("2026-11-01T00:30:00+01:00", date(2026, 10, 1), date(2026, 11, 1)),
+        ("2026-11-01T00:30:00+02:00", date(2026, 9, 1), date(2026, 10, 1)),
+        ("2027-01-15T12:00:00+00:00", date(2026, 12, 1), date(2027, 1, 1)),
+    ],
+)
+def test_a_monthly_report_is_of_the_month_before_in_its_zone(now: str, start: date, end: date) -> None:
+    period = Period.latest("monthly", "Europe/Berlin", datetime.fromisoformat(now))
+    assert (period.period_start, period.period_end) == (start, end)
 
 
 def test_a_forecast_of_a_short_history_says_so() -> None:
@@ -176,8 +214,14 @@ def service() -> ScriptedDatabase:
 
 
 def test_the_job_writes_what_is_due_from_the_databases_figures() -> None:
-    database = service()
-    assert publish_due_reports(database, "worker-1", now=NOW, savings=lambda: [Saving("Cache it", Decimal(4))]) == 2
+    database, asked = service(), []
+
+    def found(due: Period) -> SavingsFound:
+        asked.append(due.period_start)
+        return SavingsFound([Saving("Cache it", Decimal(4))])
+
+    assert publish_due_reports(database, "worker-1", now=NOW, savings=found) == 2
+    assert asked == [date(2026, 11, 22)]
     (published,) = database.arguments_of("publish_report")
     message: Any = published.pop("message")
     assert published == {
@@ -193,7 +237,7 @@ def test_the_job_writes_what_is_due_from_the_databases_figures() -> None:
 
 
 def test_a_report_goes_out_without_suggestions_that_fail(caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> Sequence[Saving]:
+    def broken(_: Period) -> SavingsFound:
         raise DatabaseUnavailableError("gone")
 
     database = service()

@@ -11,7 +11,8 @@ import pytest
 
 from ingest.documents.savings import LedgerEntry, UnitCost
 from ingest.savings.ledger import realised
-from ingest.savings.measuring import Measured, in_holdout, measure
+from ingest.savings.measuring import Measured, measure
+from ingest.savings.split import in_holdout
 from ingest.savings.statistics import t_quantile
 
 CHANGED = date(2026, 10, 20)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from ingest.record import capture
 from ingest.record.fields import ARGUMENTS
 from ingest.testing import recorded
 from ingest.tracking.emit import emit
+from ingest.tracking.makers import anthropic, genai
 from ingest.tracking.request import read_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.tracking.request import Asked
 
 SYSTEM = "You are a tutor. " * 400  # 6,800 bytes
 
@@ -28,6 +37,17 @@ def test_prompts_of_one_instruction_share_its_hashes_unless_they_are_off() -> No
     assert one[56:64] != other[56:64]
     assert read_request(body("Why?"), b"salt", with_blocks=False).prompt_blocks is None
     assert read_request({"model": "gpt-4o", "messages": []}, b"salt").prompt_blocks is None
+
+
+@pytest.mark.parametrize("read", [anthropic._read, lambda asked: genai._read("gemini-2.5-pro", asked)])
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_setting_holds_for_other_makers_clients(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[dict[str, Any]], Asked], is_on: bool
+) -> None:
+    monkeypatch.setattr(capture, "keeps_blocks", lambda: is_on)
+    asked = read({"system": SYSTEM, "systemInstruction": SYSTEM, "messages": [], "contents": []})
+    assert asked.prompt_hash is not None
+    assert (asked.prompt_blocks is not None) == is_on
 
 
 def test_the_length_of_the_prefix_is_its_share_of_the_tokens_that_were_reported() -> None:
