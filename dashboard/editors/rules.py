@@ -115,6 +115,7 @@ def draw_rule_form(
                 typed["scope"] = draw_scope(key, begun.scope if begun else {}, configuration.dimensions, of.scope)
         with st.expander("More", key=f"{key}_more"):
             typed |= _draw_more_fields(key, begun, metric)
+            typed |= _draw_minimum_change(key, begun, metric)
         with st.container(horizontal=True):
             is_saved = st.form_submit_button("Save", type="primary", key=f"{key}_save")
             is_tested = st.form_submit_button(
@@ -286,6 +287,21 @@ def _draw_more_fields(key: str, rule: AlertRule | None, metric: str) -> dict[str
         "description": (description or "").strip() or None,
         "timezone": rule.timezone if rule else reporting_zone(),
     }
+
+
+def _draw_minimum_change(key: str, rule: AlertRule | None, metric: str) -> dict[str, Any]:
+    default = metric_named(metric).minimum_change
+    if not default:
+        return {}
+    known = rule.minimum_change if rule and rule.metric == metric else None
+    change = st.text_input(
+        "Minimum change",
+        "" if known is None else f"{known:f}",
+        key=f"{key}_change_{metric}",
+        placeholder=default,
+        help="How far from the usual something must be before the rule fires.",
+    )
+    return {"minimum_change": (change or "").strip() or None}
 
 
 def _read_draft(metric: str, typed: dict[str, Any]) -> RuleDraft | None:

@@ -1,4 +1,4 @@
-"""Values of the metrics that the database cannot compute: how unusual spend is, and what a budget will have used.
+"""Values of the metrics that the database cannot compute: how unusual something is, and what a budget will have used.
 
 Each rule with such a metric is asked for by `get_computed_rules` and answered by `record_metric_values`; the rest, from
 the threshold to the message, is the database's as for any other rule.
@@ -7,15 +7,15 @@ the threshold to the message, is the database's as for any other rule.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from ingest.alerts.metrics import metric_named
+from ingest.alerts.unusual import unusual_figures
 from ingest.database import fetch
 from ingest.documents.alerts import AlertRule
 from ingest.documents.settings import Budget, Configuration
-from ingest.forecasting.anomaly import Verdict, fill_gaps, judge
 from ingest.forecasting.period import PeriodForecast, forecast_period
 from ingest.forecasting.series import (
     HOUR,
@@ -27,18 +27,12 @@ from ingest.forecasting.series import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pydantic import JsonValue
 
     from ingest.database import Database
-    from ingest.documents.series import Point
     from ingest.forecasting.forecast import MonthForecast
 
 logger = logging.getLogger("treering.alerts")
-
-# Eight weeks show each hour of the week eight times.
-ANOMALY_HISTORY = timedelta(days=56)
 
 # What the profile of an hour of the week is made of, and the back-tests of its error.
 PERIOD_HISTORY = timedelta(days=56)
@@ -65,8 +59,8 @@ def write_computed_metrics(database: Database, *, now: datetime) -> int:
     answered, failure = 0, None
     for rule in rules:
         try:
-            if rule.metric == "anomaly":
-                figures = anomaly_figures(database, rule, now=now)
+            if metric_named(rule.metric).minimum_change:
+                figures = unusual_figures(database, rule, now=now)
             elif rule.budget_id in budgets:
                 figures = forecast_figures(database, budgets[rule.budget_id], now=now)
             else:
@@ -86,52 +80,6 @@ def write_computed_metrics(database: Database, *, now: datetime) -> int:
 def _read_budgets(database: Database) -> dict[int, Budget]:
     settings = fetch(database, Configuration, "get_settings")
     return {budget.budget_id: budget for budget in settings.budgets}
-
-
-def anomaly_figures(database: Database, rule: AlertRule, *, now: datetime) -> list[JsonValue]:
-    """How unusual the spend of a rule's scope is, for each of its groups."""
-    to_time = hour_of(now) + HOUR
-    from_time = to_time - ANOMALY_HISTORY
-    points = read_series(database, from_time, to_time, rule.scope, bucket="hour", group_by=rule.group_by)
-    groups: dict[str, list[Point]] = defaultdict(list)
-    for point in points:
-        if not point.is_other:
-            groups[point.key or ""].append(point)
-    zone = ZoneInfo(rule.timezone)
-    return [anomaly_figure(key, group, now=now, zone=zone) for key, group in groups.items()]
-
-
-def anomaly_figure(key: str, points: Sequence[Point], *, now: datetime, zone: ZoneInfo) -> JsonValue:
-    """Judge the last whole hour and the running one.
-
-    The value is the score of spend above the usual: an alarm begins at 1. Spend below the usual is 0: a rule on calls
-    with a lower limit is for that. The running hour can only grow, so what is too much already counts at once.
-    """
-    running = hour_of(now)
-    costs = {point.bucket_start.astimezone(UTC): float(point.cost or 0) for point in points}
-    series = fill_gaps(costs, min(costs), running + HOUR, 3600, gap=0.0)
-    *_, last, latest = [None, *judge(series, step_s=3600, timezone=zone)]
-    assert latest is not None
-    shown = latest if latest.state == "above" or last is None else last
-    requests = {point.bucket_start.astimezone(UTC): point.requests for point in points}
-    covered = [shown.at - HOUR * number for number in range(max(1, shown.span_s // 3600))]
-    return {
-        "group_key": key,
-        "window_start": covered[-1].isoformat(),
-        "window_end": min(shown.at + HOUR, now).isoformat(),
-        "value": _score_above(shown),
-        "sample_count": sum(requests.get(at, 0) for at in covered),
-        "evidence": {
-            "explanation": shown.explain("$", zone),
-            "state": shown.state,
-            "actual": shown.value,
-            "usual": shown.usual,
-            "low": shown.low,
-            "high": shown.high,
-            "season": shown.season,
-            "hours": len(covered),
-        },
-    }
 
 
 def forecast_figures(database: Database, budget: Budget, *, now: datetime) -> list[JsonValue]:
@@ -190,9 +138,3 @@ def period_of(period: str, now: datetime, zone: ZoneInfo) -> tuple[datetime, dat
     if period == "month":
         end = end.replace(day=1)
     return start.replace(tzinfo=zone).astimezone(UTC), end.replace(tzinfo=zone).astimezone(UTC)
-
-
-def _score_above(verdict: Verdict) -> float | None:
-    if verdict.usual is None:
-        return None  # too early to say
-    return round(verdict.score, 4) if verdict.value > verdict.usual else 0.0

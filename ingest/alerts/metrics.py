@@ -82,6 +82,9 @@ CALL_SCOPE: Final = frozenset({"provider", "model", "feature", "environment", "o
 ROUTE_SCOPE: Final = frozenset({"route", "method", "environment"})
 
 CALLS: Final = Subject("calls", CALL_SCOPE, frozenset({"user_id", "feature", "model", "provider", "environment"}))
+# Users come and go, so nobody is told that one makes fewer calls.
+CALLS_BUT_USERS: Final = Subject("calls", CALL_SCOPE, frozenset({"feature", "model", "provider", "environment"}))
+LATENCIES: Final = Subject("calls", CALL_SCOPE, frozenset({"feature", "model"}))
 ROUTES: Final = Subject("requests", ROUTE_SCOPE, frozenset({"route", "environment"}))
 # Beyond a week a window would reach into the one that it is compared with.
 WEEKLY_CALLS: Final = replace(CALLS, longest_window_s=604_800, has_periods=False)
@@ -108,6 +111,8 @@ class Metric:
         of: What it is measured of.
         page: Page of the app that shows it.
         default: What the form of a new rule offers as the threshold, as typed; a budget's rules have no form.
+        minimum_change: Of what is unusual: how far from the usual it must be where the rule does not say, as in the
+            database; empty for all others.
     """
 
     name: str
@@ -116,6 +121,7 @@ class Metric:
     of: Subject = field(kw_only=True)
     page: Page = field(kw_only=True)
     default: str = field(default="", kw_only=True)
+    minimum_change: str = field(default="", kw_only=True)
 
     @property
     def is_burn(self) -> bool:
@@ -161,6 +167,18 @@ def _quantiles(name: str, label: str, of: Subject) -> Iterable[Metric]:
         )
 
 
+def _unusual() -> Iterable[Metric]:
+    for name, label, of, change in (
+        ("anomaly", "Unusual spend", CALLS, "1"),
+        ("anomaly_tokens", "Unusual tokens", CALLS, "10000"),
+        ("anomaly_requests", "Unusually many calls", CALLS, "20"),
+        ("anomaly_requests_below", "Unusually few calls", CALLS_BUT_USERS, "20"),
+        ("anomaly_errors", "Unusual errors", CALLS, "5"),
+        ("anomaly_latency_ms", "Unusual latency", LATENCIES, "500"),
+    ):
+        yield Metric(name, label, unit=Unit.SCORE, of=of, page="alerts", default="1", minimum_change=change)
+
+
 _WEEKLY: Final = "_vs_last_week"
 
 
@@ -193,7 +211,7 @@ _TABLE: Final = (
     ),
     Metric("budget_used", "Budget used", unit=Unit.RATIO, of=BUDGET, page="costs"),
     Metric("budget_forecast", "Budget forecast", unit=Unit.RATIO, of=BUDGET, page="costs"),
-    Metric("anomaly", "Deviation from usual spend", unit=Unit.SCORE, of=CALLS, page="alerts", default="1"),
+    *_unusual(),
     *_quantiles("latency_ms", "Latency", CALLS),
     *_quantiles("time_to_first_token_ms", "Time to first token", CALLS),
     *_quantiles("route_latency_ms", "Route latency", ROUTES),

@@ -65,6 +65,7 @@ class RuleDraft(BaseModel):
         resolve_threshold: The value must come back past this one before the alert ends.
         for_s: How long the breach lasts before it fires.
         minimum_sample: Calls or requests needed before a breach counts; by default 20 for a share, 50 for a percentile.
+        minimum_change: How far from the usual something must be, in the metric's unit; None is the metric's default.
         scope: Names by dimension; only what matches all of them is measured.
         group_by: One alert for each of its values, at most `group_limit` at once.
         group_limit: Most groups that fire at once.
@@ -97,6 +98,7 @@ class RuleDraft(BaseModel):
     resolve_threshold: Threshold | None = None
     for_s: int = Field(default=0, ge=0, le=86_400)
     minimum_sample: int = Field(default=-1, ge=0, le=1_000_000_000)
+    minimum_change: Threshold | None = None
     scope: dict[str, Names] = Field(default_factory=dict)
     group_by: Literal["user_id", "feature", "model", "provider", "environment", "route"] | None = None
     group_limit: int = Field(default=50, ge=1, le=500)
@@ -179,6 +181,8 @@ class RuleDraft(BaseModel):
     def _check_behaviour(self) -> Self:
         if self.period is not None and self.comparator == "below":
             raise ValueError("a calendar window starts empty, so it cannot have a lower limit")
+        if self.minimum_change is not None and not METRICS[self.metric].minimum_change:
+            raise ValueError("only a rule on what is unusual has a minimum change")
         if self.no_data == "firing" and self.group_by:
             raise ValueError("a rule by group does not fire on missing data")
         return self
@@ -237,6 +241,9 @@ def preset_rules(timezone: str = "UTC", channels: list[int] | None = None) -> li
          "critical_threshold": "250", "renotify_s": 6 * hour},
         {"name": "High spend by one user", "metric": "spend", "window_s": 24 * hour, "threshold": "20",
          "critical_threshold": "100", "group_by": "user_id", "group_limit": 20},
+        {"name": "Unusual spend", "metric": "anomaly", "window_s": hour, "threshold": "1"},
+        {"name": "Unusual spend by one user", "metric": "anomaly", "window_s": hour, "threshold": "1",
+         "minimum_change": "10", "group_by": "user_id", "group_limit": 20},
         {"name": "Calls without a price", "metric": "unpriced_share", "window_s": hour, "threshold": "0.05"},
         {"name": "Estimated token counts", "metric": "estimated_share", "window_s": 24 * hour, "threshold": "0.2",
          "minimum_sample": 50},

@@ -38,6 +38,7 @@ class AlertRule(Document):
     group_limit: int = 50
     for_s: int = 0
     minimum_sample: int = 1
+    minimum_change: Decimal | None = None
     no_data: str = "keep"
     keep_firing_s: int = 0
     cooldown_s: int = 0

@@ -30,6 +30,29 @@ class Point(Document):
     time_to_first_token_p99_ms: float | None = None
 
 
+class OutlierHour(Document):
+    """What one group came to in one hour; None is unknown."""
+
+    hour: datetime
+    amount: Decimal | None = None
+    requests: int = 0
+
+
+class OutlierGroup(Document):
+    """The hours of one group that may be unusual."""
+
+    key: str
+    hours: tuple[OutlierHour, ...]
+
+
+class OutlierSeries(Document):
+    """Document of `get_outlier_series`: what a rule on what is unusual judges."""
+
+    minimum_change: Decimal
+    user_day_bound: Decimal | None = None
+    groups: tuple[OutlierGroup, ...] = ()
+
+
 class Series(Document):
     """Document of `get_series`: calls and cost by bucket."""
 

@@ -1,40 +1,44 @@
-"""Finds the unusual points of a metric, and explains them.
+"""Finds the unusual hours of a metric, and explains them.
 
-A detector reads a series point by point and judges each by the points before it alone. Three answers to "what is
-usual" compete: lately (the median of the memory), this hour of the day, this hour of the week; a seasonal one is
-believed only after it has predicted a whole week with less than half of the error of the plain median. The band
-around it comes from quantiles, not from a mean and a variance, and what was judged unusual enters the memory only up
-to the edge of the band: an outlier does not teach the detector to expect outliers. A level that has stayed for a day
-is the usual from then on.
-
-Each point is looked at twice: alone, against the widest the metric has been, and as the mean of the last hours, against
-a narrower band, which finds a modest change that lasts. How the numbers below were chosen, and what else was measured:
-docs/adr/0014-anomalies.md.
+Each hour is judged by those before it alone, in two looks: the hour against the same hour of the weeks before (the
+last three days in a young series), and the mean of the last day and three days against the weeks before, which finds
+what grows slowly. A level that has stayed for a day is the usual from then on. How the numbers were chosen, and what
+else was measured: docs/adr/0030-outliers.md.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from ingest.forecasting.seasonal import Memory, SeasonalMedian, quantile
+import numpy as np
+
+from ingest.forecasting.rise import Levels, compare_levels, told
+from ingest.forecasting.usual import Bands, Season, usual_bands
+from ingest.forecasting.windows import DAY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import tzinfo
 
-State = Literal["learning", "usual", "above", "below"]
-Season = Literal["recent", "hour_of_day", "hour_of_week"]
+    import numpy.typing as npt
 
-_DAY_S = 86_400
-_HOUR_S = 3_600
+    Floats = npt.NDArray[np.float64]
+
+State = Literal["learning", "usual", "above", "below"]
+
+_HOUR = timedelta(hours=1)
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
-# Fewer values say nothing of their spread.
-_FEWEST_VALUES = 20
+# No verdict before the series is so many hours old.
+LEARNING = 2 * DAY
+
+# A day is a new level when the hours that usually make this share of it were unusual in the same direction; less than
+# a twentieth of the usual is an outage, not a level.
+_SETTLED = 0.75
+_LOWEST_LEVEL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,48 +46,30 @@ class Sensitivity:
     """What counts as unusual. One set of parameters serves every series.
 
     Attributes:
-        point_quantile: The band of a single point holds this share of what was seen above the usual (and below it).
-        point_margin: A single point is unusual beyond this many widths of its band; infinite ignores single points.
-        lasting_quantile: The same for the mean of the last hours.
-        lasting_margin: The same for the mean of the last hours; infinite: it is not looked at.
-        lasting_s: How many seconds count as the last hours.
-        floor: A band is at least this share of the usual wide, so that jitter around a constant is not flagged.
-        memory_s: How many seconds are remembered for the spread and for what is usual lately.
-        learning_s: No verdict before the series is so old, in seconds.
-        proof_s: A season must have predicted for so long, in seconds, before it is believed.
-        advantage: ... and its mean error must be at most this share of the plain median's.
-        cycles: How often an hour of the day or week must have been seen before it predicts.
-        settled: A day with at least this share of unusual hours is a new level, not an outlier: it is learned.
+        hour_deviations: An hour is unusual beyond so many standard deviations.
+        level_deviations: The mean of a day or three days is unusual beyond so many.
+        is_one_of_many: Whether an hour after mostly empty ones is judged by the highest, not by 19 of 20.
     """
 
-    point_quantile: float = 0.999
-    point_margin: float = 1.25
-    lasting_quantile: float = 0.95
-    lasting_margin: float = 2.5
-    lasting_s: int = 3 * _HOUR_S
-    floor: float = 0.05
-    memory_s: int = 28 * _DAY_S
-    learning_s: int = 2 * _DAY_S
-    proof_s: int = 7 * _DAY_S
-    advantage: float = 0.4
-    cycles: int = 3
-    settled: float = 0.75
+    hour_deviations: float = 6.0
+    level_deviations: float = 3.0
+    is_one_of_many: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A detector's verdict on one point.
+    """What is said of one hour.
 
     Attributes:
-        at: Start of the point's step.
-        value: What was judged: the point itself or the mean of the last hours.
+        at: Start of the hour.
+        value: What was judged: the hour itself or the mean of the last days.
         state: learning, usual, above or below.
         score: Distance from the usual as a share of the distance at which an alarm begins: unusual above 1.
         usual: What was expected; None while learning.
         low: Lower end of what was expected.
         high: Upper end of what was expected.
         season: What the expectation rests on.
-        span_s: How many seconds the value covers.
+        hours: How many hours the value is the mean of.
     """
 
     at: datetime
@@ -94,12 +80,17 @@ class Verdict:
     low: float | None = None
     high: float | None = None
     season: Season = "recent"
-    span_s: int = 0
+    hours: int = 1
 
     @property
     def is_unusual(self) -> bool:
         """Whether this is an anomaly."""
         return self.state in ("above", "below")
+
+    @property
+    def change(self) -> float:
+        """By how much the hours that were judged differ from the usual, in the unit of the metric."""
+        return 0.0 if self.usual is None else abs(self.value - self.usual) * self.hours
 
     def explain(self, unit: str = "", timezone: tzinfo | None = None) -> str:
         """Explain it in a sentence: how far from the usual, for which hour, what was expected.
@@ -113,8 +104,11 @@ class Verdict:
         local = self.at.astimezone(timezone)
         usual_for = {
             "hour_of_week": f"the usual for {_WEEKDAYS[local.weekday()]} {local:%H}:00",
-            "hour_of_day": f"the usual for {local:%H}:00",
+            "weeks": "the level of the weeks before",
+            "highest": "the mean hour",
             "recent": "the recent level",
+            "others": "what 99 of 100 users come to in a day",
+            "never": "which has not been before",
         }[self.season]
         shown = _digits(self.usual)
         if self.usual > 0 and self.value >= 0:
@@ -122,194 +116,153 @@ class Verdict:
             distance = f"{times:.{1 if times >= 1 else 2}f} \N{MULTIPLICATION SIGN} {usual_for}"
         else:
             distance = f"{_amount(self.value, shown, unit)} instead of {_amount(self.usual, shown, unit)}, {usual_for}"
-        hours = round(self.span_s / _HOUR_S)
-        over = f" over {hours} hours" if hours > 1 else ""
+        over = f" over {self.hours} hours" if self.hours > 1 else ""
         return f"{distance}{over}, expected {_amount(self.low, shown, unit)} to {_amount(self.high, shown, unit)}"
 
 
-class Detector:
-    """Judges the points of one series as they arrive.
-
-    Args:
-        step_s: Seconds from one point to the next.
-        timezone: The zone whose hours and weekdays make the season.
-        sensitivity: What counts as unusual.
-    """
-
-    def __init__(self, step_s: int, timezone: tzinfo, sensitivity: Sensitivity | None = None) -> None:
-        self._timezone = timezone
-        self._sensitivity = chosen = sensitivity or Sensitivity()
-        self._first_at: datetime | None = None
-        looks = (
-            (step_s, chosen.point_quantile, chosen.point_margin),
-            (chosen.lasting_s, chosen.lasting_quantile, chosen.lasting_margin),
-        )
-        self._looks = [_Look(chosen, step_s, *look) for look in looks if math.isfinite(look[-1])]
-
-    def update(self, at: datetime, value: float) -> Verdict:
-        """Judge the next point, then learn from it.
-
-        Args:
-            at: Start of its step, aware, later than that of the point before.
-            value: The metric; NaN is a gap, of which nothing is said or learned.
-        """
-        if math.isnan(value):
-            return Verdict(at, value, "learning")
-        self._first_at = self._first_at or at
-        is_ready = (at - self._first_at).total_seconds() >= self._sensitivity.learning_s
-        local = at.astimezone(self._timezone)
-        slots = (local.hour, local.weekday() * 24 + local.hour)
-        verdicts = [look.judge(at, value, slots, is_ready=is_ready) for look in self._looks]
-        # A single point is easier to check than a mean, so it is reported first.
-        return next((one for one in verdicts if one.is_unusual), max(verdicts, key=lambda one: one.score))
-
-
 def judge(
-    points: Iterable[tuple[datetime, float]],
-    *,
-    step_s: int,
-    timezone: tzinfo,
-    sensitivity: Sensitivity | None = None,
+    points: Sequence[tuple[datetime, float]], *, timezone: tzinfo, sensitivity: Sensitivity | None = None
 ) -> list[Verdict]:
-    """Judge every point of a series by those before it.
+    """Judge every hour of a series by those before it.
 
     Args:
-        points: Start of each step (aware, ascending) and its value.
-        step_s: Seconds from one point to the next.
+        points: Start of each hour (aware, ascending, without a hole) and its value; NaN is a gap, of which nothing is
+            said or learned.
         timezone: The zone whose hours and weekdays make the season.
         sensitivity: What counts as unusual.
     """
-    detector = Detector(step_s, timezone, sensitivity)
-    return [detector.update(at, value) for at, value in points]
+    chosen = sensitivity or Sensitivity()
+    values = np.array([value for _, value in points], dtype=np.float64)
+    zones = [at.astimezone(timezone).utcoffset() or timedelta(0) for at, _ in points]
+    offsets = np.array([zone // _HOUR for zone in zones], dtype=np.int64)
+    levels = compare_levels(values, offsets, chosen.level_deviations)
+    plain = bands = _bands(values, offsets, chosen)
+    history = values
+    verdicts: list[Verdict] = []
+    while len(verdicts) < len(points):
+        start = len(verdicts)
+        looks = _Looks(points, values, bands, levels)
+        back = None if bands is plain else looks.first_day_nearer_to(plain, start)
+        settled = looks.settled_after(start)
+        end = min(one for one in (back, settled, len(points)) if one is not None)
+        verdicts += [looks.verdict(number) for number in range(start, end)]
+        if end == back:
+            history, bands = values, plain
+        elif end == settled:
+            begin, ratio = looks.new_level(end)
+            history = np.concatenate([history[:begin] * ratio, history[begin:]])
+            bands = _bands(history, offsets, chosen)
+    return verdicts
 
 
 def fill_gaps(
-    values: Mapping[datetime, float], start: datetime, end: datetime, step_s: int, *, gap: float
+    values: Mapping[datetime, float], start: datetime, end: datetime, *, gap: float
 ) -> list[tuple[datetime, float]]:
-    """Make a regular series of one that leaves out empty steps.
+    """Make a regular series of one that leaves out empty hours.
 
     Args:
-        values: What is known, by the start of its step.
-        start: Start of the first step.
-        end: End of the last step.
-        step_s: Length of a step.
-        gap: What an absent step stands for: 0 for sums, NaN for ratios and durations.
+        values: What is known, by the start of its hour.
+        start: Start of the first hour.
+        end: End of the last hour.
+        gap: What an absent hour stands for: 0 for sums, NaN for ratios and durations.
     """
-    count = int((end - start).total_seconds() // step_s)
-    starts = [start + timedelta(seconds=step_s * number) for number in range(count)]
+    starts = [start + _HOUR * number for number in range((end - start) // _HOUR)]
     return [(at, values.get(at, gap)) for at in starts]
 
 
-@dataclass(frozen=True, slots=True)
-class _Band:
-    usual: float
-    below: float
-    above: float
-    season: Season
+def _bands(history: Floats, offsets: npt.NDArray[np.int64], chosen: Sensitivity) -> Bands:
+    return usual_bands(history, offsets, chosen.hour_deviations, is_one_of_many=chosen.is_one_of_many)
 
 
-class _Look:
-    """One way to look at the series: the mean over a span, and its own memory of it."""
+class _Looks:
+    """Both looks at a series, the bands of its hours being on the level that holds now."""
 
-    def __init__(self, sensitivity: Sensitivity, step_s: int, span_s: int, quantile: float, margin: float) -> None:
-        self._sensitivity = sensitivity
-        self._quantile = quantile
-        self._margin = margin
-        self._latest: deque[float] = deque(maxlen=max(1, round(span_s / step_s)))
-        self._span_s = step_s * (self._latest.maxlen or 1)
-        remembered = max(50, round(sensitivity.memory_s / step_s))
-        self._values = Memory(remembered)
-        self._errors = Memory(remembered)
-        hourly = max(1, round(_HOUR_S / step_s))
-        proof = round(sensitivity.proof_s / step_s)
-        self._seasons = [
-            SeasonalMedian("hour_of_day", sensitivity.cycles * hourly, 28 * hourly, remembered, proof),
-            SeasonalMedian("hour_of_week", sensitivity.cycles * hourly, 8 * hourly, remembered, proof),
+    def __init__(
+        self,
+        points: Sequence[tuple[datetime, float]],
+        values: Floats,
+        bands: Bands,
+        levels: Sequence[Levels],
+    ) -> None:
+        self._points = points
+        self._values = values
+        self._is_positive = np.fmin.accumulate(values) >= 0
+        self._bands = bands
+        distance = values - self._bands.usual
+        width = np.where(distance >= 0, self._bands.above, self._bands.below)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            self._scores = np.where(width > 0, distance / width, np.nan)
+        self._scores[: _first_known(values) + LEARNING] = np.nan
+        self._levels: list[tuple[Levels, npt.NDArray[np.bool_], npt.NDArray[np.bool_]]] = [
+            (one, told(one.score > 1), told(one.score < -1)) for one in levels
         ]
-        self._chosen: int | None = None
-        self._steps_a_day = max(1, round(_DAY_S / step_s))
-        self._until_choice = self._steps_a_day
-        self._day: deque[Verdict] = deque(maxlen=self._steps_a_day)
-        self._unusual_of_day = 0
 
-    def judge(self, at: datetime, value: float, slots: tuple[int, int], *, is_ready: bool) -> Verdict:
-        """Judge a point, then learn from it."""
-        self._latest.append(value)
-        mean = math.fsum(self._latest) / len(self._latest)
-        verdict = Verdict(at, mean, "learning", span_s=self._span_s)
-        if len(self._values) >= _FEWEST_VALUES:
-            median = quantile(self._values.values, 0.5)
-            band = self._band(median, slots)
-            # A side on which no value ever lay is not judged.
-            width = (
-                band.above if mean > band.usual else band.below if mean < band.usual else max(band.below, band.above)
-            )
-            if is_ready and width > 0:
-                verdict = self._compare(at, mean, band, width)
-                mean = min(max(mean, band.usual - self._margin * band.below), band.usual + self._margin * band.above)
-            self._errors.add(abs(mean - median))
-        else:
-            median = mean
-        for season, slot in zip(self._seasons, slots, strict=True):
-            season.learn(mean, slot, median)
-        self._values.add(mean)
-        self._until_choice -= 1
-        if self._until_choice == 0:
-            self._choose()
-        self._remember(verdict)
-        return verdict
+    def settled_after(self, start: int) -> int | None:
+        """The first hour from which on the day before it is the usual; None if there is none."""
+        usual = np.where(np.isnan(self._scores), 0.0, np.abs(self._bands.usual))
+        expected = _sum_of_day(usual)
+        shares = [_sum_of_day(np.where(sign * self._scores > 1, usual, 0.0)) for sign in (1, -1)]
+        is_new = (expected > 0) & (np.maximum(*shares) >= _SETTLED * expected)
+        ends = (int(end) for end in np.flatnonzero(is_new) if end >= start + DAY)
+        return next((end for end in ends if self.new_level(end)[1] >= _LOWEST_LEVEL), None)
 
-    def _band(self, median: float, slots: tuple[int, int]) -> _Band:
-        season = None if self._chosen is None else self._seasons[self._chosen]
-        predicted = None if season is None else season.predict(slots[self._chosen or 0])
-        spread = (0.0, 0.0)
-        if season is not None and predicted is not None:
-            spread = season.spread(predicted, median, self._quantile)
-        if season is not None and predicted is not None and max(spread) > 0:
-            usual, (below, above) = predicted, spread
-        else:
-            season, usual = None, median
-            below = median - quantile(self._values.values, 1 - self._quantile)
-            above = quantile(self._values.values, self._quantile) - median
-        narrowest = self._sensitivity.floor * max(abs(median), abs(usual))
-        return _Band(usual, max(below, narrowest), max(above, narrowest), "recent" if season is None else season.name)
+    def first_day_nearer_to(self, plain: Bands, start: int) -> int | None:
+        """The first hour from which on the day before it is told better by the history as it was."""
+        came = _sum_of_day(np.nan_to_num(self._values))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            now = np.abs(np.log(came / _sum_of_day(np.nan_to_num(self._bands.usual))))
+            before = np.abs(np.log(came / _sum_of_day(np.nan_to_num(plain.usual))))
+        return next((int(end) for end in np.flatnonzero(before < now) if end >= start + DAY), None)
 
-    def _compare(self, at: datetime, mean: float, band: _Band, width: float) -> Verdict:
-        distance = mean - band.usual
-        score = abs(distance) / (self._margin * width)
-        state: State = "usual" if score <= 1 else "above" if distance > 0 else "below"
-        low, high = band.usual - band.below, band.usual + band.above
-        if self._values.least >= 0:  # a metric that was never negative is not expected to be
+    def new_level(self, end: int) -> tuple[int, float]:
+        """The first unusual hour of the day before an hour, and how many times the expected all of them came to."""
+        day = np.arange(end - DAY, end)
+        unusual = day[np.abs(np.nan_to_num(self._scores[day])) > 1]
+        expected = float(np.sum(self._bands.usual[unusual]))
+        return int(unusual[0]), float(np.sum(self._values[unusual])) / expected if expected else 0.0
+
+    def verdict(self, number: int) -> Verdict:
+        """Report a single hour first, since it is easier to check than a mean."""
+        hour = self._judge_hour(number)
+        if hour.is_unusual or math.isnan(hour.value):
+            return hour
+        return next(self._judge_levels(number), hour)
+
+    def _judge_hour(self, number: int) -> Verdict:
+        at, value = self._points[number]
+        score = float(self._scores[number])
+        if math.isnan(score):
+            return Verdict(at, value, "learning")
+        state: State = "usual" if abs(score) <= 1 else "above" if score > 0 else "below"
+        bands = self._bands
+        usual, above, below = (float(one[number]) for one in (bands.usual, bands.above, bands.below))
+        season: Season = bands.season[number].item()
+        low = usual - (usual if math.isinf(below) else below / 2)
+        if self._is_positive[number]:  # a metric that was never negative is not expected to be
             low = max(low, 0.0)
-        return Verdict(at, mean, state, score, band.usual, low, high, band.season, self._span_s)
+        return Verdict(at, value, state, abs(score), usual, low, usual + above / 2, season)
 
-    def _remember(self, verdict: Verdict) -> None:
-        if len(self._day) == self._steps_a_day:
-            self._unusual_of_day -= self._day[0].is_unusual
-        self._day.append(verdict)
-        self._unusual_of_day += verdict.is_unusual
-        if self._unusual_of_day >= self._sensitivity.settled * self._steps_a_day:
-            self._settle()
+    def _judge_levels(self, number: int) -> Iterator[Verdict]:
+        for levels, is_above, is_below in self._levels:
+            if not (is_above[number] or is_below[number]):
+                continue
+            state: State = "above" if is_above[number] else "below"
+            columns = (levels.actual, levels.usual, levels.score, levels.width)
+            actual, usual, score, width = (float(one[number]) for one in columns)
+            low, high = usual * math.exp(-width / 2), usual * math.exp(width / 2)
+            at = self._points[number][0]
+            yield Verdict(at, actual, state, abs(score), usual, low, high, "weeks", levels.hours)
 
-    def _settle(self) -> None:
-        """Take the last day as the new level: restart the memory with it and scale the seasons to it."""
-        values = [one.value for one in self._day]
-        expected = math.fsum(one.value if one.usual is None else one.usual for one in self._day)
-        self._values.replace(values)
-        ratio = math.fsum(values) / expected if expected else 0.0
-        for season in self._seasons:
-            season.scale(ratio)
-        self._day.clear()
-        self._unusual_of_day = 0
 
-    def _choose(self) -> None:
-        self._until_choice = self._steps_a_day
-        self._chosen = None
-        best = float(self._errors.values.mean()) if len(self._errors) else math.inf
-        for number, season in enumerate(self._seasons):
-            error = season.mean_error()
-            if error is not None and error <= self._sensitivity.advantage * best:
-                self._chosen, best = number, error
+def _first_known(values: Floats) -> int:
+    known = np.flatnonzero(~np.isnan(values))
+    return int(known[0]) if len(known) else len(values)
+
+
+def _sum_of_day(values: Floats) -> Floats:
+    """The sum of the day before each hour, and before the end of the series."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    return np.concatenate([np.zeros(min(DAY, len(sums))), sums[DAY:] - sums[:-DAY]])
 
 
 def _amount(value: float, decimals: int, unit: str) -> str:

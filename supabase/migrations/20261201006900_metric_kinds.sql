@@ -22,6 +22,8 @@ as $$
     "p99_route_time_to_first_byte_ms": "quantile",
     "provider_drift": "figure", "pipeline_lag_s": "figure", "undelivered_messages": "figure",
     "budget_used": "figure", "budget_forecast": "figure",
+    "anomaly_tokens": "figure", "anomaly_requests": "figure", "anomaly_requests_below": "figure",
+    "anomaly_errors": "figure", "anomaly_latency_ms": "figure",
     "anomaly": "figure", "new_saving": "figure",
     "spend_vs_last_week": "change", "tokens_vs_last_week": "change", "requests_vs_last_week": "change",
     "error_rate_vs_last_week": "change", "p50_latency_ms_vs_last_week": "change",

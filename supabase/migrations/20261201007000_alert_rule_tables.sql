@@ -242,6 +242,7 @@ create table observability_internal.alert_rules (
   threshold numeric not null,
   for_s integer not null default 0,
   minimum_sample bigint not null default 1,
+  minimum_change numeric,
   scope jsonb not null default '{}',
   severity text not null default 'warning',
   is_enabled boolean not null default true,
@@ -296,6 +297,15 @@ create table observability_internal.alert_rules (
     observability_internal.metric_kinds() ->> metric <> 'share' or greatest(threshold, critical_threshold) <= 1
   ),
   constraint "a minimum sample is from 0 to a billion" check (minimum_sample between 0 and 1000000000),
+  constraint "a minimum change is from 0 to a quadrillion" check (minimum_change >= 0 and minimum_change < 1e15),
+  constraint "only what is unusual has a minimum change" check (minimum_change is null or metric like 'anomaly%'),
+  constraint "drops are not judged by user, latency by feature or model" check (
+    case metric
+      when 'anomaly_requests_below' then group_by is distinct from 'user_id'
+      when 'anomaly_latency_ms' then coalesce(group_by in ('feature', 'model'), true)
+      else true
+    end
+  ),
   constraint "a rule compares above or below" check (comparator in ('above', 'below')),
   constraint "a critical threshold lies beyond the threshold" check (
     case comparator when 'above' then critical_threshold > threshold else critical_threshold < threshold end
@@ -373,6 +383,9 @@ comment on column observability_internal.alert_rules.threshold is
 
 comment on column observability_internal.alert_rules.minimum_sample is
 'Calls (requests, for routes; days with a bill, for provider_drift) needed before a breach counts.';
+
+comment on column observability_internal.alert_rules.minimum_change is
+'How far from the usual, in the unit of the metric, a change must at least be; null is the default of the metric.';
 
 comment on column observability_internal.alert_rules.period is 'A calendar window of the time zone instead of the sliding window_s.';
 

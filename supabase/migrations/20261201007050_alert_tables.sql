@@ -249,7 +249,7 @@ create table observability_internal.metric_values (
   references observability_internal.alert_rules (rule_id) on delete cascade
 );
 
-comment on table observability_internal.metric_values is 'Values of metrics that the worker computes in Python (anomaly, budget_forecast), until they expire.';
+comment on table observability_internal.metric_values is 'Values of metrics that the worker computes in Python (anomaly…, budget_forecast), until they expire.';
 
 alter table observability_internal.metric_values enable row level security;
 

@@ -244,7 +244,7 @@ begin
       '', as_of, as_of, count(*)::numeric, 1::bigint,
       jsonb_build_object('dead', count(*) filter (where u.is_dead), 'overdue', count(*) filter (where not u.is_dead))
     from observability_internal.undelivered(as_of) as u;
-  elsif rule.metric = 'anomaly' then
+  elsif rule.metric like 'anomaly%' then
     return query select * from observability_internal.measure_computed(rule, as_of);
   elsif rule.metric = 'budget_forecast' then
     return query select * from observability_internal.measure_forecast(rule, as_of);

@@ -341,7 +341,7 @@ as $$
       case
         when b.group_key is not null then b.value
         when observability_internal.metric_kinds() ->> rule.metric = 'amount' then 0
-        when rule.metric = 'anomaly' and exists (select from best) then 0
+        when rule.metric like 'anomaly%' and exists (select from best) then 0
       end,
       coalesce(b.sample_count, 0),
       coalesce(b.evidence, '{}')

@@ -35,7 +35,7 @@ as $$
     'period', rule.period, 'timezone', rule.timezone, 'comparator', rule.comparator,
     'threshold', rule.threshold::text, 'critical_threshold', rule.critical_threshold::text,
     'resolve_threshold', rule.resolve_threshold::text, 'steps', rule.steps::text[], 'for_s', rule.for_s,
-    'minimum_sample', rule.minimum_sample, 'scope', rule.scope, 'group_by', rule.group_by,
+    'minimum_sample', rule.minimum_sample, 'minimum_change', rule.minimum_change::text, 'scope', rule.scope, 'group_by', rule.group_by,
     'group_limit', rule.group_limit, 'no_data', rule.no_data, 'renotify_s', rule.renotify_s
   )
   || jsonb_build_object(
@@ -162,7 +162,7 @@ begin
     document,
     array[
       'rule_id', 'name', 'metric', 'window_s', 'period', 'timezone', 'comparator', 'threshold', 'critical_threshold',
-      'resolve_threshold', 'for_s', 'minimum_sample', 'scope', 'group_by', 'group_limit', 'no_data', 'renotify_s',
+      'resolve_threshold', 'for_s', 'minimum_sample', 'minimum_change', 'scope', 'group_by', 'group_limit', 'no_data', 'renotify_s',
       'severity', 'is_enabled', 'channels', 'budget_id', 'description', 'runbook_url', 'labels', 'keep_firing_s', 'cooldown_s',
       'conditions', 'objective', 'objective_ms'
     ],
@@ -226,12 +226,12 @@ begin
     v_row := observability_internal.read_rule(rule, null);
     insert into observability_internal.alert_rules as r (
       name, metric, window_s, period, timezone, comparator, threshold, critical_threshold, resolve_threshold, for_s,
-      minimum_sample, scope, group_by, group_limit, no_data, renotify_s, severity, is_enabled, budget_id, description,
+      minimum_sample, minimum_change, scope, group_by, group_limit, no_data, renotify_s, severity, is_enabled, budget_id, description,
       runbook_url, labels, keep_firing_s, cooldown_s, conditions, objective, objective_ms
     )
     values (
       v_row.name, v_row.metric, v_row.window_s, v_row.period, v_row.timezone, v_row.comparator, v_row.threshold,
-      v_row.critical_threshold, v_row.resolve_threshold, v_row.for_s, v_row.minimum_sample, v_row.scope,
+      v_row.critical_threshold, v_row.resolve_threshold, v_row.for_s, v_row.minimum_sample, v_row.minimum_change, v_row.scope,
       v_row.group_by, v_row.group_limit, v_row.no_data, v_row.renotify_s, v_row.severity, v_row.is_enabled,
       v_row.budget_id, v_row.description, v_row.runbook_url, v_row.labels, v_row.keep_firing_s, v_row.cooldown_s,
       v_row.conditions, v_row.objective, v_row.objective_ms
@@ -251,7 +251,7 @@ begin
       name = v_row.name, metric = v_row.metric, window_s = v_row.window_s, period = v_row.period,
       timezone = v_row.timezone, comparator = v_row.comparator, threshold = v_row.threshold,
       critical_threshold = v_row.critical_threshold, resolve_threshold = v_row.resolve_threshold, for_s = v_row.for_s,
-      minimum_sample = v_row.minimum_sample, scope = v_row.scope, group_by = v_row.group_by,
+      minimum_sample = v_row.minimum_sample, minimum_change = v_row.minimum_change, scope = v_row.scope, group_by = v_row.group_by,
       group_limit = v_row.group_limit, no_data = v_row.no_data, renotify_s = v_row.renotify_s,
       severity = v_row.severity, is_enabled = v_row.is_enabled, budget_id = v_row.budget_id,
       description = v_row.description, runbook_url = v_row.runbook_url, labels = v_row.labels,
@@ -298,7 +298,7 @@ set search_path = ''
 as $$
   select coalesce(jsonb_agg(observability_internal.describe_rule(r) order by r.rule_id), '[]')
   from observability_internal.alert_rules as r
-  where r.is_enabled and r.metric in ('anomaly', 'budget_forecast');
+  where r.is_enabled and (r.metric like 'anomaly%' or r.metric = 'budget_forecast');
 $$;
 
 comment on function observability.get_computed_rules is 'The rules whose values the worker computes and writes by record_metric_values.';

@@ -62,6 +62,18 @@ def test_a_new_rule_is_saved_as_typed(open_app: OpenApp, fake: FakeDatabase) -> 
     )
 
 
+def test_a_rule_on_what_is_unusual_has_a_minimum_change(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_editor(open_app, "rule")
+    app.selectbox(key=f"{NEW_RULE}_metric").set_value("anomaly_tokens").run()
+    app.text_input(key=f"{NEW_RULE}_name").set_value("Tokens")
+    change = app.text_input(key=f"{NEW_RULE}_change_anomaly_tokens")
+    assert (change.value, change.placeholder) == ("", "10000")
+    change.set_value("2500")
+    app.button(key=f"{NEW_RULE}_save").click().run()
+    (name, arguments) = changes(fake)[0]
+    assert (name, arguments["rule"]["minimum_change"]) == ("save_alert_rule", "2500")
+
+
 @pytest.mark.parametrize(("name", "threshold"), [("", "5"), ("  ", "5"), ("Spend", "much"), ("Spend", "-1")])
 def test_a_rule_without_name_or_threshold_is_not_sent(
     open_app: OpenApp, fake: FakeDatabase, name: str, threshold: str
@@ -229,7 +241,7 @@ def test_presets_are_added_with_the_channels_that_work(open_app: OpenApp, fake: 
     app.button(key="settings_rules_presets").click().run()
 
     added = [arguments["rule"] for name, arguments in changes(fake) if name == "save_alert_rule"]
-    assert len(added) == 7  # the fake has one of the same name already
+    assert len(added) == 9  # the fake has one of the same name already
     assert {tuple(rule["channels"]) for rule in added} == {(1,)}
 
 

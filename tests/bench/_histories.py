@@ -33,11 +33,15 @@ _BY_WEEKDAY = (1.0, 1.05, 1.02, 0.98, 0.85, 0.25, 0.2)
 
 @dataclass
 class History:
-    """Hours of one history: spend in US dollars by hour for each series, and the hours of what is built in."""
+    """Hours of one history: spend in US dollars by hour for each series, and the hours of what is built in.
+
+    `user_days` is what each day of each user came to, in US dollars.
+    """
 
     name: str
     series: dict[str, list[float]] = field(default_factory=dict)
     labels: dict[str, list[tuple[datetime, datetime]]] = field(default_factory=dict)
+    user_days: list[float] = field(default_factory=list)
 
 
 def hours() -> list[datetime]:
@@ -50,17 +54,21 @@ def demo(seed: int) -> History:
     """The demo's traffic: spend, calls and errors by hour, with the spikes and bursts it has on purpose."""
     count = len(hours())
     totals = {name: [0.0] * count for name in ("spend", "requests", "errors")}
+    user_days: dict[tuple[object, int], float] = {}
     costing = Costing(None, Notices())
     for event in usage_events(START, END, seed=seed):
         number = (datetime.fromisoformat(str(event["created_at"])) - START) // HOUR
         if event["provider"] != SELF_HOSTED.provider:
             costing.apply(event)
-            totals["spend"][number] += float(str(event["estimated_cost"]))
+            cost = float(str(event["estimated_cost"]))
+            totals["spend"][number] += cost
+            user_day = (event["user_id"], number // 24)
+            user_days[user_day] = user_days.get(user_day, 0.0) + cost
         totals["requests"][number] += 1
         totals["errors"][number] += event["status"] == "error"
     spikes, bursts = windows(is_cost_spike), windows(is_error_burst)
     labels = {"spend": spikes, "errors": bursts, "requests": sorted(spikes + bursts)}
-    return History(f"demo {seed}", totals, labels)
+    return History(f"demo {seed}", totals, labels, list(user_days.values()))
 
 
 def traced(name: str, file: str, layout: str, seed: int, weekly_growth: float) -> History:

@@ -1,8 +1,8 @@
-"""The Numenta Anomaly Benchmark's CloudWatch series, how alarms on them are counted, and simple detectors.
+"""The Numenta Anomaly Benchmark's CloudWatch series by the hour, and how alarms are counted.
 
 A window of a labelled anomaly counts as hit once, however many alarms lie in it; alarms less than six hours apart are
-one; one that touches no window is false. The first 15 % of a file, at most 750 points, are for learning: alarms there
-do not count.
+one; one that touches no window is false. The first 15 % of a file, at most 62 hours, are for learning: alarms there do
+not count. Of five-minute values the mean of an hour is judged, as an alert rule judges hours.
 """
 
 from __future__ import annotations
@@ -17,33 +17,55 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
-    Count = Callable[["Sequence[datetime]", "Sequence[tuple[datetime, datetime]]", float], "Score"]
-
 FOLDER = Path(__file__).parents[3] / "shared/data/nab"
-STEP_S = 300
 SAME_ALARM = timedelta(hours=6)
 WEEK_S = 7 * 86_400
 
-_DAY = 86_400 // STEP_S
+_HOUR = timedelta(hours=1)
+_LEARNING = 62
+# What each file measures.
+_FAMILIES = {
+    "ec2_cpu": "cpu",
+    "ec2_disk": "disk",
+    "ec2_network": "network",
+    "iio": "network",
+    "elb": "requests",
+    "grok": "group size",
+    "rds": "database",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A series and the windows in which its anomalies lie."""
+    """An hourly series and the windows in which its anomalies lie.
+
+    Attributes:
+        name: Its file, or what it was made of.
+        family: What it measures; detectors are tuned on the other families.
+        starts: Start of each hour.
+        values: Its value.
+        windows: Start and end of each anomaly.
+        begin: Alarms and windows before do not count.
+        is_spend: Whether only rises count as alarms.
+    """
 
     name: str
+    family: str
     starts: list[datetime]
     values: npt.NDArray[np.float64]
     windows: list[tuple[datetime, datetime]]
+    begin: datetime
+    is_spend: bool = False
 
-    @property
-    def learning(self) -> int:
-        """How many points are for learning."""
-        return min(int(0.15 * len(self.values)), 750)
+    def score(self, alarms: Iterable[datetime]) -> Score:
+        """Count the alarms after the learning part."""
+        windows = [window for window in self.windows if window[1] >= self.begin]
+        weeks = (self.starts[-1] - self.begin).total_seconds() / WEEK_S
+        return score_alarms([at for at in alarms if at >= self.begin], windows, weeks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +109,6 @@ def load() -> list[Series]:
     return [_read(path, windows[path.name]) for path in sorted(FOLDER.glob("*.csv"))]
 
 
-def score(series: Series, alarms: Iterable[datetime], count: Count | None = None) -> Score:
-    """Count the alarms after the learning part, as `score_alarms` does unless told otherwise."""
-    begin = series.starts[series.learning]
-    windows = [window for window in series.windows if window[1] >= begin]
-    counted = [at for at in alarms if at >= begin]
-    return (count or score_alarms)(counted, windows, (series.starts[-1] - begin).total_seconds() / WEEK_S)
-
-
 def score_alarms(alarms: Sequence[datetime], windows: Sequence[tuple[datetime, datetime]], weeks: float) -> Score:
     """Count hits and false alarms; alarms in ascending order."""
     groups: list[list[datetime]] = []
@@ -111,67 +125,17 @@ def score_alarms(alarms: Sequence[datetime], windows: Sequence[tuple[datetime, d
     return Score(hits, len(windows), sum(not touches(group) for group in groups), weeks)
 
 
-def score_blocks(alarms: Sequence[datetime], windows: Sequence[tuple[datetime, datetime]], weeks: float) -> Score:
-    """Count as a person does who is told again every six hours while an alarm goes on."""
-    told: list[datetime] = []
-    for at in alarms:
-        if not told or at - told[-1] >= SAME_ALARM:
-            told.append(at)
-
-    def is_inside(at: datetime) -> bool:
-        return any(start <= at <= end for start, end in windows)
-
-    hits = sum(any(start <= at <= end for at in told) for start, end in windows)
-    return Score(hits, len(windows), sum(not is_inside(at) for at in told), weeks)
-
-
-def fixed_threshold(series: Series) -> npt.NDArray[np.bool_]:
-    """Above the learning part's mean by more than five of its standard deviations."""
-    learned = series.values[: series.learning]
-    return np.asarray(series.values > learned.mean() + 5 * learned.std())
-
-
-def rolling_z(series: Series) -> npt.NDArray[np.bool_]:
-    """More than six standard deviations from the mean of the five days before."""
-    return _beyond(series.values, series.values, 5 * _DAY, 6.0)
-
-
-def seasonal_naive(series: Series) -> npt.NDArray[np.bool_]:
-    """A change from the day before, beyond six standard deviations of such changes in the five days before."""
-    change = np.concatenate([np.full(_DAY, np.nan), series.values[_DAY:] - series.values[:-_DAY]])
-    return _beyond(change, series.values, 5 * _DAY, 6.0)
-
-
-BASELINES: dict[str, Callable[[Series], npt.NDArray[np.bool_]]] = {
-    "fixed threshold, 5 sigma": fixed_threshold,
-    "rolling z, 5 days, 6 sigma": rolling_z,
-    "seasonal naive, 5 days, 6 sigma": seasonal_naive,
-}
-
-
-def _beyond(
-    values: npt.NDArray[np.float64], level: npt.NDArray[np.float64], length: int, sigmas: float
-) -> npt.NDArray[np.bool_]:
-    alarms = np.zeros(len(values), dtype=np.bool_)
-    for now in range(len(values)):
-        past = values[max(0, now - length) : now]
-        past = past[~np.isnan(past)]
-        if len(past) >= 100 and not np.isnan(values[now]):
-            spread = max(float(past.std()), 1e-9 * float(np.abs(level[: now + 1]).max()))
-            alarms[now] = abs(values[now] - past.mean()) > sigmas * spread
-    return alarms
-
-
 def _read(path: Path, windows: list[list[str]]) -> Series:
+    hours: dict[datetime, list[float]] = {}
     with path.open() as lines:
-        rows = list(csv.DictReader(lines))
-    return Series(
-        path.stem,
-        [_parse(row["timestamp"]) for row in rows],
-        np.array([float(row["value"]) for row in rows]),
-        [(_parse(start), _parse(end)) for start, end in windows],
-    )
+        for row in csv.DictReader(lines):
+            hours.setdefault(_hour(row["timestamp"]), []).append(float(row["value"]))
+    starts = sorted(hours)
+    family = next(family for prefix, family in _FAMILIES.items() if path.stem.startswith(prefix))
+    labels = [(_hour(start), _hour(end)) for start, end in windows]
+    values = np.array([np.mean(hours[start]) for start in starts])
+    return Series(path.stem, family, starts, values, labels, starts[min(int(0.15 * len(starts)), _LEARNING)])
 
 
-def _parse(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+def _hour(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC, minute=0, second=0, microsecond=0)

@@ -134,7 +134,7 @@ def test_a_rule_that_fails_does_not_stop_the_others() -> None:
     rules: Any = [{**rule, "rule_id": number} for number in (1, 2)]
     database = ScriptedDatabase(
         get_computed_rules=[rules],
-        get_series=[DatabaseUnavailableError("gone"), {"series": []}],
+        get_outlier_series=[DatabaseUnavailableError("gone"), {"minimum_change": "1", "groups": []}],
         record_metric_values=[None],
     )
     with pytest.raises(DatabaseUnavailableError, match="gone"):

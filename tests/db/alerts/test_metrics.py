@@ -38,7 +38,7 @@ MEASURED = {
     "undelivered_messages": 0.0,
     "budget_used": 0.25,
     "budget_forecast": 0.5,
-    "anomaly": 1.5,
+    **{metric.name: 1.5 for metric in METRICS.values() if metric.minimum_change},
     **{f"p{quantile}_latency_ms": 100.0 for quantile in (50, 90, 99)},
     **{f"p{quantile}_time_to_first_token_ms": 40.0 for quantile in (50, 90, 99)},
     **{f"p{quantile}_route_latency_ms": 300.0 for quantile in (50, 90, 99)},
@@ -115,9 +115,10 @@ def test_the_database_measures_every_metric_of_the_table(service: Clockwork) -> 
     bill = {"source": "api", "kind": "cost", "line_item": "gpt-4o, input", "currency": "usd", "amount": "4"}
     service.database.call("record_provider_costs", rows=[{**bill, "day": at(-DAY_S).date().isoformat()}])
     computed: Any = {"value": 1.5, "window_start": NOON.isoformat(), "window_end": NOON.isoformat()}
-    service.database.call(
-        "record_metric_values", rule_id=number_of(service, "anomaly"), figures=[computed], as_of=NOON.isoformat()
-    )
+    for name in (metric.name for metric in METRICS.values() if metric.minimum_change):
+        service.database.call(
+            "record_metric_values", rule_id=number_of(service, name), figures=[computed], as_of=NOON.isoformat()
+        )
     service.evaluate(70)  # a comparison with last week sees whole minutes only
     measured = {rule["metric"]: rule["value"] for rule in rules(service)}
     assert {name: float(value) for name, value in measured.items()} == pytest.approx(MEASURED, rel=0.01)

@@ -374,4 +374,4 @@ def test_the_database_takes_every_preset_as_it_is(clockwork: Clockwork) -> None:
     for rule in preset_rules("Europe/Berlin"):
         saved = clockwork.ask("save_alert_rule", rule=rule.model_dump(mode="json"))
         assert saved["name"] == rule.name
-    assert clockwork.evaluate(0) == {"ok": 8}
+    assert clockwork.evaluate(0) == {"ok": 10}

@@ -35,7 +35,7 @@ def test_a_value_has_the_unit_of_its_metric(metric: str, value: str | None, text
 
 
 def test_no_two_metrics_have_one_name_or_read_alike() -> None:
-    assert len({metric.label for metric in METRICS.values()}) == len(METRICS) == 39
+    assert len({metric.label for metric in METRICS.values()}) == len(METRICS) == 44
 
 
 def test_a_metric_offers_a_threshold_unless_a_budget_keeps_its_rule() -> None:

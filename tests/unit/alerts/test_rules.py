@@ -33,6 +33,9 @@ RULE: dict[str, Any] = {"name": "x", "metric": "spend", "threshold": "1"}
         ({"group_by": "user_id", "window_s": 300}, "quarter of an hour"),
         ({"scope": {"user_id": ["a"]}, "window_s": 300}, "quarter of an hour"),
         ({"period": "day", "comparator": "below"}, "starts empty"),
+        ({"minimum_change": "1"}, "only a rule on what is unusual"),
+        ({"metric": "anomaly", "minimum_change": "-1"}, "greater than or equal to 0"),
+        ({"metric": "anomaly_requests_below", "group_by": "user_id", "window_s": 900}, "has groups only by"),
         ({"no_data": "firing", "group_by": "model"}, "does not fire on missing data"),
         ({"colour": "red"}, "colour"),
     ],
@@ -58,7 +61,7 @@ def test_a_budget_that_makes_no_sense_is_refused(fields: dict[str, Any], reason:
 
 def test_presets_are_valid_and_named_once() -> None:
     rules = preset_rules("Europe/Berlin", [1])
-    assert len({rule.name for rule in rules}) == len(rules) == 8
+    assert len({rule.name for rule in rules}) == len(rules) == 10
     assert {(rule.timezone, *rule.channels) for rule in rules} == {("Europe/Berlin", 1)}
 
 
