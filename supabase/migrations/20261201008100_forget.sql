@@ -1,5 +1,5 @@
 -- Forgets a person: the one place that knows everywhere a user id is kept.
--- Locks: none to apply, it only creates. At run time the roll-up's advisory lock for each batch; ROW EXCLUSIVE on the
+-- Locks: none to apply, it only creates. At run time the advisory locks of roll-up and savings for each batch; ROW EXCLUSIVE on the
 -- tables written.
 
 create table observability_internal.erasures (
@@ -157,6 +157,8 @@ begin
   end if;
   v_from := observability_internal.key_of(forget_usage.user_id, v_tenant, v_tags);
   v_to := observability_internal.forgotten_key(v_from);
+  -- A day that is being judged is marked afterwards.
+  perform pg_advisory_xact_lock(hashtextextended('treering.judge_savings', 0));
   -- What is left is the call itself, at the precision of a minute. The new id is the same here and in the archive, so that a
   -- restore finds the row; the salt that leads from the old id to it is deleted at the end. Rollups by minute, hour and quarter of an hour agree.
   with taken as (
