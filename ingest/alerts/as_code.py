@@ -5,6 +5,7 @@ Channels appear by name. Their addresses are secrets and stay where they are.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,6 +25,15 @@ if TYPE_CHECKING:
     from ingest.database import Database
 
 VERSION: Final = 1
+
+
+# YAML 1.1 reads 22:00 as a number to the base of 60, 1,320: here it is a time of day.
+_RESOLVERS: Final = {
+    first: [("tag:yaml.org,2002:str", re.compile(r"[0-9]{1,2}(:[0-9]{2}){1,2}$")), *resolvers]
+    if first.isdigit()
+    else resolvers
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,7 @@ def read_alerts(text: str, configuration: Configuration) -> dict[str, list[dict[
         InvalidArgumentError: The document is not one of ours; the message names every mistake with its place.
     """
     try:
-        document = yaml.safe_load(text)
+        document = _load(text)
     except yaml.YAMLError as error:
         raise InvalidArgumentError(f"not YAML: {error}") from error
     if not isinstance(document, dict) or document.get("version") != VERSION:
@@ -162,12 +172,13 @@ def compare_alerts(
 
 
 def apply_changes(database: Database, changes: Sequence[Change]) -> None:
-    """Make the changes, in order.
+    """Make the changes: those to add and to change in order, then those to delete.
 
     Raises:
         DatabaseError: The database refuses one; those before it have been made.
     """
-    for change in changes:
+    # Deletions last: a mute time moves to its new rule before its old one is deleted.
+    for change in sorted(changes, key=lambda one: one.action == "delete"):
         kind = next(kind for kind in _KINDS if kind.key == change.kind)
         if change.action == "delete":
             database.call(kind.delete, **{kind.number: change.number})
@@ -188,6 +199,15 @@ def apply_changes(database: Database, changes: Sequence[Change]) -> None:
         database.call(function, **{argument: whole})
 
 
+def _load(text: str) -> object:
+    loader = yaml.SafeLoader(text)
+    loader.yaml_implicit_resolvers = _RESOLVERS
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def _check(
     kind: _Kind, entries: object, known: Mapping[str, Mapping[str, int]], problems: list[str]
 ) -> Iterator[dict[str, Any]]:
@@ -200,11 +220,16 @@ def _check(
         if not isinstance(entry, dict):
             problems.append(f"{where}: must be a mapping")
             continue
-        numbered = {**entry}
+        numbered, listed = {**entry}, {}
         for key in kind.named:
             names = entry.get(key) or []
-            unknown = [str(name) for name in names if name not in known[key]]
-            problems += [f"{where}.{key}: there is no {key.removesuffix('s')} {name}" for name in unknown]
+            if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+                problems.append(f"{where}.{key}: must be a list of names")
+                names = ["?"]
+            else:
+                unknown = [name for name in names if name not in known[key]]
+                problems += [f"{where}.{key}: there is no {key.removesuffix('s')} {name}" for name in unknown]
+            listed[key] = names
             numbered[key] = [known[key].get(name, 0) for name in names]
         try:
             checked = kind.form.model_validate(numbered)
@@ -214,7 +239,7 @@ def _check(
                 for one in error.errors(include_url=False, include_context=False, include_input=False)
             ]
             continue
-        whole = _without_defaults(kind, checked) | {key: list(entry[key]) for key in kind.named if entry.get(key)}
+        whole = _without_defaults(kind, checked) | {key: names for key, names in listed.items() if names}
         if whole["name"] in seen:
             problems.append(f"{where}: the name {whole['name']} occurs twice")
         seen.add(whole["name"])

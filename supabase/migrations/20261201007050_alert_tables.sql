@@ -34,6 +34,7 @@ create table observability_internal.alerts (
   bundle uuid,
   latest_value numeric,
   notified_severity text,
+  first_notified_at timestamptz,
   is_end_told boolean not null default false,
   is_late boolean not null default false,
   breached_until timestamptz,
@@ -63,6 +64,8 @@ comment on column observability_internal.alerts.bundle is
 
 comment on column observability_internal.alerts.latest_value is 'The newest value while it fires.';
 
+comment on column observability_internal.alerts.first_notified_at is 'When its first message was written: escalations count from here.';
+
 comment on column observability_internal.alerts.is_end_told is 'Whether its end was written to the outbox, or nobody is to hear of it.';
 
 comment on column observability_internal.alerts.is_late is
@@ -73,9 +76,9 @@ create index alerts_bundle_idx on observability_internal.alerts (bundle);
 create index alerts_end_to_tell_idx on observability_internal.alerts (rule_id) where state = 'resolved' and not is_end_told;
 
 create unique index alerts_one_firing_per_rule_and_group_idx
-on observability_internal.alerts (rule_id, group_key) where state = 'firing';
+on observability_internal.alerts (rule_id, group_key) where state = 'firing' and not is_late;
 
-create index alerts_rule_id_idx on observability_internal.alerts (rule_id);
+create index alerts_rule_id_idx on observability_internal.alerts (rule_id, group_key);
 
 create index alerts_started_at_idx on observability_internal.alerts (started_at);
 

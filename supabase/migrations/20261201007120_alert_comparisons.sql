@@ -52,6 +52,8 @@ as $$
 declare
   v_rule observability_internal.alert_rules := rule;
   v_nothing numeric;
+  -- As long as the window itself: between both ends by the clock of last week an hour may be missing, or twice there.
+  v_base_end constant timestamptz := observability_internal.week_before(window_end, rule.timezone);
 begin
   v_rule.metric := replace(rule.metric, '_vs_last_week', '');
   -- Where there are no calls now, a sum of them is 0 and everything else unknown.
@@ -70,8 +72,7 @@ begin
     )
   from observability_internal.measure_base(v_rule, measure_change.window_start, measure_change.window_end) as n
   full join observability_internal.measure_base(
-    v_rule, observability_internal.week_before(measure_change.window_start, rule.timezone),
-    observability_internal.week_before(measure_change.window_end, rule.timezone)
+    v_rule, v_base_end - (measure_change.window_end - measure_change.window_start), v_base_end
   ) as b on n.group_key = b.group_key;
 end;
 $$;

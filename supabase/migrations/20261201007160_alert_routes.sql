@@ -109,6 +109,28 @@ using ((select observability_internal.can_read_all()));
 create trigger stamp_change before insert or update on observability_internal.alert_mutes
 for each row execute function observability_internal.stamp_change();
 
+create function observability_internal.forget_rule_of_mutes() returns trigger
+language plpgsql
+volatile
+security invoker
+set search_path = ''
+as $$
+begin
+  -- Without rules it would hold for all of them.
+  delete from observability_internal.alert_mutes as m where m.rules = array[old.rule_id];
+  update observability_internal.alert_mutes as m
+  set rules = array_remove(m.rules, old.rule_id)
+  where old.rule_id = any (m.rules);
+  return old;
+end;
+$$;
+
+comment on function observability_internal.forget_rule_of_mutes is 'Takes a deleted rule out of mute times, and removes those that were for it alone.';
+revoke execute on function observability_internal.forget_rule_of_mutes from public;
+
+create trigger forget_rule_of_mutes after delete on observability_internal.alert_rules
+for each row execute function observability_internal.forget_rule_of_mutes();
+
 create function observability_internal.is_mute_time(mute observability_internal.alert_mutes, as_of timestamptz) returns boolean
 language sql
 stable
@@ -180,8 +202,8 @@ as $$
     from observability_internal.alerts as a
     inner join observability_internal.alert_routes as r
       on r.is_enabled and (r.severity is null or r.severity = a.severity) and rule.labels @> r.labels
-        and a.started_at + make_interval(secs => r.after_s) <= as_of
-        and (r.after_s = 0 or a.acknowledged_at is null)
+        -- Nobody can acknowledge what has not been told, as during a mute time.
+        and (r.after_s = 0 or a.acknowledged_at is null and a.first_notified_at + make_interval(secs => r.after_s) <= as_of)
     cross join unnest(r.channels) as c (channel_id)
     where a.rule_id = rule.rule_id and a.state = 'firing'
       and not exists (

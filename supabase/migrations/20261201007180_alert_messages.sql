@@ -155,7 +155,7 @@ grant execute on function observability_internal.note_transition to service_role
 
 create function observability_internal.fire_alert(
   rule observability_internal.alert_rules, figure observability_internal.alert_figure, level integer, level_threshold numeric,
-  severity text, pending_since timestamptz, as_of timestamptz
+  severity text, pending_since timestamptz, as_of timestamptz, breached_until timestamptz default null
 ) returns bigint
 language sql
 volatile
@@ -164,17 +164,18 @@ set search_path = ''
 as $$
   insert into observability_internal.alerts as a (
     rule_id, rule_name, group_by, group_key, metric, scope, comparator, level, severity, threshold, value, sample_count,
-    latest_value, window_start, window_end, evidence, pending_since, started_at
+    latest_value, window_start, window_end, evidence, pending_since, started_at, is_late, breached_until
   )
   values (
     rule.rule_id, rule.name, rule.group_by, figure.group_key, rule.metric, rule.scope, rule.comparator,
     fire_alert.level, fire_alert.severity, level_threshold, figure.value, figure.sample_count, figure.value, figure.window_start,
-    figure.window_end, coalesce(figure.evidence, '{}'), fire_alert.pending_since, as_of
+    figure.window_end, coalesce(figure.evidence, '{}'), fire_alert.pending_since, as_of, fire_alert.breached_until is not null,
+    fire_alert.breached_until
   )
   returning a.alert_id;
 $$;
 
-comment on function observability_internal.fire_alert is 'Writes an alert with the figure that caused it.';
+comment on function observability_internal.fire_alert is 'Writes an alert with the figure that caused it; with the end of its breach one that is told late.';
 revoke execute on function observability_internal.fire_alert from public;
 grant execute on function observability_internal.fire_alert to service_role;
 
@@ -227,14 +228,16 @@ execute function observability_internal.close_alerts_of_rule();
 
 -- A state is valid for one metric and scope only: changing either resets it.
 create trigger close_alerts_of_changed_rule
-before update of metric, scope, group_by, period, comparator, steps, budget_id, conditions, objective, objective_ms
+before update of metric, scope, group_by, window_s, period, timezone, comparator, steps, budget_id, conditions, objective, objective_ms
 on observability_internal.alert_rules
 for each row when (
   old.is_enabled and new.is_enabled
   and (
-    old.metric, old.scope, old.group_by, old.period, old.comparator, old.steps, old.budget_id, old.conditions, old.objective, old.objective_ms
+    old.metric, old.scope, old.group_by, old.window_s, old.period, old.timezone, old.comparator, old.steps, old.budget_id,
+    old.conditions, old.objective, old.objective_ms
   ) is distinct from (
-    new.metric, new.scope, new.group_by, new.period, new.comparator, new.steps, new.budget_id, new.conditions, new.objective, new.objective_ms
+    new.metric, new.scope, new.group_by, new.window_s, new.period, new.timezone, new.comparator, new.steps, new.budget_id,
+    new.conditions, new.objective, new.objective_ms
   )
 )
 execute function observability_internal.close_alerts_of_rule();

@@ -266,7 +266,9 @@ begin
     order by min(o.place)
   loop
     update observability_internal.alerts as a
-    set bundle = v_owed.bundle, notified_at = as_of, notified_level = greatest(a.notified_level, a.level), notified_severity = a.severity
+    set
+      bundle = v_owed.bundle, notified_at = as_of, first_notified_at = coalesce(a.first_notified_at, as_of),
+      notified_level = greatest(a.notified_level, a.level), notified_severity = a.severity
     where a.alert_id = any (v_owed.alert_ids);
     -- Routes may send some groups elsewhere: channels that get the same alerts get the same message.
     for v_told in

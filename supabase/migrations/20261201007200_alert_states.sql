@@ -58,7 +58,9 @@ as $$
   select rule.cooldown_s > 0 and exists (
     select from observability_internal.alerts as a
     where a.rule_id = rule.rule_id and a.group_key = is_cooling_down.group_key and a.resolution in ('recovered', 'no_data')
-      and a.resolved_at > as_of - make_interval(secs => rule.cooldown_s)
+      -- What was told late had ended before; what ended after this moment says nothing about it.
+      and coalesce(a.breached_until, a.resolved_at) > as_of - make_interval(secs => rule.cooldown_s)
+      and coalesce(a.breached_until, a.resolved_at) <= as_of
   );
 $$;
 
@@ -176,11 +178,13 @@ stable
 security invoker
 set search_path = ''
 as $$
-  -- A value that would still breach the threshold of the alert has not recovered: somebody has moved the threshold. But a
+  -- A value that would still breach the threshold of the alert has not recovered: somebody has moved the threshold, as has
+  -- who changed the amount of a budget. But a
   -- condition that holds no more ends it as well, and the middle of a forecast decides nothing.
   select case
     when observability_internal.is_period_over(rule, a.alert_id, figure) then 'period_ended'
     when (figure).value is null then 'no_data'
+    when ((figure).evidence ->> 'amount')::numeric <> (a.evidence ->> 'amount')::numeric then 'rule_changed'
     when (figure).evidence ?| '{is_met,certain}' then 'recovered'
     when rule.comparator = 'below' and (figure).value < a.threshold then 'rule_changed'
     when rule.comparator = 'above' and (figure).value > a.threshold then 'rule_changed'

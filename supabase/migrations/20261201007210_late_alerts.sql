@@ -64,6 +64,27 @@ comment on function observability_internal.unjudged_minutes is
 revoke execute on function observability_internal.unjudged_minutes from public;
 grant execute on function observability_internal.unjudged_minutes to service_role;
 
+create function observability_internal.is_breach_told(
+  rule observability_internal.alert_rules, group_key text, breached_from timestamptz, breached_until timestamptz
+) returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select observability_internal.is_cooling_down(rule, is_breach_told.group_key, is_breach_told.breached_until) or exists (
+    select from observability_internal.alerts as a
+    where a.rule_id = rule.rule_id and a.group_key = is_breach_told.group_key
+      and a.pending_since <= is_breach_told.breached_until + observability_internal.rule_step(rule)
+      and coalesce(a.breached_until, a.resolved_at, 'infinity') >= is_breach_told.breached_from - observability_internal.rule_step(rule)
+  );
+$$;
+
+comment on function observability_internal.is_breach_told is
+'Whether an alert has told of a breach already, or one has ended so shortly before that it is not told.';
+revoke execute on function observability_internal.is_breach_told from public;
+grant execute on function observability_internal.is_breach_told to service_role;
+
 create function observability_internal.late_breaches(
   rule observability_internal.alert_rules, minutes tstzrange, as_of timestamptz
 ) returns setof observability_internal.late_breach
@@ -84,8 +105,15 @@ as $$
       least(upper(minutes) + make_interval(secs => rule.window_s), observability_internal.whole_tick(rule, as_of)), s.length
     ) as t (tick)
     cross join lateral (
-      select m as figure
-      from observability_internal.measure_window(rule, t.tick - make_interval(secs => rule.window_s), t.tick, t.tick) as m
+      -- No calls at all are zero of what is counted.
+      select case
+        when m.group_key is not null then m
+        else row('', t.tick - make_interval(secs => rule.window_s), t.tick, 0, 0, '{}')::observability_internal.alert_figure
+      end as figure
+      from (select) as one
+      left join lateral observability_internal.measure_window(rule, t.tick - make_interval(secs => rule.window_s), t.tick, t.tick) as m on true
+      where m.group_key is not null
+        or rule.group_by is null and rule.conditions = '[]' and observability_internal.metric_kinds() ->> rule.metric = 'amount'
     ) as f
     cross join lateral observability_internal.figure_level(rule, f.figure) as l
     where (f.figure).sample_count >= observability_internal.needed_sample(rule)
@@ -97,10 +125,14 @@ as $$
     from breaches as b
     window run as (partition by (b.figure).group_key, b.origin)
   )
-  select distinct on ((r.figure).group_key) r.figure, r.breached_from, r.breached_until, r.level, r.threshold, r.severity
+  -- Neither what has been told nor what still goes on hides a lesser breach that nobody has heard of.
+  select distinct on ((r.figure).group_key, r.breached_until >= observability_internal.whole_tick(rule, as_of))
+    r.figure, r.breached_from, r.breached_until, r.level, r.threshold, r.severity
   from runs as r
   where r.breached_until - r.breached_from >= make_interval(secs => rule.for_s)
-  order by (r.figure).group_key, r.level desc, r.badness desc, r.tick;
+    and not observability_internal.is_breach_told(rule, (r.figure).group_key, r.breached_from, r.breached_until)
+  order by
+    (r.figure).group_key, r.breached_until >= observability_internal.whole_tick(rule, as_of), r.level desc, r.badness desc, r.tick;
 $$;
 
 comment on function observability_internal.late_breaches is
@@ -133,6 +165,7 @@ begin
   cross join lateral observability_internal.figure_level(rule, m.figure) as l
   where (m.figure).sample_count >= observability_internal.needed_sample(rule)
     -- Only what is beyond what the period has been told of.
+    and not observability_internal.is_cooling_down(rule, (m.figure).group_key, v_end)
     and l.level > coalesce((
       select max(a.level) from observability_internal.alerts as a
       where a.rule_id = rule.rule_id and a.group_key = (m.figure).group_key and a.window_start = v_start
@@ -178,16 +211,9 @@ declare
   v_breach observability_internal.late_breach;
   v_alert_id bigint;
   v_alert_ids bigint[] := '{}'::bigint[];
+  v_over numeric[] := '{}'::numeric[];
 begin
   foreach v_breach in array breaches loop
-    continue when observability_internal.is_cooling_down(rule, (v_breach.figure).group_key, v_breach.breached_until) or exists (
-      select from observability_internal.alerts as a
-      where a.rule_id = rule.rule_id and a.group_key = (v_breach.figure).group_key and (
-        a.state = 'firing'
-        or rule.period is null and a.pending_since <= v_breach.breached_until + observability_internal.rule_step(rule)
-        and coalesce(a.breached_until, a.resolved_at) >= v_breach.breached_from - observability_internal.rule_step(rule)
-      )
-    );
     -- What still goes on is the ordinary evaluation's, which must not wait once more.
     if v_breach.breached_until >= observability_internal.whole_tick(rule, as_of) and rule.period is null then
       update observability_internal.alert_states as s
@@ -195,19 +221,25 @@ begin
       where s.rule_id = rule.rule_id and s.group_key = (v_breach.figure).group_key and s.state = 'pending';
       continue;
     end if;
+    if cardinality(v_alert_ids) >= rule.group_limit then
+      v_over := v_over || (v_breach.figure).value;
+      continue;
+    end if;
     v_alert_id := observability_internal.fire_alert(
-      rule, v_breach.figure, v_breach.level, v_breach.threshold, v_breach.severity, v_breach.breached_from, as_of
+      rule, v_breach.figure, v_breach.level, v_breach.threshold, v_breach.severity, v_breach.breached_from, as_of,
+      v_breach.breached_until
     );
-    update observability_internal.alerts as a
-    set is_late = true, breached_until = v_breach.breached_until
-    where a.alert_id = v_alert_id;
     perform observability_internal.note_transition(
       rule, v_breach.figure, 'ok', 'firing', v_breach.threshold, v_breach.severity, v_alert_id, as_of, 'late'
     );
     v_alert_ids := v_alert_ids || v_alert_id;
-    exit when cardinality(v_alert_ids) >= rule.group_limit;
   end loop;
   if cardinality(v_alert_ids) > 0 then
+    -- For this message; the next evaluation writes its own.
+    update observability_internal.alert_states as s
+    set groups_over_limit = o.count, smallest_over_limit = o.smallest, largest_over_limit = o.largest
+    from (select count(*)::integer as count, min(v.value) as smallest, max(v.value) as largest from unnest(v_over) as v (value)) as o
+    where s.rule_id = rule.rule_id and s.group_key = '' and rule.group_by is not null;
     perform observability_internal.tell_rule(rule, as_of);
     perform observability_internal.resolve_alert(o.alert_id, 'recovered', null, null, as_of) from unnest(v_alert_ids) as o (alert_id);
     perform observability_internal.tell_ends(rule.rule_id, as_of);
@@ -277,8 +309,10 @@ begin
     select r as rule, s as state, r.rule_id, r.metric
     from observability_internal.alert_rules as r
     inner join observability_internal.alert_states as s on r.rule_id = s.rule_id and s.group_key = ''
-    where r.is_enabled and s.judged_until < observability_internal.whole_tick(r, catch_up.as_of)
-      or lower(v_calls) is not null or lower(v_routes) is not null
+    -- What was before its first evaluation, or while it was off, is not the rule's.
+    where r.is_enabled and s.judged_since is not null and (
+      s.judged_until < observability_internal.whole_tick(r, catch_up.as_of) or lower(v_calls) is not null or lower(v_routes) is not null
+    )
     order by r.rule_id
   loop
     v_late := case when v_rule.metric like '%route\_%' then v_routes else v_calls end;

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
+from ingest.alerts.as_code import apply_changes, compare_alerts, export_alerts, read_alerts
+from ingest.database import fetch
+from ingest.documents.settings import Configuration
+from ingest.errors import InvalidArgumentError
 from tests.support.cli import door_environment, run_cli
 from tests.support.clockwork import Clockwork, call
 
@@ -139,3 +143,31 @@ def test_alerts_are_listed_acknowledged_and_silenced(direct: Door, tmp_path: Pat
     assert silence["group_key"] == "o3"
     said = run_cli("alerts", "ack", "9", env=env)
     assert (said.exit_code, said.stderr) == (1, "no alert 9 is firing\n")
+
+
+def test_times_of_day_are_read_as_they_are_written(shared_direct: Door) -> None:
+    configuration = fetch(shared_direct.service(), Configuration, "get_settings")
+    text = "version: 1\nmutes:\n- {name: x, weekdays: [1], from_time: 22:00, to_time: 06:30}\n"
+    (mute,) = read_alerts(text, configuration)["mutes"]
+    assert (mute["from_time"], mute["to_time"]) == ("22:00:00", "06:30:00")
+    (mute,) = read_alerts(text.replace("22:00", "22:00:05"), configuration)["mutes"]
+    assert mute["from_time"] == "22:00:05"
+
+
+@pytest.mark.parametrize("names", ["pager", "5", "[[a]]", "{a: b}"])
+def test_names_that_are_no_list_are_named_as_a_mistake(shared_direct: Door, names: str) -> None:
+    configuration = fetch(shared_direct.service(), Configuration, "get_settings")
+    with pytest.raises(InvalidArgumentError, match=r"^routes\[0\]\.channels: must be a list of names$"):
+        read_alerts(f"version: 1\nroutes: [{{name: x, channels: {names}}}]\n", configuration)
+
+
+def test_a_mute_time_moves_to_the_rule_that_replaces_its_own(direct: Door) -> None:
+    service = Clockwork(direct.service())
+    rule = service.rule("spend", "1", name="first")
+    hours = {"weekdays": [1], "from_time": "01:00", "to_time": "02:00"}
+    service.ask("save_alert_mute", mute={"name": "Nights", "rules": [rule["rule_id"]], **hours})
+    configuration = fetch(service.database, Configuration, "get_settings")
+    text = export_alerts(configuration).replace("first", "second")
+    changes = compare_alerts(read_alerts(text, configuration), configuration, is_whole=True)
+    apply_changes(service.database, changes)
+    assert export_alerts(fetch(service.database, Configuration, "get_settings")) == text

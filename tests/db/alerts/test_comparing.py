@@ -203,3 +203,25 @@ def test_what_compares_is_not_back_tested_and_says_so(shared_door: Door, fields:
         Clockwork(shared_door.service()).ask(
             "backtest_rule", rule={"name": "x", "threshold": "1", "window_s": 300, **fields}, as_of=at(0)
         )
+
+
+@pytest.mark.parametrize(
+    ("utc", "zone_says"),
+    [
+        ("2026-11-01T01:10", "02:10, of which last Sunday had two"),
+        ("2026-04-05T01:10", "03:10, and the window begins in an hour that last Sunday did not have"),
+        ("2026-04-05T00:30", "02:30, which last Sunday did not have"),
+        ("2026-03-29T01:10", "03:10, twenty minutes after 01:50"),
+    ],
+)
+def test_last_week_is_measured_over_a_window_as_long_wherever_the_clocks_changed(
+    clockwork: Clockwork, utc: str, zone_says: str
+) -> None:
+    second = (dt.datetime.fromisoformat(f"{utc}+00:00") - NOON).total_seconds()
+    clockwork.rule(
+        "requests_vs_last_week", "0.9", window_s=1200, comparator="below", timezone="Europe/Berlin", name=zone_says
+    )
+    clockwork.record(*[call(second - 60 * minute - 30) for minute in range(20)])
+    clockwork.record(*[call(second - WEEK_S - 60 * minute - 30) for minute in range(-100, 120)])
+    assert clockwork.evaluate(second) == {"ok": 1}
+    assert clockwork.alerts()["rules"][0]["value"] == "1"

@@ -288,3 +288,24 @@ def test_a_window_measures_exactly_the_calls_inside_it(direct: Door) -> None:
                 assert sample == len(inside)
                 assert spend == sum(Decimal(c["estimated_cost"]) for c in inside)
                 assert error_rate == pytest.approx(Decimal(errors) / len(inside))
+
+
+@pytest.mark.parametrize("is_budget", [False, True])
+def test_what_ends_because_its_window_or_budget_was_changed_has_not_recovered(
+    clockwork: Clockwork, *, is_budget: bool
+) -> None:
+    clockwork.record(*[call(number, cost="2") for number in range(6)])
+    if is_budget:
+        budget = {"name": "Day", "amount": "10", "period": "day", "forecast_step": None}
+        number = clockwork.ask("save_budget", budget=budget)["budget_id"]
+    else:
+        number = clockwork.rule("spend", "10", window_s=3600)["rule_id"]
+    assert clockwork.evaluate(600) == {"fired": 1}
+    if is_budget:
+        clockwork.ask("save_budget", budget={"budget_id": number, "amount": "100"})
+    else:
+        clockwork.ask("save_alert_rule", rule={"rule_id": number, "window_s": 60})
+    clockwork.evaluate(610)
+    clockwork.evaluate(610 + 3600)
+    (alert,) = clockwork.alerts()["history"]
+    assert alert["resolution"] == "rule_changed"

@@ -186,3 +186,84 @@ def test_an_evaluation_that_cannot_judge_everything_late_goes_on_next_time(direc
     assert "late_breaches" in service.alerts()["rules"][0]["last_error"]
     direct.database.execute("alter function observability_internal.gone rename to late_breaches")
     assert service.evaluate(3005) == {"ok": 1, "late": 1}
+
+
+def test_neither_a_disabled_nor_a_new_rule_is_judged_for_calls_that_come_late(clockwork: Clockwork) -> None:
+    clockwork.rule("error_rate", "0.5", name="on", minimum_sample=1000)
+    off = clockwork.rule("error_rate", "0.5", name="off", minimum_sample=20)
+    clockwork.evaluate(0)
+    clockwork.evaluate(3000)
+    clockwork.ask("save_alert_rule", rule={"rule_id": off["rule_id"], "is_enabled": False})
+    clockwork.record(*burst())
+    clockwork.rule("error_rate", "0.5", name="new", minimum_sample=20)
+    assert clockwork.evaluate(3010) == {"ok": 2}
+
+
+def test_a_cool_down_begins_when_a_late_breach_ended_not_when_it_was_told(clockwork: Clockwork) -> None:
+    now = 10 * HOUR_S
+    clockwork.rule("error_rate", "0.5", minimum_sample=20, cooldown_s=6 * HOUR_S)
+    clockwork.evaluate(0)
+    clockwork.evaluate(now)
+    clockwork.record(*burst())
+    assert clockwork.evaluate(now + 5) == {"ok": 1, "late": 1}
+    clockwork.record(*burst(second=now + 70))
+    assert clockwork.evaluate(now + 100) == {"fired": 1}
+
+
+@pytest.mark.parametrize("cooldown_s", [0, 600])
+def test_a_later_alert_open_or_ended_hides_no_late_breach_of_hours_before(
+    clockwork: Clockwork, cooldown_s: int
+) -> None:
+    now = 5 * HOUR_S
+    clockwork.channel("https://hooks.example.com/x")
+    clockwork.rule("error_rate", "0.3", minimum_sample=20, cooldown_s=cooldown_s, channels=[1])
+    clockwork.evaluate(0)
+    clockwork.evaluate(now)
+    clockwork.record(*burst(second=now + 10))
+    assert clockwork.evaluate(now + 40) == {"fired": 1}
+    clockwork.record(*burst(), *[call(130 + number) for number in range(25)])  # a half, less than what fires
+    assert clockwork.evaluate(now + 45) == {"firing": 1, "late": 1}
+    assert late(clockwork) == [(180, 420, "0.5")]
+    assert len(clockwork.alerts()["firing"]) == 1
+    clockwork.record(call(now + HOUR_S))
+    assert clockwork.evaluate(now + HOUR_S + 5) == {"resolved": 1}
+    # Minutes around both alerts, which have told of theirs, and of a breach that nobody has heard of.
+    clockwork.record(call(60), *burst(second=2 * HOUR_S + 10), call(now + 1800))
+    assert clockwork.evaluate(now + HOUR_S + 10) == {"ok": 1, "late": 1}
+    assert clockwork.evaluate(now + HOUR_S + 15) == {"ok": 1}
+    assert [event for event, _ in clockwork.outbox()] == ["firing", "firing", "resolved", "firing"]
+
+
+def test_a_late_message_tells_of_the_groups_beyond_its_limit(clockwork: Clockwork) -> None:
+    clockwork.channel("https://hooks.example.com/x")
+    clockwork.rule("spend", "1", group_by="model", group_limit=2, channels=[1])
+    clockwork.evaluate(0)
+    clockwork.evaluate(3000)
+    clockwork.record(*[call(130, model=f"model-{number}", cost=str(number)) for number in range(2, 7)])
+    assert clockwork.evaluate(3010) == {"ok": 1, "late": 2}
+    (message,) = clockwork.claim(3011)
+    assert [alert["value"] for alert in message["payload"]["bundle"]["alerts"]] == ["6", "5"]
+    assert message["payload"]["over_limit"] == {"count": 3, "smallest": "2", "largest": "4"}
+
+
+def test_minutes_without_a_call_and_without_a_worker_are_below_a_lower_limit(clockwork: Clockwork) -> None:
+    clockwork.rule("requests", "1", comparator="below")
+    clockwork.record(*[call(60 * number) for number in range(30)])
+    assert clockwork.evaluate(1770) == {"ok": 1}
+    clockwork.record(*[call(7200 + 60 * number) for number in range(30)])
+    assert clockwork.evaluate(9000) == {"ok": 1, "late": 1}
+    # The last call before is of the minute from 1740, the first one after of that from 7200.
+    assert late(clockwork) == [(2100, 7200, "0")]
+    assert clockwork.evaluate(9005) == {"ok": 1}
+
+
+def test_the_budget_of_yesterday_is_told_late_although_that_of_today_fires(clockwork: Clockwork) -> None:
+    clockwork.ask("save_budget", budget={"name": "Day", "amount": "10", "period": "day", "forecast_step": None})
+    clockwork.record(call(0, cost="5"))
+    clockwork.evaluate(10)
+    clockwork.evaluate(MIDNIGHT_S + 1200)
+    clockwork.record(call(MIDNIGHT_S + 1210, cost="9"))
+    assert clockwork.evaluate(MIDNIGHT_S + 1220) == {"fired": 1}
+    clockwork.record(call(60, cost="6"))
+    assert clockwork.evaluate(MIDNIGHT_S + 1230) == {"firing": 1, "late": 1}
+    assert late(clockwork) == [(-MIDNIGHT_S, MIDNIGHT_S, "1.1")]

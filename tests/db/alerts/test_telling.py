@@ -248,3 +248,39 @@ def test_only_ops_change_routes_and_mute_times(door: Door) -> None:
     for function, name in (("save_alert_route", "route"), ("save_alert_mute", "mute")):
         with pytest.raises(PermissionDeniedError):
             analyst.ask(function, **{name: {"name": "mine"}})
+
+
+def test_an_escalation_waits_from_the_first_message_not_from_a_muted_beginning(pager: Clockwork) -> None:
+    pager.channel("https://hooks.example.com/boss", name="boss")
+    pager.rule("spend", "0", name="Spend", window_s=4 * 3600, channels=[1])
+    pager.ask("save_alert_route", route={"name": "Boss", "after_s": 1800, "channels": [2]})
+    window = {"starts_at": at(-10).isoformat(), "ends_at": at(3600).isoformat()}
+    pager.ask("save_alert_mute", mute={"name": "Works", **window})
+    pager.record(call(0))
+    assert pager.evaluate(10) == {"fired": 1}
+    assert pager.evaluate(3599) == {"firing": 1}
+    assert pager.outbox() == []
+
+    def told() -> list[str]:
+        return sorted(row["channel_name"] for row in pager.alerts()["outbox"])
+
+    pager.evaluate(3600)
+    assert told() == ["pager"]
+    pager.evaluate(3600 + 1799)
+    assert told() == ["pager"]
+    pager.evaluate(3600 + 1800)
+    assert told() == ["boss", "pager"]
+
+
+def test_a_mute_time_for_a_rule_that_is_deleted_does_not_become_one_for_all(door: Door) -> None:
+    service = Clockwork(door.service())
+    first, second = service.rule("spend", "1", name="a"), service.rule("spend", "2", name="b")
+    hours = {"weekdays": [1], "from_time": "01:00", "to_time": "02:00"}
+    service.ask(
+        "save_alert_mute", mute={"name": "one", "rules": [first["rule_id"]], "labels": {"team": "chat"}, **hours}
+    )
+    service.ask("save_alert_mute", mute={"name": "both", "rules": [first["rule_id"], second["rule_id"]], **hours})
+    service.ask("save_alert_mute", mute={"name": "all", **hours})
+    service.database.call("delete_alert_rule", rule_id=first["rule_id"])
+    mutes = {mute["name"]: mute["rules"] for mute in service.ask("get_settings")["mutes"]}
+    assert mutes == {"both": [second["rule_id"]], "all": []}
