@@ -10,13 +10,15 @@ import streamlit as st
 from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, checks, contract, outlook, tables
 from dashboard.panels.bound import draw_choice
-from dashboard.panels.call_links import draw_calls_link
+from dashboard.panels.call_links import draw_calls_link, rankings_by_tenant
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
 from dashboard.panels.narrow import draw_time_chart, narrowing_addresses
 from dashboard.panels.shape import draw_shape
+from dashboard.panels.statement import draw_statement
 from dashboard.panels.unusual import band_frame, days_with_bands, draw_unusual
 from dashboard.reads.pages import get_costs
+from ingest.documents.document import LIMITED
 from ingest.documents.words import format_change, format_usd, format_usd_column
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ def draw_trend(view: View[Costs], document: Costs) -> None:
     with st.container(border=True, key="panel_costs_trend"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             trend = draw_choice("Trend", ["Spend over time", "With tokens"], name="trend", key="costs_trend")
-            draw_group("costs", view.selection, is_user_shown=document.access != "member")
+            draw_group("costs", view.selection, document.options, is_user_shown=document.access != "member")
         if trend == "With tokens":
             points = frames.summed(document.series)
             cost = frames.measures_over_time(document, points, {"Spend": frames.COST})
@@ -88,6 +90,7 @@ def draw_table(view: View[Costs], document: Costs) -> None:
         "Provider": document.by_provider,
         "Environment": document.by_environment,
     }
+    by |= rankings_by_tenant(document)
     if document.access == "member":
         del by["User"]
     with st.container(border=True, key="panel_costs_table"):
@@ -112,10 +115,11 @@ def body() -> None:
         if (month := view.outlook()) is not None:
             outlook.draw_month(month.forecast, month.month.budgets)
         draw_shape(view, document)
-        if document.access != "member":
+        if document.access not in LIMITED:
             contract.draw_contract(view.viewer, datetime.now(UTC))
         checks.draw_checks(view.viewer, view.selection, document)
         draw_table(view, document)
 
 
 body()
+draw_statement(view.viewer, view.selection, view.zone)

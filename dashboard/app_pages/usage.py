@@ -9,7 +9,7 @@ import streamlit as st
 from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, tables
 from dashboard.panels.bound import draw_choice
-from dashboard.panels.call_links import draw_calls_link
+from dashboard.panels.call_links import draw_calls_link, rankings_by_tenant
 from dashboard.panels.filter_bar import draw_group
 from dashboard.panels.frame import View, open_page
 from dashboard.panels.narrow import draw_time_chart, narrowing_addresses
@@ -52,7 +52,7 @@ def draw_trend(view: View[Usage], document: Usage) -> None:
         head = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
         with head:
             choice = draw_choice("Trend", list(TRENDS), name="trend", key="usage_trend")
-            draw_group("usage", view.selection, is_user_shown=document.access != "member")
+            draw_group("usage", view.selection, document.options, is_user_shown=document.access != "member")
         measure, unit = TRENDS[choice]
         timeline = frames.groups_over_time(document, document.series, measure)
         if (earlier := view.earlier()) is not None:
@@ -74,6 +74,7 @@ def draw_table(view: View[Usage], document: Usage) -> None:
         "Operation": document.by_operation,
         "Status": document.by_status,
     }
+    by |= rankings_by_tenant(document)
     if document.access == "member":
         del by["User"]
     with st.container(border=True, key="panel_usage_table"):

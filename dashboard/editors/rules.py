@@ -18,6 +18,7 @@ from dashboard.figures.alert_words import (
     REMINDERS,
     RULE_METRICS,
     WINDOWS,
+    group_in_words,
     length_in_words,
     moment_in_words,
     to_threshold,
@@ -193,14 +194,18 @@ def _draw_condition(key: str, rule: AlertRule | None, metric: Metric) -> dict[st
 
 def _draw_consequence(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:
     delays = sorted({*DELAYS, rule.for_s if rule else 0})
-    groups = [name for name in GROUPS if not name or name in metric_named(metric).of.groups]
+    of = metric_named(metric).of
+    groups = [name for name in GROUPS if not name or name in of.groups]
+    if "tenant_id" in of.groups:
+        tags = {*configuration.dimensions, rule.group_by or "" if rule else ""}
+        groups += sorted(name for name in tags if name.startswith("tags."))
     channels = {channel.channel_id: channel.name for channel in configuration.channels}
     left, right = st.columns(2, gap="small")
     group = left.selectbox(
         "Groups",
         groups,
         index=groups.index(rule.group_by) if rule and rule.group_by in groups else 0,
-        format_func=lambda choice: GROUPS[choice],
+        format_func=group_in_words,
         key=f"{key}_group_{metric}",
     )
     severity = right.selectbox(

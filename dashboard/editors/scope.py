@@ -17,6 +17,7 @@ _LABELS = {
     "operation": "Operation",
     "status": "Status",
     "user_id": "User",
+    "tenant_id": "Tenant",
     "route": "Route",
     "method": "Method",
 }
@@ -35,7 +36,11 @@ def draw_scope(
     """
     chosen: dict[str, list[str]] = {}
     left, right = st.columns(2, gap="small")
-    for index, (name, label) in enumerate((name, label) for name, label in _LABELS.items() if name in allowed):
+    labels = {name: label for name, label in _LABELS.items() if name in allowed}
+    if "tenant_id" in allowed:
+        tags = sorted(name for name in {*scope, *known} if name.startswith("tags."))
+        labels |= {name: f"Tag {name.removeprefix('tags.')}" for name in tags}
+    for index, (name, label) in enumerate(labels.items()):
         options = sorted({*known.get(name, ()), *scope.get(name, ())})
         values = (left, right)[index % 2].multiselect(
             label,

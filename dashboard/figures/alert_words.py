@@ -39,12 +39,18 @@ REMINDERS: Final = (0, 3600, 4 * 3600, 24 * 3600)
 GROUPS: Final = {
     "": "One alert for all",
     "user_id": "By user",
+    "tenant_id": "By tenant",
     "feature": "By feature",
     "model": "By model",
     "provider": "By provider",
     "environment": "By environment",
     "route": "By route",
 }
+
+
+def group_in_words(group_by: str) -> str:
+    """Write what a rule has one alert for each of; tags.plan is the tag plan."""
+    return GROUPS.get(group_by) or f"By {group_by.removeprefix('tags.')}"
 
 
 def to_threshold(metric: str, typed: str) -> Decimal | None:
@@ -75,7 +81,7 @@ def describe_rule(rule: AlertRule) -> str:
     if metric.of.has_window:
         text += f" in a {PERIODS[rule.period]}" if rule.period else f" in {length_in_words(rule.window_s)}"
     if rule.group_by:
-        text += f" {GROUPS[rule.group_by].lower()}"
+        text += f" {group_in_words(rule.group_by).lower()}"
     if rule.for_s:
         text += f" for {length_in_words(rule.for_s)}"
     if rule.objective is not None:

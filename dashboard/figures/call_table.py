@@ -125,6 +125,8 @@ def facts_of(call: Call, zone: ZoneInfo) -> dict[str, list[tuple[str, str]]]:
         "Call": [
             ("Time", _moment(call.created_at, zone)),
             ("User", call.user_id),
+            *([("Tenant", call.tenant_id)] if call.tenant_id else []),
+            *((f"Tag {name}", value) for name, value in (call.tags or {}).items()),
             ("Session", _text(call.session_id)),
             ("Feature", _text(call.feature)),
             ("Environment", _text(call.environment)),

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from dashboard.panels.filter_bar import store_selection
-from dashboard.selection.filters import FILTERS, LONGEST_DAYS, Selection
+from dashboard.selection.filters import FILTERS, LONGEST_DAYS, TAG, Selection
 from ingest.alerts.metrics import CALLS, metric_named
 from ingest.documents.names import plain_markdown
 
@@ -19,19 +19,32 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.documents.alerts import Alert
-    from ingest.documents.pages import Row, SpeedRow
+    from ingest.documents.pages import Costs, Row, SpeedRow, Usage
 
 PAGE: Final = Path(__file__).parents[1] / "app_pages" / "calls.py"
+TAG_RANKING: Final = "Tag "
 # What a ranking is by, and the filter that leaves one of its rows.
 FILTER_OF: Final = {
     "Model": "model",
     "Feature": "feature",
+    "Tenant": "tenant_id",
     "User": "user_id",
     "Provider": "provider",
     "Environment": "environment",
     "Operation": "operation",
     "Status": "status",
 }
+
+
+def filter_of(ranking: str) -> str:
+    """Return the filter that leaves one row of a ranking; rankings by a tag are called "Tag plan"."""
+    return FILTER_OF.get(ranking) or TAG + ranking.removeprefix(TAG_RANKING)
+
+
+def rankings_by_tenant(document: Usage | Costs) -> dict[str, tuple[Row, ...]]:
+    """Return the rankings by tenant and by each tag, of what the calls of a page have."""
+    tags = {TAG_RANKING + name: rows for name, rows in document.by_tag.items()}
+    return {"Tenant": document.by_tenant, **tags} if document.by_tenant else tags
 
 
 def calls_query(selection: Selection, **filters: str) -> dict[str, str | list[str]]:
@@ -55,7 +68,7 @@ def draw_calls_link(
         if row is None or not row.key or row.is_other:
             st.caption("Select a row to see its calls.")
             return
-        only = selection.with_filter(FILTER_OF[ranking], [row.key])
+        only = selection.with_filter(filter_of(ranking), [row.key])
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.page_link(
                 PAGE,

@@ -16,6 +16,7 @@ from dashboard.panels.filter_bar import current_selection, follow_choice, store_
 from dashboard.panels.frame import draw_error, draw_refusal
 from dashboard.panels.tables import MOST_EXPORTED, write_calls
 from dashboard.reads.pages import each_page_of_calls, get_calls, get_one_call
+from dashboard.reads.statement import note_calls
 from dashboard.selection.filters import ORDERS
 from ingest.documents.pages import Options
 from ingest.errors import TreeringError
@@ -184,6 +185,7 @@ class Explorer:
             window = self.selection.calls_window(datetime.now(UTC), self.zone)
             try:
                 written, count = write_calls(each_page_of_calls(self.viewer, window), lambda read: _report(bar, read))
+                note_calls(self.viewer, window, count)
             except TreeringError as error:
                 st.error(f"The file could not be written: {error}")
                 return
@@ -259,6 +261,8 @@ class Explorer:
         parts.append(self.zone.key.replace("_", " "))
         if document.access == "member":
             parts.append("your own calls")
+        elif document.access == "tenant":
+            parts.append("calls of your organization")
         if place.held is not None:
             parts.append("paused")
         return " · ".join(parts)

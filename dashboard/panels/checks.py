@@ -17,6 +17,7 @@ from dashboard.panels.what_if import draw_what_if
 from dashboard.reads.pages import get_reconciliation
 from dashboard.selection.filters import Window
 from ingest.documents.billing import DriftCause
+from ingest.documents.document import LIMITED
 from ingest.documents.words import format_count, format_share, format_usd
 from ingest.errors import TreeringError
 
@@ -64,6 +65,8 @@ _NAMES: Final = {
     "provider": "provider",
     "operation": "operation",
     "status": "status",
+    "tenant_id": "tenant",
+    "tags": "tag",
     "user_id": "user",
     "metadata": "kind of metadata",
 }
@@ -72,7 +75,7 @@ _PROVIDERS: Final = {"openai": "OpenAI", "azure": "Azure", "anthropic": "Anthrop
 
 def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     """Draw the panels below the trend; a member has no bill to see, and savings of the own calls."""
-    if document.access == "member":
+    if document.access in LIMITED:
         draw_certainty(document, is_ops=False)
         draw_savings(viewer, selection, access=document.access)
         draw_what_if(viewer, document.options, access=document.access)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dashboard.selection.filters import Selection
 
-_NAMES: Final = {"user_id": "user", "error_type": "error", "session_id": "session"}
+_NAMES: Final = {"user_id": "user", "tenant_id": "tenant", "error_type": "error", "session_id": "session"}
 _LEAST: Final = {"min_cost": "cost ≥ ${}", "min_latency_ms": "latency ≥ {} ms", "min_tokens": "tokens ≥ {}"}
 _ROOM: Final = 40
 
@@ -27,7 +27,7 @@ def chips_of(selection: Selection) -> dict[str, tuple[str, str]]:
     for name in (*FILTERS, *CALL_FILTERS, "metadata"):
         for value in getattr(selection, name):
             short = value if len(value) <= _ROOM else f"{value[: _ROOM - 1]}…"
-            text = short if name == "metadata" else f"{_NAMES.get(name, name)}: {short}"
+            text = short if name in ("metadata", "tags") else f"{_NAMES.get(name, name)}: {short}"
             while text in found:  # two long names that begin alike
                 text += "'"
             found[text] = (name, value)

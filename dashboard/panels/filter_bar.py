@@ -16,6 +16,7 @@ from dashboard.selection.filters import (
     MAX_VALUES,
     QUERY_KEYS,
     STATUSES,
+    TAG,
     Selection,
     parse_query,
 )
@@ -36,12 +37,14 @@ _LABELS: Final = {
     "environment": "Environments",
     "operation": "Operations",
     "status": "Status",
+    "tenant_id": "Tenants",
+    "tags": "Tags",
     "user_id": "Users",
     "error_type": "Error types",
     "session_id": "Sessions",
 }
 # Of these there are more than fit a list: they can be typed.
-_TYPED: Final = {"user_id": "All (type an id)", "session_id": "All (type an id)"}
+_TYPED: Final = {"user_id": "All (type an id)", "tenant_id": "All (type an id)", "session_id": "All (type an id)"}
 _FAULT: Final = "metadata_fault"
 
 
@@ -96,10 +99,14 @@ def draw_filters(
         "environment": options.environments,
         "operation": options.operations,
         "status": STATUSES,
+        "tenant_id": options.tenants,
+        "tags": [f"{name}={value}" for name, values in options.tags.items() for value in (*values, "")],
         "user_id": users or (),
         "error_type": options.error_types,
     }
     names = [name for name in (*FILTERS, *(CALL_FILTERS if is_calls else ())) if name != "user_id" or users is not None]
+    # Products without tenants and tags see nothing of them.
+    names = [name for name in names if name not in ("tenant_id", "tags") or known[name] or getattr(selection, name)]
     with st.popover(label, icon=":material/filter_list:", key=f"{page}_filters"):
         with st.container(key="filter_grid"):
             for name in names:
@@ -129,15 +136,16 @@ def draw_live(page: str) -> bool:
     return is_live
 
 
-def draw_group(page: str, selection: Selection, *, is_user_shown: bool) -> None:
+def draw_group(page: str, selection: Selection, options: Options, *, is_user_shown: bool) -> None:
     """Draw the choice of what a chart is split by. A member has only themselves, so no users to split by."""
-    names = [name for name in GROUPS if name != "user_id" or is_user_shown]
+    hidden = {name for name, is_shown in (("user_id", is_user_shown), ("tenant_id", options.tenants)) if not is_shown}
+    names = [*(name for name in GROUPS if name not in hidden), *(TAG + name for name in options.tags)]
     key = f"{page}_group"
     st.session_state[key] = selection.group if selection.group in names else "model"
     st.selectbox(
         "Split by",
         names,
-        format_func=lambda name: f"By {GROUPS[name].lower()}",
+        format_func=lambda name: f"By {GROUPS.get(name, name.removeprefix(TAG)).lower()}",
         key=key,
         label_visibility="collapsed",
         width=150,

@@ -265,6 +265,8 @@ def _scope(document: Page, selection: Selection) -> str:
     parts = [f"{start} to {end}", document.timezone.replace("_", " "), f"by {bucket}"]
     if document.access == "member":
         parts.append("your own calls")
+    elif document.access == "tenant":
+        parts.append("calls of your organization")
     return " · ".join(parts)
 
 

@@ -33,7 +33,13 @@ MAX_SUGGESTIONS: Final = 8
 
 # Savings are told apart by all dimensions but the status of a call.
 SPLIT_BY: Final = tuple(name for name in DIMENSIONS if name != "status")
-_UNSPLIT: Final = {"status": "status", "user_id": "user", "metadata": "kind of metadata"}
+_UNSPLIT: Final = {
+    "status": "status",
+    "tenant_id": "tenant",
+    "tags": "tag",
+    "user_id": "user",
+    "metadata": "kind of metadata",
+}
 _EVIDENCE: Final = {
     "calls": "calls",
     "cost": "spent on them",

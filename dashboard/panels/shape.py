@@ -12,6 +12,7 @@ from dashboard.figures.kinds import split_by_kind
 from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.reads.pages import get_hours
 from dashboard.reads.prices import get_book
+from ingest.documents.document import LIMITED
 from ingest.documents.words import format_usd_column
 from ingest.errors import FunctionNotFoundError, TreeringError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def draw_shape(view: View[Costs], document: Costs) -> None:
     """Draw both beside each other; a member sees the hours alone, for prices are not theirs to see."""
-    if document.access == "member":
+    if document.access in LIMITED:
         _draw_hours(view)
         return
     left, right = st.columns(2, gap="small")

@@ -18,6 +18,7 @@ from dashboard.panels.savings import SPLIT_BY
 from dashboard.reads.drivers import get_drivers
 from dashboard.reads.month import days_of
 from dashboard.reads.savings import get_savings_plan
+from ingest.documents.document import LIMITED
 from ingest.documents.words import format_count, format_usd
 from ingest.errors import TreeringError
 from ingest.savings.plan import headline as suggest
@@ -125,7 +126,7 @@ def _things(view: View[Overview], document: Overview) -> list[tuple[str, str, st
     without = totals.unpriced_requests + totals.fallback_requests
     if without:
         found.append(("Add prices for calls that have none", f"{format_count(without)} calls", "settings?tab=prices"))
-    if document.access == "member":
+    if document.access in LIMITED:
         return found
     filters = tuple((name, getattr(view.selection, name)) for name in SPLIT_BY if getattr(view.selection, name))
     try:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import pandas as pd
 import streamlit as st
 
-from dashboard.panels.call_links import FILTER_OF, calls_address
+from dashboard.panels.call_links import calls_address, filter_of
 from dashboard.panels.cards import Bar, draw_bars, name_of, share_of
 from dashboard.panels.rankings import cost_bars
+from ingest.documents.cells import safe_text
 from ingest.documents.words import column_decimals, format_count
 
 if TYPE_CHECKING:
@@ -31,8 +32,6 @@ MOST_EXPORTED: Final = 200_000
 _ROW_HEIGHT_PX: Final = 35
 _COUNT: Final = "localized"
 _PERCENT: Final = "%.1f%%"
-# A cell that begins with one of these is a formula to a spreadsheet; names come from outside.
-_FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def cost_frame(rows: Sequence[Row]) -> pd.DataFrame:
@@ -214,7 +213,7 @@ def _draw_lines(
     page: str, bars: Sequence[Bar], rows: Sequence[Row], heads: tuple[str, str], selection: Selection
 ) -> None:
     """Draw what a phone shows in place of the table; the style sheet shows one of both."""
-    name = FILTER_OF[heads[0]]
+    name = filter_of(heads[0])
     linked = [
         replace(bar, address=calls_address(selection, **{name: row.key})) if row.key and not row.is_other else bar
         for bar, row in zip(bars, rows, strict=True)
@@ -272,6 +271,6 @@ def _change(row: Row) -> float | None:
 def _cell(value: object, exact: object) -> object:
     if isinstance(exact, Decimal):
         return f"{exact:f}"  # without an exponent, which spreadsheets round
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
+    if isinstance(value, str):
+        return safe_text(value)
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

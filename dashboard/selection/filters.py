@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 DIMENSIONS: Final = ("model", "feature", "provider", "environment")
 # What every page can be restricted to; the page of single calls to the latter two as well.
-FILTERS: Final = (*DIMENSIONS, "operation", "status", "user_id")
+FILTERS: Final = (*DIMENSIONS, "operation", "status", "tenant_id", "tags", "user_id")
 CALL_FILTERS: Final = ("error_type", "session_id")
 STATUSES: Final = ("ok", "error", "cancelled")
 GROUPS: Final = {
@@ -39,8 +39,10 @@ GROUPS: Final = {
     "feature": "Feature",
     "provider": "Provider",
     "environment": "Environment",
+    "tenant_id": "Tenant",
     "user_id": "User",
 }
+TAG: Final = "tags."
 # What single calls can be ordered by and restricted to: at least so much.
 ORDERS: Final = {"newest": "Newest first", "cost": "Most expensive", "latency": "Slowest", "tokens": "Most tokens"}
 LEAST: Final = {"min_cost": "Cost from (US$)", "min_latency_ms": "Latency from (ms)", "min_tokens": "Tokens from"}
@@ -54,6 +56,8 @@ METADATA_DAYS: Final = 7
 MAX_VALUES: Final = 20
 # Model and feature names are free text; control characters and endless strings are not names.
 _AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
+_TAG_GROUP: Final = re.compile(r"tags\.[a-z][a-z0-9_]{0,39}")
+_TAG_PAIR: Final = re.compile(r"[a-z][a-z0-9_]{0,39}=")
 _NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
@@ -100,6 +104,7 @@ class Selection:
         grain: What a bar of a chart is; empty for what suits the period.
         compare: A name in `COMPARISONS`.
         order: How single calls are ordered, a name in `ORDERS`.
+        tags: Tags as name=value; several values of one name mean any of them, an empty one calls without it.
         least: Pairs of a name in `LEAST` and the smallest figure of a call that is shown, as typed.
     """
 
@@ -115,6 +120,8 @@ class Selection:
     environment: tuple[str, ...] = ()
     operation: tuple[str, ...] = ()
     status: tuple[str, ...] = ()
+    tenant_id: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
     user_id: tuple[str, ...] = ()
     error_type: tuple[str, ...] = ()
     session_id: tuple[str, ...] = ()
@@ -160,7 +167,11 @@ class Selection:
         return PERIODS[self.period].label
 
     def with_filter(self, name: str, values: Sequence[str]) -> Selection:
-        """Return the same choices with one dimension restricted to some values, or not at all."""
+        """Return the same choices with one dimension restricted to some values, or not at all; tags.plan is a tag."""
+        if name.startswith(TAG):
+            begin = f"{name.removeprefix(TAG)}="
+            others = tuple(pair for pair in self.tags if not pair.startswith(begin))
+            return replace(self, tags=(*others, *(begin + value for value in values)))
         chosen: dict[str, Any] = {name: tuple(values)}
         return replace(self, **chosen)
 
@@ -288,10 +299,20 @@ class Selection:
 
 def to_document(filters: Sequence[tuple[str, str | tuple[str, ...]]]) -> dict[str, JsonValue]:
     """Return pairs of a filter's name and its values as the read functions take them."""
-    return {
-        name: to_object(values) if name == "metadata" else values if isinstance(values, str) else list(values)
-        for name, values in filters
-    }
+    return {name: _write(name, values) for name, values in filters}
+
+
+def _write(name: str, values: str | tuple[str, ...]) -> JsonValue:
+    if isinstance(values, str):
+        return values
+    if name == "metadata":
+        return to_object(values)
+    if name != "tags":
+        return list(values)
+    tags: dict[str, list[JsonValue]] = {}
+    for key, _, value in (pair.partition("=") for pair in values):
+        tags.setdefault(key, []).append(value)
+    return dict(tags)
 
 
 def parse_query(query: Mapping[str, Sequence[str]]) -> Selection:
@@ -308,12 +329,13 @@ def parse_query(query: Mapping[str, Sequence[str]]) -> Selection:
     elif period in PERIODS:
         selection = replace(selection, period=period)
     for name, known in (("grain", GRAINS), ("compare", COMPARISONS), ("group", GROUPS), ("order", ORDERS)):
-        if (value := _first(query, name)) in known:
+        if (value := _first(query, name)) in known or (name == "group" and _TAG_GROUP.fullmatch(value)):
             choice: dict[str, Any] = {name: value}
             selection = replace(selection, **choice)
     for name in LEAST:
         selection = selection.with_least(name, _first(query, name))
     names: dict[str, Any] = {name: _names(query.get(name, ())) for name in (*FILTERS, *CALL_FILTERS)}
+    names["tags"] = tuple(pair for pair in names["tags"] if _TAG_PAIR.match(pair))
     names["status"] = tuple(name for name in names["status"] if name in STATUSES)
     return replace(
         selection,

@@ -16,6 +16,7 @@ from ingest.alerts.unusual import unusual_figures
 from ingest.database import fetch
 from ingest.documents.alerts import AlertRule
 from ingest.documents.settings import Budget, Configuration
+from ingest.forecasting.forecast import MonthForecast
 from ingest.forecasting.period import PeriodForecast, forecast_period
 from ingest.forecasting.series import (
     HOUR,
@@ -30,12 +31,15 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
     from ingest.database import Database
-    from ingest.forecasting.forecast import MonthForecast
 
 logger = logging.getLogger("treering.alerts")
 
 # What the profile of an hour of the week is made of, and the back-tests of its error.
 PERIOD_HISTORY = timedelta(days=56)
+
+# How many times as wide as the interval that is shown the one is that decides. A month's holds 80 % and no more.
+_TIMES = 2.0
+_MONTH_TIMES = 2.3
 
 # The job runs every five minutes; a worker that is away for longer leaves no stale verdict standing.
 VALID_S = 1800
@@ -105,12 +109,16 @@ def forecast_figure(
 ) -> JsonValue:
     """Write a forecast as a figure.
 
-    Whether it fires goes by `certain`: the lower end of an interval twice as wide (of what is to come, as a ratio) as
-    the one that is shown. Of months that end within their budget hardly one is told otherwise; see docs/alerts.md.
+    Whether it fires goes by `certain`: the lower end of an interval at least twice as wide (of what is to come, as a
+    ratio) as the one that is shown. Of months that end within their budget hardly one is told otherwise; see
+    docs/alerts.md.
     """
     amount = float(budget.amount)
     rest = forecast.expected - forecast.spent
-    certain = forecast.spent + ((forecast.low - forecast.spent) ** 2 / rest if rest > 0 else 0.0)
+    is_month = isinstance(forecast, MonthForecast) and forecast.basis == "seasonal"
+    times = _MONTH_TIMES if is_month else _TIMES
+    share = (forecast.low - forecast.spent) / rest if rest > 0 else 0.0
+    certain = forecast.spent + rest * share**times
     return {
         "window_start": start.isoformat(),
         "window_end": now.isoformat(),

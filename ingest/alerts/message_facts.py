@@ -25,7 +25,7 @@ Fact = tuple[str, str]
 # Line breaks and other control characters, and the marks that turn the direction of text: a name must not look like
 # another line of the message.
 _BREAKS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
-_NOUNS: Final = {"user_id": ("user", "users"), "": ("group", "groups")}
+_NOUNS: Final = {"user_id": ("user", "users"), "tenant_id": ("tenant", "tenants"), "": ("group", "groups")}
 
 
 class Member(BaseModel):

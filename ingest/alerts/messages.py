@@ -31,7 +31,7 @@ _TITLES: Final = {
     "resolved": "Resolved: ",
 }
 # What the dashboard takes from an address.
-_LINKED: Final = ("model", "feature", "provider", "environment")
+_LINKED: Final = ("model", "feature", "provider", "environment", "tenant_id")
 _ACTIONS: Final = {"acknowledge": "Acknowledge", "silence": "Silence for a day"}
 
 Severity = Literal["critical", "warning", "info"]

@@ -6,6 +6,7 @@ Messages, the app's forms, reports, thresholds and back-tests follow.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from enum import Enum
@@ -78,10 +79,15 @@ class Subject:
     is_budget: bool = False
 
 
-CALL_SCOPE: Final = frozenset({"provider", "model", "feature", "environment", "operation", "status", "user_id"})
+_TAG: Final = re.compile(r"tags\.[a-z][a-z0-9_]{0,39}")
+CALL_SCOPE: Final = frozenset(
+    {"provider", "model", "feature", "environment", "operation", "status", "user_id", "tenant_id"}
+)
 ROUTE_SCOPE: Final = frozenset({"route", "method", "environment"})
 
-CALLS: Final = Subject("calls", CALL_SCOPE, frozenset({"user_id", "feature", "model", "provider", "environment"}))
+CALLS: Final = Subject(
+    "calls", CALL_SCOPE, frozenset({"user_id", "tenant_id", "feature", "model", "provider", "environment"})
+)
 # Users come and go, so nobody is told that one makes fewer calls.
 CALLS_BUT_USERS: Final = Subject("calls", CALL_SCOPE, frozenset({"feature", "model", "provider", "environment"}))
 LATENCIES: Final = Subject("calls", CALL_SCOPE, frozenset({"feature", "model"}))
@@ -247,3 +253,13 @@ def metric_named(name: str) -> Metric:
 def format_metric(name: str, value: Decimal | None) -> str:
     """Write a metric's value with its unit, the same in messages, reports and the app; a dash for unknown."""
     return DASH if value is None else metric_named(name).unit.write(value)
+
+
+def is_tag(dimension: str) -> bool:
+    """Tell whether a dimension is a tag: tags.<name>."""
+    return _TAG.fullmatch(dimension) is not None
+
+
+def unknown_dimensions(names: Iterable[str], known: frozenset[str]) -> list[str]:
+    """Return the names that are not known dimensions, sorted; tags are known wherever tenants are."""
+    return sorted(name for name in names if name not in known and not ("tenant_id" in known and is_tag(name)))

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from ingest.alerts.metrics import CALL_SCOPE, ROUTE_SCOPE
+from ingest.alerts.metrics import CALL_SCOPE, ROUTE_SCOPE, unknown_dimensions
 from ingest.alerts.rules import Labels, Names, Zone  # noqa: TC001 -- as above
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -49,7 +49,7 @@ class RouteDraft(BaseModel):
 
     @model_validator(mode="after")
     def _check_scope(self) -> Self:
-        if wrong := sorted(self.scope.keys() - (CALL_SCOPE | ROUTE_SCOPE)):
+        if wrong := unknown_dimensions(self.scope, CALL_SCOPE | ROUTE_SCOPE):
             raise ValueError(f"there is no dimension {', '.join(wrong)}")
         return self
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from ingest.alerts.conditions import Condition  # noqa: TC001 -- pydantic reads the annotations at run time
-from ingest.alerts.metrics import CALL_SCOPE, METRICS
+from ingest.alerts.metrics import CALL_SCOPE, METRICS, is_tag, unknown_dimensions
 
 _MONTH_S = 31 * 24 * 3600
 _QUARTER_S = 15 * 60
@@ -18,6 +18,7 @@ _QUARTER_S = 15 * 60
 BUDGET_STEPS = (Decimal("0.8"), Decimal(1))
 
 Names = Annotated[list[Annotated[str, Field(max_length=200)]], Field(min_length=1, max_length=50)]
+TagDimension = Annotated[str, Field(pattern=r"^tags\.[a-z][a-z0-9_]{0,39}$")]
 Threshold = Annotated[Decimal, Field(ge=0, lt=Decimal("1e15"), allow_inf_nan=False)]
 LabelName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,60}$")]
 Labels = Annotated[dict[LabelName, Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=20)]
@@ -66,7 +67,7 @@ class RuleDraft(BaseModel):
         for_s: How long the breach lasts before it fires.
         minimum_sample: Calls or requests needed before a breach counts; by default 20 for a share, 50 for a percentile.
         minimum_change: How far from the usual something must be, in the metric's unit; None is the metric's default.
-        scope: Names by dimension; only what matches all of them is measured.
+        scope: Names by dimension (tags.plan for the tag plan); only what matches all of them is measured.
         group_by: One alert for each of its values, at most `group_limit` at once.
         group_limit: Most groups that fire at once.
         no_data: What becomes of the rule where there is nothing to measure.
@@ -100,7 +101,9 @@ class RuleDraft(BaseModel):
     minimum_sample: int = Field(default=-1, ge=0, le=1_000_000_000)
     minimum_change: Threshold | None = None
     scope: dict[str, Names] = Field(default_factory=dict)
-    group_by: Literal["user_id", "feature", "model", "provider", "environment", "route"] | None = None
+    group_by: (
+        Literal["user_id", "tenant_id", "feature", "model", "provider", "environment", "route"] | TagDimension | None
+    ) = None
     group_limit: int = Field(default=50, ge=1, le=500)
     no_data: Literal["ok", "firing", "keep"] = "keep"
     renotify_s: int | None = Field(default=None, ge=60, le=_MONTH_S)
@@ -142,17 +145,19 @@ class RuleDraft(BaseModel):
     @model_validator(mode="after")
     def _check_what_is_measured(self) -> Self:
         of = METRICS[self.metric].of
-        if wrong := sorted(self.scope.keys() - of.scope):
+        if wrong := unknown_dimensions(self.scope, of.scope):
             raise ValueError(f"{self.metric} has no scope {', '.join(wrong)}")
-        if self.group_by is not None and self.group_by not in of.groups:
+        if self.group_by is not None and unknown_dimensions([self.group_by], of.groups):
             allowed = f"groups only by {', '.join(sorted(of.groups))}" if of.groups else "no groups"
             raise ValueError(f"{self.metric} has {allowed}")
         if of.is_budget != (self.budget_id is not None):
             raise ValueError("a budget's metric has a budget, others none")
-        by_user = self.group_by == "user_id" or "user_id" in self.scope
+        counted = (self.group_by or "", *self.scope)
+        by_user = any(name in ("user_id", "tenant_id") or is_tag(name) for name in counted)
         if by_user and self.period is None and self.window_s % _QUARTER_S:
             raise ValueError(
-                "usage by user is counted per quarter of an hour: choose a window of 15 minutes or a multiple"
+                "usage by user, tenant or tag is counted per quarter of an hour: choose a window of 15 minutes "
+                "or a multiple"
             )
         return self
 
@@ -217,7 +222,7 @@ class BudgetDraft(BaseModel):
 
     @model_validator(mode="after")
     def _check_scope(self) -> Self:
-        if wrong := sorted(self.scope.keys() - CALL_SCOPE):
+        if wrong := unknown_dimensions(self.scope, CALL_SCOPE):
             raise ValueError(f"a budget has no scope {', '.join(wrong)}")
         return self
 

@@ -23,6 +23,7 @@ from ingest.cli import (
     reprice,
     rollups,
     savings,
+    statement,
     status,
     terms,
     up,
@@ -49,6 +50,7 @@ app.command("status", short_help="Show the health of every part.")(status.status
 app.command("doctor", short_help="Check a deployment and suggest fixes.")(doctor.doctor)
 app.command("reconcile", short_help="Compare the provider's bill with recorded costs.")(reconcile.reconcile)
 app.command("export", short_help="Export raw calls to a file.")(export.export)
+app.command("statement", short_help="Write a month's statement for finance.")(statement.statement)
 app.command("report", short_help="Show or send the daily, weekly or monthly report.")(report.report)
 app.add_typer(savings.app, name="savings", short_help="Show where calls would have cost less; what-ifs.")
 app.command("secret-key", short_help="Generate a key that encrypts channel addresses.")(alerts.secret_key)

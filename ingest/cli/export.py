@@ -11,6 +11,8 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from ingest.cli.options import account_name
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -40,7 +42,7 @@ def export(
 ) -> None:
     """Write the raw calls of a time range to a file, newest first, with exact costs."""
     from ingest.database import open_database
-    from ingest.ops.export import parse_time, read_calls, write_calls
+    from ingest.ops.export import note_calls, parse_time, read_calls, write_calls
     from ingest.settings import load_settings
 
     wanted = {"model": model, "feature": feature, "environment": environment, "user_id": user_id}
@@ -48,6 +50,10 @@ def export(
     start, end = parse_time(from_time), parse_time(to_time)
     with contextlib.closing(open_database(load_settings())) as database, _opened(output) as file:
         count = write_calls(read_calls(database, start, end, filters), file, file_format.value)
+        # Before the file gets its name: none is handed out that could not be noted.
+        note_calls(
+            database, start, end, filters, file_format=file_format.value, count=count, exported_by=account_name()
+        )
     typer.echo(f"{count:,} calls exported", err=True)
 
 

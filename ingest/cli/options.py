@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,3 +14,11 @@ HomeOption = Annotated[
     typer.Option("--home", help="Folder of the embedded database and the journal. [default: TREERING_HOME]"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def account_name() -> str:
+    """The account on this machine, as the one who a command exported for; a container may have none."""
+    try:
+        return f"{getpass.getuser()} (command)"
+    except (KeyError, OSError):
+        return f"uid {os.getuid()} (command)"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -13,3 +15,7 @@ class Document(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+LIMITED: Final = frozenset({"member", "tenant"})
+"""Whose access is to a part of the calls: a person's own, or a tenant's."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Literal
 
 from ingest.database import fetch
 from ingest.documents.calls import Call, RawCalls
+from ingest.documents.cells import safe_text
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ _LONGEST_RANGE = timedelta(days=400)
 
 # Fixed, so that exports of different days can be put together. A column that a newer database adds comes behind.
 COLUMNS = tuple(Call.model_fields)
-
-# A spreadsheet takes a cell that begins like this for a formula; user ids and metadata come from outside.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_NEGATIVE = re.compile(r"-[0-9]+(\.[0-9]+)?")  # a refund is a number
 
 
 def read_calls(
@@ -85,6 +81,30 @@ def write_calls(rows: Iterator[Row], file: IO[str], file_format: Literal["csv", 
     return count + 1
 
 
+def note_calls(
+    database: Database,
+    from_time: datetime,
+    to_time: datetime,
+    filters: Mapping[str, Argument],
+    *,
+    file_format: Literal["csv", "jsonl"],
+    count: int,
+    exported_by: str,
+) -> None:
+    """Note who exported which calls, see `observability.log_export`."""
+    export: dict[str, Argument] = {
+        "via": "command",
+        "kind": "calls",
+        "format": file_format,
+        "from_time": from_time.isoformat(),
+        "to_time": to_time.isoformat(),
+        "filters": dict(filters),
+        "row_count": count,
+        "exported_by": exported_by,
+    }
+    database.call("log_export", export=export)
+
+
 def parse_time(text: str) -> datetime:
     """Read a moment as people write it: a date or an ISO time; UTC unless it says otherwise.
 
@@ -121,8 +141,7 @@ def _cell(value: JsonValue) -> str:
         case None:
             return ""
         case str():
-            is_formula = value.startswith(_FORMULA_STARTS) and not _NEGATIVE.fullmatch(value)
-            return f"'{value}" if is_formula else value
+            return safe_text(value)
         case bool():
             return "true" if value else "false"
         case int() | float():

@@ -146,7 +146,10 @@ set search_path = ''
 as $$
 declare
   v_tenants constant text[] := observability_internal.filter_values(filters, 'tenant_id');
-  v_tags constant jsonb := case when jsonb_typeof(filters -> 'tags') = 'object' then filters -> 'tags' else '{}' end;
+  -- Scopes of alert rules name each tag as a dimension of its own, tags.<name>.
+  v_tags constant jsonb := case when jsonb_typeof(filters -> 'tags') = 'object' then filters -> 'tags' else '{}' end || coalesce((
+    select jsonb_object_agg(substr(f.key, 6), f.value) from jsonb_each(filters) as f where f.key like 'tags.%'
+  ), '{}');
 begin
   perform observability_internal.check_tag_filter(filters);
   if v_tenants is null and not exists (
@@ -253,7 +256,7 @@ begin
   where k.key <> all (array[
     'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'tenant_id', 'tags', 'metadata',
     'timezone', 'bucket', 'group_by', 'limit', 'cursor'
-  ])
+  ]) and k.key !~ '^tags\.[a-z][a-z0-9_]{0,39}$'
   limit 1;
   if v_unknown is not null then
     raise exception 'unknown filter %', left(v_unknown, 100) using errcode = '22023';

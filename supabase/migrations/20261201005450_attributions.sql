@@ -71,7 +71,7 @@ declare
   v_rows observability_internal.breakdown_row[];
 begin
   if dimensions = '{}' then
-    return '{}';
+    return '{}'::jsonb;
   end if;
   with read as (
     select s.user_key, true as is_current, s.requests, s.errors, s.prompt_tokens, s.completion_tokens, s.cached_tokens,

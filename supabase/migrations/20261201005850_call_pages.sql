@@ -18,6 +18,9 @@ begin
     filters - '{error_type,session_id,order,min_cost,min_latency_ms,min_tokens}'::text[]
   );
   perform observability_internal.check_tag_filter(filters);
+  if exists (select from jsonb_object_keys(filters) as k (key) where k.key like 'tags.%') then
+    raise exception 'single calls are filtered by tags as {"tags": {name: values}}' using errcode = '22023';
+  end if;
   perform observability_internal.check_metadata(check_call_filters.from_time, check_call_filters.to_time, filters -> 'metadata');
   if coalesce(filters ->> 'order', 'newest') not in ('newest', 'cost', 'latency', 'tokens') then
     raise exception 'order is newest, cost, latency or tokens' using errcode = '22023';

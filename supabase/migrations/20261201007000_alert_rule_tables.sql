@@ -15,8 +15,8 @@ as $$
       from jsonb_each(scope) as dimension (name, names)
       where case
         when dimension.name not in (
-          'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'route', 'method'
-        ) then true
+          'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'tenant_id', 'route', 'method'
+        ) and dimension.name !~ '^tags\.[a-z][a-z0-9_]{0,39}$' then true
         when jsonb_typeof(dimension.names) <> 'array' then true
         when jsonb_array_length(dimension.names) not between 1 and 50 then true
         else exists (
@@ -32,6 +32,24 @@ $$;
 comment on function observability_internal.is_alert_scope is 'Whether this is an object of known dimensions, each with 1 to 50 names.';
 revoke execute on function observability_internal.is_alert_scope from public;
 grant execute on function observability_internal.is_alert_scope to authenticated, service_role;
+
+create function observability_internal.counts_users(group_by text, scope jsonb) returns boolean
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select coalesce(group_by in ('user_id', 'tenant_id') or group_by like 'tags.%', false) or exists (
+    select from jsonb_object_keys(case jsonb_typeof(scope) when 'object' then scope else '{}' end) as k (name)
+    where k.name in ('user_id', 'tenant_id') or k.name like 'tags.%'
+  );
+$$;
+
+comment on function observability_internal.counts_users is
+'Whether a rule is by user, tenant or tag, which the rollup by user tells apart: its rows are quarters of an hour.';
+revoke execute on function observability_internal.counts_users from public;
+grant execute on function observability_internal.counts_users to authenticated, service_role;
 
 create function observability_internal.is_alert_steps(steps numeric[]) returns boolean
 language sql
@@ -324,8 +342,9 @@ create table observability_internal.alert_rules (
   constraint "a rule's days begin in a known time zone" check (observability_internal.is_timezone(timezone)),
   constraint "a calendar window has no lower limit: it begins empty" check (period is null or comparator = 'above'),
   constraint "one to 500 groups fire at once" check (group_limit between 1 and 500),
-  constraint "groups are by user, feature, model, provider, environment or route" check (
-    group_by in ('user_id', 'feature', 'model', 'provider', 'environment', 'route')
+  constraint "groups are by user, tenant, tag, feature, model, provider, environment or route" check (
+    group_by in ('user_id', 'tenant_id', 'feature', 'model', 'provider', 'environment', 'route')
+    or group_by ~ '^tags\.[a-z][a-z0-9_]{0,39}$'
   ),
   constraint "routes are grouped by route or environment, calls never by route" check (
     case
@@ -341,8 +360,8 @@ create table observability_internal.alert_rules (
       else not scope ?| '{route,method}'::text[]
     end
   ),
-  constraint "users are counted by quarters of an hour" check (
-    window_s % 900 = 0 or not (group_by is not distinct from 'user_id' or scope ? 'user_id')
+  constraint "users, tenants and tags are counted by quarters of an hour" check (
+    window_s % 900 = 0 or not observability_internal.counts_users(group_by, scope)
   ),
   constraint "a budget's metric has a budget, others none" check (
     (metric in ('budget_used', 'budget_forecast')) = (budget_id is not null)

@@ -19,7 +19,7 @@ parallel safe
 security invoker
 set search_path = ''
 as $$
-  select rule.group_by is not distinct from 'user_id' or rule.scope ? 'user_id';
+  select observability_internal.counts_users(rule.group_by, rule.scope);
 $$;
 
 comment on function observability_internal.is_by_user is 'Whether a rule reads the rollup by user, whose rows are quarters of an hour.';
@@ -140,16 +140,13 @@ as $$
 #variable_conflict use_column
 declare
   v_dims constant integer[] := observability_internal.resolve_dimensions(rule.scope);
-  v_users constant text[] := observability_internal.filter_values(rule.scope, 'user_id');
   v_by_user constant boolean := observability_internal.is_by_user(rule);
   v_group_by constant text := coalesce(rule.group_by, '');
   v_metric constant text := rule.metric;
   v_is_share constant boolean := observability_internal.metric_kinds() ->> rule.metric = 'share';
   v_quantile constant double precision := observability_internal.metric_quantile(rule.metric);
   v_limit_ms constant numeric := case when rule.metric like '%latency\_burn\_rate' then rule.objective_ms end;
-  v_user_keys constant integer[] := case when v_users is not null then array(
-    select u.user_key from observability_internal.users as u where u.user_id = any (v_users)
-  ) end;
+  v_user_keys constant integer[] := observability_internal.resolve_user_keys(rule.scope, 'service');
 begin
   return query
   with cells as (
@@ -173,13 +170,17 @@ begin
       c.*, d.status,
       case v_group_by
         when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
-        when 'environment' then d.environment when 'user_id' then u.user_id else ''
+        when 'environment' then d.environment when 'user_id' then u.user_id when 'tenant_id' then a.tenant_id
+        else coalesce(a.tags ->> substr(v_group_by, 6), '')
       end as key
     from cells as c
     inner join observability_internal.dimensions as d using (dim_id)
-    left join observability_internal.users as u on v_group_by = 'user_id' and c.user_key = u.user_key
-    -- Rows of forgotten people belong to no user.
-    where u.user_id is distinct from observability_internal.forgotten_user()
+    left join observability_internal.users as u on observability_internal.is_attributed(v_group_by) and c.user_key = u.user_key
+    left join observability_internal.attributions as a on u.attribution_id = a.attribution_id
+    -- Rows of forgotten people belong to no user, and calls without a tenant or tag to none.
+    where (v_group_by <> 'user_id' or u.user_id is distinct from observability_internal.forgotten_user())
+      and (v_group_by <> 'tenant_id' or a.tenant_id <> '')
+      and (v_group_by not like 'tags.%' or a.tags ? substr(v_group_by, 6))
   ),
   sums as (
     select k.key, row(

@@ -177,7 +177,7 @@ as $$
 declare
   v_breach observability_internal.late_breach;
   v_alert_id bigint;
-  v_alert_ids bigint[] := '{}';
+  v_alert_ids bigint[] := '{}'::bigint[];
 begin
   foreach v_breach in array breaches loop
     continue when observability_internal.is_cooling_down(rule, (v_breach.figure).group_key, v_breach.breached_until) or exists (
@@ -207,7 +207,7 @@ begin
     v_alert_ids := v_alert_ids || v_alert_id;
     exit when cardinality(v_alert_ids) >= rule.group_limit;
   end loop;
-  if v_alert_ids <> '{}' then
+  if cardinality(v_alert_ids) > 0 then
     perform observability_internal.tell_rule(rule, as_of);
     perform observability_internal.resolve_alert(o.alert_id, 'recovered', null, null, as_of) from unnest(v_alert_ids) as o (alert_id);
     perform observability_internal.tell_ends(rule.rule_id, as_of);
@@ -259,13 +259,13 @@ as $$
 #variable_conflict use_column
 declare
   -- What is going on must not wait for what is over: the rest is judged next time.
-  v_deadline constant timestamptz := clock_timestamp() + interval '5 seconds';
+  v_deadline constant timestamptz := clock_timestamp() + interval '2 seconds';
   v_calls tstzrange;
   v_routes tstzrange;
   v_late tstzrange;
   v_rule record;
   v_count integer := 0;
-  v_waiting bigint[] := '{}';
+  v_waiting bigint[] := '{}'::bigint[];
 begin
   with taken as (delete from observability_internal.late_minutes as m returning m.*)
   select

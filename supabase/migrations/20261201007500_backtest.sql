@@ -18,7 +18,7 @@ declare
   v_is_route constant boolean := rule.metric like '%route\_%';
   v_by_user constant boolean := observability_internal.is_by_user(rule);
   v_dims constant integer[] := observability_internal.resolve_dimensions(rule.scope);
-  v_users constant text[] := observability_internal.filter_values(rule.scope, 'user_id');
+  v_user_keys constant integer[] := observability_internal.resolve_user_keys(rule.scope, 'service');
   v_routes constant text[] := observability_internal.filter_values(rule.scope, 'route');
   v_methods constant text[] := observability_internal.filter_values(rule.scope, 'method');
   v_environments constant text[] := observability_internal.filter_values(rule.scope, 'environment');
@@ -49,20 +49,22 @@ begin
       r.cost + coalesce(r.fallback_cost, 0), coalesce(r.unpriced_requests, 0), coalesce(r.estimated_requests, 0),
       case when v_is_first then r.time_to_first_token else r.latency end
     from observability_internal.usage_by_user as r
-    inner join observability_internal.users as u on r.user_key = u.user_key
     where v_by_user and r.bucket >= backtest_rows.from_time and r.bucket < backtest_rows.to_time
-      and (v_dims is null or r.dim_id = any (v_dims)) and (v_users is null or u.user_id = any (v_users))
+      and (v_dims is null or r.dim_id = any (v_dims)) and (v_user_keys is null or r.user_key = any (v_user_keys))
   )
   select
     date_bin(step, c.bucket, '2000-01-01 00:00:00+00') as bucket, c.requests, c.tokens, c.cost, c.unpriced_requests,
     c.estimated_requests, d.status = 'error' as is_error, c.histogram,
     case v_group_by
       when 'model' then d.model when 'feature' then d.feature when 'provider' then d.provider
-      when 'environment' then d.environment when 'user_id' then u.user_id else ''
+      when 'environment' then d.environment when 'user_id' then u.user_id when 'tenant_id' then a.tenant_id
+      else coalesce(a.tags ->> substr(v_group_by, 6), '')
     end as key
   from cells as c
   inner join observability_internal.dimensions as d using (dim_id)
-  left join observability_internal.users as u on v_group_by = 'user_id' and c.user_key = u.user_key
+  left join observability_internal.users as u on observability_internal.is_attributed(v_group_by) and c.user_key = u.user_key
+  left join observability_internal.attributions as a on u.attribution_id = a.attribution_id
+  where (v_group_by <> 'tenant_id' or a.tenant_id <> '') and (v_group_by not like 'tags.%' or a.tags ? substr(v_group_by, 6))
   union all
   select
     date_bin(step, r.bucket, '2000-01-01 00:00:00+00'), r.requests::numeric, 0, 0, 0, 0,

@@ -201,6 +201,14 @@ begin
         where n.name <> '' and v_access in ('ops', 'service')
         group by n.dimension
         union all
+        select 'tenant_id', o.options -> 'tenants'
+        from (select observability_internal.attribution_options() as options) as o
+        where v_access in ('ops', 'service') and o.options -> 'tenants' <> '[]'
+        union all
+        select 'tags.' || t.key, t.value
+        from jsonb_each(observability_internal.attribution_options() -> 'tags') as t
+        where v_access in ('ops', 'service')
+        union all
         select 'route', jsonb_agg(distinct r.route order by r.route)
         from observability_internal.route_dimensions as r
         where v_access in ('ops', 'service')

@@ -320,7 +320,7 @@ set statement_timeout = '8s'
 set jit = off
 as $$
 declare
-  v_access constant text := observability_internal.require_access('{member,analyst,ops,service}');
+  v_access constant text := observability_internal.require_access('{member,tenant,analyst,ops,service}');
 begin
   perform observability_internal.check_filters(find_alerts.from_time, find_alerts.to_time, '{}');
   perform observability_internal.check_alert_filters(find_alerts.filters);

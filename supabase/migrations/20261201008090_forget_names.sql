@@ -190,6 +190,13 @@ begin
   where forget_names.user_id in (c.created_by, c.updated_by);
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
+  update observability_internal.exports as x
+  set
+    exported_by = case when x.exported_by = forget_names.user_id then v_forgotten else x.exported_by end,
+    filters = observability_internal.forget_json(x.filters, forget_names.user_id)
+  where x.exported_by = forget_names.user_id or position(to_json(forget_names.user_id)::text in x.filters::text) > 0;
+  get diagnostics v_rows = row_count;
+  v_total := v_total + v_rows;
   delete from observability_internal.rejected_events as e where e.event ->> 'user_id' = forget_names.user_id;
   get diagnostics v_rows = row_count;
   v_total := v_total + v_rows;
@@ -203,7 +210,7 @@ end;
 $$;
 
 comment on function observability_internal.forget_names is
-'Takes a person out of members, rejected events, rules, budgets, alerts, messages, saved views, scenarios, and who'
-' changed prices and channels; returns how many rows.';
+'Takes a person out of members, rejected events, rules, budgets, alerts, messages, exports, saved views, scenarios, and'
+' who changed prices and channels; returns how many rows.';
 revoke execute on function observability_internal.forget_names from public;
 grant execute on function observability_internal.forget_names to service_role;

@@ -30,7 +30,7 @@ as $$
   with ours as (
     select n.oid, n.nspname, n.nspacl
     from pg_catalog.pg_namespace as n
-    where n.nspname in ('observability', 'observability_internal')
+    where n.nspname in ('observability', 'observability_internal', 'observability_bi')
   ),
   grants as (
     select 'schema ' || o.nspname as object, a.grantee

@@ -17,6 +17,7 @@ from tests.app.month_documents import STEPS, MonthAnswers, bucket_for, starts
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
 from tests.app.price_documents import PriceAnswers
 from tests.app.recording import READS, differences, recorded
+from tests.app.statement_documents import StatementAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, PriceAnswers):
+class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, PriceAnswers, StatementAnswers):
     """Answers the read functions in the form of the recorded documents; remembers every call; refuses when told to."""
 
     pending_rows: int = 0

@@ -89,7 +89,8 @@ def test_a_member_gets_another_role(open_app: OpenApp, fake: FakeDatabase) -> No
     app = open_editor(open_app, "member", 2)
     app.selectbox(key="settings_member_2_role").set_value("ops")
     app.button(key="settings_member_2_save").click().run()
-    assert changes(fake) == [("add_member", {"user_id": "user_9xq33tom", "role": "ops"})]
+    member = {"user_id": "user_9xq33tom", "role": "ops", "tenant_id": None}
+    assert changes(fake) == [("add_member", member)]
 
 
 def test_a_channel_can_be_tried(open_app: OpenApp, fake: FakeDatabase) -> None:
@@ -133,7 +134,7 @@ def test_a_member_is_added_with_a_role(open_app: OpenApp, fake: FakeDatabase) ->
 
 
 def test_a_person_of_a_tenant_is_added_with_its_id(open_app: OpenApp, fake: FakeDatabase) -> None:
-    app = open_app("settings")
+    app = open_editor(open_app, "member")
 
     app.text_input(key="settings_member_user").set_value("user_new")
     app.selectbox(key="settings_member_role").set_value("tenant")

@@ -46,6 +46,7 @@ def selections(draw: st.DrawFn) -> Selection:
         last = first + timedelta(days=draw(st.integers(0, 365)))
     names: dict[str, Any] = {name: tuple(draw(NAMES)) for name in (*FILTERS, *CALL_FILTERS)}
     names["status"] = tuple(draw(st.lists(st.sampled_from(STATUSES), unique=True)))
+    names["tags"] = tuple(f"plan={value[:190]}" for value in names["tags"][:1])
     pairs = draw(st.dictionaries(TEXTS, VALUES, max_size=3))
     return Selection(
         period=period,

@@ -119,6 +119,11 @@ def test_the_dearest_call_is_found_and_opened_with_the_keyboard_alone(preview: s
     press_key(page, "Enter")
     expect(page).to_have_url(f"{preview}/calls")
 
+    live = page.get_by_role("switch", name="Live")
+    tab_to(live)
+    press_key(page, "Space")
+    expect(live).not_to_be_checked()  # else the table may be replaced while it has the focus
+
     order = page.get_by_role("combobox", name="Order")
     tab_to(order)
     press_key(page, "ArrowDown")  # opens the list, at the second of its orders
@@ -126,6 +131,10 @@ def test_the_dearest_call_is_found_and_opened_with_the_keyboard_alone(preview: s
     expect(page).to_have_url(f"{preview}/calls?order=cost")
 
     tab_to(page.get_by_test_id("data-grid-canvas").first)
-    press_key(page, "ArrowDown")
-    press_key(page, "Shift+Space")
-    expect(page.locator(".st-key-panel_calls_details").get_by_text("Why this price")).to_be_visible()
+    reason = page.locator(".st-key-panel_calls_details").get_by_text("Why this price")
+    for _ in range(3):  # the table may miss a key while it takes the focus, and nothing on the page says that it has it
+        press_key(page, "ArrowDown")
+        press_key(page, "Shift+Space")
+        if reason.is_visible():
+            break
+    expect(reason).to_be_visible()

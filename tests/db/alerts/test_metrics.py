@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86_400
 COUNTED = (Unit.USD, Unit.TOKENS, Unit.CALLS, Unit.REQUESTS)
-GROUPS = ("user_id", "feature", "model", "provider", "environment", "route")
+GROUPS = ("user_id", "tenant_id", "feature", "model", "provider", "environment", "route")
 
 # Four calls of 150 tokens: three cost a dollar, one has no price; two counted tokens; one failed. Two requests, one
 # failed. Yesterday 3 dollars were recorded and 4 billed. A budget of 12 dollars a day; of it half the day has passed.

@@ -26,14 +26,13 @@ FOR_EVERYBODY_SIGNED_IN = {
     "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term", "backtest_rule",
     "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
     "delete_notification_channel", "delete_view", "end_silence", "end_term", "find_alerts", "get_alerts",
-    "get_call_context",
-    "get_cost_aggregates", "get_cost_breakdown",
-    "get_cost_corrections", "get_cost_drivers", "get_cost_sums", "get_costs", "get_daily_cost",
-    "get_delivery_health", "get_deployment", "get_events", "get_hours", "get_month", "get_notification_states",
-    "get_overview", "get_performance", "get_price_catalogue", "get_prices", "get_reconciliation",
-    "get_report_schedules", "get_reprice_runs", "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence",
-    "get_series", "get_settings", "get_status", "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
-    "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
+    "get_call_context", "get_cost_aggregates", "get_cost_breakdown", "get_cost_corrections", "get_cost_drivers",
+    "get_cost_sums", "get_costs", "get_daily_cost", "get_delivery_health", "get_deployment", "get_events",
+    "get_exports", "get_hours", "get_month", "get_notification_states", "get_overview", "get_performance",
+    "get_price_catalogue", "get_prices", "get_reconciliation", "get_report_schedules", "get_reprice_runs",
+    "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence", "get_series", "get_settings",
+    "get_statement", "get_status", "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
+    "log_export", "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
     "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_view",
     "send_test_notification", "silence_alerts", "silence_selected_alerts", "use_alert_link",
 }  # fmt: skip
@@ -139,8 +138,8 @@ def test_every_plain_view_runs_with_the_rights_of_its_reader(filled: TestDatabas
     with psycopg.connect(filled.superuser_url) as connection:
         trusting = connection.execute(
             "select c.oid::regclass::text from pg_class c where c.relkind = 'v'"
-            " and c.relnamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
-            " and not coalesce(c.reloptions @> '{security_invoker=true}', false)"
+            " and c.relnamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace,"
+            " 'observability_bi'::regnamespace) and not coalesce(c.reloptions @> '{security_invoker=true}', false)"
         ).fetchall()
     assert trusting == []
 
@@ -163,7 +162,12 @@ def test_no_function_of_ours_is_open_to_the_public_or_to_anon(filled: TestDataba
             " where p.pronamespace in ('observability'::regnamespace, 'observability_internal'::regnamespace)"
         ).fetchall()
     assert len({function for function, _ in grantees}) > 200
-    assert {grantee for _, grantee in grantees} == {"postgres", "authenticated", "service_role", "treering_writer"}
+    assert {function.partition("(")[0] for function, grantee in grantees if grantee == "treering_bi"} == {
+        f"observability_internal.{name}" for name in ("access_level", "reads_own_rows", "stale_buckets")
+    }
+    assert {grantee for _, grantee in grantees} - {"treering_bi"} == {
+        "postgres", "authenticated", "service_role", "treering_writer",
+    }  # fmt: skip
 
 
 def test_what_somebody_else_creates_later_keeps_its_own_rights(every_postgres: TestDatabase) -> None:
@@ -240,15 +244,13 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
         "delete_scenario", "forget_in_savings", "save_scenario",
         "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
-        "ensure_partition",
-        "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates", "get_deployment",
-        "get_status", "note_change", "pending_batch_ids", "pending_rows", "read_alert_link", "read_channel_vault",
-        "record_feedback", "record_performance", "record_usage", "refresh_aggregates", "remove_member",
-        "resend_notification", "save_alert_mute", "save_alert_route", "save_alert_rule", "save_budget",
-        "save_notification_channel",
-        "save_report_schedule", "save_view", "send_test_notification", "set_channel_target", "sign_link",
-        "silence_alerts", "silence_selected_alerts", "stale_buckets", "stored_catalogue", "use_alert_link",
-        "watch_partition",
+        "ensure_partition", "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates",
+        "get_deployment", "get_status", "has_raw_calls", "log_export", "note_change", "pending_batch_ids",
+        "pending_rows", "read_alert_link", "read_channel_vault", "record_feedback", "record_performance",
+        "record_usage", "refresh_aggregates", "remove_member", "resend_notification", "save_alert_mute",
+        "save_alert_route", "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule",
+        "save_view", "send_test_notification", "set_channel_target", "sign_link", "silence_alerts",
+        "silence_selected_alerts", "stale_buckets", "stored_catalogue", "use_alert_link", "watch_partition",
     }  # fmt: skip
 
 

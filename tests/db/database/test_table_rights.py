@@ -16,15 +16,20 @@ if TYPE_CHECKING:
 # What functions with their caller's rights read, under row level security. Nothing else is granted to people.
 READ_BY_PEOPLE = {
     "ai_usage_metrics", "alert_mutes", "alert_routes", "alert_rule_channels", "alert_rules", "alert_silences",
-    "alert_states", "alert_transitions", "alerts", "attributions", "budgets", "channel_health", "commercial_term_ends",
-    "commercial_terms", "comparable_calls", "cost_corrections", "counted_calls", "dimensions", "embedded_texts",
-    "feedback", "latency_by_group", "latency_by_user", "latency_groups", "members", "metric_values", "model_prices",
-    "notification_channels", "notifications", "performance_by_day", "performance_by_hour", "performance_by_minute",
-    "performance_metrics", "provider_cost_revisions", "provider_costs", "report_schedules", "reprice_runs",
-    "route_dimensions", "saved_views", "saving_days", "saving_facts", "saving_ledger", "saving_scenarios",
-    "stale_rollups", "usage_by_day",
-    "usage_by_hour", "usage_by_minute", "usage_by_user", "usage_by_user_day", "usage_by_user_week", "users",
-    "whole_days", "whole_hours", "whole_minutes",
+    "alert_states", "alert_transitions", "alerts", "attributions", "budgets", "channel_health",
+    "commercial_term_ends", "commercial_terms", "comparable_calls", "cost_corrections", "counted_calls",
+    "dimensions", "embedded_texts", "exports", "feedback", "latency_by_group", "latency_by_user", "latency_groups",
+    "members", "metric_values", "model_prices", "notification_channels", "notifications", "performance_by_day",
+    "performance_by_hour", "performance_by_minute", "performance_metrics", "provider_cost_revisions",
+    "provider_costs", "report_schedules", "reprice_runs", "route_dimensions", "saved_views", "saving_days",
+    "saving_facts", "saving_ledger", "saving_scenarios", "stale_rollups", "usage_by_day", "usage_by_hour",
+    "usage_by_minute", "usage_by_user", "usage_by_user_day", "usage_by_user_week", "users", "whole_days",
+    "whole_hours", "whole_minutes",
+}  # fmt: skip
+
+READ_BY_BI_TOOLS = {
+    "attributions", "dimensions", "provider_costs", "stale_rollups", "usage_by_day", "usage_by_hour", "usage_by_minute",
+    "usage_by_user", "users",
 }  # fmt: skip
 
 WRITES: list[LiteralString] = [
@@ -69,7 +74,9 @@ def test_each_role_has_the_rights_that_its_functions_need(every_postgres: TestDa
             " and a.attacl is not null"
         ).fetchall()
     assert columns == []
-    assert {role for _, _, role, _ in rights} == {"authenticated", "service_role"}
+    assert {role for _, _, role, _ in rights} == {"authenticated", "service_role", "treering_bi"}
+    tools = {(name, privilege) for name, _, role, privilege in rights if role == "treering_bi"}
+    assert tools == {(name, "SELECT") for name in READ_BY_BI_TOOLS}
     people = {(name, privilege) for name, _, role, privilege in rights if role == "authenticated"}
     assert people == {(name, "SELECT") for name in READ_BY_PEOPLE}
     service = {privilege for _, kind, role, privilege in rights if role == "service_role" and kind != "S"}

@@ -26,9 +26,9 @@ LATER = NOON.replace(hour=13)
 # Whatever belongs to another tenant has this in its names; `both` works for the two of them.
 OTHER = "bolt"
 ANSWERED = {
-    "get_alerts", "get_call_context", "get_cost_breakdown", "get_cost_drivers", "get_costs", "get_daily_cost",
-    "get_delivery_health", "get_events", "get_hours", "get_month", "get_overview", "get_performance",
-    "get_savings_evidence", "get_series", "get_settings", "get_usage", "get_views",
+    "find_alerts", "get_alerts", "get_call_context", "get_calls_to_price", "get_cost_breakdown", "get_cost_drivers",
+    "get_costs", "get_daily_cost", "get_delivery_health", "get_events", "get_hours", "get_month", "get_overview",
+    "get_performance", "get_savings_evidence", "get_series", "get_settings", "get_usage", "get_views",
 }  # fmt: skip
 VALUES: dict[str, JsonValue] = {
     "from_time": NOON.isoformat(), "to_time": LATER.isoformat(), "month": "2026-05-01", "group_by": "tenant_id",
@@ -106,6 +106,7 @@ def test_a_tenant_sees_no_row_of_another_in_any_relation(unchanged_database: Tes
         assert {relation: len(rows) for relation, rows in seen.items()} == {
             "ai_usage_metrics": 1,
             "attributions": 1,
+            "comparable_calls": 1,
             "counted_calls": 1,
             "dimensions": 1,
             "latency_groups": 4,

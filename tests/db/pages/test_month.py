@@ -74,8 +74,9 @@ def test_two_rules_of_a_budget_in_breach_are_one_matter(direct: Door) -> None:
     clock = Clockwork(direct.service())
     budget = {"name": "All", "amount": "1", "period": "month", "steps": ["0.5"], "forecast_step": "1", "channels": []}
     clock.ask("save_budget", budget=budget)
-    clock.record(call(0, cost="0.9"))
+    clock.record(call(0, cost="0.95"))
     clock.evaluate(60)
+    clock.evaluate(60 + 12 * 3600)  # as long as a forecast must hold
 
     overview = clock.ask("get_overview", from_time=at(-3600), to_time=at(3600))
 

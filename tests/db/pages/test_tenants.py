@@ -149,6 +149,16 @@ def test_the_rows_of_a_breakdown_add_up_to_the_total_to_the_last_digit(shared_do
         assert drawn == expected
 
 
+def test_the_scope_of_a_rule_is_a_filter_too(shared_direct: Door) -> None:
+    # As budgets and anomalies ask for their series.
+    analyst = shared_direct.viewer("olga")
+    scope: dict[str, JsonValue] = {"tenant_id": ["acme"], "tags.plan": ["pro"]}
+    left = [event for event in EVENTS if (event["tenant_id"], key_of(event, "tags.plan")) == ("acme", "pro")]
+    assert read(analyst, "get_costs", **scope)["totals"]["requests"] == len(left)
+    with pytest.raises(InvalidArgumentError, match="filtered by tags as"):
+        read(analyst, "get_events", **scope)
+
+
 def test_few_rows_leave_the_rest_as_one(shared_direct: Door) -> None:
     page = read(shared_direct.viewer("olga"), "get_usage", limit=1)
     (first, rest) = page["by_tenant"]

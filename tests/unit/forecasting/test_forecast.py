@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.forecasting.forecast import FEWEST_DAYS, forecast_month, next_days
+from ingest.forecasting.holt_winters import holt_winters
 
 FIRST = date(2026, 7, 1)
 NOW = datetime(2026, 9, 11, tzinfo=UTC)
@@ -53,6 +54,26 @@ def test_a_part_of_the_trend_is_carried_on() -> None:
     growth = np.exp(0.02 * np.arange(70))
     expected = next_days(growth, 10)
     assert growth[-21:].mean() < expected.mean() < np.exp(0.02 * np.arange(70, 80)).mean()
+
+
+def test_a_lasting_drop_is_believed_after_four_days() -> None:
+    days = np.full(60, 10.0)
+    for count, expected in ((3, 10.0), (4, 4.0), (9, 4.0)):
+        days[-count:] = 4.0
+        forecast = next_days(days, 7)
+        if count > 3:
+            assert forecast == pytest.approx(np.full(7, expected), rel=0.01)
+        else:
+            assert forecast.mean() > 7
+        days[:] = 10.0
+
+
+def test_smoothing_follows_level_and_weekdays_and_lets_a_trend_die_away() -> None:
+    week = np.array([1.2, 1.2, 1.2, 1.2, 1.2, 0.5, 0.5])
+    steady = holt_winters(10 * np.tile(week, 8), week, 14)
+    assert steady == pytest.approx(10 * np.tile(week, 2))
+    weeks = np.diff(holt_winters(np.linspace(10, 15.5, 56), np.ones(7), 56).reshape(8, 7).mean(axis=1))
+    assert 0 <= weeks[-1] < weeks[0] < 0.7
 
 
 def test_of_today_only_the_rest_is_to_come() -> None:
