@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import math
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +33,7 @@ record_usage(user_id="user_2abc", model="gpt-4o", prompt_tokens=150, completion_
 _POLL_S: Final = 2
 _FIRST: Final = "first_call"
 _IS_NEW: Final = "first_call_is_new"
+_SHOWN_AT: Final = "first_call_shown_at"
 
 
 def draw_empty(key: str, viewer: Viewer, selection: Selection, newest: datetime | None, zone: ZoneInfo) -> None:
@@ -114,6 +117,13 @@ def _wait_for_call(viewer: Viewer) -> None:
     if call is None:
         st.html('<div class="tr-waiting" role="status">Waiting for the first call</div>')
         return
-    st.session_state[_FIRST], st.session_state[_IS_NEW] = call, True
+    now = time.monotonic()
+    if now - st.session_state.get(_SHOWN_AT, -math.inf) < _POLL_S:
+        # It is stored and not counted yet: the page that ran for it is empty still, and runs again at the next look.
+        st.html('<div class="tr-waiting" role="status">The first call is being counted</div>')
+        return
+    st.session_state[_SHOWN_AT] = now
+    if st.session_state.get(_FIRST) != call:
+        st.session_state[_FIRST], st.session_state[_IS_NEW] = call, True
     forget_windows()
     st.rerun()

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ingest.savings.plan import Suggestion
     from ingest.savings.scenarios import Followed
     from ingest.savings.what_if import Apart, WhatIf
+    from pricing import PriceBook
 
 TRIED_DAYS: Final = 30
 """Days that "Try it" prices anew."""
@@ -66,7 +67,12 @@ def draw_what_if(viewer: Viewer, options: Options, *, access: str) -> None:
     sees_all = access in ("analyst", "ops")
     with st.container(border=True, key="panel_costs_what_if"):
         draw_title("What if", "Past calls priced anew with another model, tier, cache or length. Whole UTC days.")
-        _draw_form(viewer, options, is_member=not sees_all)
+        try:
+            book = prices_of(viewer)
+        except TreeringError as error:
+            draw_unread(error)
+            return
+        _draw_form(options, book, is_member=not sees_all)
         asked = st.session_state.get(_ASKED)
         if asked is not None:
             _draw_answer(viewer, asked["question"], asked["days"], keeps=sees_all)
@@ -120,8 +126,7 @@ def draw_answer_of(viewer: Viewer, suggestion: Suggestion) -> None:
     st.html(f'<div class="tr-facts" role="status">{_sentence(found)}</div>')
 
 
-def _draw_form(viewer: Viewer, options: Options, *, is_member: bool) -> None:
-    book = prices_of(viewer)
+def _draw_form(options: Options, book: PriceBook, *, is_member: bool) -> None:
     models = [(provider, name) for provider in options.providers for name in book.models(provider)]
     st.session_state.setdefault(f"{_KEY}_days", 7 if is_member else TRIED_DAYS)
     chosen = st.session_state.get(f"{_KEY}_to")

@@ -54,6 +54,8 @@ class RecordedCall(BaseModel):
     prompt_tokens: Count
     completion_tokens: Count
     session_id: str | None = None
+    tenant_id: str | None = None
+    tags: dict[str, str] | None = None
     feature: str | None = None
     environment: str | None = None
     provider: str | None = None

@@ -319,7 +319,7 @@ create table observability_internal.alert_rules (
   constraint "only what is unusual has a minimum change" check (minimum_change is null or metric like 'anomaly%'),
   constraint "drops are not judged by user, latency by feature or model" check (
     case metric
-      when 'anomaly_requests_below' then group_by is distinct from 'user_id'
+      when 'anomaly_requests_below' then coalesce(group_by in ('feature', 'model', 'provider', 'environment'), true)
       when 'anomaly_latency_ms' then coalesce(group_by in ('feature', 'model'), true)
       else true
     end

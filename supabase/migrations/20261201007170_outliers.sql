@@ -66,11 +66,29 @@ comment on function observability_internal.open_groups is 'The groups of a rule 
 revoke execute on function observability_internal.open_groups from public;
 grant execute on function observability_internal.open_groups to service_role;
 
+create function observability_internal.group_of_key(group_by text, user_id text, tenant_id text, tags jsonb) returns text
+language sql
+immutable
+parallel safe
+security invoker
+set search_path = ''
+as $$
+  select case group_by
+    when 'user_id' then user_id when 'tenant_id' then nullif(tenant_id, '') else tags ->> substr(group_by, 6)
+  end;
+$$;
+
+comment on function observability_internal.group_of_key is
+'The group of a key of the rollup by user: its user, its tenant or the value of a tag; null where it has none.';
+revoke execute on function observability_internal.group_of_key from public;
+grant execute on function observability_internal.group_of_key to service_role;
+
 -- Whoever came to less than the minimum in a day cannot be above the usual by as much: one reading of a day leaves most
--- users out. Of the others those count that are above their own mean hour or day of four weeks by the minimum.
-create function observability_internal.suspect_users(
+-- groups out. Of the others those count that are above their own mean hour or day of four weeks by the minimum. A person
+-- with several tenants or tags has several keys, which are judged together.
+create function observability_internal.suspect_keys(
   rule observability_internal.alert_rules, scope observability_internal.read_scope, most integer
-) returns table (user_key integer, user_id text)
+) returns table (user_key integer, key text)
 language plpgsql
 stable
 security invoker
@@ -95,48 +113,60 @@ begin
     where r.bucket >= v_before and r.bucket < scope.to_time and (scope.dims is null or r.dim_id = any (scope.dims))
       and (scope.user_keys is null or r.user_key = any (scope.user_keys))
   ),
-  summed as (
+  of_keys as (
     select
       r.user_key, sum(r.amount) as of_day, coalesce(sum(r.amount) filter (where r.bucket >= v_hour), 0) as running,
       coalesce(sum(r.amount) filter (where r.bucket >= v_hour - interval '1 hour' and r.bucket < v_hour), 0) as latest
     from recent as r
     group by r.user_key
-    having sum(r.amount) >= v_minimum
+  ),
+  keys as (
+    select u.user_key, observability_internal.group_of_key(rule.group_by, u.user_id, a.tenant_id, a.tags) as key
+    from observability_internal.users as u
+    inner join observability_internal.attributions as a using (attribution_id)
+    where rule.group_by <> 'user_id' or u.user_id is distinct from observability_internal.forgotten_user()
+  ),
+  summed as (
+    select k.key, sum(o.of_day) as of_day, sum(o.running) as running, sum(o.latest) as latest
+    from of_keys as o
+    inner join keys as k using (user_key)
+    where k.key is not null
+    group by k.key
+    having sum(o.of_day) >= v_minimum
   ),
   past as (
-    select s.user_key, sum(observability_internal.outlier_amount(
+    select k.key, sum(observability_internal.outlier_amount(
       rule.metric, s.cost, s.prompt_tokens + s.completion_tokens, s.errors, s.requests
     )) as amount
     from observability_internal.user_sums(scope, v_before - interval '28 days', v_before) as s
-    group by s.user_key
+    inner join keys as k using (user_key)
+    group by k.key
   ),
   compared as (
     select
-      s.user_key, greatest(s.running, s.latest) - coalesce(p.amount, 0) / 672 as above_hour,
+      s.key, greatest(s.running, s.latest) - coalesce(p.amount, 0) / 672 as above_hour,
       s.of_day - coalesce(p.amount, 0) / 28 as above_day
     from summed as s
-    left join past as p using (user_key)
+    left join past as p using (key)
   ),
   ranked as (
     select
-      c.user_key, row_number() over (order by c.above_hour desc, c.user_key) as by_hour,
-      row_number() over (order by c.above_day desc, c.user_key) as by_day
+      c.key, row_number() over (order by c.above_hour desc, c.key) as by_hour,
+      row_number() over (order by c.above_day desc, c.key) as by_day
     from compared as c
     where greatest(c.above_hour, c.above_day) >= v_minimum
   )
-  select u.user_key, u.user_id
-  from observability_internal.users as u
-  where u.user_id is distinct from observability_internal.forgotten_user() and (
-    u.user_key in (select r.user_key from ranked as r where least(r.by_hour, r.by_day) <= most)
-    or u.user_id in (select observability_internal.open_groups(rule.rule_id))
-  );
+  select k.user_key, k.key
+  from keys as k
+  where k.key in (select r.key from ranked as r where least(r.by_hour, r.by_day) <= most)
+    or k.key in (select observability_internal.open_groups(rule.rule_id));
 end;
 $$;
 
-comment on function observability_internal.suspect_users is
-'The users whose last hours or day may be unusual, at most so many by either, and those whose alert is open.';
-revoke execute on function observability_internal.suspect_users from public;
-grant execute on function observability_internal.suspect_users to service_role;
+comment on function observability_internal.suspect_keys is
+'The keys of users, tenants or tags whose last hours or day may be unusual, at most so many by either, and of open alerts.';
+revoke execute on function observability_internal.suspect_keys from public;
+grant execute on function observability_internal.suspect_keys to service_role;
 
 create function observability_internal.user_hours(
   rule observability_internal.alert_rules, scope observability_internal.read_scope, most integer
@@ -147,21 +177,21 @@ security invoker
 set search_path = ''
 as $$
   select
-    s.user_id, date_trunc('hour', r.bucket, 'UTC'), sum(observability_internal.outlier_amount(
+    s.key, date_trunc('hour', r.bucket, 'UTC'), sum(observability_internal.outlier_amount(
       rule.metric, r.cost + coalesce(r.fallback_cost, 0), r.prompt_tokens + r.completion_tokens,
       case when d.status = 'error' then r.requests else 0 end, r.requests
     )), sum(r.requests)::bigint
-  from observability_internal.suspect_users(rule, scope, most) as s
+  from observability_internal.suspect_keys(rule, scope, most) as s
   cross join lateral (
     select u.* from observability_internal.usage_by_user as u
     where u.user_key = s.user_key and u.bucket >= (scope).from_time and u.bucket < (scope).to_time
       and ((scope).dims is null or u.dim_id = any ((scope).dims))
   ) as r
   inner join observability_internal.dimensions as d using (dim_id)
-  group by s.user_id, date_trunc('hour', r.bucket, 'UTC');
+  group by s.key, date_trunc('hour', r.bucket, 'UTC');
 $$;
 
-comment on function observability_internal.user_hours is 'The hours of eight weeks of the users that may be unusual.';
+comment on function observability_internal.user_hours is 'The hours of eight weeks of the users, tenants or tags that may be unusual.';
 revoke execute on function observability_internal.user_hours from public;
 grant execute on function observability_internal.user_hours to service_role;
 
@@ -279,6 +309,7 @@ declare
   v_most constant integer := 40;
   v_to constant timestamptz := date_trunc('hour', coalesce(get_outlier_series.as_of, clock_timestamp()), 'UTC') + interval '1 hour';
   v_rule observability_internal.alert_rules;
+  v_is_by_key boolean;
   v_scope observability_internal.read_scope;
   v_groups jsonb;
 begin
@@ -287,16 +318,17 @@ begin
   if not found then
     raise exception 'there is no rule % on what is unusual', get_outlier_series.rule_id using errcode = '22023';
   end if;
+  v_is_by_key := coalesce(v_rule.group_by in ('user_id', 'tenant_id') or v_rule.group_by like 'tags.%', false);
   v_scope := observability_internal.make_scope(
     v_to - interval '56 days', v_to, v_rule.scope || '{"bucket": "hour", "timezone": "UTC"}'
   );
   with hours as (
-    select h.* from observability_internal.user_hours(v_rule, v_scope, v_most) as h where v_rule.group_by = 'user_id'
+    select h.* from observability_internal.user_hours(v_rule, v_scope, v_most) as h where v_is_by_key
     union all
     select h.* from observability_internal.latency_hours(v_rule, v_scope, v_most) as h where v_rule.metric = 'anomaly_latency_ms'
     union all
     select h.* from observability_internal.group_hours(v_rule, v_scope, v_most) as h
-    where v_rule.group_by is distinct from 'user_id' and v_rule.metric <> 'anomaly_latency_ms'
+    where not v_is_by_key and v_rule.metric <> 'anomaly_latency_ms'
   ),
   lines as (
     select h.key, jsonb_agg(

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from dashboard.panels import empty
 from dashboard.panels import frame as frame_of_pages
+from ingest.database import fetch
+from ingest.documents.calls import Calls
 from ingest.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -150,6 +153,18 @@ def test_the_first_call_is_waited_for_and_leads_to_itself(open_app: OpenApp, fak
     assert link.query_string.startswith("call=")
     app.button(key="first_call_done").click().run()
     assert "The first call arrived" not in texts(app)
+
+
+def test_a_call_that_is_stored_and_not_counted_yet_does_not_run_the_page_in_circles(
+    open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    week = {"from_time": "2026-05-01T00:00:00+00:00", "to_time": "2026-05-08T00:00:00+00:00"}
+    (call, *_) = fetch(fake, Calls, "get_events", **week, filters={"limit": "1"}).events
+    monkeypatch.setattr(empty, "read_newest_call", lambda *_: call)
+    fake.is_empty = True
+    app = open_app("overview")
+    assert "The first call is being counted" in texts(app)
+    assert "The first call arrived" in texts(app)
 
 
 def test_an_empty_period_leads_to_the_newest_calls(open_app: OpenApp, fake: FakeDatabase) -> None:

@@ -81,6 +81,29 @@ def test_an_alert_of_a_user_ends_when_the_hours_are_usual_again(service: Clockwo
     assert ended["resolution"] == "recovered"
 
 
+def test_a_person_of_many_tags_is_one_person_and_tenants_and_tags_are_groups(service: Clockwork) -> None:
+    names = ("user_id", "tenant_id", "tags.plan")
+    rules = {name: service.rule("anomaly", "1", name=name, group_by=name, window_s=3600) for name in names}
+    of = {plan: {"user_id": "ana", "tenant_id": "acme", "tags": {"plan": plan}} for plan in ("free", "pro")}
+    for fields in of.values():
+        store(service.database, *every(DAY, "0.50", days=35, **fields))
+    store(service.database, *every(HOUR, "2", days=35, user_id="bo", tenant_id="initech"))
+    condense_all(service.database)
+    # A dollar less than the least change for each key alone, and 1.30 above the usual together.
+    store(service.database, ago(5, "0.70", **of["free"]), ago(5, "0.70", **of["pro"]))
+    groups = {name: screened(service, rule)["groups"] for name, rule in rules.items()}
+    assert {name: [group["key"] for group in found] for name, found in groups.items()} == {
+        "user_id": ["ana"], "tenant_id": ["acme"], "tags.plan": [],
+    }  # fmt: skip
+    for name in ("user_id", "tenant_id"):
+        (group,) = groups[name]
+        assert float(group["hours"][-1]["amount"]) == 1.4
+        assert sum(float(hour["amount"]) for hour in group["hours"]) == 35 * 2 * 0.5 + 1.4
+
+    store(service.database, ago(3, "50", **of["pro"]))
+    assert sorted(judge(service)) == ["anomaly acme", "anomaly ana", "anomaly pro"]
+
+
 def test_a_slow_leak_of_a_user_is_told(service: Clockwork) -> None:
     service.rule("anomaly", "1", group_by="user_id", window_s=3600)
     begin = NOW - timedelta(hours=78)  # +100 % in 14 days: a 336th an hour
@@ -144,5 +167,6 @@ def test_only_rules_on_what_is_unusual_have_a_series_and_a_minimum_change(servic
         screened(service, rule)
     with pytest.raises(DatabaseError, match="minimum change"):
         service.rule("spend", "2", minimum_change="1")
-    with pytest.raises(DatabaseError, match="drops are not judged by user"):
-        service.rule("anomaly_requests_below", "1", group_by="user_id", window_s=3600)
+    for group in ("user_id", "tenant_id", "tags.plan"):
+        with pytest.raises(DatabaseError, match="drops are not judged by user"):
+            service.rule("anomaly_requests_below", "1", group_by=group, window_s=3600)
