@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
@@ -65,7 +66,7 @@ def update_ledger(database: Database, plan: Plan, *, now: datetime) -> int:
         as_of=now,
     )
     chosen = [one for one in read_ledger(database).entries if one.state in ("accepted", "measured", "verified")]
-    return sum(_measure(database, one, now) for one in chosen)
+    return sum(_measure(database, one, comparison(one, chosen, now.astimezone(UTC).date()), now) for one in chosen)
 
 
 def realised(entries: Iterable[LedgerEntry], *, since: date | None, today: date) -> Decimal:
@@ -78,20 +79,78 @@ def realised(entries: Iterable[LedgerEntry], *, since: date | None, today: date)
     return total.quantize(_CENT)
 
 
-def _measure(database: Database, one: LedgerEntry, now: datetime) -> bool:
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Which days tell what a change saved, where other changes were made to the same calls.
+
+    Attributes:
+        first: First day before.
+        changed_from: Day of the first change of those that cannot be told apart.
+        changed_to: Day of the last one; days between both count for neither side.
+        last: First day that does not count any more.
+        share: Part of what is measured that is this suggestion's, by what was expected of each.
+        until: First day that does not count for users who were held out: they alone tell changes apart.
+    """
+
+    first: date
+    changed_from: date
+    changed_to: date
+    last: date
+    share: float
+    until: date
+
+
+def comparison(one: LedgerEntry, accepted: Iterable[LedgerEntry], today: date) -> Comparison:
+    """Choose the days that tell what a change saved, so that no other change is counted with it.
+
+    Changes to the same calls within five days are measured as one and share what came of it. Of others, an earlier one
+    begins the days before and a later one ends the days after. Calls are taken to be the same where the provider is and
+    the feature, or one of both is about all features.
+
+    Args:
+        one: An accepted suggestion.
+        accepted: All of them.
+        today: The current UTC day.
+    """
+    on = _day_of(one)
+    others = [
+        other
+        for other in accepted
+        if other.suggestion_key != one.suggestion_key
+        and other.provider == one.provider
+        and (other.feature == one.feature or None in (other.feature, one.feature))
+    ]
+    together = [other for other in others if abs((_day_of(other) - on).days) <= FEWEST_DAYS]
+    days = [on, *map(_day_of, together)]
+    apart = [_day_of(other) for other in others if other not in together]
+    own = float(one.accepted_expected or 0)
+    expected = own + sum(float(other.accepted_expected or 0) for other in together)
+    until = min(on + _WINDOW + _DAY, today)
+    return Comparison(
+        first=max([on - _WINDOW, *(day + _DAY for day in apart if day < on)]),
+        changed_from=min(days),
+        changed_to=max(days),
+        last=min([until, *(day for day in apart if day > on)]),
+        share=own / expected if expected else 1 / len(days),
+        until=until,
+    )
+
+
+def _day_of(entry: LedgerEntry) -> date:
+    assert entry.accepted_on is not None
+    return entry.accepted_on
+
+
+def _measure(database: Database, one: LedgerEntry, chosen: Comparison, now: datetime) -> bool:
     """Measure by the users who were held out, where there are enough, else by the days before."""
-    assert one.accepted_on is not None
-    today = now.astimezone(UTC).date()
     scope = {
         "provider": one.provider,
         "feature": one.feature,
         "model": one.model if one.feature is None else None,
     }
-    first, last = one.accepted_on - _WINDOW, min(one.accepted_on + _WINDOW + _DAY, today)
-    found = _by_holdout(database, one, scope, first, last)
+    found = _by_holdout(database, one, scope, _day_of(one) - _WINDOW, chosen.until)
     if found is None:
-        days = {"from_day": first.isoformat(), "to_day": last.isoformat()}
-        found = measure(fetch(database, list[UnitCost], "get_unit_costs", **days, **scope), one.accepted_on)
+        found = _by_days(database, chosen, scope)
     if found is None:
         return False
     figures = {name: f"{getattr(found, name):.2f}" for name in ("low", "expected", "high")}
@@ -105,6 +164,14 @@ def _measure(database: Database, one: LedgerEntry, now: datetime) -> bool:
         as_of=now,
     )
     return True
+
+
+def _by_days(database: Database, chosen: Comparison, scope: Mapping[str, str | None]) -> Measured | None:
+    days = {"from_day": chosen.first.isoformat(), "to_day": chosen.last.isoformat()}
+    rows = fetch(database, list[UnitCost], "get_unit_costs", **days, **scope)
+    kept = [row for row in rows if not chosen.changed_from <= row.day <= chosen.changed_to]
+    found = measure(kept, chosen.changed_from)
+    return None if found is None else found.scaled(chosen.share)
 
 
 def _by_holdout(

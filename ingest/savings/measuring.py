@@ -65,8 +65,8 @@ class Measured:
             return "verified"
         return "withdrawn" if self.high < _FAILED_BELOW * accepted_expected else "measured"
 
-    def scaled(self, times: int) -> Measured:
-        """The same for so many times the traffic."""
+    def scaled(self, times: float) -> Measured:
+        """The same for so many times the traffic, or for a part of it."""
         return replace(self, low=self.low * times, expected=self.expected * times, high=self.high * times)
 
 

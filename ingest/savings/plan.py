@@ -87,8 +87,9 @@ class Suggestion:
 
     @property
     def key(self) -> str:
-        """What tells it from others, and stays the same from day to day."""
-        return "/".join((self.kind, self.provider, self.model, self.feature or "*"))
+        """What tells it from others, and stays the same from day to day; a slash within a name is written as %2F."""
+        feature = "%2A" if self.feature == "*" else _escape(self.feature or "*")
+        return "/".join((self.kind, _escape(self.provider), _escape(self.model), feature))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,8 @@ class Plan:
     def total(self, scenario: Scenario = "expected") -> Decimal:
         """US dollars a month of all that needs no evaluation."""
         names = {"low": "low", "expected": "saved_per_month", "high": "high"}
-        return sum_exactly(getattr(one, names[scenario]) for one in self.suggestions if not one.needs_evaluation)
+        found = sum_exactly(getattr(one, names[scenario]) for one in self.suggestions if not one.needs_evaluation)
+        return min(found, self.spend_per_month)  # days that differ widen each upper end by itself
 
     @property
     def to_evaluate(self) -> Decimal:
@@ -156,10 +158,12 @@ def make_plan(evidence: Evidence, book: PriceBook, *, min_share: Decimal = MIN_S
     """
     prices = ListPrices(book, evidence.to_time)
     days = len(evidence.days)
-    spend = sum_exactly(fact.cost for fact in evidence.facts)
-    saved = _waterfall(evidence.facts, prices, days)
+    facts, spend = _net(evidence)
+    saved = _waterfall(facts, prices, days)
     found, too_small = [], _ZERO
     for (name, *where), one in saved.items():
+        if not one.facts:  # saved at the high end alone: nothing is expected of it
+            continue
         kind = next(kind for kind in KINDS if kind.name == name)
         suggestion = _suggestion(kind, tuple(where), one, days, spend)  # type: ignore[arg-type]
         calls = sum(fact.calls for fact in one.facts)
@@ -182,6 +186,24 @@ def make_plan(evidence: Evidence, book: PriceBook, *, min_share: Decimal = MIN_S
         unexamined=max(evidence.spend - spend, _ZERO),
         largest_user=_largest_user(evidence),
     )
+
+
+def _net(evidence: Evidence) -> tuple[Sequence[SavingFact], Decimal]:
+    """Return the facts and their cost, both lowered in proportion where refunds took some of it off the spend."""
+    gross = sum_exactly(fact.cost for fact in evidence.facts)
+    if evidence.spend >= gross:
+        return evidence.facts, gross
+    net = max(evidence.spend, _ZERO)
+    part = net / gross
+    lowered = {"cost": part, "cost_squares": part * part}
+    return [
+        fact.model_copy(update={name: getattr(fact, name) * share for name, share in lowered.items()})
+        for fact in evidence.facts
+    ], net
+
+
+def _escape(name: str) -> str:
+    return name.replace("%", "%25").replace("/", "%2F")
 
 
 def _waterfall(facts: Iterable[SavingFact], prices: ListPrices, days: int) -> dict[_Key, _Saved]:
@@ -240,7 +262,7 @@ def _suggestion(
         replacement=replacement,
         saved_per_month=expected,
         low=low,
-        high=high,
+        high=min(high, max(_per_month(spend, days), expected)),
         share=(one.amounts["expected"] / spend).quantize(Decimal("0.0001")) if spend else _ZERO,
         confidence=_confidence(kind, expected, low, high, days),
         assumptions=(*(_fill(text, *names) for text in kind.assumptions), _SAME_TRAFFIC),

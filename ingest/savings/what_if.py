@@ -81,10 +81,10 @@ class Change:
     def __post_init__(self) -> None:
         for name in ("cached_share", "calls_share", "hour_writes_share"):
             share = getattr(self, name)
-            if share is not None and not 0 <= share <= 1:
+            if share is not None and (share.is_nan() or not 0 <= share <= 1):
                 raise ValueError(f"{name} must be 0 to 1")
         for share in (self.prompt_share, self.completion_share):
-            if share is not None and not 0 < share <= 10:
+            if share is not None and (share.is_nan() or not 0 < share <= 10):
                 raise ValueError("a length must be above 0 and at most 10 times what it was")
         if self.provider is not None and self.model is None:
             raise ValueError("a provider needs a model of it")

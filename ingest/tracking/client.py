@@ -197,7 +197,10 @@ class Tracker:
         url, named = self._address(), capture.named_hosts()[0]
         is_azure = hasattr(self._client, "_api_version")
         provider = "azure" if is_azure else provider_of(url, str(body.get("model") or ""), named)
-        call = Call(operation, provider, _read(body), is_streamed=is_streamed, fields=said)
+        asked = _read(body)
+        if operation.takes_files:  # which are not read: two uploads are not the same prompt
+            asked = asked._replace(prompt_hash=None, prefix_hash=None, prompt_blocks=None)
+        call = Call(operation, provider, asked, is_streamed=is_streamed, fields=said)
         call.host = host_of(url)
         call.units = units_of(operation, body)
         call.add_defaults(self._fields)

@@ -17,12 +17,14 @@ class Operation(NamedTuple):
         is_text: Whether its tokens can be counted here, from its texts, where none are reported.
         takes_stream_options: Whether usage on its stream must be asked for.
         has_input_alone: Whether all its tokens are input.
+        takes_files: Whether it works on files that are uploaded with it.
     """
 
     name: str
     is_text: bool = False
     takes_stream_options: bool = False
     has_input_alone: bool = False
+    takes_files: bool = False
 
 
 CHAT = Operation("chat", is_text=True, takes_stream_options=True)
@@ -37,12 +39,12 @@ _POSTED = {
     "/embeddings": Operation("embeddings", is_text=True, has_input_alone=True),
     "/completions": Operation("completions", is_text=True, takes_stream_options=True),
     "/moderations": Operation("moderations", is_text=True, has_input_alone=True),
-    "/audio/transcriptions": Operation("audio.transcription"),
-    "/audio/translations": Operation("audio.translation"),
+    "/audio/transcriptions": Operation("audio.transcription", takes_files=True),
+    "/audio/translations": Operation("audio.translation", takes_files=True),
     "/audio/speech": Operation("audio.speech"),
     "/images/generations": Operation("images.generate"),
-    "/images/edits": Operation("images.edit"),
-    "/images/variations": Operation("images.variation"),
+    "/images/edits": Operation("images.edit", takes_files=True),
+    "/images/variations": Operation("images.variation", takes_files=True),
     "/decisions": Operation("decisions"),
 }
 _BY_NAME = {operation.name: operation for operation in _POSTED.values()}

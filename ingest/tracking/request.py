@@ -11,6 +11,10 @@ from ingest.record.hashing import hash_text
 from ingest.tracking.tool_calls import count_tool_retries
 
 _LIMITS = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+# What the provider puts before the messages, which are then not the whole prompt.
+_UNSEEN = ("previous_response_id", "conversation", "cachedContent")
+# What else an answer to the same messages depends on.
+_FORM = ("response_format", "text", "dimensions", "voice", "prompt")
 _LEADING_ROLES = ("system", "developer")
 
 
@@ -20,12 +24,14 @@ class Asked(NamedTuple):  # `dataclasses` would double the time that `import ing
     Attributes:
         model: Model that was asked for.
         prompt: The prompt as JSON, for counting; never recorded.
-        prompt_hash: Salted hash of tools, instructions and messages.
+        prompt_hash: Salted hash of tools, instructions and messages, what they go on from and the form of the answer;
+            None where the request has no messages.
         prefix_hash: Salted hash of what comes before the conversation: tools, instructions and the leading system
             messages, else the first message. The provider's cache works on beginnings.
         max_output_tokens: Limit that was set.
         prefix_share: Part of the prompt's bytes that are before the conversation.
-        prompt_blocks: Salted hashes of its beginnings; None where they are off or the prompt is short.
+        prompt_blocks: Salted hashes of its beginnings; None where they are off, the prompt is short, or it begins
+            with what the provider keeps.
         tool_retries: Calls of tools in its last turn that repeat earlier ones.
     """
 
@@ -54,15 +60,19 @@ def read_request(body: Mapping[str, Any], salt: bytes, *, with_blocks: bool = Tr
     has_head = leading > 0 or any(head)
     prefix = _dump([*head, *parts[: leading if has_head else 1]])
     prompt = _dump([*head, *parts])
+    is_known = messages is not None
+    goes_on = [[name, body[name]] for name in _UNSEEN if body.get(name)]
+    form = [[name, body[name]] for name in _FORM if body.get(name) and body[name] is not messages]
+    whole = prompt + _dump([*goes_on, *form]) if goes_on or form else prompt
     limit = next((body[name] for name in _LIMITS if isinstance(body.get(name), int)), None)
     return Asked(
         model=str(body.get("model") or "unknown"),
         prompt=prompt,
-        prompt_hash=hash_text(salt, prompt),
-        prefix_hash=hash_text(salt, prefix),
+        prompt_hash=hash_text(salt, whole) if is_known else None,
+        prefix_hash=hash_text(salt, prefix) if is_known and (has_head or not goes_on) else None,
         max_output_tokens=limit,
         prefix_share=len(prefix) / len(prompt),
-        prompt_blocks=hash_blocks(salt, prompt) if with_blocks else None,
+        prompt_blocks=hash_blocks(salt, prompt) if with_blocks and not goes_on else None,
         tool_retries=count_tool_retries(parts, _dump),
     )
 

@@ -13,6 +13,7 @@ create type observability_internal.judged_call as (
   operation text,
   service_tier text,
   feature_key bigint,
+  user_key bigint,
   is_ok boolean,
   waits_nobody boolean,
   band integer,
@@ -52,7 +53,8 @@ as $$
   select
     m.event_id, n.rank, m.created_at, (m.created_at at time zone 'UTC')::date, m.provider, m.model, coalesce(m.feature, ''),
     m.environment, m.operation, coalesce(lower(m.service_tier collate "C"), ''),
-    hashtextextended(coalesce(m.feature, ''), hashtextextended(m.model, hashtext(m.provider))), m.status = 'ok',
+    hashtextextended(coalesce(m.feature, ''), hashtextextended(m.model, hashtext(m.provider))),
+    hashtextextended(m.user_id, 0), m.status = 'ok',
     not m.streamed and m.session_id is null and m.status = 'ok',
     case
       when m.prompt_tokens <= 32000 then 0 when m.prompt_tokens <= 128000 then 32000 when m.prompt_tokens <= 200000 then 128000
@@ -64,6 +66,7 @@ as $$
       when m.operation = 'embeddings' then case when n.since_same is not null or t.first_at < m.created_at then 16 else 0 end
       when n.since_same is null then 0
       when n.is_same_session and n.since_same <= 60000 then 0  -- asked again on purpose
+      when n.since_same < m.latency_ms then 0  -- asked side by side: there was no answer to keep yet
       when n.since_same <= 3600000 then 12 when n.since_same <= 21600000 then 4 else 0
     end
     + case when m.status = 'cancelled' then 32 else 0 end
@@ -111,13 +114,18 @@ as $$
   with calls as materialized (
     select * from observability_internal.judge_neighbours(judge_calls.from_time, judge_calls.to_time)
   ),
-  -- Work that comes in a tenth of the day's five minutes or fewer, several calls in each: a job, not people.
+  -- Work that comes in a tenth of the day's five minutes or fewer, several calls in each: a job, not people, who make few
+  -- calls each and seldom many at once.
   jobs as (
     select c.day, c.feature_key, c.environment, c.operation
     from calls as c
     where c.waits_nobody
     group by c.day, c.feature_key, c.environment, c.operation
     having count(*) >= 20 and count(distinct date_bin('5 minutes', c.created_at, '2000-01-01 00:00:00+00')) <= least(29, count(*) / 2)
+      and (
+        count(distinct c.user_key) <= greatest(1, count(*) / 10)
+        or count(*) >= 10 * count(distinct date_bin('5 minutes', c.created_at, '2000-01-01 00:00:00+00'))
+      )
   ),
   -- The median by counting equal lengths: many times fewer rows to sort.
   lengths as (

@@ -142,11 +142,14 @@ as $$
 #variable_conflict use_column
 begin
   perform observability_internal.require_access('{ops,service}');
-  if decision not in ('accept', 'dismiss', 'reopen') or (decision = 'dismiss' and coalesce(decide_saving.reason, '') = '') then
+  if decision not in ('accept', 'dismiss', 'reopen') or (decision = 'dismiss' and coalesce(btrim(decide_saving.reason), '') = '') then
     raise exception 'a decision is accept, dismiss (with a reason) or reopen' using errcode = '22023';
   end if;
   if decide_saving.holdout_share not between 0.01 and 0.5 then
     raise exception 'from 1 to 50 percent of the users are held out' using errcode = '22023';
+  end if;
+  if decide_saving.accepted_on > (now() at time zone 'UTC')::date + 1 then
+    raise exception 'a change is accepted when it is made: its day is not in the future' using errcode = '22023';
   end if;
   update observability_internal.saving_ledger as l set
     state = case decision when 'accept' then 'accepted' when 'dismiss' then 'dismissed' else 'open' end,

@@ -17,7 +17,15 @@ create table observability_internal.saving_scenarios (
   changed_cost numeric not null,
   constraint saving_scenarios_pkey primary key (scenario_id),
   constraint "a scenario has a name of at most 200 characters" check (char_length(btrim(name)) between 1 and 200),
-  constraint "a scenario is about days that had calls" check (from_day < to_day and days > 0 and units > 0),
+  constraint "a scenario is about days that had calls" check (
+    isfinite(from_day) and isfinite(to_day) and from_day < to_day and days > 0 and units > 0
+  ),
+  constraint "a scenario's costs are finite" check (
+    least(cost, changed_cost) > '-Infinity' and greatest(cost, changed_cost) < 'Infinity'
+  ),
+  constraint "a scenario is about calls that can be judged" check (
+    about in ('superseded', 'failed', 'repeated', 'embedded_again', 'cancelled', 'job', 'hurried', 'long_input')
+  ),
   constraint "a scenario's change and filters are small objects" check (
     jsonb_typeof(change) = 'object' and jsonb_typeof(filters) = 'object' and pg_column_size(change) <= 4000
     and pg_column_size(filters) <= 16000
@@ -48,12 +56,17 @@ declare
   -- More than anybody looks at; each is priced anew when it is shown.
   v_most constant integer := 100;
   v_filters constant jsonb := coalesce(save_scenario.scenario -> 'filters', '{}');
+  v_change constant jsonb := coalesce(save_scenario.scenario -> 'change', '{}');
+  v_names constant text[] := array['model', 'provider', 'service_tier'];
+  v_shares constant text[] := array['cached_share', 'calls_share', 'hour_writes_share'];
+  v_lengths constant text[] := array['prompt_share', 'completion_share'];
   v_unknown text;
   v_id bigint;
 begin
   perform observability_internal.require_access('{analyst,ops,service}');
-  if jsonb_typeof(scenario) is distinct from 'object' or jsonb_typeof(v_filters) is distinct from 'object' then
-    raise exception 'a scenario is a JSON object, and so are its filters' using errcode = '22023';
+  if jsonb_typeof(scenario) is distinct from 'object' or jsonb_typeof(v_filters) is distinct from 'object'
+    or jsonb_typeof(v_change) is distinct from 'object' then
+    raise exception 'a scenario is a JSON object, and so are its filters and its change' using errcode = '22023';
   end if;
   select k.key into v_unknown
   from jsonb_object_keys(v_filters) as k (key)
@@ -62,6 +75,23 @@ begin
   limit 1;
   if v_unknown is not null then
     raise exception 'a scenario has no filter %', left(v_unknown, 100) using errcode = '22023';
+  end if;
+  -- As ingest.savings.what_if.Change: one that cannot be read would take all others off the page.
+  select k.key into v_unknown
+  from jsonb_each(v_change) as k (key, value)
+  where jsonb_typeof(k.value) <> 'string' or k.key <> all (v_names || v_shares || v_lengths)
+    or (k.key = 'provider' and not v_change ? 'model')
+    or (
+      k.key <> all (v_names)
+      and case
+        when k.value #>> '{}' !~ '^[0-9]{1,9}([.][0-9]{1,50})?([eE]-?[0-9]{1,2})?$' then true
+        when k.key = any (v_shares) then (k.value #>> '{}')::numeric > 1
+        else (k.value #>> '{}')::numeric not between 1e-150 and 10
+      end
+    )
+  limit 1;
+  if v_unknown is not null then
+    raise exception 'a scenario cannot change % like this', left(v_unknown, 100) using errcode = '22023';
   end if;
   if (select count(*) from observability_internal.saving_scenarios) >= v_most then
     raise exception 'at most % scenarios are kept: delete one first', v_most using errcode = '22023';

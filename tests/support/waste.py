@@ -231,7 +231,7 @@ def batch(sim: Simulation) -> None:
     """A nightly job."""
     for at in sim.times(30 * sim.scale, begin_hour=2, hours=1):
         prompt, completion = sim.length(2500), sim.length(300)
-        cost = sim.call(at, "nightly-summaries", "gpt-4o", prompt, completion)
+        cost = sim.call(at, "nightly-summaries", "gpt-4o", prompt, completion, user_id="jobs")
         sim.waste("batch", "nightly-summaries", cost - usd("gpt-4o", prompt, completion, tier="batch"))
 
 

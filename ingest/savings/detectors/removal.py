@@ -39,7 +39,8 @@ def remove_repeated(states: Sequence[State], prices: ListPrices) -> None:
     """Calls with exactly the prompt of an earlier one, within six hours: the answer could have been kept.
 
     Saved: their whole cost. Same `prompt_hash`, provider, model and operation after a call that succeeded; not within a
-    minute in the same session, where somebody asked for another answer. Low: those within one hour only. Assumes that
+    minute in the same session, where somebody asked for another answer, nor within the time that the call itself took,
+    as several answers to one prompt are asked for side by side. Low: those within one hour only. Assumes that
     the answer may be the same.
     """
     del prices

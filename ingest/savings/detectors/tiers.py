@@ -31,8 +31,9 @@ def send_as_batch(states: Sequence[State], prices: ListPrices) -> None:
 
     Saved: the difference of the prices for the same tokens; flex processing costs the same where a model has it. A job
     is what one feature asks of one model on a day, neither streamed nor in a session, when it has 20 calls or more, in
-    at most a tenth of the day's five minutes, two or more in each on average. Assumes that an answer within 24 hours
-    will do.
+    at most a tenth of the day's five minutes, two or more in each on average; and when each user made ten of them or
+    more, or there are ten or more in each of the five minutes: people make few each, and not all at once. Assumes
+    that an answer within 24 hours will do.
     Source: https://platform.openai.com/docs/guides/batch.
     """
     for state in states:

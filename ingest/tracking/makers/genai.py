@@ -329,6 +329,7 @@ def _read(model: str, body: Mapping[str, Any]) -> Asked:
             "instructions": body.get("systemInstruction") or body.get("system_instruction"),
             "messages": [_as_message(content) for content in contents],
             "max_tokens": limit,
+            "cachedContent": body.get("cachedContent"),
         }
         return read_request(asked, capture.hash_salt() or b"", with_blocks=capture.keeps_blocks())
     except Exception as error:  # noqa: BLE001 -- lone surrogates, circles: the request itself will say so

@@ -77,6 +77,14 @@ def test_what_ops_accept_is_measured_and_verified(
     found = next(one for one in read_ledger(ops).entries if one.suggestion_key == KEY)
     assert (found.state, found.accepted_expected, found.accepted_on) == ("verified", Decimal("30.60"), changed.date())
     assert found.measured_expected == Decimal("30.60")
+    # Another change to the same calls on the day after: both share what came of them, three to one.
+    other = {**suggestion("10.20"), "suggestion_key": "other", "model": MODEL, "feature": "chat"}
+    service_db.call("record_savings", suggestions=[other])
+    day = (changed + timedelta(days=1)).date().isoformat()
+    assert ops.call("decide_saving", suggestion_key="other", decision="accept", accepted_on=day) is True
+    assert update_ledger(service_db, read_savings_plan(service_db, to_time=now), now=now) == 2
+    shared = {one.suggestion_key: one.measured_expected for one in read_ledger(ops).entries if one.accepted_on}
+    assert shared == {KEY: Decimal("22.95"), "other": Decimal("7.65")}
 
 
 def suggestion(expected: str) -> dict[str, Any]:
@@ -102,7 +110,10 @@ def test_the_ledger_knows_each_step_and_brings_back_what_is_worth_half_as_much_a
         return bool(service.call("decide_saving", suggestion_key="k", decision=decision, **more))
 
     assert found("10") == "open"
-    for wrong in ({"decision": "dismiss"}, {"decision": "accept", "holdout_share": "0.9"}, {"decision": "burn"}):
+    for wrong in (
+        {"decision": "dismiss"}, {"decision": "dismiss", "reason": " "}, {"decision": "burn"},
+        {"decision": "accept", "holdout_share": "0.9"}, {"decision": "accept", "accepted_on": "2999-01-01"},
+    ):  # fmt: skip
         with pytest.raises(InvalidArgumentError):
             service.call("decide_saving", suggestion_key="k", **wrong)
     assert not decide("reopen")

@@ -158,6 +158,28 @@ def test_repeated_calls_of_tools_are_summed_and_nonsense_is_not(service_db: Data
     assert [fact["tool_retries"] for fact in read(service_db)["facts"]] == [3]
 
 
+def test_people_who_ask_at_the_same_time_of_day_are_no_job(direct: Door) -> None:
+    service = direct.service()
+    # Forty people at lunch, a job that asks as slowly, and one that asks once for each of forty people within a minute.
+    store(
+        service,
+        *(call(n, feature="lunch", user_id=f"user_{n}") for n in range(40)),
+        *(call(n, feature="slow", user_id="jobs") for n in range(40)),
+        *(call(n // 40, feature="digest", user_id=f"user_{n}") for n in range(40)),
+    )
+    assert {fact["feature"]: fact["waste"] & 64 for fact in read(service)["facts"]} == {
+        "lunch": 0, "slow": 64, "digest": 64,
+    }  # fmt: skip
+
+
+def test_answers_that_are_asked_for_side_by_side_are_no_duplicates(direct: Door) -> None:
+    service = direct.service()
+    # Three at once, each of which takes 2 s, and a fourth after these have been answered.
+    asked = [timedelta(milliseconds=ms) for ms in (0, 2, 5, 3000)]
+    store(service, *(usage_event(created_at=NOON + at, prompt_hash="same", latency_ms=2000.0) for at in asked))
+    assert {fact["waste"]: fact["calls"] for fact in read(service)["facts"]} == {0: 3, 12: 1}
+
+
 def test_the_last_thumb_counts_and_stands_beside_the_calls(service_db: Database) -> None:
     first, second = usage_event(), usage_event(created_at=NOON + timedelta(minutes=1))
     store(service_db, first, second)

@@ -230,3 +230,29 @@ def test_the_command_shows_the_plan_a_what_if_and_what_was_kept(direct: Door, tm
     assert json.loads(run_cli("savings", "scenarios", "--json", env=env).stdout)[0]["since"] is None
     assert "takes a number" in run_cli("savings", "what-if", "--cached", "half", env=env).stderr
     assert "must be 0 to 1" in run_cli("savings", "what-if", "--made", "2", env=env).stderr
+
+
+def test_a_scenario_that_nobody_could_read_is_refused(direct: Door) -> None:
+    service = direct.service()
+    service.call("add_member", user_id="ana", role="analyst")
+    ana = direct.viewer("ana")
+    good: dict[str, Any] = {
+        "name": "n", "change": {}, "filters": {}, "about": None, "from_day": "2026-11-01", "to_day": "2026-11-10",
+        "days": 3, "units": 5, "cost": "1", "changed_cost": "2",
+    }  # fmt: skip
+    changes: list[Any] = [
+        {"model": 5}, {"model": None}, {"provider": "openai"}, {"colour": "red"}, {"cached_share": "NaN"},
+        {"cached_share": "half"}, {"calls_share": "1.1"}, {"hour_writes_share": "-1"}, {"prompt_share": "0"},
+        {"completion_share": "11"}, ["model"], "model",
+    ]  # fmt: skip
+    rest = [{"about": "nonsense"}, {"cost": "NaN"}, {"changed_cost": "Infinity"}, {"to_day": "infinity"}]
+    for wrong in (*({"change": change} for change in changes), *rest):
+        with pytest.raises(InvalidArgumentError):
+            ana.call("save_scenario", scenario={**good, **wrong})
+    widest = Change(
+        model=MINI, provider="openai", service_tier="", cached_share=Decimal("1e-9"), prompt_share=Decimal(10),
+        completion_share=Decimal("0.0001"), calls_share=Decimal(1), hour_writes_share=Decimal(0),
+    )  # fmt: skip
+    ana.call("save_scenario", scenario={**good, "change": dict(widest.as_texts()), "about": "long_input"})
+    (kept,) = read_scenarios(ana)
+    assert Change.of(kept.change) == widest

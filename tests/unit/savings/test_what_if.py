@@ -44,6 +44,7 @@ def basis(*rows: CallsToPrice) -> WhatIfBasis:
     [
         {"cached_share": Decimal("1.1")}, {"prompt_share": Decimal(0)}, {"calls_share": Decimal(-1)},
         {"hour_writes_share": Decimal(2)}, {"completion_share": Decimal(11)}, {"provider": "anthropic"},
+        {"cached_share": Decimal("nan")}, {"prompt_share": Decimal("snan")},
     ],
 )  # fmt: skip
 def test_a_change_out_of_range_is_refused(wrong: dict[str, Any]) -> None:

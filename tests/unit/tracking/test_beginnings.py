@@ -63,3 +63,24 @@ def test_the_length_of_the_prefix_is_its_share_of_the_tokens_that_were_reported(
     assert event["prefix_tokens"] == int(2000 * asked.prefix_share)
     assert event["prompt_blocks"] == f"\\x{asked.prompt_blocks}"
     assert {"prefix_tokens", "prompt_blocks"} <= ARGUMENTS
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"previous_response_id": "resp_1"}, {"conversation": {"id": "c"}}, {"text": {"format": {"type": "json_object"}}},
+     {"dimensions": 256}, {"response_format": {"type": "json_object"}}, {"prompt": {"id": "p"}}],
+)  # fmt: skip
+def test_the_same_words_in_another_conversation_or_for_another_form_are_another_prompt(more: dict[str, Any]) -> None:
+    plain, other, again = (
+        read_request({"input": "Go on. " * 900, **extra}, b"salt") for extra in ({}, more, dict(more))
+    )
+    assert plain.prompt == other.prompt
+    assert plain.prompt_hash != other.prompt_hash == again.prompt_hash
+    goes_on = "previous_response_id" in more or "conversation" in more
+    assert (other.prompt_blocks is None) == (other.prefix_hash is None) == goes_on
+
+
+def test_a_request_without_messages_has_no_hash() -> None:
+    bodies: list[dict[str, Any]] = [{}, {"instructions": "Be brief."}, {"messages": None}]
+    for asked in (read_request(empty, b"salt") for empty in bodies):
+        assert (asked.prompt_hash, asked.prefix_hash) == (None, None)

@@ -58,6 +58,15 @@ def test_hashes_tell_equal_prompts_and_beginnings(client: openai.OpenAI, recorde
     assert first["prefix_hash"] == again["prefix_hash"] == third["prefix_hash"]
 
 
+def test_uploads_have_no_hash_since_they_are_not_read(
+    client: openai.OpenAI, server: OpenAIServer, recorded: Recorded
+) -> None:
+    for sound in (b"one", b"other"):
+        server.script.append(document({"text": "Water.", "usage": {"type": "duration", "seconds": 3}}))
+        client.audio.transcriptions.create(model="whisper-1", prompt="Names: Ada", file=("talk.wav", sound))
+    assert [event.get("prompt_hash") for event in recorded.events] == [None, None]
+
+
 def test_a_hash_cannot_be_made_without_the_salt(server: OpenAIServer, recorded: Recorded, home: Path) -> None:
     hashes = []
     for salt in ("one", "two", "one"):
