@@ -22,7 +22,7 @@ from dashboard.reads.settings import (
     save_alert_mute,
     save_alert_route,
 )
-from ingest.alerts.metrics import CALL_SCOPE
+from ingest.alerts.metrics import CALL_SCOPE, ROUTE_SCOPE
 from ingest.alerts.on_call import WEEKDAYS, MuteDraft, RouteDraft, read_labels, write_labels
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def _draw_route_form(viewer: Viewer, configuration: Configuration, route: Route 
     channels = {channel.channel_id: channel.name for channel in configuration.channels}
     delays = sorted({*_DELAYS, route.after_s if route else 0})
     with st.form(f"{key}_form", border=False):
-        name = st.text_input("Name", route.name if route else "", key=f"{key}_name", max_chars=100)
+        name = st.text_input("Name", route.name if route else "", key=f"{key}_name", max_chars=120)
         severity = st.selectbox(
             "Severity",
             list(_SEVERITIES),
@@ -121,7 +121,7 @@ def _draw_route_form(viewer: Viewer, configuration: Configuration, route: Route 
         )
         labels = _draw_labels(key, route.labels if route else {})
         with st.expander("Group or scope", key=f"{key}_scope_box"):
-            scope = draw_scope(key, route.scope if route else {}, configuration.dimensions, CALL_SCOPE)
+            scope = draw_scope(key, route.scope if route else {}, configuration.dimensions, CALL_SCOPE | ROUTE_SCOPE)
         chosen = st.multiselect(
             "Channels",
             list(channels),
@@ -154,7 +154,7 @@ def _draw_mute_form(viewer: Viewer, configuration: Configuration, mute: Mute | N
     rules = {rule.rule_id: rule.name for rule in configuration.rules}
     zone = mute.timezone if mute else reporting_zone()
     with st.form(f"{key}_form", border=False):
-        name = st.text_input("Name", mute.name if mute else "", key=f"{key}_name", max_chars=100)
+        name = st.text_input("Name", mute.name if mute else "", key=f"{key}_name", max_chars=120)
         chosen = st.multiselect(
             "Rules",
             list(rules),
@@ -193,13 +193,15 @@ def _draw_times(key: str, mute: Mute | None, zone: str) -> dict[str, Any]:
     starts, ends = (moment.astimezone(ZoneInfo(zone)) if moment else None for moment in bounds)
     starts_at = left.datetime_input("Window from", starts or local, key=f"{key}_starts")
     ends_at = right.datetime_input("Window to", ends or local + timedelta(hours=2), key=f"{key}_ends")
-    if weekdays:
-        return {"weekdays": sorted(weekdays), "from_time": from_time, "to_time": to_time, "timezone": zone}
     window = {
         name: moment.replace(tzinfo=ZoneInfo(zone)) if isinstance(moment, datetime) else None
         for name, moment in (("starts_at", starts_at), ("ends_at", ends_at))
     }
-    return {**window, "timezone": zone}
+    if not weekdays:
+        return {**window, "timezone": zone}
+    # Hours within a window are written as code only; here they keep theirs.
+    kept = window if mute and mute.weekdays and starts else {}
+    return {"weekdays": sorted(weekdays), "from_time": from_time, "to_time": to_time, "timezone": zone, **kept}
 
 
 def _draw_labels(key: str, labels: dict[str, str]) -> str:

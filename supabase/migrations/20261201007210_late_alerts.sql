@@ -93,7 +93,12 @@ stable
 security invoker
 set search_path = ''
 as $$
-  with step as (select observability_internal.rule_step(rule) as length),
+  -- A sixtieth of long windows is as good as a minute, and reads nothing more than sixty times. The last one ends now, where
+  -- these minutes reach that far.
+  with step as (
+    select s.minute, s.minute * greatest(1, floor(rule.window_s / 60 / extract(epoch from s.minute))::integer) as length
+    from (select observability_internal.rule_step(rule) as minute) as s
+  ),
   breaches as (
     select
       f.figure, t.tick, l.level, l.threshold, l.severity,
@@ -101,8 +106,11 @@ as $$
       t.tick - s.length * row_number() over (partition by (f.figure).group_key order by t.tick) as origin
     from step as s
     cross join lateral generate_series(
-      observability_internal.whole_tick(rule, lower(minutes)) + s.length,
-      least(upper(minutes) + make_interval(secs => rule.window_s), observability_internal.whole_tick(rule, as_of)), s.length
+      least(
+        observability_internal.whole_tick(rule, upper(minutes) + make_interval(secs => rule.window_s)),
+        observability_internal.whole_tick(rule, as_of)
+      ),
+      observability_internal.whole_tick(rule, lower(minutes)) + s.minute, -s.length
     ) as t (tick)
     cross join lateral (
       -- No calls at all are zero of what is counted.

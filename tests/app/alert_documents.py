@@ -36,6 +36,7 @@ class AlertAnswers:
     delivery: Json = field(default_factory=lambda: {"overdue": 0, "dead": 0, "channels": [], "silent_rules": []})
     link: Json = field(default_factory=dict)
     runbook: Json = field(default_factory=dict)
+    on_call: Json = field(default_factory=dict)
     total: int | None = None
 
     def _get_alerts(self, from_time: str, to_time: str, filters: Json) -> Json:
@@ -218,6 +219,7 @@ class AlertAnswers:
                 {"channel_id": 1, "name": "on-call", "kind": "webhook", "target_hint": "hooks.example.com"},
                 {"channel_id": 2, "name": "old", "kind": "webhook", "target_hint": None, "is_enabled": False},
             ],
+            **self.on_call,
         }
 
 

@@ -107,6 +107,25 @@ def test_ops_write_a_mute_time_of_weekdays(open_app: OpenApp, fake: FakeDatabase
     )  # fmt: skip
 
 
+def test_the_forms_keep_what_they_do_not_ask_for(open_app: OpenApp, fake: FakeDatabase) -> None:
+    route = {
+        "name": "slow", "severity": None, "labels": {}, "scope": {"route": ["/api/chat"]}, "after_s": 0,
+        "channels": [1], "is_enabled": True,
+    }  # fmt: skip
+    mute = {
+        "name": "move", "rules": [], "labels": {}, "starts_at": "2026-11-23T09:00:00Z",
+        "ends_at": "2026-11-30T09:00:00Z", "weekdays": [1], "from_time": "01:00:00", "to_time": "02:00:00",
+        "timezone": "UTC", "is_enabled": True,
+    }  # fmt: skip
+    fake.on_call = {"routes": [{"route_id": 1, **route}], "mutes": [{"mute_id": 1, **mute, "is_active": False}]}
+    open_editor(open_app, "route", 1).button(key="settings_route_1_save").click().run()
+    open_editor(open_app, "mute", 1).button(key="settings_mute_1_save").click().run()
+    assert changes(fake) == [
+        ("save_alert_route", {"route": {"route_id": 1, **route}}),
+        ("save_alert_mute", {"mute": {"mute_id": 1, **mute}}),
+    ]
+
+
 def test_what_is_configured_can_be_downloaded_and_a_changed_file_is_shown_before_it_is_applied(
     open_app: OpenApp, fake: FakeDatabase
 ) -> None:

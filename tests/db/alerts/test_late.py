@@ -267,3 +267,14 @@ def test_the_budget_of_yesterday_is_told_late_although_that_of_today_fires(clock
     clockwork.record(call(60, cost="6"))
     assert clockwork.evaluate(MIDNIGHT_S + 1230) == {"firing": 1, "late": 1}
     assert late(clockwork) == [(-MIDNIGHT_S, MIDNIGHT_S, "1.1")]
+
+
+def test_long_windows_are_judged_late_by_their_sixtieth_part_up_to_now(clockwork: Clockwork) -> None:
+    clockwork.rule("spend", "24", name="was", window_s=6 * HOUR_S)
+    clockwork.rule("spend", "24", name="is", window_s=6 * HOUR_S, for_s=HOUR_S, scope={"model": ["o3"]})
+    clockwork.evaluate(0)
+    clockwork.record(*burst(), *burst(second=15 * HOUR_S + 70, model="o3"))
+    assert clockwork.evaluate(20 * HOUR_S) == {"fired": 1, "late": 1, "pending": 1}
+    # The minute from 120 is in the windows that end from 180 to 21,720: every sixth minute, counted from now.
+    assert late(clockwork) == [(360, 21_600, "25")]
+    assert clockwork.evaluate(20 * HOUR_S + 5) == {"fired": 1, "firing": 1}
