@@ -11,8 +11,7 @@ import pytest
 
 from dashboard.panels import empty
 from dashboard.panels import frame as frame_of_pages
-from ingest.database import fetch
-from ingest.documents.calls import Calls
+from ingest.documents.calls import Call
 from ingest.errors import (
     ConfigurationError,
     DatabaseUnavailableError,
@@ -158,8 +157,7 @@ def test_the_first_call_is_waited_for_and_leads_to_itself(open_app: OpenApp, fak
 def test_a_call_that_is_stored_and_not_counted_yet_does_not_run_the_page_in_circles(
     open_app: OpenApp, fake: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    week = {"from_time": "2026-05-01T00:00:00+00:00", "to_time": "2026-05-08T00:00:00+00:00"}
-    (call, *_) = fetch(fake, Calls, "get_events", **week, filters={"limit": "1"}).events
+    call = Call(event_id="e", created_at=datetime(2026, 5, 4, tzinfo=UTC), user_id="ana", model="gpt-4o")
     monkeypatch.setattr(empty, "read_newest_call", lambda *_: call)
     fake.is_empty = True
     app = open_app("overview")
