@@ -59,7 +59,7 @@ _MESSAGES = 2  # of the budget that is half used, and of today's spend
 _ALERTS = """
 version: 1
 budgets:
-- {name: All of November, amount: 220, channels: [On call]}
+- {name: All of November, amount: 220, steps: [0.5, 0.8, 1], channels: [On call]}
 - {name: Tutor, amount: 60, scope: {feature: [tutor]}, channels: [On call]}
 rules:
 - {name: Daily spend, metric: spend, period: day, threshold: 3, critical_threshold: 10, channels: [On call]}
