@@ -281,13 +281,17 @@ stable
 security invoker
 set search_path = ''
 as $$
-  select case when count(*) >= 20 then percentile_cont(0.99) within group (order by
-    observability_internal.outlier_amount(
+  select case when count(*) >= 20 then percentile_cont(0.99) within group (order by d.amount::double precision)::numeric end
+  from (
+    -- A person with several tenants or tags has several keys.
+    select sum(observability_internal.outlier_amount(
       user_day_bound.metric, r.cost, r.prompt_tokens + r.completion_tokens, r.errors, r.requests
-    )::double precision
-  )::numeric end
-  from observability_internal.usage_by_user_day as r
-  where r.bucket >= user_day_bound.to_time - interval '29 days' and r.bucket < user_day_bound.to_time - interval '1 day';
+    )) as amount
+    from observability_internal.usage_by_user_day as r
+    inner join observability_internal.users as u using (user_key)
+    where r.bucket >= user_day_bound.to_time - interval '29 days' and r.bucket < user_day_bound.to_time - interval '1 day'
+    group by coalesce(u.person_key, u.user_key), r.bucket
+  ) as d;
 $$;
 
 comment on function observability_internal.user_day_bound is

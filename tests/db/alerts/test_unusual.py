@@ -87,11 +87,14 @@ def test_a_person_of_many_tags_is_one_person_and_tenants_and_tags_are_groups(ser
     of = {plan: {"user_id": "ana", "tenant_id": "acme", "tags": {"plan": plan}} for plan in ("free", "pro")}
     for fields in of.values():
         store(service.database, *every(DAY, "0.50", days=35, **fields))
-    store(service.database, *every(HOUR, "2", days=35, user_id="bo", tenant_id="initech"))
+    store(service.database, *every(DAY, "0.50", days=35, user_id="bo", tenant_id="initech"))
     condense_all(service.database)
     # A dollar less than the least change for each key alone, and 1.30 above the usual together.
     store(service.database, ago(5, "0.70", **of["free"]), ago(5, "0.70", **of["pro"]))
-    groups = {name: screened(service, rule)["groups"] for name, rule in rules.items()}
+    documents = {name: screened(service, rule) for name, rule in rules.items()}
+    # Ana's days are a dollar, though each of her two keys has half of it.
+    assert float(documents["user_id"]["user_day_bound"]) == 1
+    groups = {name: document["groups"] for name, document in documents.items()}
     assert {name: [group["key"] for group in found] for name, found in groups.items()} == {
         "user_id": ["ana"], "tenant_id": ["acme"], "tags.plan": [],
     }  # fmt: skip
