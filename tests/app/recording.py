@@ -54,6 +54,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_savings_evidence": {**_WINDOW, "filters": {}},
     "get_saving_ledger": {},
     "get_scenarios": {},
+    "get_session": {"session_id": "s-1"},
     "get_settings": {},
     "get_status": {},
     "get_terms": {},

@@ -30,7 +30,7 @@ FOR_EVERYBODY_SIGNED_IN = {
     "get_cost_sums", "get_costs", "get_daily_cost", "get_delivery_health", "get_deployment", "get_events",
     "get_exports", "get_hours", "get_month", "get_notification_states", "get_overview", "get_performance",
     "get_price_catalogue", "get_prices", "get_reconciliation", "get_report_schedules", "get_reprice_runs",
-    "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence", "get_series", "get_settings",
+    "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence", "get_series", "get_session", "get_settings",
     "get_statement", "get_status", "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
     "log_export", "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
     "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_view",
