@@ -48,7 +48,7 @@ def chat(turns: int, seed: int = 3, **fields: Any) -> list[Event]:
             estimated_cost=None if source == "unpriced" else f"0.{rng.randrange(1, 10**9):09d}",
             usage_source=rng.choice(["reported", "tokenizer"]),
         )
-        event["cached_tokens"] = rng.randrange(int(event["prompt_tokens"]) + 1)
+        event["cached_tokens"] = rng.randrange(prompt + 1) if event["prompt_tokens"] else 0
         found.append(event | fields)
     rng.shuffle(found)
     return found
@@ -168,9 +168,10 @@ def test_a_session_of_one_user_among_several_is_counted_alone(service_db: Databa
 def test_a_long_session_is_shown_in_stretches_that_add_up_and_an_endless_one_is_refused(direct: Door) -> None:
     fill = """
         insert into observability_internal.ai_usage_metrics
-          (event_id, created_at, batch_id, user_id, model, session_id, prompt_tokens, cached_tokens, estimated_cost, cost_source)
-        select gen_random_uuid(), '2026-05-04 12:00+00'::timestamptz + n * interval '1 second', 1, 'user_a', 'gpt-4o', %s,
-          n, n / 2, n * 0.000001, 'priced'
+          (event_id, created_at, batch_id, user_id, model, session_id,
+           prompt_tokens, cached_tokens, estimated_cost, cost_source)
+        select gen_random_uuid(), '2026-05-04 12:00+00'::timestamptz + n * interval '1 second', 1, 'user_a', 'gpt-4o',
+          %s, n, n / 2, n * 0.000001, 'priced'
         from generate_series(1, %s) as n
     """
     service = direct.service()
@@ -227,10 +228,10 @@ def test_months_in_the_archive_are_named_and_wrong_questions_are_refused(direct:
     service.call("record_usage", events=[usage_event(session_id="s1")])
     with psycopg.connect(direct.database.superuser_url) as connection:
         connection.execute(
-            "insert into observability_internal.archived_months (archive_id, kind, month, row_count, is_restored) values"
-            " (gen_random_uuid(), 'usage', '2026-02-01', 9, false), (gen_random_uuid(), 'usage', '2026-03-01', 9, false),"
-            " (gen_random_uuid(), 'usage', '2026-04-01', 9, true), (gen_random_uuid(), 'performance', '2026-04-01', 9, false),"
-            " (gen_random_uuid(), 'usage', '2026-06-01', 9, false)"
+            "insert into observability_internal.archived_months (archive_id, kind, month, row_count, is_restored)"
+            " select gen_random_uuid(), m.kind, m.month::date, 9, m.is_restored from (values"
+            " ('usage', '2026-02-01', false), ('usage', '2026-03-01', false), ('usage', '2026-04-01', true),"
+            " ('performance', '2026-04-01', false), ('usage', '2026-06-01', false)) as m (kind, month, is_restored)"
         )
 
     def until(session_id: str) -> str:
