@@ -19,13 +19,14 @@ create type observability_internal.read_scope as (
   metadata jsonb,
   group_kind text,
   group_values text[],
-  cells observability_internal.usage_cell[]
+  cells observability_internal.usage_cell[],
+  by_tokens boolean
 );
 
 comment on type observability_internal.read_scope is
 'A checked request for figures. Null dims or user_keys: no filter. cuts: the boundaries of buckets from an hour up. '
 'group_kind: what latency_by_group has histograms of, null where it has none. cells: of chosen users, read once for a'
-' whole page.';
+' whole page. by_tokens: what is shown of many keys is what used most tokens, not what cost most; null is false.';
 
 -- 200 values in each of six filters are 240 kB; a request of megabytes would be read again by each part of a page.
 create function observability_internal.check_filter_size(filters jsonb) returns void

@@ -176,11 +176,14 @@ as $$
   ),
   -- Only as many are sorted as are shown; the others are what is left of the sums.
   top as materialized (
-    select p.* from present as p order by p.cost desc nulls last, p.requests desc, p.user_key limit (scope).row_limit
+    select p.*, case when (scope).by_tokens then p.prompt_tokens + p.completion_tokens else p.cost end as measure
+    from present as p
+    order by measure desc nulls last, p.requests desc, p.user_key
+    limit (scope).row_limit
   ),
   placed as (
     select
-      row_number() over (order by t.cost desc nulls last, t.requests desc, t.user_key) as place, t.*,
+      row_number() over (order by t.measure desc nulls last, t.requests desc, t.user_key) as place, t.*,
       b.cost as previous_cost, b.priced_requests as previous_priced_requests
     from top as t
     left join before as b using (user_key)
@@ -231,7 +234,8 @@ as $$
 $$;
 
 comment on function observability_internal.user_figures is
-'{users, previous_users, top_keys, rows}: how many users, and the costliest with one row for the others.';
+'{users, previous_users, top_keys, rows}: how many users, and those that cost most, or used most tokens, with one row for the '
+'others.';
 revoke execute on function observability_internal.user_figures from public;
 grant execute on function observability_internal.user_figures to authenticated, service_role;
 
@@ -250,7 +254,7 @@ declare
 begin
   if scope.by_user then
     v_points := (observability_internal.read_usage(scope, user_series.group_by)).points;
-    return observability_internal.usage_series(v_points, user_series.group_by);
+    return observability_internal.usage_series(v_points, user_series.group_by, scope.by_tokens);
   end if;
   -- Those that cost most are read one by one; the others are the rest of the total.
   if v_scope.bucket in ('minute', '5 minutes') then

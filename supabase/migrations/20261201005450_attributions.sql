@@ -108,12 +108,12 @@ begin
     group by k.dimension, k.key
     having sum(k.requests) > 0
   ) into v_rows;
-  return observability_internal.rank_rows(v_rows, scope.row_limit);
+  return observability_internal.rank_rows(v_rows, scope.row_limit, scope.by_tokens);
 end;
 $$;
 
 comment on function observability_internal.attributed_figures is
-'{tenant_id: [row], tags.<name>: [row]} of these dimensions: the costliest and one row for the others; key empty: without.';
+'{tenant_id: [row], tags.<name>: [row]} of these dimensions: ranked as the scope says, and one row for the others; key empty: without.';
 revoke execute on function observability_internal.attributed_figures from public;
 grant execute on function observability_internal.attributed_figures to authenticated, service_role;
 

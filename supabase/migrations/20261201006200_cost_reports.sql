@@ -106,7 +106,7 @@ begin
       when observability_internal.is_attributed(v_scope.group_by)
         then observability_internal.attributed_figures(v_scope, array[v_scope.group_by]) -> v_scope.group_by
       else coalesce(
-        observability_internal.usage_breakdown(v_sums, array[v_scope.group_by], v_scope.row_limit) -> v_scope.group_by, '[]'
+        observability_internal.usage_breakdown(v_sums, array[v_scope.group_by], v_scope.row_limit, false) -> v_scope.group_by, '[]'
       )
     end
   );
