@@ -28,4 +28,5 @@ def get_session(viewer: Viewer, session_id: str, user_id: str | None, first_turn
         first_turn: Number of the first turn of the page, from 1.
     """
     filters = {"first_turn": first_turn, "limit": TURNS} | ({"user_id": user_id} if user_id else {})
-    return fetch_as(viewer, Session, "get_session", session_id=session_id, filters=filters)
+    session = fetch_as(viewer, Session, "get_session", session_id=session_id, filters=filters)
+    return session.model_copy(update={"session_id": session_id})

@@ -85,6 +85,7 @@ class Session(Document):
     """Document of `get_session`.
 
     Attributes:
+        session_id: What was asked for; the function does not repeat it.
         archived_until: Calls from before it may be in the archive and not here; None where none are.
         points: At most 200, each of equally many turns but the last.
         first_turn: Number of the first of `turns`.
@@ -92,7 +93,7 @@ class Session(Document):
     """
 
     access: str
-    session_id: str
+    session_id: str = ""
     archived_until: datetime | None = None
     has_demo_data: bool = False
     totals: SessionTotals = SessionTotals()

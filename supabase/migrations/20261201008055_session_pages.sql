@@ -183,7 +183,7 @@ begin
   end if;
   v_totals := observability_internal.session_totals(get_session.session_id, v_user);
   return jsonb_build_object(
-    'access', case when v_access = 'service' then 'ops' else v_access end, 'session_id', session_id,
+    'access', case when v_access = 'service' then 'ops' else v_access end,
     'archived_until', observability_internal.archived_until(coalesce((v_totals ->> 'last_at')::timestamptz, now())),
     'has_demo_data', v_is_demo, 'totals', v_totals, 'first_turn', v_first,
     'points', observability_internal.session_points(get_session.session_id, v_user, v_count, 200),
@@ -205,7 +205,7 @@ end;
 $$;
 
 comment on function observability.get_session is
-'One session: {access, session_id, archived_until, has_demo_data, totals, points (at most 200), first_turn, turns (as of'
-' get_events, in their order)}; filters user_id, first_turn and limit; refused beyond 50,000 calls.';
+'One session: {access, archived_until, has_demo_data, totals, points (at most 200), first_turn, turns (as of get_events, in'
+' their order)}; filters user_id, first_turn and limit; refused beyond 50,000 calls.';
 revoke execute on function observability.get_session from public;
 grant execute on function observability.get_session to authenticated, service_role;

@@ -57,7 +57,6 @@ class SessionAnswers:
         until = self.session_archived_until
         return {
             "access": self.access,
-            "session_id": session_id,
             "archived_until": until.isoformat() if until else None,
             "has_demo_data": self.has_demo_data,
             "totals": _totals(calls),

@@ -45,7 +45,8 @@ def point(number: int, cost: str | None = "0.01", width: int = 1) -> SessionPoin
     return SessionPoint.model_validate(
         {
             "first_turn": first, "last_turn": first + width - 1, "first_at": NOON, "last_at": NOON,
-            "prompt_tokens": 100, "cached_tokens": 40, "cost": cost, "cumulative_cost": cost and str(Decimal(cost) * number),
+            "prompt_tokens": 100, "cached_tokens": 40, "cost": cost,
+            "cumulative_cost": cost and str(Decimal(cost) * number),
         }
     )  # fmt: skip
 
@@ -55,6 +56,7 @@ def point(number: int, cost: str | None = "0.01", width: int = 1) -> SessionPoin
 
 IN_ALL = "12 turns in 34.0 min cost $0.43"
 GREW = "the prompt grew from 1,200 to 48,000 tokens: the last three turns are 61.0% of the cost."
+STAYED = "the prompt stayed near 1,300 tokens."
 FEW = {"late_cost": "0.1", "first_prompt_tokens": None}
 FALLBACK = {"fallback_cost": "0.02", "fallback_turns": 2}
 
@@ -68,8 +70,7 @@ FALLBACK = {"fallback_cost": "0.02", "fallback_turns": 2}
         (
             {"late_cost": "0.1", "last_prompt_tokens": 1300},
             "0.429",
-            f"{IN_ALL}; the prompt stayed near 1,300 tokens."
-            " Almost all of the cost is context that had been sent before.",
+            f"{IN_ALL}; {STAYED} Almost all of the cost is context that had been sent before.",
         ),
         (
             {"last_prompt_tokens": 300, "late_cost": None, "cost": None, "unpriced_turns": 12},

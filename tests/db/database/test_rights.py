@@ -239,9 +239,9 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         ).fetchall()
     assert {name for (name,) in definers} == {
         "access_level", "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term",
-        "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue", "current_person",
-        "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys", "decide_saving",
-        "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
+        "archived_until", "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue",
+        "current_person", "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys",
+        "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
         "delete_scenario", "forget_in_savings", "save_scenario",
         "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
         "ensure_partition", "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates",
