@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from dashboard.figures.waterfall import WORDS
-from ingest.documents.words import format_estimate, format_share, format_usd, format_usd_column
+from ingest.documents.words import format_estimate, format_share, format_usd, format_usd_column, with_sign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,16 +74,15 @@ def drivers_sentence(drivers: CostDrivers | None, selection: Selection) -> str:
     driver, amount = max(drivers.parts.items(), key=lambda part: part[1] if is_dearer else -part[1])
     same = [one for one in drivers.contributions if one.driver == driver and (one.amount > 0) == is_dearer]
     whole, reason, *most = format_usd_column([abs(difference), amount, *(one.amount for one in same[:1])])
-    sign = "+" if is_dearer else ""
     text = f"This period cost {_link('costs', whole, selection)} {'more' if is_dearer else 'less'} than the one before"
     if not same:
         return f"{text}."
     top = same[0]
     filters = {"model": [top.model]} | ({"feature": [top.feature]} if top.feature else {})
     name = f"{top.feature} with {top.model}" if top.feature else top.model
-    share = _link("usage", f"{sign}{most[0]}", selection, **filters)
+    share = _link("usage", with_sign(most[0], top.amount), selection, **filters)
     word = WORDS[driver][0 if is_dearer else 1]
-    return f"{text}, mostly because of {word} ({sign}{reason}): {html.escape(name)} {share}."
+    return f"{text}, mostly because of {word} ({with_sign(reason, amount)}): {html.escape(name)} {share}."
 
 
 def alerts_sentence(firing: int) -> str:

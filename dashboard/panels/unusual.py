@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard.reads.drivers import get_drivers
 from dashboard.reads.month import days_of
-from ingest.documents.words import format_estimate, format_usd_column
+from ingest.documents.words import format_estimate, format_usd_column, with_sign
 from ingest.errors import TreeringError
 from ingest.forecasting.daily import DayBand, daily_bands
 
@@ -47,7 +47,9 @@ def days_with_bands(document: Costs, outlook: Outlook | None) -> list[Day]:
     known = {moment.date(): cost for moment, cost in days_of(outlook.month).items()}
     begin = min(known)
     days = [begin + timedelta(days=number) for number in range((today - begin).days)]
-    first = max((document.from_time.astimezone(zone).date() - begin).days, 0)
+    start = document.from_time.astimezone(zone)
+    # A day that the period holds a part of is no complete one.
+    first = max((start.date() - begin).days + (start.time() > time()), 0)
     if first >= len(days):
         return []
     spend = [known.get(day, 0.0) for day in days]
@@ -112,4 +114,4 @@ def _reason(view: View[Costs], one: Day) -> str:
     top = same[0]
     (amount,) = format_usd_column([top.amount])
     name = f"{top.feature} with {top.model}" if top.feature else top.model
-    return f"; most of it {name} ({'+' if top.amount > 0 else ''}{amount} against the day before)"
+    return f"; most of it {name} ({with_sign(amount, top.amount)} against the day before)"

@@ -96,7 +96,7 @@ def test_the_headline_says_how_much_against_what_and_why() -> None:
     )
     assert "chat&lt;b&gt; with gpt-4o" in why
     assert "cost about as much" in headline.drivers_sentence(drivers("10.01", "10"), Selection())
-    assert "less than the one before, mostly because of fewer calls (-$5.00)" in headline.drivers_sentence(
+    assert "less than the one before, mostly because of fewer calls (\N{MINUS SIGN}$5.00)" in headline.drivers_sentence(
         drivers("5", "10", (50, 100)), Selection()
     )
 
