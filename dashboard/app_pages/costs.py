@@ -80,7 +80,7 @@ def draw_trend(view: View[Costs], document: Costs) -> None:
             narrowing_addresses("costs", view.selection, timeline.series),
             [format_exact_usd(amount) for amount in amounts],
         )
-        days = days_with_bands(document, view.outlook())
+        days = days_with_bands(document, view.outlook()) if document.bucket == "day" else []
         chart = charts.stacked_bars(timeline, "usd", colours=shown, band=band_frame(days))
         draw_time_chart(chart, "costs_trend_chart", "Spend over time", view.zone)
         if days:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from dashboard.figures.waterfall import WORDS
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ingest.documents.month import SpentBudget
     from ingest.forecasting.forecast import MonthForecast
     from ingest.savings.drivers import CostDrivers
+
+
+_BUDGETS: Final = '<a href="settings?tab=budgets" target="_self">'
 
 
 def month_sentence(
@@ -49,7 +52,8 @@ def month_sentence(
     link = _link("costs", format_estimate(last[1]), selection, period="last_month")
     if abs(share) < 0.005:
         return f"{text}, as much as in {last[0]} ({link})."
-    return f"{text}, {format_share(abs(share), 1)} {'more' if share > 0 else 'less'} than in {last[0]} ({link})."
+    change = _link("costs", format_share(abs(share), 1), selection, period="this_month", compare="month")
+    return f"{text}, {change} {'more' if share > 0 else 'less'} than in {last[0]} ({link})."
 
 
 def budget_sentence(budgets: Sequence[SpentBudget]) -> str:
@@ -58,8 +62,8 @@ def budget_sentence(budgets: Sequence[SpentBudget]) -> str:
     if not known:
         return ""
     fullest = max(known, key=lambda one: max((one.spent or 0) / one.amount, one.forecast or 0))
-    used = f'<a href="settings?tab=budgets" target="_self">{format_share(fullest.spent, fullest.amount)} used</a>'
-    ahead = f", {format_share(fullest.forecast, 1)} expected" if fullest.forecast is not None else ""
+    used = f"{_BUDGETS}{format_share(fullest.spent, fullest.amount)} used</a>"
+    ahead = f", {_BUDGETS}{format_share(fullest.forecast, 1)} expected</a>" if fullest.forecast is not None else ""
     return f"Budget {html.escape(fullest.name)}: {used}{ahead}."
 
 
@@ -82,7 +86,8 @@ def drivers_sentence(drivers: CostDrivers | None, selection: Selection) -> str:
     name = f"{top.feature} with {top.model}" if top.feature else top.model
     share = _link("usage", with_sign(most[0], top.amount), selection, **filters)
     word = WORDS[driver][0 if is_dearer else 1]
-    return f"{text}, mostly because of {word} ({with_sign(reason, amount)}): {html.escape(name)} {share}."
+    of = _link("costs", with_sign(reason, amount), selection)
+    return f"{text}, mostly because of {word} ({of}): {html.escape(name)} {share}."
 
 
 def alerts_sentence(firing: int) -> str:

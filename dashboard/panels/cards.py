@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import streamlit as st
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from ingest.documents.pages import Totals
 
+# Two beside each other on a phone of 360 pixels.
+_LEAST_CARD_PX: Final = 150
+
 DeltaColour = Literal["normal", "inverse", "off"]
 Arrow = Literal["up", "down", "off"]
 MetricColour = Literal["red", "green", "gray"]
@@ -43,6 +46,7 @@ class Card:
         note: One short line on where the figure comes from or what it consists of.
         help: The exact figure or how it is computed, shown on demand.
         colour: "inverse" where more is worse, "off" where more is neither.
+        course: Its values over time, drawn as a line without axes; nothing for fewer than two.
     """
 
     label: str
@@ -51,6 +55,7 @@ class Card:
     note: str = ""
     help: str | None = None
     colour: DeltaColour = "off"
+    course: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,29 +199,33 @@ def latency_card(label: str, now: float | None, before: float | None, note: str,
     return Card(label, format_duration(now), format_change(now, before), note, help_text, "inverse")
 
 
-def draw_cards(page: str, cards: Sequence[Card], before: str = "") -> None:
-    """Draw key figures in a grid: four in a row, two on a phone.
+def draw_cards(page: str, cards: Sequence[Card], before: str = "", *, is_first_wide: bool = False) -> None:
+    """Draw key figures in a grid: all in a row, two on a phone.
 
     Args:
         page: Short name of the page.
         cards: The figures.
         before: What changes are measured against, such as "vs 7d before".
+        is_first_wide: Whether the first has the room of two.
     """
-    with st.container(key="cards"):
-        for index, card in enumerate(cards):
-            with st.container(border=True, key=f"card_{page}_{index}"):
-                # Streamlit takes a hyphen alone for a minus sign, so it is told the direction.
-                arrow, colour = direction_of(card.change, card.colour)
-                st.metric(
-                    card.label,
-                    card.value,
-                    card.change,
-                    delta_color=colour,
-                    delta_arrow=arrow,
-                    help=card.help,
-                    delta_description=before if card.change and before else None,
-                )
-                st.html(f'<div class="tr-note">{html.escape(card.note)}</div>')
+    grid = st.grid(len(cards) + is_first_wide, min_column_width=_LEAST_CARD_PX, gap=12, key="cards")
+    for index, card in enumerate(cards):
+        span = 2 if is_first_wide and index == 0 else 1
+        with grid.cell(column_span=span), st.container(border=True, height="stretch", key=f"card_{page}_{index}"):
+            # Streamlit takes a hyphen alone for a minus sign, so it is told the direction.
+            arrow, colour = direction_of(card.change, card.colour)
+            st.metric(
+                card.label,
+                card.value,
+                card.change,
+                delta_color=colour,
+                delta_arrow=arrow,
+                help=card.help,
+                delta_description=before if card.change and before else None,
+                chart_data=card.course if len(card.course) > 1 else None,
+                chart_type="area",
+            )
+            st.html(f'<div class="tr-note">{html.escape(card.note)}</div>')
 
 
 def direction_of(change: str | None, colour: DeltaColour) -> tuple[Arrow, MetricColour]:
