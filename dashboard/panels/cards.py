@@ -52,13 +52,17 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of a ranking; `share` is 0 to 1, None for unknown, `address` where its calls are shown."""
+    """One line of a ranking; `share` is 0 to 1, None for unknown, `address` where its calls are shown.
+
+    With a `note` it has a second line, which holds the share in words.
+    """
 
     name: str
     value: str
     share: float | None
     is_other: bool = False
     address: str = ""
+    note: str = ""
 
 
 def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
@@ -252,8 +256,11 @@ def _line(bar: Bar, *, is_bad: bool) -> str:
     width = min(max(bar.share or 0, 0), 1) * 100
     name = html.escape(bar.name)
     shown = f'<a href="{html.escape(bar.address)}" target="_self">{name}</a>' if bar.address else name
+    if bar.note:
+        last = f'<span class="note">{html.escape(bar.note)}</span>'
+    else:
+        last = f'<span class="share">{format_share(bar.share, 1)}</span>'
     return (
         f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{shown}</span>'
-        f'<span class="value">{html.escape(bar.value)}</span>'
-        f'<span class="share">{format_share(bar.share, 1)}</span></div>'
+        f'<span class="value">{html.escape(bar.value)}</span>{last}</div>'
     )

@@ -202,7 +202,7 @@ grant execute on function observability_internal.ordered_entities to authenticat
 
 create function observability_internal.entity_head(
   scope observability_internal.read_scope, view observability_internal.entity_view, sums observability_internal.usage_sum[],
-  begin_at timestamptz
+  begin_at timestamptz, compared tstzrange
 ) returns jsonb
 language sql
 stable
@@ -211,8 +211,8 @@ set search_path = ''
 as $$
   select jsonb_build_object(
     'access', case when (scope).access = 'service' then 'ops' else (scope).access end,
-    'from_time', (scope).from_time, 'to_time', (scope).to_time, 'previous_from', (view).compare_from,
-    'previous_to', (view).compare_to, 'bucket', (view).unit, 'timezone', (scope).timezone,
+    'from_time', (scope).from_time, 'to_time', (scope).to_time, 'previous_from', lower(compared),
+    'previous_to', upper(compared), 'bucket', (view).unit, 'timezone', (scope).timezone,
     'generated_at', clock_timestamp(), 'data_begin_at', begin_at, 'newest_event_at', case
       when (scope).access in ('member', 'tenant') then (
         select max(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
@@ -351,7 +351,7 @@ begin
   else
     v_entities := observability_internal.session_rows(v_scope, v_filters);
   end if;
-  return observability_internal.entity_head(v_scope, v_view, v_sums, v_begin) || jsonb_build_object(
+  return observability_internal.entity_head(v_scope, v_view, v_sums, v_begin, v_compared) || jsonb_build_object(
     'group_by', v_view.group_by, 'matched', observability_internal.matched_document(v_entities, v_view),
     'points_from', to_jsonb(v_slots), 'rows', observability_internal.shown_entities(
       v_scope, v_filters, v_view, observability_internal.entity_page(v_entities, v_view), v_requests, v_slots

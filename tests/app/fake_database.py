@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from tests.app.alert_documents import AlertAnswers
 from tests.app.call_documents import CallAnswers
+from tests.app.entity_documents import EntityAnswers
 from tests.app.health_documents import HealthAnswers
 from tests.app.month_documents import STEPS, MonthAnswers, bucket_for, starts
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
@@ -37,7 +38,9 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, PriceAnswers, StatementAnswers):
+class FakeDatabase(
+    AlertAnswers, CallAnswers, EntityAnswers, HealthAnswers, MonthAnswers, PriceAnswers, StatementAnswers
+):
     """Answers the read functions in the form of the recorded documents; remembers every call; refuses when told to."""
 
     pending_rows: int = 0

@@ -76,7 +76,7 @@ def shared_database(shared_database: TestDatabase, lender: Lender) -> TestDataba
     return shared_database
 
 
-def read(database: Database, start: datetime = START, end: datetime = END, **filters: JsonValue) -> dict[str, Any]:
+def read(database: Database, start: datetime = START, end: datetime = END, /, **filters: JsonValue) -> dict[str, Any]:
     document = database.call("get_entities", from_time=start, to_time=end, filters=filters)
     assert isinstance(document, dict)
     return document
@@ -177,7 +177,7 @@ def test_every_row_and_the_total_are_what_the_calls_add_up_to(shared_door: Door,
         assert document["matched"]["rows"] == len(own)
 
 
-def figure(row: dict[str, Any], order: str) -> Decimal | str | None:
+def figure(row: dict[str, Any], order: str) -> Any:
     cost, before = money(row["cost"]), money(row["previous_cost"])
     priced = row["requests"] - row["fallback_requests"] - row["unpriced_requests"]
     if order in ("name", "requests", "last_seen"):
@@ -190,13 +190,14 @@ def figure(row: dict[str, Any], order: str) -> Decimal | str | None:
         return Decimal(row["session_cost"]) / row["sessions"] if row["sessions"] else None
     if cost is None or (order == "change_share" and not before) or (order == "change" and before is None):
         return None
-    return {
+    figures: dict[str, Decimal] = {
         "cost": cost,
         "cost_per_request": cost / max(priced, 1),
         "cost_per_day": cost / (row["active_days"] or 1),
         "change": cost - (before or 0),
         "change_share": (cost - (before or 0)) / (before or 1),
-    }[order]
+    }
+    return figures[order]
 
 
 ORDERS = ["name", "cost", "requests", "cost_per_request", "cost_per_session", "cost_per_day", "change", "change_share"]
@@ -214,7 +215,7 @@ def test_the_database_orders_all_rows_by_any_column_and_unknown_ones_last(
         rows = read(analyst, middle, END, **asked, limit=1000)["rows"]
         figures = [figure(row, order) for row in rows]
         known = [one for one in figures if one is not None]
-        assert known == sorted(known, reverse=direction == "desc")  # type: ignore[type-var]
+        assert known == sorted(known, reverse=direction == "desc")
         assert figures == [*known, *[None] * (len(figures) - len(known))]
         # Equal ones by name, so that pages neither repeat nor leave out a row.
         ties = [(one, row["key"]) for one, row in zip(figures, rows, strict=True)]
