@@ -19,7 +19,9 @@ from dashboard.figures.entity_table import (
     title_of,
 )
 from dashboard.panels.cards import Bar, draw_bars, share_of
-from dashboard.panels.entity_links import PAGES, choose, current_choice, entity_address, session_address
+from dashboard.panels.entity_links import choose, current_choice, entity_address
+from dashboard.panels.session_links import PAGE as SESSION_PAGE
+from dashboard.panels.session_links import session_address, session_query
 from dashboard.panels.tables import MOST_EXPORTED, write_calls
 from dashboard.reads.entities import each_page_of_entities, note_entities
 from dashboard.selection.entity_choice import PAGE_SIZE, SESSION, TENANT, USER
@@ -202,7 +204,7 @@ def _draw_table(document: Entities, choice: EntityChoice, zone: ZoneInfo) -> Non
         what = "Select a row (on the keyboard: Shift+Space) to open it"
         st.caption(f"{what}, the head of a column to order all {counted(document.matched.rows, choice.by)} by it.")
     if opened := st.session_state.pop("customers_session", None):
-        st.switch_page(PAGES / "session.py", query_params={"session_id": opened})
+        st.switch_page(SESSION_PAGE, query_params=session_query(opened))
 
 
 def _take_choice(key: str, document: Entities) -> None:

@@ -14,11 +14,12 @@ from dashboard.figures.comparison import compare
 from dashboard.figures.entity_table import moment_words, noun_of, title_of
 from dashboard.panels import cards
 from dashboard.panels.call_links import calls_address, calls_query
-from dashboard.panels.entity_links import PAGES, choose, current_choice, session_address
+from dashboard.panels.entity_links import PAGES, choose, current_choice
 from dashboard.panels.entity_view import entity_window, only_of
 from dashboard.panels.filter_bar import store_selection
 from dashboard.panels.narrow import draw_time_chart
 from dashboard.panels.rankings import cost_bars
+from dashboard.panels.session_links import session_address
 from dashboard.panels.unread import draw_unread
 from dashboard.reads.entities import get_entities
 from dashboard.reads.pages import get_calls, get_costs

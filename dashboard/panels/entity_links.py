@@ -1,4 +1,4 @@
-"""Ways to and from the Customers page: its choice in the address, links to a row, to sessions and to other pages."""
+"""Ways to and from the Customers page: its choice in the address, links to a row."""
 
 from __future__ import annotations
 
@@ -36,8 +36,3 @@ def entity_address(selection: Selection, by: str, key: str) -> str:
     """Return the address of the page of one customer, user or tag value, with the period and filters of now."""
     query = {name: value for name, value in selection.to_query().items() if name != "group"}
     return f"customers?{urlencode(query | EntityChoice(by=by, of=key).to_query(), doseq=True)}"
-
-
-def session_address(session_id: str) -> str:
-    """Return the address of the page of one session."""
-    return f"session?{urlencode({'session_id': session_id})}"

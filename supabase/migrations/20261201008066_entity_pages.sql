@@ -217,7 +217,7 @@ as $$
       when (scope).access in ('member', 'tenant') then (
         select max(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
       )
-      else (select max(r.bucket) from observability_internal.usage_by_minute as r)
+      else observability_internal.newest_minute()
     end,
     'pending_rows', observability_internal.pending_rows(),
     'has_demo_data', exists (select from observability_internal.dimensions as d where d.environment = 'demo'),
@@ -252,7 +252,7 @@ as $$
     when (scope).access in ('member', 'tenant') then (
       select min(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
     )
-    else (select min(r.bucket) from observability_internal.usage_by_minute as r)
+    else observability_internal.oldest_minute()
   end;
 $$;
 

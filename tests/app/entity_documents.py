@@ -65,6 +65,7 @@ def _row(
 
 
 _FIGURES: Final[dict[str, Callable[[Json], Any]]] = {
+    "cost": lambda row: None if row["cost"] is None else Decimal(row["cost"]),
     "requests": lambda row: row["requests"],
     "last_seen": lambda row: row["last_seen_at"],
     "cost_per_day": lambda row: None if row["cost"] is None else Decimal(row["cost"]) / row["active_days"],
@@ -79,7 +80,7 @@ def in_order(rows: list[Json], filters: Json) -> list[Json]:
     is_down = filters.get("direction", "desc") == "desc"
     if filters.get("order") == "name":
         return sorted(rows, key=lambda row: row["key"], reverse=is_down)
-    figure = _FIGURES.get(filters.get("order", ""), lambda row: None if row["cost"] is None else Decimal(row["cost"]))
+    figure = _FIGURES.get(filters.get("order", "cost"), _FIGURES["cost"])
     known = sorted((row for row in rows if figure(row) is not None), key=figure, reverse=is_down)
     return [*known, *(row for row in rows if figure(row) is None)]
 
