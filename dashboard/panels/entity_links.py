@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dashboard.selection.filters import Selection
 
 PAGES: Final = Path(__file__).parents[1] / "app_pages"
+PAGE: Final = PAGES / "customers.py"
 
 
 def current_choice() -> EntityChoice:
@@ -32,7 +33,12 @@ def choose(choice: EntityChoice) -> None:
             del st.query_params[name]
 
 
-def entity_address(selection: Selection, by: str, key: str) -> str:
+def entity_query(selection: Selection, by: str, key: str) -> dict[str, str | list[str]]:
     """Return the address of the page of one customer, user or tag value, with the period and filters of now."""
     query = {name: value for name, value in selection.to_query().items() if name != "group"}
-    return f"customers?{urlencode(query | EntityChoice(by=by, of=key).to_query(), doseq=True)}"
+    return query | EntityChoice(by=by, of=key).to_query()
+
+
+def entity_address(selection: Selection, by: str, key: str) -> str:
+    """Return the same as a link beside the other pages."""
+    return f"customers?{urlencode(entity_query(selection, by, key), doseq=True)}"
