@@ -78,7 +78,7 @@ def entity_frame(document: Entities) -> pd.DataFrame:
             "name": title_of(row.key, by),
             "cost": _number(row.cost),
             "share": float(row.cost / whole) * 100 if row.cost is not None and whole else None,
-            "points": [_number(point) or 0.0 for point in row.points],
+            "points": [_number(point) or 0.0 for point in row.points] if len(row.points) > 1 else [],
             "change": None if row.change_share is None else row.change_share * 100,
             "change_usd": _number(row.change),
             "requests": row.requests,
@@ -86,7 +86,7 @@ def entity_frame(document: Entities) -> pd.DataFrame:
             "cost_per_session": _number(row.cost_per_session),
             "cost_per_day": _number(row.cost_per_day),
             "last_seen": row.last_seen_at,
-            "duration": format_duration(length_ms(row)) if row.key else None,
+            "duration": format_duration(length) if row.key and (length := length_ms(row)) else None,
             "user": visible_name(row.user_id) if row.user_id else "several" if row.key else None,
             "tenant": None if row.tenant_id is None else visible_name(row.tenant_id) or None,
             "uncertain": uncertain_words(row),
@@ -113,7 +113,7 @@ def entity_columns(document: Entities, zone: ZoneInfo) -> dict[str, Any]:
         return number(label, format=f"%{sign},.{column_decimals(amounts) + more}f", help=help_text, width=96)
 
     return {
-        "name": text(noun_of(by).capitalize(), width=150, pinned=True),
+        "name": text(noun_of(by).capitalize(), width=240 if by == SESSION else 150, pinned=True),
         "cost": usd("Cost (US$)", [row.cost for row in rows], "Of the calls with a price of their own"),
         "share": st.column_config.ProgressColumn(
             "Share", format="%.1f%%", min_value=0, max_value=100, width=100, help="Of the cost of the whole period"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -122,7 +122,8 @@ def _costs(view: EntityView, only: Selection) -> tuple[Costs, Costs | None]:
 
 
 def _draw_figures(view: EntityView, found: Entities, row: Entity) -> None:
-    days = (found.to_time - found.from_time).days or 1
+    first, last_moment = (moment.astimezone(view.zone) for moment in (found.from_time, found.to_time))
+    days = ((last_moment - timedelta(microseconds=1)).date() - first.date()).days + 1
     active = f"{_counted(row.active_days, 'active day')} of {days:,}" if row.active_days else ""
     last = f"last call {moment_words(row.last_seen_at, view.zone)}" if row.last_seen_at else ""
     per_call = f"{format_usd(row.cost_per_request)} each" if row.cost_per_request is not None else ""
