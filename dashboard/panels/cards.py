@@ -69,6 +69,7 @@ class Bar:
         is_other: Whether it is all that did not fit.
         address: Where its calls are shown.
         exact: The figure to its last digit, shown under the pointer.
+        note: A second line, in place of the share in words.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Bar:
     is_other: bool = False
     address: str = ""
     exact: str = ""
+    note: str = ""
 
 
 def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
@@ -301,8 +303,11 @@ def _line(bar: Bar, *, is_bad: bool) -> str:
     width = min(max(bar.share or 0, 0), 1) * 100
     name = html.escape(bar.name)
     shown = f'<a href="{html.escape(bar.address)}" target="_self">{name}</a>' if bar.address else name
+    if bar.note:
+        last = f'<span class="note">{html.escape(bar.note)}</span>'
+    else:
+        last = f'<span class="share">{format_share(bar.share, 1)}</span>'
     return (
         f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{shown}</span>'
-        f'<span class="value"{_title(bar.exact)}>{html.escape(bar.value)}</span>'
-        f'<span class="share">{format_share(bar.share, 1)}</span></div>'
+        f'<span class="value"{_title(bar.exact)}>{html.escape(bar.value)}</span>{last}</div>'
     )

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from dashboard.selection.filters import Selection
-    from ingest.documents.calls import Call
     from ingest.documents.pages import Row, SpeedRow
 
 MOST_EXPORTED: Final = 200_000
@@ -182,8 +181,8 @@ def to_csv(rows: Sequence[BaseModel]) -> bytes:
     return frame.to_csv(index=False).encode()
 
 
-def write_calls(pages: Iterable[Sequence[Call]], report: Callable[[int], None]) -> tuple[bytes, int]:
-    """Write calls as CSV while they are read; return the file and how many calls it has.
+def write_calls(pages: Iterable[Sequence[BaseModel]], report: Callable[[int], None]) -> tuple[bytes, int]:
+    """Write calls, or other rows, as CSV while they are read; return the file and how many it has.
 
     Args:
         pages: Calls in their order, page by page.

@@ -19,7 +19,7 @@ create table observability_internal.exports (
   constraint "an export leaves by the app, a command or another program" check (
     via in ('app', 'command', 'program')
   ),
-  constraint "an export is a statement, a FOCUS export or calls" check (kind in ('statement', 'focus', 'calls')),
+  constraint "an export is a statement, a FOCUS export, calls or rows" check (kind in ('statement', 'focus', 'calls', 'entities')),
   constraint "an export's format is csv, jsonl, xlsx, parquet or pdf" check (
     format in ('csv', 'jsonl', 'xlsx', 'parquet', 'pdf')
   ),

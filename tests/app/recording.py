@@ -41,6 +41,8 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_cost_drivers": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
     "get_costs": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
     "get_deployment": {},
+    # Compared with the half day in which the data begin.
+    "get_entities": {**_WINDOW, "filters": {"group_by": "user_id", "compare": "2026-05-03T12:00Z/2026-05-04T00:00Z"}},
     "get_events": {**_WINDOW, "filters": {"limit": 2}},
     "get_hours": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
     "get_month": {"filters": {"timezone": "Europe/Berlin"}},

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OpenApp = Callable[..., "AppTest"]
 FIGURES = ("overview", "usage", "costs", "performance")
-PAGES = (*FIGURES, "calls", "alerts", "settings")
+PAGES = (*FIGURES, "customers", "calls", "alerts", "settings")
 
 
 def texts(app: AppTest) -> str:
@@ -104,7 +104,7 @@ def test_the_trend_can_be_switched(open_app: OpenApp, trend: str) -> None:
     assert not app.exception
 
 
-@pytest.mark.parametrize("page", FIGURES)
+@pytest.mark.parametrize("page", [*FIGURES, "customers"])
 def test_an_empty_database_says_how_to_record_the_first_call(open_app: OpenApp, fake: FakeDatabase, page: str) -> None:
     fake.is_empty, fake.has_routes, fake.has_demo_data = True, False, False
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PAGES = (
-    *("", "usage", "costs", "performance", "calls", "session?session_id=sess_0001&turn=7", "alerts"),
+    *("", "usage", "costs", "customers", "performance", "calls", "session?session_id=sess_0001&turn=7", "alerts"),
     *("settings", "settings?tab=reports"),
 )
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]

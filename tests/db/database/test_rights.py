@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What a signed-in person may call; what it returns or changes depends on who that is.
 FOR_EVERYBODY_SIGNED_IN = {
-    "delete_scenario", "get_calls_to_price", "get_scenarios", "save_scenario",
+    "delete_scenario", "get_calls_to_price", "get_entities", "get_scenarios", "save_scenario",
     "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term", "backtest_rule",
     "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
     "delete_notification_channel", "delete_view", "end_silence", "end_term", "find_alerts", "get_alerts",
@@ -243,7 +243,7 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "archived_until", "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue",
         "current_person", "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys",
         "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
-        "delete_scenario", "forget_in_savings", "save_scenario",
+        "delete_scenario", "forget_in_savings", "raw_calls_begin", "save_scenario",
         "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
         "ensure_partition", "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates",
         "get_deployment", "get_status", "has_raw_calls", "log_export", "note_change", "pending_batch_ids",
@@ -255,7 +255,7 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("page", [*PAGES, "get_events"])
+@pytest.mark.parametrize("page", [*PAGES, "get_entities", "get_events"])
 def test_anonymous_callers_get_no_page(page: str, shared_door: Door) -> None:
     with pytest.raises(PermissionDeniedError):
         shared_door.anonymous().call(page, from_time=NOON, to_time=NOON.replace(hour=13))
@@ -296,7 +296,7 @@ def test_the_explorer_shows_each_caller_what_they_may_see(
     assert (users("user_a"), users("user_stranger"), users("user_ana")) == (["user_a"], [], ["user_a", "user_b"])
 
 
-@pytest.mark.parametrize("page", [*PAGES, "get_events"])
+@pytest.mark.parametrize("page", [*PAGES, "get_entities", "get_events"])
 def test_a_member_who_asks_for_somebody_else_is_refused_or_gets_their_own(
     page: str, service_db: Database, viewer: Callable[[str], Database]
 ) -> None:
