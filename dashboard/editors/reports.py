@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.editors.exports import draw_exports
+from dashboard.editors.statements import draw_statements
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt
 from dashboard.panels.chooser import Entry, draw_chooser, open_list
@@ -49,6 +50,7 @@ def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
     with right:
         if number is not None:
             _draw_form(viewer, schedules[number], names)
+    draw_statements(viewer, names)
     draw_exports(viewer)
 
 

@@ -115,6 +115,7 @@ begin
       select max(r.bucket) from observability_internal.usage_by_minute as r
     ),
     'delivery', observability.get_delivery_health(),
+    'statements', observability_internal.statement_state(),
     'pending_batches', (select count(*) from observability_internal.pending_batches),
     'pending_rows', (select coalesce(sum(p.row_count), 0) from observability_internal.pending_batches as p),
     'oldest_pending_at', (select min(p.enqueued_at) from observability_internal.pending_batches as p),
