@@ -119,7 +119,7 @@ def test_a_member_sees_no_row_of_anybody_else_in_any_relation(filled: TestDataba
         "observability_internal.comparable_calls": 1,
         "observability_internal.counted_calls": 1,
         "observability_internal.dimensions": 1,
-        "observability_internal.latency_groups": 4,
+        "observability_internal.latency_groups": 5,
         "observability_internal.performance_metrics": 1,
         "observability_internal.usage_by_user": 1,
         "observability_internal.users": 1,
@@ -164,7 +164,8 @@ def test_no_function_of_ours_is_open_to_the_public_or_to_anon(filled: TestDataba
         ).fetchall()
     assert len({function for function, _ in grantees}) > 200
     assert {function.partition("(")[0] for function, grantee in grantees if grantee == "treering_bi"} == {
-        f"observability_internal.{name}" for name in ("access_level", "reads_own_rows", "stale_buckets")
+        f"observability_internal.{name}"
+        for name in ("access_level", "each_sum", "minutes_within", "reads_own_rows", "stale_buckets")
     }
     assert {grantee for _, grantee in grantees} - {"treering_bi"} == {
         "postgres", "authenticated", "service_role", "treering_writer",
