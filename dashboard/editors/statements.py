@@ -53,63 +53,73 @@ def _draw_form(viewer: Viewer, schedule: StatementSchedule, channels: Mapping[in
     with st.form(f"{_KEY}_form", border=False):
         is_enabled = st.toggle("Enabled", value=schedule.is_enabled, key=f"{_KEY}_enabled")
         left, right = st.columns(2, gap="small")
-        formats = left.multiselect(
-            "Files",
-            list(FORMATS),
-            default=[name for name in FORMATS if name in schedule.formats],
-            format_func=lambda name: FORMATS[name].title,
-            key=f"{_KEY}_formats",
-        )
-        dimensions = right.multiselect(
-            "Lines by",
-            list(dict.fromkeys([*DIMENSIONS, *schedule.dimensions])),
-            default=list(schedule.dimensions),
-            format_func=lambda name: DIMENSIONS.get(name, name),
-            key=f"{_KEY}_by",
-            placeholder="Month alone",
-        )
-        chosen = left.multiselect(
-            "Channels",
-            list(channels),
-            default=[number for number in schedule.channels if number in channels],
-            format_func=channels.__getitem__,
-            key=f"{_KEY}_channels",
-            placeholder="Choose recipients" if channels else "Add a channel first",
-            help="The files are attached to e-mails; other channels get the sums and the names of the files.",
-        )
-        to_folder = right.toggle(
-            "Also to the folder",
-            value=schedule.to_folder,
-            key=f"{_KEY}_folder",
-            help="A folder or bucket that `TREERING_STATEMENT_URL` names to the worker; without it nothing goes there.",
-        )
-        days = left.number_input(
-            "Days after the month's end",
-            0,
-            _MOST_GRACE_DAYS,
-            schedule.grace_days,
-            key=f"{_KEY}_days",
-            help="Late calls and bills that arrive within these days are in the statement.",
-        )
-        zones = list(dict.fromkeys((schedule.timezone, reporting_zone(), "UTC")))
-        zone = right.selectbox("Time zone", zones, key=f"{_KEY}_zone", accept_new_options=True)
+        with left:
+            chosen = _draw_targets(schedule, channels)
+        with right:
+            form = _draw_what(schedule)
         is_saved = st.form_submit_button("Save", type="primary", key=f"{_KEY}_save")
     if not is_saved:
         return
-    if is_enabled and not (formats and (chosen or to_folder)):
+    changed = {"is_enabled": is_enabled, **chosen, **form}
+    if is_enabled and not (changed["formats"] and (changed["channels"] or changed["to_folder"])):
         st.error("Choose at least one file, and a channel or the folder.")
         return
-    changed: dict[str, JsonValue] = {
-        "is_enabled": is_enabled,
-        "formats": list(formats),
-        "dimensions": list(dimensions),
-        "channels": list(chosen),
-        "to_folder": to_folder,
-        "grace_days": int(days),
-        "timezone": zone or schedule.timezone,
-    }
     if attempt(lambda: save_statement_schedule(viewer, changed), "Statement schedule saved"):
         st.rerun()
+
+
+def _draw_targets(schedule: StatementSchedule, channels: Mapping[int, str]) -> dict[str, JsonValue]:
+    """Draw where statements go to and when."""
+    chosen = st.multiselect(
+        "Channels",
+        list(channels),
+        default=[number for number in schedule.channels if number in channels],
+        format_func=channels.__getitem__,
+        key=f"{_KEY}_channels",
+        placeholder="Choose recipients" if channels else "Add a channel first",
+        help="The files are attached to e-mails; other channels get the sums and the names of the files.",
+    )
+    days = st.number_input(
+        "Days after the month's end",
+        0,
+        _MOST_GRACE_DAYS,
+        schedule.grace_days,
+        key=f"{_KEY}_days",
+        help="Late calls and bills that arrive within these days are in the statement.",
+    )
+    to_folder = st.toggle(
+        "Also to the folder",
+        value=schedule.to_folder,
+        key=f"{_KEY}_folder",
+        help="A folder or bucket that `TREERING_STATEMENT_URL` names to the worker; without it nothing goes there.",
+    )
+    return {"channels": list(chosen), "grace_days": int(days), "to_folder": to_folder}
+
+
+def _draw_what(schedule: StatementSchedule) -> dict[str, JsonValue]:
+    """Draw what statements hold, and as which files."""
+    formats = st.multiselect(
+        "Files",
+        list(FORMATS),
+        default=[name for name in FORMATS if name in schedule.formats],
+        format_func=lambda name: FORMATS[name].title,
+        key=f"{_KEY}_formats",
+    )
+    dimensions = st.multiselect(
+        "Lines by",
+        list(dict.fromkeys([*DIMENSIONS, *schedule.dimensions])),
+        default=list(schedule.dimensions),
+        format_func=lambda name: DIMENSIONS.get(name, name),
+        key=f"{_KEY}_by",
+        placeholder="Month alone",
+    )
+    zones = list(dict.fromkeys((schedule.timezone, reporting_zone(), "UTC")))
+    zone = st.selectbox("Time zone", zones, key=f"{_KEY}_zone", accept_new_options=True)
+    return {
+        "formats": [str(name) for name in formats],
+        "dimensions": list(dimensions),
+        "timezone": zone or schedule.timezone,
+    }
 
 
 def _draw_deliveries(deliveries: Sequence[StatementDelivery]) -> None:
