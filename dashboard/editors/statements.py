@@ -9,9 +9,9 @@ import streamlit as st
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt
 from dashboard.reads.settings import reporting_zone
-from dashboard.reads.statement import get_statement_schedule, save_statement_schedule
+from dashboard.reads.statement import declared_tags, get_statement_schedule, save_statement_schedule
 from ingest.costs.files import FORMATS
-from ingest.costs.statement import DIMENSIONS
+from ingest.costs.statement import DIMENSIONS, title_of
 from ingest.errors import FunctionNotFoundError, TreeringError
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def _draw_what(schedule: StatementSchedule) -> dict[str, JsonValue]:
     )
     dimensions = st.multiselect(
         "Lines by",
-        list(dict.fromkeys([*DIMENSIONS, *schedule.dimensions])),
+        list(dict.fromkeys([*DIMENSIONS, *declared_tags(), *schedule.dimensions])),
         default=list(schedule.dimensions),
-        format_func=lambda name: DIMENSIONS.get(name, name),
+        format_func=title_of,
         key=f"{_KEY}_by",
         placeholder="Month alone",
     )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ingest.costs.statement import CostStatement
 
 __all__ = [
+    "declared_tags",
     "get_exports",
     "get_statement_schedule",
     "make_file",
@@ -36,6 +37,11 @@ _MONTHS: Final = 13
 _SHOWN: Final = 50
 _NO_FILTERS: Final = frozenset({"timezone", "bucket", "group_by", "limit", "cursor"})
 _NO_STATEMENT_FILTERS: Final = _NO_FILTERS | {"metadata"}
+
+
+def declared_tags() -> list[str]:
+    """Return the tags of `TREERING_TAGS` as dimensions of a statement: `tags.plan`."""
+    return [f"tags.{name}" for name in load_settings().tags]
 
 
 def months_offered(now: datetime, zone: ZoneInfo) -> list[date]:

@@ -39,7 +39,8 @@ def statement(
     by: Annotated[
         str,
         typer.Option(
-            help="What lines are told apart by: provider, model, feature, environment, operation, status, user, tenant."
+            help="What lines are told apart by: provider, model, feature, environment, operation, status, user, tenant,"
+            " and tags.plan for the tag plan."
         ),
     ] = "feature,model",
     file_format: Annotated[
