@@ -29,7 +29,8 @@ def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
     """Draw the schedule of each report."""
     st.caption(
         "Reports show spend and its change, the biggest changes, the month's forecast, savings and open alerts. E-mail "
-        "includes a chart of the trend. Users are not named. `treering report` shows a report or sends one now."
+        "includes a chart of the trend. Users are not named, tenants only where you say so. `treering report` shows a "
+        "report or sends one now."
     )
     try:
         schedules = get_report_schedules(viewer)
@@ -80,6 +81,13 @@ def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str
             key=f"{key}_channels",
             placeholder="Choose recipients" if channels else "Add a channel first",
         )
+        names_tenants = st.toggle(
+            "Name tenants",
+            value=schedule.names_tenants,
+            key=f"{key}_tenants",
+            help="Off: the report says how much of the spend the costliest tenants are, without their names. What is "
+            "in a mailbox cannot be erased.",
+        )
         left, right = st.columns(2, gap="small")
         hour = left.selectbox(
             "Send from",
@@ -110,6 +118,7 @@ def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str
                 "local_hour": hour,
                 "timezone": zone or schedule.timezone,
                 "channels": list(chosen),
+                "names_tenants": names_tenants,
             },
         ),
         f"{title} saved",
