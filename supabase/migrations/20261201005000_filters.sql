@@ -202,7 +202,7 @@ begin
   return array(
     select u.user_key
     from observability_internal.users as u
-    where (v_users is null or u.user_id = any (v_users)) and (v_attributions is null or u.attribution_id = any (v_attributions))
+    where (v_users is null or u.user_id = any (v_users)) and (v_attributions is null or u.attribution_id in (select unnest(v_attributions)))
   );
 end;
 $$;
@@ -369,7 +369,7 @@ begin
   v_scope.environments := observability_internal.filter_values(filters, 'environment');
   v_scope.dims := observability_internal.resolve_dimensions(filters);
   select
-    case count(*) when 0 then 'total' when 1 then min(f.kind) filter (where f.kind in ('model', 'feature', 'environment')) end,
+    case count(*) when 0 then 'total' when 1 then min(f.kind) filter (where f.kind in ('model', 'feature', 'environment', 'status')) end,
     observability_internal.filter_values(filters, min(f.kind))
   into v_scope.group_kind, v_scope.group_values
   from unnest(array['provider', 'model', 'feature', 'environment', 'operation', 'status']) as f (kind)

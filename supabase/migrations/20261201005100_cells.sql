@@ -398,8 +398,8 @@ begin
     $sql$
     with started as (
       select coalesce(date_bin($1, r.bucket, '2000-01-01 00:00:00+00'), date_trunc($2, r.bucket, $3)) as bucket_start, r.*
-      from observability_internal.usage_by_minute as r
-      where r.bucket = any ($4) and ($5 is null or r.dim_id = any ($5))
+      from observability_internal.minutes_at($4, false) as r
+      where $5 is null or r.dim_id = any ($5)
     )
     select s.bucket_start, s.dim_id, null::integer, %s, null::bigint[], null::bigint[]
     from started as s
@@ -434,6 +434,7 @@ declare
       else 'day'
     end
   );
+  v_quarters constant timestamptz[] := observability_internal.quarters_of(v_split.minutes);
 begin
   return query
   select r.* from observability_internal.whole_days as r
@@ -444,6 +445,17 @@ begin
   union all
   select r.* from observability_internal.whole_minutes as r
   where r.bucket = any (v_split.minutes) and (dims is null or r.dim_id = any (dims));
+  -- Of windows of long ago, which a preview asks about.
+  if exists (select from observability_internal.packed_minutes as k where k.bucket = any (v_quarters)) then
+    return query execute format(
+      $sql$
+      select r.bucket, r.dim_id, %s, r.latency, r.time_to_first_token
+      from observability_internal.unpacked_minutes as r
+      where r.quarter = any ($1) and r.bucket = any ($2) and ($3 is null or r.dim_id = any ($3))
+      $sql$,
+      observability_internal.each_sum('r.%1$I', 'coalesce(r.%1$I, 0)')
+    ) using v_quarters, v_split.minutes, dims;
+  end if;
 end;
 $$;
 

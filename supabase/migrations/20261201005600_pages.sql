@@ -18,13 +18,13 @@ as $$
       when (scope).access in ('member', 'tenant') then (
         select min(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
       )
-      else (select min(r.bucket) from observability_internal.usage_by_minute as r)
+      else observability_internal.oldest_minute()
     end,
     'newest_event_at', case
       when (scope).access in ('member', 'tenant') then (
         select max(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
       )
-      else (select max(r.bucket) from observability_internal.usage_by_minute as r)
+      else observability_internal.newest_minute()
     end,
     'pending_rows', observability_internal.pending_rows(),
     'has_demo_data', exists (select from observability_internal.dimensions as d where d.environment = 'demo'),
@@ -93,7 +93,7 @@ declare
     from_time, to_time, filters
   );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
-  v_users constant jsonb := observability_internal.user_figures(v_scope);
+  v_users constant jsonb := observability_internal.user_figures(v_scope, observability_internal.compare_users(v_scope));
   v_rows constant jsonb := observability_internal.usage_breakdown(v_figures.sums, '{model,feature}', v_scope.row_limit, false);
 begin
   return observability_internal.page_head(v_scope, v_figures.sums, v_users) || jsonb_build_object(
@@ -132,13 +132,16 @@ declare
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(
     v_scope, case when not observability_internal.is_attributed(v_scope.group_by) then v_scope.group_by end
   );
+  v_compared constant observability_internal.compared_user[] := observability_internal.compare_users(v_scope);
   v_users jsonb;
   v_attributed jsonb;
   v_rows jsonb;
 begin
   v_scope.by_tokens := true;
-  v_users := observability_internal.user_figures(v_scope);
-  v_attributed := observability_internal.attributed_figures(v_scope, observability_internal.attributed_dimensions());
+  v_users := observability_internal.user_figures(v_scope, v_compared);
+  v_attributed := observability_internal.attributed_figures(
+    v_scope, observability_internal.attributed_dimensions(), v_compared
+  );
   v_rows := observability_internal.usage_breakdown(
     v_figures.sums, '{model,feature,operation,status}', v_scope.row_limit, true
   );
@@ -176,9 +179,10 @@ declare
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(
     v_scope, case when not observability_internal.is_attributed(v_scope.group_by) then v_scope.group_by end
   );
-  v_users constant jsonb := observability_internal.user_figures(v_scope);
+  v_compared constant observability_internal.compared_user[] := observability_internal.compare_users(v_scope);
+  v_users constant jsonb := observability_internal.user_figures(v_scope, v_compared);
   v_attributed constant jsonb := observability_internal.attributed_figures(
-    v_scope, observability_internal.attributed_dimensions()
+    v_scope, observability_internal.attributed_dimensions(), v_compared
   );
   v_rows constant jsonb := observability_internal.usage_breakdown(
     v_figures.sums, '{model,feature,provider,environment}', v_scope.row_limit, false
