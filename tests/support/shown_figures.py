@@ -88,32 +88,21 @@ def bars(app: AppTest) -> list[list[tuple[str, str]]]:
     ]
 
 
-def legends(app: AppTest) -> list[dict[str, str]]:
-    """The legends of the charts that give a value for each name."""
-    return [
-        dict(zip(_texts(body, "span"), _texts(body, "b"), strict=True))
-        for body in _bodies(app)
-        if 'class="tr-legend"' in body and "<b" in body
-    ]
-
-
 def words(app: AppTest) -> str:
     """Everything that stands in texts of a page."""
     captions = [caption.value for caption in app.caption]
     return "\n".join(re.sub(r"<[^>]+>", " ", body) for body in [*_bodies(app), *captions])
 
 
-def charts(app: AppTest) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows that each chart draws, with its key; of every layer."""
+def charts(app: AppTest) -> Iterator[pd.DataFrame]:
+    """The rows that the charts draw, of every layer of each."""
     for element in app.main.get("arrow_vega_lite_chart"):
         proto: Any = element.proto
-        name = str(getattr(proto, "id", "")) or str(proto)
-        sets = [json.loads(proto.spec).get("datasets", {})] if proto.spec else []
-        for one in sets:
-            for rows in one.values():
-                yield name, pd.DataFrame(rows)
+        written = json.loads(proto.spec) if proto.spec else {}
+        for rows in written.get("datasets", {}).values():
+            yield pd.DataFrame(rows)
         for one in proto.datasets:
-            yield name, pa.ipc.open_stream(one.data.data).read_pandas()
+            yield pa.ipc.open_stream(one.data.data).read_pandas()
 
 
 def _bodies(app: AppTest) -> list[str]:

@@ -2,21 +2,21 @@
 
 The app runs as it does for ops. The moments that it asks for are those that the address and the clock give; every
 figure is then read from the page and compared with one query of the raw rows, at the digits that are shown.
-`TREERING_PROPERTY_EXAMPLES=200` opens that many random pages of each kind.
+`TREERING_PROPERTY_EXAMPLES=20` opens that many random pages of each kind.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 import streamlit as st
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as strategies
 from streamlit.testing.v1 import AppTest
 
@@ -26,9 +26,11 @@ from tests.app.conftest import APP, TIMEOUT_S
 from tests.support.doors import Door
 from tests.support.hostile_calls import FEATURES, MODELS, TENANTS, USERS, HostileCalls, fill
 from tests.support.raw_truth import MINUTE, Question, RawTruth
-from tests.support.shown_figures import bars, change, charts, is_change_shown, is_shown, legends, words
+from tests.support.shown_figures import DASH, bars, change, charts, is_change_shown, is_shown, words
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from ingest.database import Argument, Database
     from tests.support.lending import Lender
     from tests.support.servers import TestDatabase
@@ -38,7 +40,6 @@ SEED = 61
 VIEWER = "local-ops"
 ZONES = ("UTC", "Europe/Berlin", "America/St_Johns", "Asia/Kathmandu", "America/New_York", "Pacific/Kiritimati")
 READS = {"overview": "get_overview", "usage": "get_usage", "costs": "get_costs", "performance": "get_performance"}
-EMPTY = ("No calls", "Nothing")
 Address = dict[str, Any]
 
 
@@ -49,6 +50,8 @@ def repeated(usual: int) -> settings:
         deadline=None,
         database=None,
         print_blob=bool(EXAMPLES),
+        # A page takes a second: what fails is not made smaller.
+        phases=[Phase.explicit, Phase.generate],
         suppress_health_check=[HealthCheck.too_slow],
     )
 
@@ -117,7 +120,9 @@ def open_page(watched: Watched, page: str, zone: str, address: Address) -> AppTe
 
 
 def some(values: Any) -> Any:
-    return strategies.lists(strategies.sampled_from(sorted({one for one in values if one})), min_size=1, max_size=2, unique=True)
+    return strategies.lists(
+        strategies.sampled_from(sorted({one for one in values if one})), min_size=1, max_size=2, unique=True
+    )
 
 
 FILTERS = {
@@ -148,7 +153,10 @@ def addresses(draw: strategies.DrawFn) -> Address:
         last, length = draw(strategies.integers(0, 90)), draw(strategies.sampled_from([0, 1, 6, 30]))
         found |= {"period": "custom", "last": last, "length": length, "is_exact": kind == "moments"}
     compare = draw(strategies.sampled_from(["before", "before", "weekdays", "month", "year", "none"]))
-    return found | {"compare": compare, "group": draw(strategies.sampled_from(["model", "feature", "user_id", "tenant_id"]))}
+    return found | {
+        "compare": compare,
+        "group": draw(strategies.sampled_from(["model", "feature", "user_id", "tenant_id"])),
+    }
 
 
 def spelled(address: Address) -> Address:
@@ -169,7 +177,7 @@ def asked_of(watched: Watched, function: str) -> list[Question]:
     """What the page asked a function, in the order in which it asked first."""
     found: list[Question] = []
     for name, arguments in watched.asked:
-        if name == function:
+        if name == function and "timezone" in arguments["filters"]:  # others look for the newest call of all
             filters = dict(arguments["filters"])
             zone = filters.pop("timezone")
             for shape in ("group_by", "limit", "cursor", "order"):
@@ -195,20 +203,16 @@ def expected_filters(address: Address) -> dict[str, Any]:
     return found
 
 
-def sure_cost(totals: dict[str, Any], per: str) -> Decimal | None:
-    if totals["cost"] is None or not totals[per]:
+def cost_per_call(totals: dict[str, Any]) -> Decimal | None:
+    if totals["cost"] is None or not totals["sure_requests"]:
         return None
-    return Decimal(totals["cost"]) / totals[per]
-
-
-Figures = dict[str, tuple[Callable[[dict[str, Any]], Any], bool]]
+    return Decimal(totals["cost"]) / Decimal(totals["sure_requests"])
 
 
 def rate(part: str, whole: str, times: int = 100) -> Callable[[dict[str, Any]], Any]:
     return lambda totals: Decimal(totals[part]) / Decimal(totals[whole]) * times if totals[whole] else None
 
 
-SPEND = (lambda totals: totals["cost"], True)
 CARDS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     "overview": {
         "Requests": lambda totals: totals["requests"],
@@ -224,23 +228,20 @@ CARDS: dict[str, dict[str, Callable[[dict[str, Any]], Any]]] = {
     },
     "costs": {
         "Spend": lambda totals: totals["cost"],
-        "Cost per request": lambda totals: sure_cost(totals, "sure_requests"),
+        "Cost per request": cost_per_call,
         "Cost per million tokens": rate("wholly_priced_cost", "wholly_priced_tokens", 10**6),
     },
     "performance": {"Error rate": rate("errors", "requests")},
 }
 # A share of failed calls changes by points, and what has no earlier figure by nothing.
 CHANGES = {name for cards in CARDS.values() for name in cards} - {"Error rate"}
-TABLES = {
-    "usage": ("usage_by", "prompt_tokens", ["requests", "prompt_tokens", "completion_tokens"]),
-    "costs": ("costs_by", "cost_per_request", ["requests", "cost"]),
-}
-BY = {"Model": "model", "Feature": "feature", "User": "user_id", "Tenant": "tenant_id", "Plan": "tags.plan"}
 
 
 @repeated(10)
 @given(
-    page=strategies.sampled_from(sorted(READS)), zone=strategies.sampled_from(ZONES), address=addresses(),
+    page=strategies.sampled_from(sorted(READS)),
+    zone=strategies.sampled_from(ZONES),
+    address=addresses(),
 )
 def test_the_cards_show_what_the_raw_calls_say(
     watched: Watched, truth: RawTruth, page: str, zone: str, address: Address
@@ -268,7 +269,9 @@ def test_the_cards_show_what_the_raw_calls_say(
         if label in CHANGES and not is_change_shown(shown.delta, change(true, was)):
             found.append(f"{label}: {shown.delta} is shown, from {was} to {true} is true")
     spend = [metric for label, metric in metrics.items() if label.startswith("Spend, ")]
-    found += [f"Spend: {one.value}, {totals['cost']} is true" for one in spend if not is_shown(one.value, totals["cost"])]
+    found += [
+        f"Spend: {one.value}, {totals['cost']} is true" for one in spend if not is_shown(one.value, totals["cost"])
+    ]
     assert found == []
 
 
@@ -276,3 +279,118 @@ def begin_of(truth: RawTruth) -> datetime:
     (row,) = truth.connection.execute("select min(created_at) as at from observability_internal.ai_usage_metrics")
     at: datetime = row["at"]
     return at - (at - datetime(2020, 1, 1, tzinfo=UTC)) % MINUTE
+
+
+@repeated(6)
+@given(
+    page=strategies.sampled_from(["usage", "costs"]),
+    by=strategies.sampled_from(["model", "feature", "user", "tenant", "tag:-plan"]),
+    zone=strategies.sampled_from(ZONES),
+    address=addresses(),
+)
+def test_the_tables_and_what_costs_is_made_of_show_what_the_raw_calls_say(
+    watched: Watched, truth: RawTruth, page: str, by: str, zone: str, address: Address
+) -> None:
+    app = open_page(watched, page, zone, spelled(address) | {"table": by})
+    questions = asked_of(watched, READS[page])
+    now = questions[0].outward()
+    if not app.metric:
+        return  # the cards' test says when
+    columns = {"user": "user_id", "tenant": "tenant_id", "tag:-plan": "tags.plan"}
+    true = truth.grouped(now, columns.get(by, by))
+    (table,) = [one.value for one in app.dataframe if {"name", "requests", "share"} <= set(one.value.columns)]
+    rows = {row["name"]: row for row in table.to_dict("records") if not str(row["name"]).startswith("Other (")}
+    if by == "tag:-plan" and not ({"pro", "free", DASH} & rows.keys()):
+        return  # a tag that no call has is no choice of the page
+    found = []
+    for key, row in true.items():
+        if (shown := rows.get(key or DASH)) is None:
+            continue
+        names = ("requests", "cost") if page == "costs" else ("requests", "prompt_tokens", "completion_tokens")
+        for name in names:
+            value = None if pd.isna(shown[name]) else Decimal(str(shown[name]))
+            exact: Decimal | None = None if row[name] is None else Decimal(row[name])
+            size = abs(exact or Decimal(1))
+            if (value is None) != (exact is None) or abs((value or 0) - (exact or 0)) > Decimal("1e-9") * size:
+                found.append(f"{key}.{name}: {value} is shown, {exact} is true")
+    assert len(rows) == min(10, len(true)), (list(rows), list(true))
+    if page == "costs":
+        found += check_shape(app, truth, now)
+    assert found == []
+
+
+def check_shape(app: AppTest, truth: RawTruth, asked: Question) -> list[str]:
+    """The cost by kind of token comes to the whole one, and each hour of the week is that of its calls."""
+    found = []
+    cost = truth.totals(asked)["cost"] or Decimal(0)
+    kinds = [lines for lines in bars(app) if {name for name, _ in lines} & {"Input", "Output", "Not split"}]
+    amounts = [value for lines in kinds[:1] for _, value in lines if "<" not in value]
+    whole = sum((Decimal(one.replace("\u2212", "-").replace("$", "").replace(",", "")) for one in amounts), Decimal(0))
+    if amounts and abs(whole - cost) > Decimal("0.01") * len(amounts) + Decimal("0.005"):
+        found.append(f"kinds: {whole} in {amounts}, {cost} is true")
+    weekdays = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    true = {(weekdays[day - 1], hour): row["cost"] or 0 for (day, hour), row in truth.hours(asked).items()}
+    for frame in charts(app):
+        if {"day", "hour", "cost"} <= set(frame.columns):
+            shown = {(row["day"], int(row["hour"])): row["cost"] for row in frame.to_dict("records")}
+            assert true.keys() <= shown.keys()
+            found += [
+                f"{place}: {value} is shown, {true.get(place, 0)} is true"
+                for place, value in shown.items()
+                if abs(Decimal(str(value)) - Decimal(true.get(place, 0))) > Decimal("1e-9")
+            ]
+    return found
+
+
+@repeated(4)
+@given(
+    zone=strategies.sampled_from(ZONES),
+    address=addresses(),
+    order=strategies.sampled_from(["newest", "cost", "latency", "tokens"]),
+)
+def test_the_calls_page_shows_the_raw_calls_in_their_order(
+    watched: Watched, truth: RawTruth, zone: str, address: Address, order: str
+) -> None:
+    app = open_page(watched, "calls", zone, spelled(address) | {"order": order})
+    asked = asked_of(watched, "get_events")[0]
+    asked = Question(asked.from_time, asked.to_time, zone, expected_filters(address))
+    if "metadata" in address and asked.to_time - asked.from_time > timedelta(days=7):
+        assert not app.dataframe, words(app)
+        return
+    true = truth.calls(asked, order)[:50]
+    tables = [one.value for one in app.dataframe if "estimated_cost" in one.value.columns]
+    assert bool(tables) == bool(true), words(app)
+    if not true:
+        return
+    table = tables[0]
+    assert [moment.to_pydatetime() for moment in table["created_at"]] == [call["created_at"] for call in true]
+    for name in ("prompt_tokens", "completion_tokens"):
+        assert list(table[name]) == [call[name] for call in true]
+    for name in ("estimated_cost", "latency_ms"):
+        shown = [None if pd.isna(value) else value for value in table[name]]
+        assert shown == [None if call[name] is None else float(call[name]) for call in true]
+
+
+@repeated(4)
+@given(zone=strategies.sampled_from(ZONES), address=addresses())
+def test_today_and_the_month_are_those_of_the_raw_calls(
+    watched: Watched, truth: RawTruth, zone: str, address: Address
+) -> None:
+    def spent(now: datetime) -> tuple[Any, Any]:
+        local = now.astimezone(ZoneInfo(zone))
+        today = local.replace(hour=0, minute=0, second=0, microsecond=0)
+        starts = (today.astimezone(UTC), today.replace(day=1).astimezone(UTC))
+        end = now + timedelta(minutes=1)
+        return tuple(truth.totals(Question(start, end, zone, expected_filters(address)))["cost"] for start in starts)
+
+    before = spent(datetime.now(UTC))
+    app = open_page(watched, "overview", zone, spelled(address))
+    shown = {metric.label: metric.value for metric in app.metric}
+    if "metadata" in address or not shown:
+        assert {shown.get(name, DASH) for name in ("Spend today", "Spend this month")} == {DASH}
+        return
+    # A day or a month may have begun while the page was drawn.
+    assert any(
+        is_shown(shown["Spend today"], today) and is_shown(shown["Spend this month"], month)
+        for today, month in (before, spent(datetime.now(UTC)))
+    ), (shown, before)
