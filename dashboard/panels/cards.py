@@ -70,6 +70,7 @@ class Bar:
         address: Where its calls are shown.
         exact: The figure to its last digit, shown under the pointer.
         note: A second line, in place of the share in words.
+        aside: What stands beside the figure; the share in percent where it is empty.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Bar:
     address: str = ""
     exact: str = ""
     note: str = ""
+    aside: str = ""
 
 
 def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
@@ -208,7 +210,7 @@ def draw_cards(page: str, cards: Sequence[Card], before: str = "", *, is_first_w
         page: Short name of the page.
         cards: The figures.
         before: What changes are measured against, such as "vs 7d before".
-        is_first_wide: Whether the first has the room of two.
+        is_first_wide: Whether the first has the room of two; then it alone says what changes are measured against.
     """
     grid = st.grid(len(cards) + is_first_wide, min_column_width=_LEAST_CARD_PX, gap=12, key="cards")
     for index, card in enumerate(cards):
@@ -223,7 +225,7 @@ def draw_cards(page: str, cards: Sequence[Card], before: str = "", *, is_first_w
                 delta_color=colour,
                 delta_arrow=arrow,
                 help=card.help,
-                delta_description=before if card.change and before else None,
+                delta_description=before if card.change and before and not (is_first_wide and index) else None,
                 chart_data=card.course if len(card.course) > 1 else None,
                 chart_type="area",
             )
@@ -306,7 +308,7 @@ def _line(bar: Bar, *, is_bad: bool) -> str:
     if bar.note:
         last = f'<span class="note">{html.escape(bar.note)}</span>'
     else:
-        last = f'<span class="share">{format_share(bar.share, 1)}</span>'
+        last = f'<span class="share">{html.escape(bar.aside or format_share(bar.share, 1))}</span>'
     return (
         f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{shown}</span>'
         f'<span class="value"{_title(bar.exact)}>{html.escape(bar.value)}</span>{last}</div>'

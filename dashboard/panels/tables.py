@@ -15,7 +15,16 @@ from dashboard.panels.call_links import calls_address, filter_of
 from dashboard.panels.cards import Bar, draw_bars, name_of, share_of
 from dashboard.panels.rankings import cost_bars
 from ingest.documents.cells import safe_text
-from ingest.documents.words import DASH, format_change, format_count, format_usd, format_usd_column, sum_of
+from ingest.documents.words import (
+    DASH,
+    format_change,
+    format_count,
+    format_duration,
+    format_share,
+    format_usd,
+    format_usd_column,
+    sum_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -151,8 +160,26 @@ def draw_usage(page: str, label: str, rows: Sequence[Row], selection: Selection)
     )
 
 
-def draw_speed(page: str, label: str, rows: Sequence[SpeedRow], *, is_route: bool = False) -> int | None:
-    """Draw a speed ranking, of calls or of routes; return which row is chosen, None of routes."""
+def draw_speed(
+    page: str, label: str, rows: Sequence[SpeedRow], selection: Selection, *, is_route: bool = False
+) -> int | None:
+    """Draw a speed ranking, of calls or of routes, on a phone as lines; return which row is chosen, None of routes."""
+    slowest = max((row.latency_p90_ms or 0 for row in rows), default=0)
+    bars = [
+        Bar(
+            f"{row.method} {name_of(row.key)}" if row.method else name_of(row.key, is_other=row.is_other),
+            format_duration(row.latency_p90_ms),
+            share_of(Decimal(row.latency_p90_ms or 0), Decimal(slowest)),
+            row.is_other,
+            aside=format_share(row.errors, row.requests),
+        )
+        for row in rows
+    ]
+    if is_route:
+        with st.container(key=f"narrow_{page}"):
+            draw_bars(bars, (label, "p90, errors"))
+    else:
+        _draw_lines(page, bars, rows, (label, "p90, errors"), selection)
     number = st.column_config.NumberColumn
     return _draw(
         f"{page}_table_{label.lower()}",
@@ -216,7 +243,11 @@ def draw_download(page: str, name: str, rows: Sequence[BaseModel]) -> None:
 
 
 def _draw_lines(
-    page: str, bars: Sequence[Bar], rows: Sequence[Row], heads: tuple[str, str], selection: Selection
+    page: str,
+    bars: Sequence[Bar],
+    rows: Sequence[Row | SpeedRow],
+    heads: tuple[str, str],
+    selection: Selection,
 ) -> None:
     """Draw what a phone shows in place of the table; the style sheet shows one of both."""
     name = filter_of(heads[0])

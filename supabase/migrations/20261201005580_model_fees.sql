@@ -1,4 +1,5 @@
--- Purpose: fees of tools and requests by model, which the Costs page shows as a part of what was spent.
+-- Fees of tools and requests by model, which the Costs page shows as a part of what was spent.
+-- Locks: none; it only creates a new object.
 
 -- Fees stand in raw rows alone, and few rows have one: the partial index finds them. As in the reconciliation, a fee is
 -- at most what its call cost. Null where the archive has taken some of the calls: then nobody knows.
