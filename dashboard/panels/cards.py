@@ -216,16 +216,20 @@ def draw_legend(
     values: Sequence[str] | None = None,
     addresses: Sequence[str] | None = None,
 ) -> None:
-    """Draw a chart's legend, each name with its value and, where it has an address, as a link."""
+    """Draw a chart's legend, each name with its value and, where it has an address, as a link; "" is no colour."""
     nothing = [""] * len(names)
     items = "".join(
-        f'<span><i style="background:{colour}"></i>'
+        f"<span>{_swatch(colour)}"
         + (f'<a href="{html.escape(address)}" target="_self">{html.escape(name)}</a>' if address else html.escape(name))
         + (f"<b>{html.escape(value)}</b>" if value else "")
         + "</span>"
         for name, colour, value, address in zip(names, colours, values or nothing, addresses or nothing, strict=True)
     )
     st.html(f'<div class="tr-legend">{items}</div>')
+
+
+def _swatch(colour: str) -> str:
+    return f'<i style="background:{colour}"></i>' if colour else ""
 
 
 def draw_bars(bars: Sequence[Bar], heads: tuple[str, str], *, is_bad: bool = False) -> None:
