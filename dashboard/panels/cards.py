@@ -204,9 +204,14 @@ def draw_cards(page: str, cards: Sequence[Card], before: str = "") -> None:
                 st.html(f'<div class="tr-note">{html.escape(card.note)}</div>')
 
 
-def draw_title(title: str, subtitle: str = "") -> None:
-    """Draw the title of a panel."""
+def draw_title(title: str, subtitle: str = "", anchor: str = "") -> None:
+    """Draw the title of a panel; an address that ends in # and the anchor opens the page there."""
     below = f'<div class="tr-subtitle">{html.escape(subtitle)}</div>' if subtitle else ""
+    if anchor:
+        with st.container(gap=None, key=f"anchor_{anchor}"):
+            st.subheader(title, anchor=anchor)  # Streamlit scrolls to its own headings alone
+            st.html(below or "<div></div>")
+        return
     st.html(f'<div class="tr-title" role="heading" aria-level="2">{html.escape(title)}</div>{below}')
 
 

@@ -6,6 +6,7 @@ import calendar
 import html
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import streamlit as st
@@ -150,6 +151,7 @@ def _things(view: View[Overview], document: Overview) -> list[tuple[str, str, st
     except TreeringError:
         return found  # Costs says why
     savings = [one for one in plan.suggestions if not one.needs_evaluation]
+    address = f"costs?{urlencode(view.selection.to_query(), doseq=True)}#savings"
     return found + [
-        (suggest(one), f"{format_usd(one.saved_per_month)} a month", "costs") for one in savings[:_MOST_THINGS]
+        (suggest(one), f"{format_usd(one.saved_per_month)} a month", address) for one in savings[:_MOST_THINGS]
     ]
