@@ -20,9 +20,9 @@ def body() -> None:
         return
     part = draw_choice("Part", ["Model calls", "Routes"], name="part", key="performance_part")
     if part == "Routes":
-        draw_routes("performance", document, view.selection)
+        draw_routes("performance", document, view.selection, view.zone)
     else:
-        draw_calls("performance", document, view.selection)
+        draw_calls("performance", document, view.selection, view.zone)
 
 
 body()

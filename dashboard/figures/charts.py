@@ -143,6 +143,7 @@ def _stack(timeline: Timeline) -> pd.DataFrame:
     share = BAR_SHARE if frame["at"].nunique() <= MOST_BARS_WITH_GAPS else 1.0
     frame["edge"] = frame["at"] + (frame["until"] - frame["at"]) * share
     frame["strength"] = 1.0
+    frame = frame[frame["value"] != 0]
     top = float(frame["high"].max()) if len(frame) else 0.0
     columns = ["at", "edge", "series", "low", "high", "strength"]
     partial = frame[frame["is_partial"] & (frame["high"] > frame["low"])]

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ingest.forecasting.forecast import MonthForecast
     from ingest.savings.drivers import CostDrivers
 
+_MOST_NAMED: Final = 3
+
 
 _BUDGETS: Final = '<a href="settings?tab=budgets" target="_self">'
 
@@ -61,24 +63,39 @@ def budget_sentence(budgets: Sequence[SpentBudget]) -> str:
     known = [budget for budget in budgets if budget.spent is not None and budget.amount]
     if not known:
         return ""
-    fullest = max(known, key=lambda one: max((one.spent or 0) / one.amount, one.forecast or 0))
+    fullest, *others = sorted(known, key=lambda one: -max((one.spent or 0) / one.amount, one.forecast or 0))
     used = f"{_BUDGETS}{format_share(fullest.spent, fullest.amount)} used</a>"
     ahead = f", {_BUDGETS}{format_share(fullest.forecast, 1)} expected</a>" if fullest.forecast is not None else ""
-    return f"Budget {html.escape(fullest.name)}: {used}{ahead}."
+    return f"Budget {html.escape(fullest.name)}: {used}{ahead}.{_others_over(others)}"
+
+
+def _others_over(budgets: Sequence[SpentBudget]) -> str:
+    """Name the other budgets that are used up, and count those that are expected to be."""
+    over = [one for one in budgets if (one.spent or 0) > one.amount]
+    ahead = [one for one in budgets if one not in over and (one.forecast or 0) > 1]
+    shown = [f"{html.escape(one.name)} ({format_share(one.spent, one.amount)})" for one in over[:_MOST_NAMED]]
+    if len(over) > _MOST_NAMED:
+        shown.append(f"{len(over) - _MOST_NAMED} more")
+    text = f" Also over budget: {', '.join(shown)}." if shown else ""
+    if ahead:
+        noun = "1 more is" if len(ahead) == 1 else f"{len(ahead)} more are"
+        text += f" {noun} expected to go over."
+    return text
 
 
 def drivers_sentence(drivers: CostDrivers | None, selection: Selection) -> str:
-    """Say how the period differs from the one before and what mostly made it so; nothing where that is not known."""
+    """Say how the period differs from the earlier one and what mostly made it so; nothing where that is not known."""
     if drivers is None or not drivers.previous_cost:
         return ""
     difference = drivers.difference
     if abs(difference) < drivers.previous_cost / 200:
-        return "This period cost about as much as the one before."
+        return f"{selection.subject} cost about as much as {selection.earlier}."
     is_dearer = difference > 0
     driver, amount = max(drivers.parts.items(), key=lambda part: part[1] if is_dearer else -part[1])
     same = [one for one in drivers.contributions if one.driver == driver and (one.amount > 0) == is_dearer]
     whole, reason, *most = format_usd_column([abs(difference), amount, *(one.amount for one in same[:1])])
-    text = f"This period cost {_link('costs', whole, selection)} {'more' if is_dearer else 'less'} than the one before"
+    link = _link("costs", whole, selection)
+    text = f"{selection.subject} cost {link} {'more' if is_dearer else 'less'} than {selection.earlier}"
     if not same:
         return f"{text}."
     top = same[0]

@@ -242,9 +242,14 @@ def direction_of(change: str | None, colour: DeltaColour) -> tuple[Arrow, Metric
     return ("up" if is_up else "down"), "red" if is_up == (colour == "inverse") else "green"
 
 
-def draw_title(title: str, subtitle: str = "") -> None:
-    """Draw the title of a panel."""
+def draw_title(title: str, subtitle: str = "", anchor: str = "") -> None:
+    """Draw the title of a panel; an address that ends in # and the anchor opens the page there."""
     below = f'<div class="tr-subtitle">{html.escape(subtitle)}</div>' if subtitle else ""
+    if anchor:
+        with st.container(gap=None, key=f"anchor_{anchor}"):
+            st.subheader(title, anchor=anchor)  # Streamlit scrolls to its own headings alone
+            st.html(below or "<div></div>")
+        return
     st.html(f'<div class="tr-title" role="heading" aria-level="2">{html.escape(title)}</div>{below}')
 
 
@@ -259,14 +264,14 @@ def draw_legend(
 
     Args:
         names: Of the series.
-        colours: One for each.
+        colours: One for each; empty for none.
         values: What each comes to.
         addresses: Where a name leads to; empty for nowhere.
         exact: The values to their last digit, shown under the pointer.
     """
     nothing = [""] * len(names)
     items = "".join(
-        f'<span><i style="background:{colour}"></i>'
+        f"<span>{_swatch(colour)}"
         + (f'<a href="{html.escape(address)}" target="_self">{html.escape(name)}</a>' if address else html.escape(name))
         + (f"<b{_title(digits)}>{html.escape(value)}</b>" if value else "")
         + "</span>"
@@ -275,6 +280,10 @@ def draw_legend(
         )
     )
     st.html(f'<div class="tr-legend">{items}</div>')
+
+
+def _swatch(colour: str) -> str:
+    return f'<i style="background:{colour}"></i>' if colour else ""
 
 
 def draw_bars(bars: Sequence[Bar], heads: tuple[str, str], *, is_bad: bool = False) -> None:

@@ -54,7 +54,8 @@ def draw_chips(page: str, selection: Selection) -> None:
 
 def draw_link(page: str, selection: Selection, zone: ZoneInfo) -> None:
     """Draw the button with a link to what is shown now, which can hold the present times."""
-    with st.popover("Link", icon=":material/link:", key=f"{page}_link"):
+    # Runs the page when it is opened: what was chosen in a fragment since, as a call or a table, is part of the link.
+    with st.popover("Link", icon=":material/link:", key=f"{page}_link", on_change="rerun"):
         is_frozen = st.toggle(
             "Keep these exact times",
             key=f"{page}_link_frozen",

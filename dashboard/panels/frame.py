@@ -133,7 +133,7 @@ def open_page(key: str, title: str, reader: Callable[[Viewer, Window], D], *, is
     view = View(key, viewer, selection, zone, reader, is_grouped, None)
     with draw_header(title):
         draw_period(key, selection, now.astimezone(zone).date())
-        draw_comparison(key, selection)
+        draw_comparison(key, selection, selection.moments(now, zone))
         users = view.users()
         filter_bar.draw_filters(key, selection, view.options(), users)
         draw_views(key, viewer, selection, can_share=users is not None)

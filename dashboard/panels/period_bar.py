@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
 from dashboard.panels.filter_bar import current_selection, store_selection
 from dashboard.selection.filters import LONGEST_DAYS
-from dashboard.selection.periods import CALENDAR, COMPARISONS, GRAINS, PERIODS, ROLLING
+from dashboard.selection.periods import CALENDAR, COMPARISONS, GRAINS, PERIODS, ROLLING, can_show
 
 if TYPE_CHECKING:
     from dashboard.selection.filters import Selection
@@ -71,8 +71,8 @@ def draw_period(page: str, selection: Selection, today: date) -> None:
         )
 
 
-def draw_comparison(page: str, selection: Selection) -> None:
-    """Draw what to compare with and what a bar of a chart is, behind one button."""
+def draw_comparison(page: str, selection: Selection, moments: tuple[datetime, datetime]) -> None:
+    """Draw what to compare with and what a bar of a chart is, behind one button; moments are the period's own."""
     is_default = selection.compare == "before" and not selection.grain
     label = "Compare" if is_default else COMPARISONS[selection.compare]
     with st.popover(label, icon=":material/compare_arrows:", key=f"{page}_view"):
@@ -88,6 +88,8 @@ def draw_comparison(page: str, selection: Selection) -> None:
                 on_change=_take,
                 args=(page, name),
             )
+        if not can_show(selection.grain, moments):
+            st.caption("This period is too long for that: its bars are chosen automatically.")
 
 
 def _take(page: str, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from dashboard.panels.call_links import calls_address
+from dashboard.panels.call_links import PAGE, calls_address, calls_query
 from dashboard.panels.cards import Bar, draw_bars, draw_title, name_of, share_of
 from ingest.documents.words import format_count, format_exact_usd, format_usd_column
 
@@ -32,6 +32,12 @@ def draw_top(page: str, document: Overview, selection: Selection) -> None:
                 for bar, row in zip(cost_bars(rows), rows, strict=True)
             ]
             draw_bars(bars, (name.removesuffix("s"), "Cost, share"))
+    st.page_link(
+        PAGE,
+        label="Most expensive calls of this period",
+        icon=":material/receipt_long:",
+        query_params=calls_query(replace(selection, order="cost")),
+    )
 
 
 def draw_errors(page: str, rows: Sequence[ErrorRow], selection: Selection) -> None:

@@ -91,7 +91,7 @@ def draw_savings(viewer: Viewer, selection: Selection, *, access: str) -> None:
             draw_title("Savings")
             draw_unread(error)
             return
-        draw_title("Savings", _basis(plan))
+        draw_title("Savings", _basis(plan), anchor="savings")
         _draw_plan(viewer, selection, plan, access)
 
 

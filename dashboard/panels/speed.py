@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import streamlit as st
@@ -10,11 +11,15 @@ from dashboard.figures import charts, colours, frames
 from dashboard.panels import cards, tables
 from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
+from dashboard.panels.narrow import draw_time_chart, narrowing_addresses
 from dashboard.panels.rankings import draw_errors
 from ingest.documents.words import format_count, format_duration, format_share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from zoneinfo import ZoneInfo
+
+    from streamlit.delta_generator import DeltaGenerator
 
     from dashboard.selection.filters import Selection
     from ingest.documents.pages import Performance, SpeedRow
@@ -44,7 +49,7 @@ _OUTCOMES: Final = {
 _OUTCOME_COLOURS: Final = (colours.PALETTE[1], colours.ERROR_COLOUR)
 
 
-def draw_calls(page: str, document: Performance, selection: Selection) -> None:
+def draw_calls(page: str, document: Performance, selection: Selection, zone: ZoneInfo) -> None:
     """Draw latency, time to first token, throughput and errors of the model calls."""
     now, before = document.totals, document.previous
     first, first_before = now.time_to_first_token_ms, before.time_to_first_token_ms
@@ -71,21 +76,24 @@ def draw_calls(page: str, document: Performance, selection: Selection) -> None:
         ],
         selection.before,
     )
-    _draw_lines(document, page, "latency", "Latency", "to the last token", _PERCENTILES, document.series)
+    with _draw_lines(document, page, "latency", "Latency", "to the last token", _PERCENTILES, document.series, zone):
+        _draw_models(document.by_model, selection)
     left, right = st.columns(2, gap="small")
     with left:
-        _draw_lines(document, page, "first", "Time to first token", "streamed calls", _FIRST_TOKEN, document.series)
+        _draw_lines(
+            document, page, "first", "Time to first token", "streamed calls", _FIRST_TOKEN, document.series, zone
+        )
     with right:
-        _draw_outcomes(document, page, "Throughput", document.series)
+        _draw_outcomes(document, page, "Throughput", document.series, zone)
     _draw_table(page, {"Model": document.by_model, "Feature": document.by_feature}, selection)
     left, right = st.columns(2, gap="small")
     with left:
-        _draw_error_rate(document, page, document.series)
+        _draw_error_rate(document, page, document.series, zone)
     with right:
         draw_errors(page, document.errors_by_type, selection)
 
 
-def draw_routes(page: str, document: Performance, selection: Selection) -> None:
+def draw_routes(page: str, document: Performance, selection: Selection, zone: ZoneInfo) -> None:
     """Draw latency, throughput and errors of the backend's routes."""
     routes = document.routes
     if routes.requests == 0:
@@ -110,9 +118,9 @@ def draw_routes(page: str, document: Performance, selection: Selection) -> None:
     )
     left, right = st.columns(2, gap="small")
     with left:
-        _draw_lines(document, page, "route_latency", "Latency", "to the last byte", _PERCENTILES, routes.series)
+        _draw_lines(document, page, "route_latency", "Latency", "to the last byte", _PERCENTILES, routes.series, zone)
     with right:
-        _draw_outcomes(document, page, "Throughput", routes.series)
+        _draw_outcomes(document, page, "Throughput", routes.series, zone)
     with st.container(border=True, key=f"panel_{page}_routes_table"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             cards.draw_title("Slowest routes")
@@ -128,19 +136,34 @@ def _draw_lines(
     subtitle: str,
     measures: dict[str, frames.Measure],
     points: Sequence[Point],
-) -> None:
+    zone: ZoneInfo,
+) -> DeltaGenerator:
+    """Draw a panel with lines; return the place between its legend and the chart."""
     with st.container(border=True, key=f"panel_{page}_{name}", height="stretch"):
         cards.draw_title(title, subtitle)
         timeline = frames.measures_over_time(document, points, measures)
         cards.draw_legend(timeline.series, colours.PALETTE[: len(timeline.series)])
-        st.altair_chart(
-            charts.lines(timeline, "ms", colours=colours.PALETTE[: len(timeline.series)]),
-            key=f"{page}_{name}_chart",
-            alt=f"{title} over time, {subtitle}",
-        )
+        between = st.container(gap=None)
+        chart = charts.lines(timeline, "ms", colours=colours.PALETTE[: len(timeline.series)])
+        draw_time_chart(chart, f"{page}_{name}_chart", f"{title} over time, {subtitle}", zone)
+    return between
 
 
-def _draw_outcomes(document: Performance, page: str, title: str, points: Sequence[Point]) -> None:
+def _draw_models(rows: Sequence[SpeedRow], selection: Selection) -> None:
+    """Draw the p99 of each model, whose name leaves its calls alone."""
+    shown = [row for row in rows if row.key and not row.is_other]
+    if not shown:
+        return
+    names = [row.key or "" for row in shown]
+    cards.draw_legend(
+        names,
+        [""] * len(names),
+        [f"p99 {format_duration(row.latency_p99_ms)}" for row in shown],
+        narrowing_addresses("performance", replace(selection, group="model"), names),
+    )
+
+
+def _draw_outcomes(document: Performance, page: str, title: str, points: Sequence[Point], zone: ZoneInfo) -> None:
     with st.container(border=True, key=f"panel_{page}_outcomes", height="stretch"):
         cards.draw_title(title, "by outcome")
         timeline = frames.measures_over_time(document, points, _OUTCOMES)
@@ -148,15 +171,15 @@ def _draw_outcomes(document: Performance, page: str, title: str, points: Sequenc
         values = [format_count(round(totals[name])) for name in timeline.series]
         cards.draw_legend(timeline.series, _OUTCOME_COLOURS, values)
         chart = charts.stacked_bars(timeline, "requests", colours=_OUTCOME_COLOURS)
-        st.altair_chart(chart, key=f"{page}_outcomes_chart", alt=f"{title} over time")
+        draw_time_chart(chart, f"{page}_outcomes_chart", f"{title} over time", zone)
 
 
-def _draw_error_rate(document: Performance, page: str, points: Sequence[Point]) -> None:
+def _draw_error_rate(document: Performance, page: str, points: Sequence[Point], zone: ZoneInfo) -> None:
     with st.container(border=True, key=f"panel_{page}_error_rate", height="stretch"):
         cards.draw_title("Error rate", "share of calls that failed")
         timeline = frames.measures_over_time(document, points, _ERROR_RATE)
         chart = charts.stacked_bars(timeline, "percent", colours=[colours.ERROR_COLOUR], height=200)
-        st.altair_chart(chart, key=f"{page}_error_rate_chart", alt="Error rate over time")
+        draw_time_chart(chart, f"{page}_error_rate_chart", "Error rate over time", zone)
 
 
 def _draw_table(page: str, by: dict[str, tuple[SpeedRow, ...]], selection: Selection) -> None:

@@ -6,11 +6,13 @@ import calendar
 import html
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import streamlit as st
 
 from dashboard.figures import headline
+from dashboard.figures.comparison import data_begin_late
 from dashboard.figures.month_chart import COLOURS, LAST, LEGEND, growth_of, month_chart
 from dashboard.figures.waterfall import is_cut, waterfall
 from dashboard.panels.cards import draw_legend, draw_title, fallback_note
@@ -19,6 +21,7 @@ from dashboard.panels.unusual import days_with_bands, unusual_sentence
 from dashboard.reads.drivers import get_drivers
 from dashboard.reads.month import days_of
 from dashboard.reads.savings import get_savings_plan
+from dashboard.selection.filters import Selection
 from ingest.documents.document import LIMITED
 from ingest.documents.words import format_count, format_usd
 from ingest.errors import TreeringError
@@ -41,16 +44,19 @@ def draw_story(view: View[Overview], document: Overview, outlook: Outlook | None
     with left:
         _draw_month(outlook)
     with right:
-        _draw_changes(drivers, document)
+        _draw_changes(view.selection, drivers, document)
     _draw_things(view, document)
 
 
 def _drivers(view: View[Overview], document: Overview) -> CostDrivers | None:
-    begin, start = document.data_begin_at, document.previous_from
-    if begin is not None and start is not None and begin > start:
+    if view.selection.compare == "none":
         return None
+    now = datetime.now(UTC)
     try:
-        return get_drivers(view.viewer, view.selection.window(datetime.now(UTC), view.zone))
+        if data_begin_late(document, view.earlier()) is not None:
+            return None
+        before = view.selection.compared(now, view.zone)
+        return get_drivers(view.viewer, view.selection.window(now, view.zone), before)
     except TreeringError:
         return None  # a filter that the rollups do not know, or an older database: the page stands without reasons
 
@@ -94,17 +100,28 @@ def _draw_month(outlook: Outlook | None) -> None:
         )
 
 
-def _draw_changes(drivers: CostDrivers | None, document: Overview) -> None:
+def _draw_changes(selection: Selection, drivers: CostDrivers | None, document: Overview) -> None:
     with st.container(border=True, key="panel_overview_changes", height="stretch"):
+        if selection.compare == "none":
+            draw_title("What changed", "Nothing is chosen to compare with.")
+            return
         if drivers is None or not (drivers.previous_cost or drivers.cost):
             draw_title("What changed", "Nothing to compare with yet.")
             return
-        length = document.to_time - document.from_time
-        days = length // timedelta(days=1)
         cut = ", the axis does not begin at zero" if is_cut(drivers) else ""
-        span = f"{days} days" if days > 1 else f"{round(length / timedelta(hours=1))} hours"
-        draw_title("What changed", f"against the {span} before; the steps add up exactly{cut}")
+        earlier = _earlier(selection, document.to_time - document.from_time)
+        draw_title("What changed", f"against {earlier}; the steps add up exactly{cut}")
         st.altair_chart(waterfall(drivers), key="overview_changes_chart", alt="From the cost before to the cost now")
+
+
+def _earlier(selection: Selection, length: timedelta) -> str:
+    """Name the period that is compared with; one of equal length by its length."""
+    if selection.earlier != Selection().earlier:
+        return selection.earlier
+    days, hours = length // timedelta(days=1), round(length / timedelta(hours=1))
+    if days > 1:
+        return f"the {days} days before"
+    return "the hour before" if hours == 1 else f"the {hours} hours before"
 
 
 def _draw_things(view: View[Overview], document: Overview) -> None:
@@ -140,6 +157,7 @@ def _things(view: View[Overview], document: Overview) -> list[tuple[str, str, st
     except TreeringError:
         return found  # Costs says why
     savings = [one for one in plan.suggestions if not one.needs_evaluation]
+    address = f"costs?{urlencode(view.selection.to_query(), doseq=True)}#savings"
     return found + [
-        (suggest(one), f"{format_usd(one.saved_per_month)} a month", "costs") for one in savings[:_MOST_THINGS]
+        (suggest(one), f"{format_usd(one.saved_per_month)} a month", address) for one in savings[:_MOST_THINGS]
     ]

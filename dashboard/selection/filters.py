@@ -160,6 +160,21 @@ class Selection:
         return f"vs {unit} before" if unit else f"vs {self._short} before"
 
     @property
+    def subject(self) -> str:
+        """The period at the beginning of a sentence."""
+        return PERIODS[self.period].label if PERIODS[self.period].unit else "This period"
+
+    @property
+    def earlier(self) -> str:
+        """The period to compare with, in a sentence."""
+        if self.compare in ("weekdays", "month", "year"):
+            return {"weekdays": "the same weekdays before"}.get(self.compare, f"a {self.compare} earlier")
+        chosen = PERIODS[self.period]
+        if not chosen.unit:
+            return "the one before"
+        return f"the {chosen.unit} before" if chosen.back else f"the {chosen.unit} before up to the same time"
+
+    @property
     def _short(self) -> str:
         if self.frozen:
             return "period"

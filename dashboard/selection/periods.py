@@ -72,11 +72,11 @@ COMPARISONS: Final = {
     "year": "A year earlier",
     "none": "Nothing",
 }
-GRAINS: Final = {"": "Automatic", "hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
+GRAINS: Final = {"": "Automatic", "minute": "Minute", "hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
 _HOURLY_UP_TO: Final = timedelta(days=3)
 _DAILY_UP_TO: Final = timedelta(hours=200)
 # Buckets that a chart can show; the database refuses more than 2,000.
-_FINEST_GRAIN_OF: Final = {"hour": timedelta(days=31), "day": timedelta(days=400)}
+_FINEST_GRAIN_OF: Final = {"minute": timedelta(hours=6), "hour": timedelta(days=31), "day": timedelta(days=400)}
 
 
 def moments_of(period: str, now: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:

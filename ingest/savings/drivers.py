@@ -23,7 +23,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final, Literal
 
 from ingest.database import fetch
-from ingest.documents.drivers import DriverCells, PeriodSums
+from ingest.documents.drivers import DriverCell, DriverCells, PeriodSums
 from pricing import PriceBook
 from pricing.errors import PricingError
 from pricing.rates import sum_exactly
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ingest.database import Argument, Database
-    from ingest.documents.drivers import DriverCell
 
 Driver = Literal["volume", "mix", "errors", "tokens", "cache", "price"]
 
@@ -97,15 +96,17 @@ def get_cost_drivers(
     from_time: datetime,
     to_time: datetime,
     *,
+    before: tuple[datetime, datetime] | None = None,
     filters: Mapping[str, Argument] | None = None,
     book: PriceBook | None = None,
 ) -> CostDrivers:
-    """Explain the difference between a range's cost and that of the range of equal length before it.
+    """Explain the difference between a range's cost and that of an earlier one.
 
     Args:
         database: Opened by anybody; members see the reasons of their own calls.
         from_time: Beginning, included.
         to_time: End, excluded.
+        before: Beginning and end of the earlier range; default: the one of equal length directly before.
         filters: As for the pages.
         book: Prices to weigh tokens and cache with; default: those of this release. They choose between the parts
             tokens, cache and price, never what these come to together.
@@ -113,10 +114,28 @@ def get_cost_drivers(
     Raises:
         InvalidArgumentError: The range or a filter is wrong.
     """
-    document = fetch(
+    document = _read(database, (from_time, to_time), filters)
+    cells = document.cells if before is None else beside(document.cells, _read(database, before, filters).cells)
+    return explain_difference(cells, book or PriceBook.default(), at=document.from_time)
+
+
+def beside(cells: Iterable[DriverCell], earlier: Iterable[DriverCell]) -> list[DriverCell]:
+    """Return what the cells have now beside what those of another range had in it. Pure."""
+    now = {(one.provider, one.model, one.feature): one.now for one in cells if one.now is not None}
+    then = {(one.provider, one.model, one.feature): one.now for one in earlier if one.now is not None}
+    return [
+        DriverCell(provider=key[0], model=key[1], feature=key[2], now=now.get(key), before=then.get(key))
+        for key in sorted(now.keys() | then.keys())
+    ]
+
+
+def _read(
+    database: Database, moments: tuple[datetime, datetime], filters: Mapping[str, Argument] | None
+) -> DriverCells:
+    from_time, to_time = moments
+    return fetch(
         database, DriverCells, "get_cost_drivers", from_time=from_time, to_time=to_time, filters=dict(filters or {})
     )
-    return explain_difference(document.cells, book or PriceBook.default(), at=document.from_time)
 
 
 def explain_difference(cells: Iterable[DriverCell], book: PriceBook, *, at: datetime) -> CostDrivers:

@@ -165,6 +165,19 @@ def test_calendar_grain_and_comparison_are_chosen_on_the_page_and_kept_in_the_ad
     assert "vs a year earlier" in [metric.proto.delta_description for metric in app.metric]
 
 
+def test_minutes_are_for_short_periods_and_the_page_says_where_they_do_not_fit(
+    open_app: OpenApp, fake: FakeDatabase
+) -> None:
+    app = open_app("performance", period="hour", grain="minute")
+    assert "too long for that" not in " ".join(one.value for one in app.caption)
+
+    app.segmented_control(key="performance_period").set_value("week").run()
+
+    assert "too long for that" in " ".join(one.value for one in app.caption)
+    asked: list[Any] = [arguments for name, arguments in fake.calls if name == "get_performance"]
+    assert [asked[0]["filters"].get("bucket"), asked[-1]["filters"].get("bucket")] == ["minute", None]
+
+
 def test_a_click_on_a_bar_shows_the_time_of_that_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     # On a chart, 10:00 of the viewer's clock stands as 10:00 UTC.
     at, until = (datetime(2026, 11, 23, hour, tzinfo=UTC).timestamp() * 1000 for hour in (10, 11))

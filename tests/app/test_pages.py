@@ -312,6 +312,12 @@ def test_each_usage_table_draws(open_app: OpenApp, table: str) -> None:
     assert len(app.dataframe[0].value) > 0
 
 
+def test_the_name_of_a_model_leaves_its_latency_alone(open_app: OpenApp) -> None:
+    shown = texts(open_app("performance", period="hour"))
+
+    assert 'href="performance?period=hour&amp;model=gpt-4o" target="_self">gpt-4o</a><b>p99 ' in shown
+
+
 def test_routes_have_their_own_part(open_app: OpenApp) -> None:
     app = open_app("performance")
 

@@ -127,6 +127,54 @@ def test_the_fullest_budget_is_in_the_headline() -> None:
     assert re.sub("<[^>]*>", "", headline.budget_sentence(budgets)).endswith("20.0% used, 120.0% expected.")
 
 
+def test_all_other_budgets_that_are_over_are_named_and_those_that_will_be_are_counted() -> None:
+    budgets = [
+        SpentBudget(budget_id=number, name=name, amount=Decimal(10), spent=Decimal(spent), forecast=Decimal(ahead))
+        for number, (name, spent, ahead) in enumerate(
+            [("Most", "30", "4"), ("<B>", "12", "2"), ("Soon", "9", "1.3"), ("Calm", "1", "0.2")]
+        )
+    ]
+
+    told = headline.budget_sentence(budgets)
+
+    assert told.startswith("Budget Most: ")
+    assert told.endswith(
+        "300.0% used</a>, 400.0% expected. Also over budget: &lt;B&gt; (120.0%). 1 more is expected to go over."
+    )
+
+
+@pytest.mark.parametrize(
+    ("selection", "text"),
+    [
+        (Selection(), "This period cost {} more than the one before, "),
+        (Selection(period="this_week"), "This week cost {} more than the week before up to the same time, "),
+        (Selection(period="last_month"), "Last month cost {} more than the month before, "),
+        (Selection(compare="weekdays"), "This period cost {} more than the same weekdays before, "),
+        (Selection(period="today", compare="year"), "Today cost {} more than a year earlier, "),
+    ],
+)
+def test_the_headline_names_what_the_period_is_compared_with(selection: Selection, text: str) -> None:
+    told = re.sub("<[^>]*>", "", headline.drivers_sentence(drivers("15", "10"), selection))
+
+    assert told.startswith(text.format("$5.00"))
+
+
+@pytest.mark.dated
+def test_the_reasons_are_those_against_the_period_that_is_compared_with(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app(period="this_month", compare="year")
+
+    assert "What changed</div>" in texts(app)
+    assert "against a year earlier; " in texts(app)
+    read = {name: [one for asked, one in fake.calls if asked == name] for name in ("get_overview", "get_cost_drivers")}
+    years = {name: {str(one["from_time"])[:4] for one in asked} for name, asked in read.items()}
+    assert len(years["get_cost_drivers"]) == 2
+    assert years["get_cost_drivers"] == years["get_overview"]
+
+    app.radio(key="overview_compare").set_value("none").run()
+    assert "Nothing is chosen to compare with." in texts(app)
+    assert "more than" not in texts(app).partition("summed")[0].partition("expected by its end")[2]
+
+
 @pytest.mark.dated
 def test_the_first_screen_tells_and_says_what_to_do(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.firing = 2

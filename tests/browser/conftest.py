@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from playwright.sync_api import Page
+    from playwright.sync_api import Browser, Page
 
 TREERING = [sys.executable, "-m", "ingest.cli"]
 
 
-@pytest.fixture
-def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@contextmanager
+def empty_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for `treering up`, and an environment that names no other database."""
     for name in os.environ:
         if name.startswith(("SUPABASE_", "TREERING_")):
             monkeypatch.delenv(name)
@@ -36,9 +38,9 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def address(home: Path) -> Iterator[str]:
-    """Everything running on this machine, with an empty database."""
+@contextmanager
+def running(home: Path) -> Iterator[str]:
+    """Everything running on this machine, with an empty database; the app's address."""
     port = free_port()
     with subprocess.Popen(
         [*TREERING, "up", "--home", str(home), "--port", str(port)], stdout=subprocess.PIPE, text=True
@@ -56,15 +58,32 @@ def address(home: Path) -> Iterator[str]:
         assert up.wait(timeout=120) == 0
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """A browser whose expectations have the time that a busy machine needs."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        expect.set_options(timeout=TIMEOUT_MS)  # not the five seconds it has else
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    with empty_home(monkeypatch) as folder:
+        yield folder
+
+
+@pytest.fixture
+def address(home: Path) -> Iterator[str]:
+    with running(home) as found:
+        yield found
+
+
+@pytest.fixture
+def page() -> Iterator[Page]:
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1440, "height": 900}, timezone_id="UTC")
         page.set_default_timeout(TIMEOUT_MS)
         watch(page)
-        expect.set_options(
-            timeout=TIMEOUT_MS
-        )  # on a busy machine a page takes longer than the five seconds it has else
         yield page
-        browser.close()

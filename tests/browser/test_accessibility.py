@@ -1,4 +1,4 @@
-"""Every page in both themes before axe-core, and a walk from the Overview to one call with the keyboard alone."""
+"""Every page in both themes before axe-core."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from playwright.sync_api import expect
 
 from tests.support import toolchain
-from tests.support.browser import press_key, settled, tab_to, visit
+from tests.support.browser import settled, visit
 from tests.support.servers import free_port
 
 if TYPE_CHECKING:
@@ -113,32 +112,3 @@ def test_no_page_violates_a_rule_of_axe_core_in_either_theme(preview: str, page:
         page.emulate_media(color_scheme="light")
     assert {name: faults for name, faults in found.items() if faults} == {}
     assert used == set(STREAMLITS_OWN), "what Streamlit has mended since is not excused any more"
-
-
-def test_the_dearest_call_is_found_and_opened_with_the_keyboard_alone(preview: str, page: Page) -> None:
-    visit(page, f"{preview}/")
-    calls = page.get_by_test_id("stSidebarNavLink").filter(has_text="Calls")
-    tab_to(calls)
-    expect(calls).to_have_css("outline-style", "solid")
-    press_key(page, "Enter")
-    expect(page).to_have_url(f"{preview}/calls")
-
-    live = page.get_by_role("switch", name="Live")
-    tab_to(live)
-    press_key(page, "Space")
-    expect(live).not_to_be_checked()  # else the table may be replaced while it has the focus
-
-    order = page.get_by_role("combobox", name="Order")
-    tab_to(order)
-    press_key(page, "ArrowDown")  # opens the list, at the second of its orders
-    press_key(page, "Enter")
-    expect(page).to_have_url(f"{preview}/calls?order=cost")
-
-    tab_to(page.get_by_test_id("data-grid-canvas").first)
-    reason = page.locator(".st-key-panel_calls_details").get_by_text("Why this price")
-    for _ in range(3):  # the table may miss a key while it takes the focus, and nothing on the page says that it has it
-        press_key(page, "ArrowDown")
-        press_key(page, "Shift+Space")
-        if reason.is_visible():
-            break
-    expect(reason).to_be_visible()

@@ -40,5 +40,9 @@ def test_the_parts_add_up_to_what_the_rollups_say_and_members_get_their_own(
     assert (own.cost, own.previous_cost) == (Decimal("0.001875"), Decimal(0))
     assert own.parts["volume"] == Decimal("0.001875")
     assert get_cost_drivers(service_db, NOON, NOON + HOUR, filters={"feature": "chat"}).cost == Decimal("0.00275")
+    apart = get_cost_drivers(service_db, NOON, NOON + HOUR, before=(NOON - 2 * HOUR, NOON - HOUR))
+    assert (apart.cost, apart.previous_cost) == (found.cost, Decimal(0))
+    same = get_cost_drivers(service_db, NOON, NOON + HOUR, before=(NOON - HOUR, NOON))
+    assert (same.parts, same.uncertain_requests) == (found.parts, 1)
     with pytest.raises(PermissionDeniedError):
         get_cost_drivers(anonymous, NOON, NOON + HOUR)
