@@ -204,7 +204,12 @@ declare
   v_days timestamptz[];
   v_rest tstzrange;
 begin
-  foreach v_user in array scope.user_keys loop
+  -- Of many users few are merged: these alone are looked at one by one.
+  foreach v_user in array case when cardinality(scope.user_keys) > 100 then array(
+    select distinct r.user_key from observability_internal.latency_by_user as r
+    where r.level in ('week', 'day') and r.bucket >= date_trunc('week', lower(span)) and r.bucket < upper(span)
+      and r.group_id = v_total and r.user_key = any (scope.user_keys)
+  ) else scope.user_keys end loop
     v_weeks := array(
       select r.bucket from observability_internal.latency_by_user as r
       where r.user_key = v_user and r.level = 'week' and r.group_id = v_total and r.bucket = any (v_split.weeks)
