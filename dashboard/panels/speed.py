@@ -11,6 +11,7 @@ from dashboard.panels import cards, tables
 from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.rankings import draw_errors
+from dashboard.selection.filters import NOT
 from ingest.documents.words import format_count, format_duration, format_share
 
 if TYPE_CHECKING:
@@ -85,9 +86,11 @@ def draw_calls(page: str, document: Performance, selection: Selection) -> None:
         draw_errors(page, document.errors_by_type, selection)
 
 
-def draw_routes(page: str, document: Performance) -> None:
+def draw_routes(page: str, document: Performance, selection: Selection) -> None:
     """Draw latency, throughput and errors of the backend's routes."""
     routes = document.routes
+    if any(name.removeprefix(NOT) != "environment" for name, _ in selection.asked()):
+        st.caption("A route serves calls of many kinds: of the filters only the environment counts here.")
     if routes.requests == 0:
         with st.container(border=True, key=f"panel_{page}_no_routes"):
             cards.draw_title(

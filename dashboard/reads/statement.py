@@ -28,7 +28,6 @@ __all__ = ["get_exports", "make_file", "months_offered", "note_calls"]
 _MONTHS: Final = 13
 _SHOWN: Final = 50
 _NO_FILTERS: Final = frozenset({"timezone", "bucket", "group_by", "limit", "cursor"})
-_NO_STATEMENT_FILTERS: Final = _NO_FILTERS | {"metadata"}
 
 
 def months_offered(now: datetime, zone: ZoneInfo) -> list[date]:
@@ -55,7 +54,7 @@ def make_file(
     names = list(dimensions)
     if file_format == "focus" and "provider" not in names:
         names.insert(0, "provider")
-    filters = {name: value for name, value in window.document().items() if name not in _NO_STATEMENT_FILTERS}
+    filters = {name: value for name, value in window.document().items() if name not in _NO_FILTERS}
     with connected(viewer) as database:
         statement = read_statement(
             database,
