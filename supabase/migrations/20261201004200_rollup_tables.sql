@@ -121,21 +121,23 @@ using (
   or user_key in (select unnest(observability_internal.current_user_keys()))
 );
 
+-- A day or week of many users is one row of columns: a row a user would be mostly what every row carries, and its index.
 create table observability_internal.usage_by_user_day (
   bucket timestamptz not null,
-  user_key integer not null,
-  requests bigint not null,
-  errors bigint not null,
-  prompt_tokens bigint not null,
-  completion_tokens bigint not null,
-  cached_tokens bigint not null,
-  unpriced_requests bigint not null,
-  cost numeric not null,
-  constraint usage_by_user_day_pkey primary key (bucket, user_key)
+  user_keys integer[] not null,
+  requests bigint[] not null,
+  errors bigint[] not null,
+  prompt_tokens bigint[] not null,
+  completion_tokens bigint[] not null,
+  cached_tokens bigint[] not null,
+  unpriced_requests bigint[] not null,
+  cost numeric[] not null,
+  constraint usage_by_user_day_pkey primary key (bucket)
 );
 
 comment on table observability_internal.usage_by_user_day is
-'Calls by UTC day and user; those without a certain price count as unpriced here.';
+'Calls by UTC day and user, each column an array with a place for each user; those without a certain price count as'
+' unpriced here. Rows are in users_of_days.';
 
 alter table observability_internal.usage_by_user_day enable row level security;
 
@@ -150,10 +152,11 @@ using ((select observability_internal.can_read_all()));
 create table observability_internal.usage_by_user_week (
   dim_id integer not null,
   like observability_internal.usage_by_user_day,
-  constraint usage_by_user_week_pkey primary key (dim_id, bucket, user_key)
+  constraint usage_by_user_week_pkey primary key (dim_id, bucket)
 );
 
-comment on table observability_internal.usage_by_user_week is 'Calls by UTC week (from Monday), user and dimensions; dim_id 0 holds all dimensions together.';
+comment on table observability_internal.usage_by_user_week is
+'The same by UTC week (from Monday) and dimensions; dim_id 0 holds all dimensions together. Rows are in users_of_weeks.';
 
 alter table observability_internal.usage_by_user_week enable row level security;
 
@@ -227,12 +230,12 @@ create table observability_internal.latency_groups (
   constraint latency_groups_pkey primary key (group_id),
   constraint latency_groups_key unique (kind, value),
   constraint "a group is of calls or of requests" check (
-    kind in ('total', 'model', 'feature', 'environment', 'requests', 'route')
+    kind in ('total', 'model', 'feature', 'environment', 'status', 'requests', 'route')
   )
 );
 
 comment on table observability_internal.latency_groups is
-'What has histograms of its own: all calls, each model, feature and environment; all requests, each method and route.';
+'What has histograms of its own: all calls, each model, feature, environment and status; all requests, each method and route.';
 
 alter table observability_internal.latency_groups enable row level security;
 
@@ -248,7 +251,7 @@ using (
     select v.kind, v.value
     from observability_internal.dimensions as d
     cross join lateral (
-      values ('total', ''), ('model', d.model), ('feature', d.feature), ('environment', d.environment)
+      values ('total', ''), ('model', d.model), ('feature', d.feature), ('environment', d.environment), ('status', d.status)
     ) as v (kind, value)
   )
 );

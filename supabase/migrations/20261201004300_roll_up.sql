@@ -135,6 +135,11 @@ as $$
 declare
   v_by_user constant boolean := target = 'usage_by_user';
 begin
+  if not v_by_user then
+    perform observability_internal.unpack_minutes(
+      observability_internal.quarters_of(array(select c.bucket_start from unnest(cells) as c where c.user_key is null))
+    );
+  end if;
   execute format(
     $sql$
     insert into observability_internal.%1$I as r (
@@ -453,6 +458,9 @@ as $$
 declare
   v_rows bigint;
 begin
+  perform observability_internal.unpack_minutes(
+    observability_internal.quarters_of(array(select d.created_at from unnest(differences) as d))
+  );
   if exists (
     select from unnest(differences) as d
     where not exists (

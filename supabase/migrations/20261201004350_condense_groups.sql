@@ -1,4 +1,4 @@
--- Merges histograms and sums of all calls, each model, feature, environment and route, bucket by bucket.
+-- Merges histograms and sums of all calls, each model, feature, environment, status and route, bucket by bucket.
 -- Locks: none to apply, it only creates. At run time those of condense_rollups, which calls them.
 
 create function observability_internal.add_groups() returns void
@@ -11,7 +11,7 @@ as $$
   select v.kind, v.value
   from observability_internal.dimensions as d
   cross join lateral (
-    values ('total', ''), ('model', d.model), ('feature', d.feature), ('environment', d.environment)
+    values ('total', ''), ('model', d.model), ('feature', d.feature), ('environment', d.environment), ('status', d.status)
   ) as v (kind, value)
   union
   select v.kind, v.value
@@ -22,7 +22,7 @@ as $$
   on conflict do nothing;
 $$;
 
-comment on function observability_internal.add_groups is 'Gives a key to each new model, feature, environment and route.';
+comment on function observability_internal.add_groups is 'Gives a key to each new model, feature, environment, status and route.';
 revoke execute on function observability_internal.add_groups from public;
 grant execute on function observability_internal.add_groups to service_role;
 
@@ -44,7 +44,7 @@ begin
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.latency_groups as g
       on g.kind = 'total' or (g.kind = 'model' and g.value = d.model) or (g.kind = 'feature' and g.value = d.feature)
-      or (g.kind = 'environment' and g.value = d.environment)
+      or (g.kind = 'environment' and g.value = d.environment) or (g.kind = 'status' and g.value = d.status)
     where r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time
     union all
     select 'hour', r.bucket, g.group_id, unnest(r.latency), unnest(r.time_to_first_byte)
@@ -81,7 +81,7 @@ begin
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.latency_groups as g
       on g.kind = 'total' or (g.kind = 'model' and g.value = d.model) or (g.kind = 'feature' and g.value = d.feature)
-      or (g.kind = 'environment' and g.value = d.environment)
+      or (g.kind = 'environment' and g.value = d.environment) or (g.kind = 'status' and g.value = d.status)
     where r.bucket >= condense_hour_groups.from_time and r.bucket < condense_hour_groups.to_time
     group by r.bucket, g.group_id
   )
@@ -114,9 +114,8 @@ begin
     select
       'quarter' as level, date_bin('15 minutes', r.bucket, '2000-01-01 00:00:00+00') as bucket, g.group_id,
       unnest(r.latency) as latency, unnest(r.time_to_first_token) as first
-    from observability_internal.usage_by_minute as r
+    from observability_internal.minutes_within(condense_quarter_groups.from_time, condense_quarter_groups.to_time) as r
     inner join observability_internal.latency_groups as g on g.kind = 'total'
-    where r.bucket >= condense_quarter_groups.from_time and r.bucket < condense_quarter_groups.to_time
     union all
     select
       'quarter', date_bin('15 minutes', r.bucket, '2000-01-01 00:00:00+00'), g.group_id, unnest(r.latency),
@@ -149,10 +148,9 @@ begin
       coalesce(sum(r.cached_tokens), 0)::bigint as cached_tokens,
       coalesce(sum(r.reasoning_tokens), 0)::bigint as reasoning_tokens,
       sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0))::bigint as unpriced_requests, sum(r.cost) as cost
-    from observability_internal.usage_by_minute as r
+    from observability_internal.minutes_within(condense_quarter_groups.from_time, condense_quarter_groups.to_time) as r
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.latency_groups as g on g.kind = 'total'
-    where r.bucket >= condense_quarter_groups.from_time and r.bucket < condense_quarter_groups.to_time
     group by 2, g.group_id
   )
   insert into observability_internal.latency_by_group
@@ -274,7 +272,7 @@ begin
     inner join observability_internal.dimensions as d using (dim_id)
     inner join observability_internal.latency_groups as g
       on g.kind = 'total' or (g.kind = 'model' and g.value = d.model) or (g.kind = 'feature' and g.value = d.feature)
-      or (g.kind = 'environment' and g.value = d.environment)
+      or (g.kind = 'environment' and g.value = d.environment) or (g.kind = 'status' and g.value = d.status)
     group by e.start, e.user_key, g.group_id, e.measure, e.bin
   )
   select

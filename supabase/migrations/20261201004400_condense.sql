@@ -17,7 +17,7 @@ begin
     $sql$
     with cells as materialized (
       select date_trunc($1, r.bucket, 'UTC') as start, r.*
-      from observability_internal.%1$I as r
+      from %1$s as r
       where r.bucket >= $2 and r.bucket < $3
     ),
     entries as (
@@ -50,7 +50,11 @@ begin
     select s.*, h.latency, h.time_to_first_token from sums as s left join histograms as h using (start, dim_id)
     order by s.start, s.dim_id
     $sql$,
-    source, target, observability_internal.each_sum('sum(c.%1$I)::%2$s as %1$I'), observability_internal.each_sum('%1$I')
+    case source
+      when 'usage_by_minute' then 'observability_internal.minutes_within($2, $3)'
+      else format('observability_internal.%I', source)
+    end,
+    target, observability_internal.each_sum('sum(c.%1$I)::%2$s as %1$I'), observability_internal.each_sum('%1$I')
   ) using unit, from_time, to_time;
 end;
 $$;
@@ -122,35 +126,56 @@ begin
     where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
     insert into observability_internal.usage_by_user_day
     select
-      date_trunc('day', r.bucket, 'UTC'), r.user_key, sum(r.requests),
-      sum(case when d.status = 'error' then r.requests else 0 end), sum(r.prompt_tokens), sum(r.completion_tokens),
-      coalesce(sum(r.cached_tokens), 0), sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0)), sum(r.cost)
-    from observability_internal.usage_by_user as r
-    inner join observability_internal.dimensions as d using (dim_id)
-    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
-    group by 1, r.user_key
-    order by 1, 2;
+      s.bucket, array_agg(s.user_key), array_agg(s.requests), array_agg(s.errors), array_agg(s.prompt_tokens),
+      array_agg(s.completion_tokens), array_agg(s.cached_tokens), array_agg(s.unpriced_requests), array_agg(s.cost)
+    from (
+      select
+        date_trunc('day', r.bucket, 'UTC') as bucket, r.user_key, sum(r.requests)::bigint as requests,
+        sum(case when d.status = 'error' then r.requests else 0 end)::bigint as errors,
+        sum(r.prompt_tokens)::bigint as prompt_tokens, sum(r.completion_tokens)::bigint as completion_tokens,
+        coalesce(sum(r.cached_tokens), 0)::bigint as cached_tokens,
+        sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0))::bigint as unpriced_requests, sum(r.cost) as cost
+      from observability_internal.usage_by_user as r
+      inner join observability_internal.dimensions as d using (dim_id)
+      where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+      group by 1, r.user_key
+      order by 1, 2
+    ) as s
+    group by s.bucket;
   elsif condense_users.period = 'week' then
     delete from observability_internal.usage_by_user_week as r
     where r.dim_id in (select 0 union all select d.dim_id from observability_internal.dimensions as d)
       and r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time;
     insert into observability_internal.usage_by_user_week
+    with cells as (
+      select
+        r.dim_id, date_trunc('week', r.bucket, 'UTC') as bucket, r.user_key, r.requests,
+        case when d.status = 'error' then r.requests else 0 end as errors, r.prompt_tokens, r.completion_tokens,
+        coalesce(r.cached_tokens, 0) as cached_tokens,
+        coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0) as unpriced_requests, r.cost
+      from observability_internal.usage_by_user as r
+      inner join observability_internal.dimensions as d using (dim_id)
+      where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+      union all
+      select
+        0, date_trunc('week', r.bucket, 'UTC'), r.user_key, r.requests, r.errors, r.prompt_tokens, r.completion_tokens,
+        r.cached_tokens, r.unpriced_requests, r.cost
+      from observability_internal.users_of_days as r
+      where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
+    )
     select
-      r.dim_id, date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests),
-      sum(case when d.status = 'error' then r.requests else 0 end), sum(r.prompt_tokens), sum(r.completion_tokens),
-      coalesce(sum(r.cached_tokens), 0), sum(coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0)), sum(r.cost)
-    from observability_internal.usage_by_user as r
-    inner join observability_internal.dimensions as d using (dim_id)
-    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
-    group by r.dim_id, 2, r.user_key
-    union all
-    select
-      0, date_trunc('week', r.bucket, 'UTC'), r.user_key, sum(r.requests), sum(r.errors), sum(r.prompt_tokens),
-      sum(r.completion_tokens), sum(r.cached_tokens), sum(r.unpriced_requests), sum(r.cost)
-    from observability_internal.usage_by_user_day as r
-    where r.bucket >= condense_users.from_time and r.bucket < condense_users.to_time
-    group by 2, r.user_key
-    order by 1, 2, 3;
+      s.dim_id, s.bucket, array_agg(s.user_key), array_agg(s.requests), array_agg(s.errors), array_agg(s.prompt_tokens),
+      array_agg(s.completion_tokens), array_agg(s.cached_tokens), array_agg(s.unpriced_requests), array_agg(s.cost)
+    from (
+      select
+        c.dim_id, c.bucket, c.user_key, sum(c.requests)::bigint as requests, sum(c.errors)::bigint as errors,
+        sum(c.prompt_tokens)::bigint as prompt_tokens, sum(c.completion_tokens)::bigint as completion_tokens,
+        sum(c.cached_tokens)::bigint as cached_tokens, sum(c.unpriced_requests)::bigint as unpriced_requests, sum(c.cost) as cost
+      from cells as c
+      group by c.dim_id, c.bucket, c.user_key
+      order by c.dim_id, c.bucket, c.user_key
+    ) as s
+    group by s.dim_id, s.bucket;
   end if;
   perform observability_internal.count_users(condense_users.period, condense_users.from_time, condense_users.to_time);
 end;
@@ -186,8 +211,11 @@ begin
     where r.bucket >= v_last_week and r.bucket < count_users.to_time
     union all
     select r.dim_id, date_trunc(count_users.period, r.bucket, 'UTC'), r.user_key
-    from observability_internal.dimensions as d
-    inner join observability_internal.usage_by_user_week as r using (dim_id)
+    from (
+      select w.dim_id, w.bucket, unnest(w.user_keys) as user_key
+      from observability_internal.usage_by_user_week as w
+      where w.dim_id <> 0
+    ) as r
     where r.bucket >= v_first_week and r.bucket < v_last_week
   ),
   grouped as (
@@ -319,6 +347,7 @@ declare
   v_done integer[] := array[0, 0, 0, 0];
   v_before integer;
   v_hours integer;
+  v_is_packed boolean;
   v_buckets timestamptz[];
 begin
   -- A day of hours at a time, so that a call ends in time however much waits.
@@ -332,7 +361,8 @@ begin
       perform observability_internal.condense_spans(v_levels[v_place], v_buckets);
       v_done[v_place] := v_done[v_place] + coalesce(cardinality(v_buckets), 0);
     end loop;
-    exit when v_done[1] >= max_hours or v_done[1] + v_done[2] + v_done[3] + v_done[4] = v_before
+    v_is_packed := observability_internal.pack_oldest_day();
+    exit when v_done[1] >= max_hours or (v_done[1] + v_done[2] + v_done[3] + v_done[4] = v_before and not v_is_packed)
       or clock_timestamp() > statement_timestamp() + interval '15 seconds';
   end loop;
   return jsonb_build_object('hours', v_done[1], 'days', v_done[2], 'weeks', v_done[3], 'months', v_done[4]);

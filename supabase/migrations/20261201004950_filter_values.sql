@@ -56,7 +56,7 @@ revoke execute on function observability_internal.filter_values from public;
 grant execute on function observability_internal.filter_values to authenticated, service_role;
 
 -- A dimension is never null in the rollups: calls without a value have an empty text, which stays in unless it is left out.
-create function observability_internal.is_kept(value text, only_values text[], excluded text[]) returns boolean
+create function observability_internal.is_left(value text, only_values text[], excluded text[]) returns boolean
 language sql
 immutable
 parallel safe
@@ -66,9 +66,9 @@ as $$
   select (only_values is null or value = any (only_values)) and (excluded is null or value <> all (excluded));
 $$;
 
-comment on function observability_internal.is_kept is 'Whether a value is one of some, where these are given, and none of the excluded.';
-revoke execute on function observability_internal.is_kept from public;
-grant execute on function observability_internal.is_kept to authenticated, service_role;
+comment on function observability_internal.is_left is 'Whether a value is one of some, where these are given, and none of the excluded.';
+revoke execute on function observability_internal.is_left from public;
+grant execute on function observability_internal.is_left to authenticated, service_role;
 
 create function observability_internal.asked_dimensions(filters jsonb)
 returns table (name text, only_values text[], excluded text[])

@@ -20,14 +20,15 @@ create type observability_internal.read_scope as (
   not_metadata jsonb[],
   group_kind text,
   group_values text[],
-  cells observability_internal.usage_cell[]
+  cells observability_internal.usage_cell[],
+  by_tokens boolean
 );
 
 comment on type observability_internal.read_scope is
 'A checked request for figures. Null dims or user_keys: no filter. cuts: the boundaries of buckets from an hour up. '
 'metadata: null where nothing is filtered by it, {} where not_metadata alone is. '
 'group_kind: what latency_by_group has histograms of, null where it has none. cells: of chosen users, read once for a'
-' whole page.';
+' whole page. by_tokens: what is shown of many keys is what used most tokens, not what cost most; null is false.';
 
 create function observability_internal.resolve_dimensions(filters jsonb) returns integer[]
 language plpgsql
@@ -45,7 +46,7 @@ begin
     from observability_internal.dimensions as d
     where not exists (
       select from asked as a
-      where not observability_internal.is_kept(
+      where not observability_internal.is_left(
         case a.name
           when 'provider' then d.provider when 'model' then d.model when 'feature' then d.feature
           when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
@@ -88,7 +89,7 @@ begin
     )
     select a.attribution_id
     from observability_internal.attributions as a
-    where observability_internal.is_kept(a.tenant_id, v_only, v_excluded) and not exists (
+    where observability_internal.is_left(a.tenant_id, v_only, v_excluded) and not exists (
       select from asked as t where (coalesce(a.tags ->> t.name, '') = any (t.chosen)) <> t.is_wanted
     )
   );
@@ -129,7 +130,8 @@ begin
   return array(
     select u.user_key
     from observability_internal.users as u
-    where observability_internal.is_kept(u.user_id, v_users, v_excluded) and (v_attributions is null or u.attribution_id = any (v_attributions))
+    where observability_internal.is_left(u.user_id, v_users, v_excluded)
+      and (v_attributions is null or u.attribution_id in (select unnest(v_attributions)))
   );
 end;
 $$;
@@ -275,7 +277,10 @@ as $$
       union
       select n.name
       from (
-        select case kind when 'model' then d.model when 'feature' then d.feature when 'environment' then d.environment end as name
+        select case kind
+            when 'model' then d.model when 'feature' then d.feature when 'environment' then d.environment
+            when 'status' then d.status
+          end as name
         from observability_internal.dimensions as d
         union
         select r.environment from observability_internal.route_dimensions as r where kind = 'environment'
@@ -291,9 +296,35 @@ as $$
 $$;
 
 comment on function observability_internal.kept_names is
-'The models, features or environments that the filters leave; null where they are not filtered by it.';
+'The models, features, environments or statuses that the filters leave; null where they are not filtered by it.';
 revoke execute on function observability_internal.kept_names from public;
 grant execute on function observability_internal.kept_names to authenticated, service_role;
+
+create function observability_internal.bucket_cuts(
+  from_time timestamptz, to_time timestamptz, bucket text, timezone text
+) returns timestamptz[]
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  with starts as (
+    select g.local
+    from generate_series(
+      date_trunc(bucket, from_time at time zone timezone), to_time at time zone timezone, ('1 ' || bucket)::interval
+    ) as g (local)
+  )
+  select array(
+    select s.local at time zone timezone from starts as s
+    union
+    -- Where clocks go back, an hour begins twice.
+    select ((s.local - interval '1 hour') at time zone timezone) + interval '1 hour' from starts as s where bucket = 'hour'
+  );
+$$;
+
+comment on function observability_internal.bucket_cuts is 'Where the hours, days, weeks or months of a time zone begin in a range.';
+revoke execute on function observability_internal.bucket_cuts from public;
+grant execute on function observability_internal.bucket_cuts to authenticated, service_role;
 
 create function observability_internal.make_scope(from_time timestamptz, to_time timestamptz, filters jsonb)
 returns observability_internal.read_scope
@@ -316,7 +347,7 @@ begin
   v_scope.environments := observability_internal.kept_names(filters, 'environment');
   v_scope.dims := observability_internal.resolve_dimensions(filters);
   select
-    case count(*) when 0 then 'total' when 1 then min(f.kind) filter (where f.kind in ('model', 'feature', 'environment')) end,
+    case count(*) when 0 then 'total' when 1 then min(f.kind) filter (where f.kind in ('model', 'feature', 'environment', 'status')) end,
     observability_internal.kept_names(filters, min(f.kind))
   into v_scope.group_kind, v_scope.group_values
   from observability_internal.asked_dimensions(filters) as f (kind);
@@ -325,7 +356,8 @@ begin
   v_scope.bucket := coalesce(
     filters ->> 'bucket', observability_internal.choose_bucket(make_scope.to_time - make_scope.from_time)
   );
-  if v_scope.by_user and v_scope.bucket in ('minute', '5 minutes') then
+  -- Users are told apart by quarters of an hour, and with them tenants and tags.
+  if (v_scope.by_user or observability_internal.is_attributed(v_scope.group_by)) and v_scope.bucket in ('minute', '5 minutes') then
     v_scope.bucket := '15 minutes';
   end if;
   -- Outward to what the rollups can tell apart: minutes, or quarters of an hour for a user.
@@ -341,14 +373,7 @@ begin
   end if;
   v_scope.cuts := '{}';
   if v_scope.bucket in ('hour', 'day', 'week', 'month') then
-    v_scope.cuts := array(
-      select g.local at time zone v_scope.timezone
-      from generate_series(
-        date_trunc(v_scope.bucket, v_scope.from_time at time zone v_scope.timezone),
-        v_scope.to_time at time zone v_scope.timezone,
-        ('1 ' || v_scope.bucket)::interval
-      ) as g (local)
-    );
+    v_scope.cuts := observability_internal.bucket_cuts(v_scope.from_time, v_scope.to_time, v_scope.bucket, v_scope.timezone);
   end if;
   return v_scope;
 end;

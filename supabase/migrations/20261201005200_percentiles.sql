@@ -80,12 +80,15 @@ begin
     return query
     select
       coalesce(date_bin(v_step, r.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, r.bucket, scope.timezone)),
-      case kind when 'model' then d.model when 'feature' then d.feature when 'environment' then d.environment else '' end,
+      case kind
+        when 'model' then d.model when 'feature' then d.feature when 'environment' then d.environment when 'status' then d.status
+        else ''
+      end,
       r.latency, r.time_to_first_token,
       null::double precision[], null::double precision[]
-    from observability_internal.usage_by_minute as r
+    from observability_internal.minutes_at(v_split.minutes, true) as r
     inner join observability_internal.dimensions as d using (dim_id)
-    where r.bucket = any (v_split.minutes) and (scope.dims is null or r.dim_id = any (scope.dims));
+    where scope.dims is null or r.dim_id = any (scope.dims);
   end if;
 end;
 $$;
@@ -132,8 +135,8 @@ begin
     where r.bucket = any (v_split.hours) and (scope.dims is null or r.dim_id = any (scope.dims))
     union all
     select r.bucket, r.dim_id, r.latency, r.time_to_first_token
-    from observability_internal.usage_by_minute as r
-    where r.bucket = any (v_split.minutes) and (scope.dims is null or r.dim_id = any (scope.dims))
+    from observability_internal.minutes_at(v_split.minutes, true) as r
+    where scope.dims is null or r.dim_id = any (scope.dims)
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)),
@@ -178,6 +181,8 @@ comment on function observability_internal.quarter_histograms is 'Histograms of 
 revoke execute on function observability_internal.quarter_histograms from public;
 grant execute on function observability_internal.quarter_histograms to authenticated, service_role;
 
+create type observability_internal.kept_bucket as (user_key integer, level text, bucket timestamptz);
+
 create function observability_internal.user_histograms(
   scope observability_internal.read_scope, span tstzrange, kind text, member_values text[], key_name text,
   is_bucketed boolean
@@ -194,57 +199,57 @@ declare
     case when is_bucketed then 'day' else 'week' end
   );
   v_total constant integer := (select g.group_id from observability_internal.latency_groups as g where g.kind = 'total');
-  v_groups constant integer[] := array(
-    select g.group_id from observability_internal.latency_groups as g
-    where g.kind = user_histograms.kind and (member_values is null or g.value = any (member_values))
-  );
-  v_busy integer[] := array[]::integer[];
-  v_user integer;
-  v_weeks timestamptz[];
-  v_days timestamptz[];
-  v_rest tstzrange;
+  v_kept observability_internal.kept_bucket[];
 begin
-  -- Of many users few are merged: these alone are looked at one by one.
-  foreach v_user in array case when cardinality(scope.user_keys) > 100 then array(
-    select distinct r.user_key from observability_internal.latency_by_user as r
-    where r.level in ('week', 'day') and r.bucket >= date_trunc('week', lower(span)) and r.bucket < upper(span)
-      and r.group_id = v_total and r.user_key = any (scope.user_keys)
-  ) else scope.user_keys end loop
-    v_weeks := array(
-      select r.bucket from observability_internal.latency_by_user as r
-      where r.user_key = v_user and r.level = 'week' and r.group_id = v_total and r.bucket = any (v_split.weeks)
-    );
-    -- A week that is condensed has condensed days.
-    v_days := array(
-      select r.bucket from observability_internal.latency_by_user as r
-      where r.user_key = v_user and r.level = 'day' and r.group_id = v_total and (
-        r.bucket = any (v_split.days)
-        or (date_trunc('week', r.bucket) = any (v_split.weeks) and date_trunc('week', r.bucket) <> all (v_weeks))
-      )
-    );
-    continue when v_weeks = '{}' and v_days = '{}';
-    v_busy := v_busy || v_user;
-    return query
-    select
-      date_trunc(case when is_bucketed then scope.bucket end, r.bucket, scope.timezone), g.value, r.latency,
-      r.time_to_first_token, null::double precision[], null::double precision[]
+  -- All keys at once: a tenant or a tag has thousands. Weeks where a user has them, days elsewhere; a week that is condensed has
+  -- condensed days.
+  with found as materialized (
+    select r.user_key, r.level, r.bucket
     from observability_internal.latency_by_user as r
-    inner join observability_internal.latency_groups as g using (group_id)
-    where r.user_key = v_user and r.group_id = any (v_groups)
-      and (r.level = 'week' and r.bucket = any (v_weeks) or r.level = 'day' and r.bucket = any (v_days));
-    for v_rest in
-      select unnest(tstzmultirange(span) - range_agg(k.kept))
-      from (
-        select tstzrange(w.week, w.week + interval '7 days') as kept from unnest(v_weeks) as w (week)
-        union all
-        select tstzrange(d.day, d.day + interval '1 day') from unnest(v_days) as d (day)
-      ) as k
-    loop
-      return query select * from observability_internal.quarter_histograms(scope, array[v_user], v_rest, key_name, is_bucketed);
-    end loop;
-  end loop;
+    where r.user_key = any (scope.user_keys) and r.group_id = v_total and (
+      (r.level = 'week' and r.bucket = any (v_split.weeks))
+      or (r.level = 'day' and (r.bucket = any (v_split.days) or date_trunc('week', r.bucket) = any (v_split.weeks)))
+    )
+  )
+  select array_agg(row(f.user_key, f.level, f.bucket)::observability_internal.kept_bucket) into v_kept
+  from found as f
+  where f.level = 'week' or not exists (
+    select from found as w
+    where w.user_key = f.user_key and w.level = 'week' and w.bucket = date_trunc('week', f.bucket)
+  );
+  if v_kept is null then
+    return query select * from observability_internal.quarter_histograms(scope, scope.user_keys, span, key_name, is_bucketed);
+    return;
+  end if;
+  return query
+  select
+    date_trunc(case when is_bucketed then scope.bucket end, r.bucket, scope.timezone), g.value, r.latency,
+    r.time_to_first_token, null::double precision[], null::double precision[]
+  from unnest(v_kept) as k
+  inner join observability_internal.latency_by_user as r using (user_key, level, bucket)
+  inner join observability_internal.latency_groups as g using (group_id)
+  where g.kind = user_histograms.kind and (member_values is null or g.value = any (member_values));
+  return query
+  select
+    date_trunc(case when is_bucketed then scope.bucket end, q.bucket, scope.timezone),
+    case key_name when 'model' then d.model when 'feature' then d.feature else '' end, q.latency, q.time_to_first_token,
+    null::double precision[], null::double precision[]
+  from (
+    select k.user_key, unnest(
+      tstzmultirange(span) - range_agg(tstzrange(k.bucket, k.bucket + ('1 ' || k.level)::interval))
+    ) as rest
+    from unnest(v_kept) as k
+    group by k.user_key
+  ) as n
+  cross join lateral (
+    select r.bucket, r.dim_id, r.latency, r.time_to_first_token
+    from observability_internal.usage_by_user as r
+    where r.user_key = n.user_key and r.bucket >= lower(n.rest) and r.bucket < upper(n.rest)
+      and (scope.dims is null or r.dim_id = any (scope.dims))
+  ) as q
+  inner join observability_internal.dimensions as d using (dim_id);
   return query select * from observability_internal.quarter_histograms(
-    scope, array(select unnest(scope.user_keys) except select unnest(v_busy)), span, key_name, is_bucketed
+    scope, array(select unnest(scope.user_keys) except select k.user_key from unnest(v_kept) as k), span, key_name, is_bucketed
   );
 end;
 $$;

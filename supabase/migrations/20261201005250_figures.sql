@@ -117,13 +117,13 @@ begin
       union all
       select true, r.* from observability_internal.usage_by_hour as r where r.bucket = any ($2)
       union all
-      select true, r.* from observability_internal.usage_by_minute as r where r.bucket = any ($3)
+      select true, r.* from observability_internal.minutes_at($3, false) as r
       union all
       select false, r.* from observability_internal.usage_by_day as r where r.bucket = any ($4)
       union all
       select false, r.* from observability_internal.usage_by_hour as r where r.bucket = any ($5)
       union all
-      select false, r.* from observability_internal.usage_by_minute as r where r.bucket = any ($6)
+      select false, r.* from observability_internal.minutes_at($6, false) as r
     )
     select array(
       select row(c.is_current, c.dim_id, %s)::observability_internal.usage_sum
@@ -164,12 +164,12 @@ declare
   v_source observability_internal.point_source;
 begin
   v_source.group_by := choose_points.group_by;
-  -- Of all calls, and by model, feature or environment, the sums are kept beside the histograms.
+  -- Of all calls, and by model, feature, environment or status, the sums are kept beside the histograms.
   v_source.kind := case
     when scope.bucket in ('minute', '5 minutes') then null
     when scope.bucket = '15 minutes' and (choose_points.group_by is not null or scope.group_kind is distinct from 'total') then null
     when choose_points.group_by is null or choose_points.group_by = scope.group_kind then scope.group_kind
-    when scope.group_kind = 'total' and choose_points.group_by in ('model', 'feature', 'environment') then choose_points.group_by
+    when scope.group_kind = 'total' and choose_points.group_by in ('model', 'feature', 'environment', 'status') then choose_points.group_by
   end;
   v_source.split := observability_internal.split_range(
     scope.from_time, scope.to_time, scope.cuts,
@@ -221,7 +221,7 @@ begin
     select
       r.bucket, r.dim_id, r.requests, r.prompt_tokens, r.completion_tokens, r.cached_tokens, r.reasoning_tokens,
       r.cost, coalesce(r.unpriced_requests, 0) + coalesce(r.fallback_requests, 0) as unpriced_requests
-    from observability_internal.usage_by_minute as r where r.bucket = any (v_minutes)
+    from observability_internal.minutes_at(v_minutes, false) as r
   ),
   -- Truncated once a bucket, not once a row.
   starts as materialized (

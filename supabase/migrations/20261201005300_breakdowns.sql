@@ -15,7 +15,9 @@ create type observability_internal.breakdown_row as (
   errors numeric
 );
 
-create function observability_internal.rank_rows(entries observability_internal.breakdown_row[], row_limit integer) returns jsonb
+create function observability_internal.rank_rows(
+  entries observability_internal.breakdown_row[], row_limit integer, by_tokens boolean
+) returns jsonb
 language sql
 immutable
 security invoker
@@ -24,7 +26,10 @@ as $$
   with ranked as (
     select
       e.*,
-      row_number() over (partition by e.dimension order by e.cost desc nulls last, e.requests desc, e.key) as place
+      row_number() over (
+        partition by e.dimension
+        order by case when by_tokens then e.prompt_tokens + e.completion_tokens else e.cost end desc nulls last, e.requests desc, e.key
+      ) as place
     from unnest(entries) as e
   ),
   shown as (
@@ -55,7 +60,8 @@ as $$
   select coalesce(jsonb_object_agg(l.dimension, l.rows), '{}') from lists as l;
 $$;
 
-comment on function observability_internal.rank_rows is 'The costliest rows of each dimension and one row for the others, as {dimension: [row]}.';
+comment on function observability_internal.rank_rows is
+'The rows of each dimension that cost most, or used most tokens, and one row for the others, as {dimension: [row]}.';
 revoke execute on function observability_internal.rank_rows from public;
 grant execute on function observability_internal.rank_rows to authenticated, service_role;
 
@@ -125,17 +131,22 @@ comment on function observability_internal.latency_totals is '{latency_ms, time_
 revoke execute on function observability_internal.latency_totals from public;
 grant execute on function observability_internal.latency_totals to authenticated, service_role;
 
-create function observability_internal.usage_series(points observability_internal.usage_point[], group_by text) returns jsonb
+create function observability_internal.usage_series(
+  points observability_internal.usage_point[], group_by text, by_tokens boolean
+) returns jsonb
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  -- The eight keys that cost most keep their name, by requests where nothing has a cost; the rest is one line.
+  -- The eight keys that cost most, or used most tokens, keep their name, by requests where these are equal; the rest is one
+  -- line.
   with kept as (
     select p.key from unnest(points) as p
     group by p.key
-    order by sum(p.cost) desc, sum(p.requests) desc, p.key
+    order by
+      case when by_tokens then sum(p.prompt_tokens + p.completion_tokens) else sum(p.cost) end desc nulls last,
+      sum(p.requests) desc, p.key
     limit 8
   ),
   named as (
@@ -201,7 +212,7 @@ revoke execute on function observability_internal.latency_series from public;
 grant execute on function observability_internal.latency_series to authenticated, service_role;
 
 create function observability_internal.usage_breakdown(
-  sums observability_internal.usage_sum[], dimensions text[], row_limit integer
+  sums observability_internal.usage_sum[], dimensions text[], row_limit integer, by_tokens boolean
 ) returns jsonb
 language sql
 stable
@@ -229,7 +240,7 @@ as $$
     group by names.dimension, names.key
   )
   select observability_internal.rank_rows(
-    array(select row(k.*)::observability_internal.breakdown_row from keyed as k where k.requests > 0), row_limit
+    array(select row(k.*)::observability_internal.breakdown_row from keyed as k where k.requests > 0), row_limit, by_tokens
   );
 $$;
 

@@ -60,7 +60,7 @@ revoke execute on function observability_internal.attributed_dimensions from pub
 grant execute on function observability_internal.attributed_dimensions to authenticated, service_role;
 
 create function observability_internal.attributed_figures(
-  scope observability_internal.read_scope, dimensions text[]
+  scope observability_internal.read_scope, dimensions text[], compared observability_internal.compared_user[]
 ) returns jsonb
 language plpgsql
 stable
@@ -73,47 +73,42 @@ begin
   if dimensions = '{}' then
     return '{}'::jsonb;
   end if;
-  with read as (
-    select s.user_key, true as is_current, s.requests, s.errors, s.prompt_tokens, s.completion_tokens, s.cached_tokens,
-      s.unpriced_requests, s.cost, 0::bigint as priced_requests
-    from observability_internal.user_sums(scope, scope.from_time, scope.to_time) as s
-    union all
-    select s.user_key, false, 0, 0, 0, 0, 0, 0, s.cost, s.priced_requests
-    from observability_internal.user_costs(scope, scope.previous_from, scope.from_time) as s
-  ),
-  -- First by attribution: there are far fewer of these than of users.
-  sums as materialized (
+  -- By tenant and by all tags together first: of these there are far fewer than users, and a text is taken out of few tags.
+  with named as materialized (
     select
-      u.attribution_id, sum(r.requests) as requests, sum(r.errors) as errors, sum(r.prompt_tokens) as prompt_tokens,
-      sum(r.completion_tokens) as completion_tokens, sum(r.cached_tokens) as cached_tokens,
-      sum(r.unpriced_requests) as unpriced_requests, coalesce(sum(r.cost) filter (where r.is_current), 0) as cost,
-      coalesce(sum(r.cost) filter (where not r.is_current), 0) as previous_cost, sum(r.priced_requests) as priced_requests
-    from read as r
-    inner join observability_internal.users as u using (user_key)
-    group by u.attribution_id
+      case when n.is_tenant then a.tenant_id else '' end as tenant_id, case when not n.is_tenant then a.tags else '{}' end as tags,
+      n.is_tenant, sum(c.requests::double precision)::bigint as requests, sum(c.errors::double precision)::bigint as errors,
+      sum(c.prompt_tokens::double precision)::bigint as prompt_tokens,
+      sum(c.completion_tokens::double precision)::bigint as completion_tokens,
+      sum(c.cached_tokens::double precision)::bigint as cached_tokens,
+      sum(c.unpriced_requests::double precision)::bigint as unpriced_requests, sum(c.cost) as cost,
+      sum(c.previous_cost) as previous_cost, sum(c.previous_priced_requests::double precision)::bigint as previous_priced_requests
+    from unnest(compared) as c
+    inner join observability_internal.attributions as a using (attribution_id)
+    cross join (values (true), (false)) as n (is_tenant)
+    where case when n.is_tenant then 'tenant_id' = any (dimensions) else dimensions <> '{tenant_id}' end
+    group by 1, 2, 3
   )
   select array(
     select row(
       k.dimension, k.key, sum(k.requests), sum(k.prompt_tokens), sum(k.completion_tokens), sum(k.cached_tokens), sum(k.cost),
-      sum(k.unpriced_requests), sum(k.previous_cost), sum(k.priced_requests), sum(k.errors)
+      sum(k.unpriced_requests), sum(k.previous_cost), sum(k.previous_priced_requests), sum(k.errors)
     )::observability_internal.breakdown_row
     from (
       select
-        d.dimension, case d.dimension when 'tenant_id' then a.tenant_id else coalesce(a.tags ->> substr(d.dimension, 6), '') end as key,
-        s.*
-      from sums as s
-      inner join observability_internal.attributions as a using (attribution_id)
-      cross join unnest(attributed_figures.dimensions) as d (dimension)
+        d.dimension, case when n.is_tenant then n.tenant_id else coalesce(n.tags ->> substr(d.dimension, 6), '') end as key, n.*
+      from named as n
+      inner join unnest(attributed_figures.dimensions) as d (dimension) on n.is_tenant = (d.dimension = 'tenant_id')
     ) as k
     group by k.dimension, k.key
     having sum(k.requests) > 0
   ) into v_rows;
-  return observability_internal.rank_rows(v_rows, scope.row_limit);
+  return observability_internal.rank_rows(v_rows, scope.row_limit, scope.by_tokens);
 end;
 $$;
 
 comment on function observability_internal.attributed_figures is
-'{tenant_id: [row], tags.<name>: [row]} of these dimensions: the costliest and one row for the others; key empty: without.';
+'{tenant_id: [row], tags.<name>: [row]} of these dimensions: ranked as the scope says, and one row for the others; key empty: without.';
 revoke execute on function observability_internal.attributed_figures from public;
 grant execute on function observability_internal.attributed_figures to authenticated, service_role;
 

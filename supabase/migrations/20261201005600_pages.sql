@@ -18,13 +18,13 @@ as $$
       when (scope).access in ('member', 'tenant') then (
         select min(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
       )
-      else (select min(r.bucket) from observability_internal.usage_by_minute as r)
+      else observability_internal.oldest_minute()
     end,
     'newest_event_at', case
       when (scope).access in ('member', 'tenant') then (
         select max(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
       )
-      else (select max(r.bucket) from observability_internal.usage_by_minute as r)
+      else observability_internal.newest_minute()
     end,
     'pending_rows', observability_internal.pending_rows(),
     'has_demo_data', exists (select from observability_internal.dimensions as d where d.environment = 'demo'),
@@ -69,7 +69,7 @@ as $$
     when observability_internal.is_attributed((scope).group_by) then observability_internal.user_series(
       scope, (scope).group_by, observability_internal.keys_of_rows((scope).group_by, attributed -> (scope).group_by)
     )
-    else observability_internal.usage_series(points, (scope).group_by)
+    else observability_internal.usage_series(points, (scope).group_by, (scope).by_tokens)
   end;
 $$;
 
@@ -93,8 +93,8 @@ declare
     from_time, to_time, filters
   );
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
-  v_users constant jsonb := observability_internal.user_figures(v_scope);
-  v_rows constant jsonb := observability_internal.usage_breakdown(v_figures.sums, '{model,feature}', v_scope.row_limit);
+  v_users constant jsonb := observability_internal.user_figures(v_scope, observability_internal.compare_users(v_scope));
+  v_rows constant jsonb := observability_internal.usage_breakdown(v_figures.sums, '{model,feature}', v_scope.row_limit, false);
 begin
   return observability_internal.page_head(v_scope, v_figures.sums, v_users) || jsonb_build_object(
     'series', observability_internal.latency_series(v_scope, v_figures.points, false),
@@ -130,20 +130,23 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
-    from_time, to_time, filters
-  );
+  v_scope observability_internal.read_scope := observability_internal.make_page_scope(from_time, to_time, filters);
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(
     v_scope, case when not observability_internal.is_attributed(v_scope.group_by) then v_scope.group_by end
   );
-  v_users constant jsonb := observability_internal.user_figures(v_scope);
-  v_attributed constant jsonb := observability_internal.attributed_figures(
-    v_scope, observability_internal.attributed_dimensions()
-  );
-  v_rows constant jsonb := observability_internal.usage_breakdown(
-    v_figures.sums, '{model,feature,operation,status}', v_scope.row_limit
-  );
+  v_compared constant observability_internal.compared_user[] := observability_internal.compare_users(v_scope);
+  v_users jsonb;
+  v_attributed jsonb;
+  v_rows jsonb;
 begin
+  v_scope.by_tokens := true;
+  v_users := observability_internal.user_figures(v_scope, v_compared);
+  v_attributed := observability_internal.attributed_figures(
+    v_scope, observability_internal.attributed_dimensions(), v_compared
+  );
+  v_rows := observability_internal.usage_breakdown(
+    v_figures.sums, '{model,feature,operation,status}', v_scope.row_limit, true
+  );
   return observability_internal.page_head(v_scope, v_figures.sums, v_users) || jsonb_build_object(
     'series', observability_internal.grouped_series(v_scope, v_figures.points, v_users, v_attributed),
     'by_model', coalesce(v_rows -> 'model', '[]'), 'by_feature', coalesce(v_rows -> 'feature', '[]'),
@@ -154,7 +157,9 @@ begin
 end;
 $$;
 
-comment on function observability.get_usage is 'The Usage page: head, series by group_by, rows by model, feature, operation, status, user, tenant and tag.';
+comment on function observability.get_usage is
+'The Usage page: head, series by group_by, rows by model, feature, operation, status, user, tenant and tag; those with '
+'most tokens are named.';
 revoke execute on function observability.get_usage from public;
 grant execute on function observability.get_usage to authenticated, service_role;
 
@@ -176,12 +181,13 @@ declare
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(
     v_scope, case when not observability_internal.is_attributed(v_scope.group_by) then v_scope.group_by end
   );
-  v_users constant jsonb := observability_internal.user_figures(v_scope);
+  v_compared constant observability_internal.compared_user[] := observability_internal.compare_users(v_scope);
+  v_users constant jsonb := observability_internal.user_figures(v_scope, v_compared);
   v_attributed constant jsonb := observability_internal.attributed_figures(
-    v_scope, observability_internal.attributed_dimensions()
+    v_scope, observability_internal.attributed_dimensions(), v_compared
   );
   v_rows constant jsonb := observability_internal.usage_breakdown(
-    v_figures.sums, '{model,feature,provider,environment}', v_scope.row_limit
+    v_figures.sums, '{model,feature,provider,environment}', v_scope.row_limit, false
   );
 begin
   return observability_internal.page_head(v_scope, v_figures.sums, v_users) || jsonb_build_object(
@@ -274,7 +280,7 @@ begin
   ) as p;
   return jsonb_build_object(
     'bucket', v_scope.bucket, 'timezone', v_scope.timezone, 'from_time', v_scope.from_time, 'to_time', v_scope.to_time,
-    'series', observability_internal.usage_series(coalesce(v_points, '{}'), v_scope.group_by)
+    'series', observability_internal.usage_series(coalesce(v_points, '{}'), v_scope.group_by, false)
   );
 end;
 $$;

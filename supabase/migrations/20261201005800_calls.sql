@@ -152,9 +152,19 @@ begin
   loop
     for v_minute in
       select r.bucket, sum(r.requests) as requests
-      from observability_internal.usage_by_minute as r
-      where r.bucket >= v_hour.bucket and r.bucket < v_hour.bucket + interval '1 hour'
-        and r.bucket > minutes_with_calls.from_time - interval '1 minute' and r.bucket <= minutes_with_calls.until_time
+      from (
+        select m.bucket, m.dim_id, m.requests
+        from observability_internal.usage_by_minute as m
+        where m.bucket >= v_hour.bucket and m.bucket < v_hour.bucket + interval '1 hour'
+        union all
+        select p.quarter + p.minute * interval '1 minute', p.dim_id, p.requests
+        from (
+          select k.bucket as quarter, unnest(k.minutes) as minute, unnest(k.dim_ids) as dim_id, unnest(k.requests) as requests
+          from observability_internal.packed_minutes as k
+          where k.bucket >= v_hour.bucket and k.bucket < v_hour.bucket + interval '1 hour' and k.dim_ids && dims
+        ) as p
+      ) as r
+      where r.bucket > minutes_with_calls.from_time - interval '1 minute' and r.bucket <= minutes_with_calls.until_time
         and r.dim_id = any (dims)
       group by r.bucket
       order by r.bucket desc

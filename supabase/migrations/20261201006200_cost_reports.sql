@@ -102,11 +102,13 @@ begin
       v_sums, true, observability_internal.latency_totals(v_scope, v_scope.from_time, v_scope.to_time)
     ),
     'rows', case
-      when v_scope.group_by = 'user_id' then observability_internal.user_figures(v_scope) -> 'rows'
+      when v_scope.group_by = 'user_id' then observability_internal.user_figures(v_scope, observability_internal.compare_users(v_scope)) -> 'rows'
       when observability_internal.is_attributed(v_scope.group_by)
-        then observability_internal.attributed_figures(v_scope, array[v_scope.group_by]) -> v_scope.group_by
+        then observability_internal.attributed_figures(
+          v_scope, array[v_scope.group_by], observability_internal.compare_users(v_scope)
+        ) -> v_scope.group_by
       else coalesce(
-        observability_internal.usage_breakdown(v_sums, array[v_scope.group_by], v_scope.row_limit) -> v_scope.group_by, '[]'
+        observability_internal.usage_breakdown(v_sums, array[v_scope.group_by], v_scope.row_limit, false) -> v_scope.group_by, '[]'
       )
     end
   );

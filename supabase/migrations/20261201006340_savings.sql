@@ -67,7 +67,7 @@ as $$
     from observability_internal.facts_of(day_from, day_to, access) as f
     where not exists (
       select from asked as a
-      where not observability_internal.is_kept(
+      where not observability_internal.is_left(
         case a.name
           when 'provider' then f.provider when 'model' then f.model when 'feature' then f.feature
           when 'environment' then f.environment else f.operation
@@ -130,7 +130,7 @@ as $$
   select coalesce(jsonb_agg(to_jsonb(t) || jsonb_build_object('cost', t.cost::text) order by t.cost desc), '[]')
   from (
     select u.user_id, sum(r.cost) as cost, sum(r.requests) as requests
-    from observability_internal.usage_by_user_day as r
+    from observability_internal.users_of_days as r
     inner join observability_internal.users as u using (user_key)
     where r.bucket >= day_from and r.bucket < day_to
     group by u.user_id

@@ -129,7 +129,7 @@ as $$
     ) as c
     where not exists (
       select from asked as a
-      where not observability_internal.is_kept(
+      where not observability_internal.is_left(
         case a.name
           when 'provider' then c.provider when 'model' then c.model when 'feature' then c.feature
           when 'environment' then c.environment else c.operation

@@ -287,7 +287,7 @@ as $$
     select sum(observability_internal.outlier_amount(
       user_day_bound.metric, r.cost, r.prompt_tokens + r.completion_tokens, r.errors, r.requests
     )) as amount
-    from observability_internal.usage_by_user_day as r
+    from observability_internal.users_of_days as r
     inner join observability_internal.users as u using (user_key)
     where r.bucket >= user_day_bound.to_time - interval '29 days' and r.bucket < user_day_bound.to_time - interval '1 day'
     group by coalesce(u.person_key, u.user_key), r.bucket

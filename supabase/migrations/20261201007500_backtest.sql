@@ -37,9 +37,8 @@ begin
       case when v_is_first then r.time_to_first_token else r.latency end as histogram
     from (
       select m.*
-      from observability_internal.usage_by_minute as m
-      where m.bucket >= backtest_rows.from_time and m.bucket < backtest_rows.to_time
-        and date_trunc('hour', m.bucket) <> all (v_hours)
+      from observability_internal.minutes_within(backtest_rows.from_time, backtest_rows.to_time) as m
+      where date_trunc('hour', m.bucket) <> all (v_hours)
       union all
       select h.* from observability_internal.usage_by_hour as h where h.bucket = any (v_hours)
     ) as r

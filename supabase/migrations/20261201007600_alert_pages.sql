@@ -23,7 +23,7 @@ as $$
     ) as asked
     where not exists (
       select from jsonb_array_elements_text(dimension.names) as n (name)
-      where observability_internal.is_kept(n.name, asked.only_values, asked.excluded)
+      where observability_internal.is_left(n.name, asked.only_values, asked.excluded)
     )
   );
 $$;

@@ -287,35 +287,15 @@ declare
   v_days integer;
   v_weeks integer;
 begin
-  -- The condensed rows move as they are, so that user_counts keeps its numbers: how many people there were stays true.
-  with moved as (
-    delete from observability_internal.usage_by_user_day as r where r.user_key = from_key returning r.*
-  )
-  insert into observability_internal.usage_by_user_day as r
-  select
-    m.bucket, to_key, m.requests, m.errors, m.prompt_tokens, m.completion_tokens, m.cached_tokens, m.unpriced_requests, m.cost
-  from moved as m
-  on conflict on constraint usage_by_user_day_pkey do update set
-    requests = r.requests + excluded.requests, errors = r.errors + excluded.errors,
-    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cached_tokens = r.cached_tokens + excluded.cached_tokens,
-    unpriced_requests = r.unpriced_requests + excluded.unpriced_requests, cost = r.cost + excluded.cost;
+  -- The condensed rows move as they are, so that user_counts keeps its numbers: how many people there were stays true. The
+  -- shared key may then have several places in a row, which readers add up.
+  update observability_internal.usage_by_user_day as r
+  set user_keys = array_replace(r.user_keys, from_key, to_key)
+  where from_key = any (r.user_keys);
   get diagnostics v_days = row_count;
-  with moved as (
-    delete from observability_internal.usage_by_user_week as r where r.user_key = from_key returning r.*
-  )
-  insert into observability_internal.usage_by_user_week as r
-  select
-    m.dim_id, m.bucket, to_key, m.requests, m.errors, m.prompt_tokens, m.completion_tokens, m.cached_tokens,
-    m.unpriced_requests, m.cost
-  from moved as m
-  on conflict on constraint usage_by_user_week_pkey do update set
-    requests = r.requests + excluded.requests, errors = r.errors + excluded.errors,
-    prompt_tokens = r.prompt_tokens + excluded.prompt_tokens,
-    completion_tokens = r.completion_tokens + excluded.completion_tokens,
-    cached_tokens = r.cached_tokens + excluded.cached_tokens,
-    unpriced_requests = r.unpriced_requests + excluded.unpriced_requests, cost = r.cost + excluded.cost;
+  update observability_internal.usage_by_user_week as r
+  set user_keys = array_replace(r.user_keys, from_key, to_key)
+  where from_key = any (r.user_keys);
   get diagnostics v_weeks = row_count;
   return v_days + v_weeks;
 end;

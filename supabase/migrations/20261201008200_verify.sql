@@ -90,8 +90,7 @@ as $$
   union all
   select date_trunc('day', r.bucket, 'UTC'), 'minute', sum(r.requests), sum(r.prompt_tokens + r.completion_tokens),
     sum(r.cost), sum((select coalesce(sum((e.entry & 17592186044415)), 0) / 1024 from unnest(r.latency) as e (entry)))
-  from observability_internal.usage_by_minute as r
-  where r.bucket >= sum_levels.from_time and r.bucket < sum_levels.to_time
+  from observability_internal.minutes_within(sum_levels.from_time, sum_levels.to_time) as r
   group by 1
   union all
   select date_trunc('day', r.bucket, 'UTC'), 'user', sum(r.requests), sum(r.prompt_tokens + r.completion_tokens),
@@ -113,7 +112,7 @@ as $$
   group by r.bucket
   union all
   select r.bucket, 'user day', sum(r.requests), sum(r.prompt_tokens + r.completion_tokens), sum(r.cost), null
-  from observability_internal.usage_by_user_day as r
+  from observability_internal.users_of_days as r
   inner join condensed as c on r.bucket = c.day
   group by r.bucket
   union all
@@ -324,6 +323,7 @@ begin
     v_skipped := v_skipped + (not v_has_usage and not v_has_requests)::integer;
     if v_has_usage then
       delete from observability_internal.usage_by_minute as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
+      delete from observability_internal.packed_minutes as k where k.bucket >= v_day and k.bucket < v_day + interval '1 day';
       delete from observability_internal.usage_by_user as r where r.bucket >= v_day and r.bucket < v_day + interval '1 day';
       v_batches := array(
         select distinct m.batch_id from observability_internal.ai_usage_metrics as m

@@ -111,9 +111,7 @@ begin
     'server_time', clock_timestamp(), 'server_version', current_setting('server_version'),
     'schema_version', (select max(m.version) from observability_internal.migrations as m),
     'migrations', (select coalesce(jsonb_agg(m.version order by m.version), '[]') from observability_internal.migrations as m),
-    'newest_event_at', (
-      select max(r.bucket) from observability_internal.usage_by_minute as r
-    ),
+    'newest_event_at', observability_internal.newest_minute(),
     'delivery', observability.get_delivery_health(),
     'pending_batches', (select count(*) from observability_internal.pending_batches),
     'pending_rows', (select coalesce(sum(p.row_count), 0) from observability_internal.pending_batches as p),

@@ -26,9 +26,13 @@ grant usage on schema observability_internal to treering_bi;
 -- The views have their caller's rights: these rollups and names are all that the role reads.
 grant select on table
 observability_internal.dimensions, observability_internal.users, observability_internal.attributions,
-observability_internal.stale_rollups,
+observability_internal.stale_rollups, observability_internal.packed_minutes, observability_internal.unpacked_minutes,
 observability_internal.usage_by_minute, observability_internal.usage_by_hour, observability_internal.usage_by_day,
 observability_internal.usage_by_user, observability_internal.provider_costs
+to treering_bi;
+
+grant execute on function
+observability_internal.minutes_within, observability_internal.each_sum
 to treering_bi;
 
 create policy "BI tools read the dimensions" on observability_internal.dimensions
@@ -48,6 +52,10 @@ for select to treering_bi
 using (true);
 
 create policy "BI tools read the minutes" on observability_internal.usage_by_minute
+for select to treering_bi
+using (true);
+
+create policy "BI tools read the packed minutes" on observability_internal.packed_minutes
 for select to treering_bi
 using (true);
 
@@ -120,7 +128,7 @@ begin
       union all
       select date_trunc(%1$L, r.bucket, 'UTC') as %1$s_start, %2$s, %3$s
       from observability_internal.stale_buckets(%1$L) as s (bucket)
-      inner join observability_internal.usage_by_minute as r on r.bucket >= s.bucket and r.bucket < s.bucket + interval '1 %1$s'
+      cross join lateral observability_internal.minutes_within(s.bucket, s.bucket + interval '1 %1$s') as r
       inner join observability_internal.dimensions as d using (dim_id)
       union all
       select date_trunc(%1$L, r.bucket, 'UTC') as %1$s_start, %2$s, %3$s

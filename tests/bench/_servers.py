@@ -24,14 +24,15 @@ class BenchDatabase:
 
 
 @contextmanager
-def embedded() -> Iterator[BenchDatabase]:
-    """Run an embedded Postgres with all migrations."""
-    home = Path(tempfile.mkdtemp(prefix="treering-bench-"))
+def embedded(kept: Path | None = None) -> Iterator[BenchDatabase]:
+    """Run an embedded Postgres with all migrations, in a folder that is kept where one is named."""
+    home = kept or Path(tempfile.mkdtemp(prefix="treering-bench-"))
     try:
         with EmbeddedPostgres(home) as server:
             yield BenchDatabase(server)
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        if kept is None:
+            shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager

@@ -47,11 +47,18 @@ sums as (
   from expected as e (level, bucket, user_key, dim_id, minute, own_dim_id, own_user_key)
   group by e.level, e.bucket, e.user_key, e.dim_id
 ),
+minutes as (
+  select bucket, dim_id, requests, cost, fallback_cost, provider_reported_cost, unpriced_requests, fallback_requests
+  from observability_internal.usage_by_minute
+  union all
+  select bucket, dim_id, requests, cost, fallback_cost, provider_reported_cost, unpriced_requests, fallback_requests
+  from observability_internal.unpacked_minutes
+),
 found as (
   select
     'minute' as level, bucket, 0 as user_key, dim_id, requests, cost, coalesce(fallback_cost, 0),
     coalesce(provider_reported_cost, 0), coalesce(unpriced_requests, 0), coalesce(fallback_requests, 0)
-  from observability_internal.usage_by_minute
+  from minutes
   union all
   select
     'hour', bucket, 0, dim_id, requests, cost, coalesce(fallback_cost, 0), coalesce(provider_reported_cost, 0),

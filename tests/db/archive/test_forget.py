@@ -35,18 +35,18 @@ def keys_left(database: TestDatabase, user_key: int) -> list[str]:
     """Every table that still has rows under the person's key."""
     with psycopg.connect(database.superuser_url) as connection:
         tables = connection.execute(
-            "select c.relname from pg_attribute a join pg_class c on c.oid = a.attrelid"
-            " where a.attname = 'user_key' and c.relkind = 'r'"
+            "select c.relname, a.attname from pg_attribute a join pg_class c on c.oid = a.attrelid"
+            " where a.attname in ('user_key', 'user_keys') and c.relkind = 'r'"
             " and c.relnamespace = 'observability_internal'::regnamespace"
         ).fetchall()
         assert len(tables) >= 3
         return [
             name
-            for (name,) in tables
+            for name, column in tables
             if connection.execute(
-                sql.SQL("select 1 from observability_internal.{} where user_key = %s limit 1").format(
-                    sql.Identifier(name)
-                ),
+                sql.SQL(
+                    "select 1 from observability_internal.{} where %s = any (array[]::integer[] || {}) limit 1"
+                ).format(sql.Identifier(name), sql.Identifier(column)),
                 [user_key],
             ).fetchone()
         ]

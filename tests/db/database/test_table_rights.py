@@ -19,17 +19,17 @@ READ_BY_PEOPLE = {
     "alert_states", "alert_transitions", "alerts", "attributions", "budgets", "channel_health",
     "commercial_term_ends", "commercial_terms", "comparable_calls", "cost_corrections", "counted_calls",
     "dimensions", "embedded_texts", "exports", "feedback", "latency_by_group", "latency_by_user", "latency_groups",
-    "members", "metric_values", "model_prices", "notification_channels", "notifications", "performance_by_day",
-    "performance_by_hour", "performance_by_minute", "performance_metrics", "provider_cost_revisions",
-    "provider_costs", "report_schedules", "reprice_runs", "route_dimensions", "saved_views", "saving_days",
-    "saving_facts", "saving_ledger", "saving_scenarios", "stale_rollups", "usage_by_day", "usage_by_hour",
-    "usage_by_minute", "usage_by_user", "usage_by_user_day", "usage_by_user_week", "users", "whole_days",
-    "whole_hours", "whole_minutes",
+    "members", "metric_values", "model_prices", "notification_channels", "notifications", "packed_minutes",
+    "performance_by_day", "performance_by_hour", "performance_by_minute", "performance_metrics",
+    "provider_cost_revisions", "provider_costs", "report_schedules", "reprice_runs", "route_dimensions", "saved_views",
+    "saving_days", "saving_facts", "saving_ledger", "saving_scenarios", "stale_rollups", "usage_by_day",
+    "usage_by_hour", "unpacked_minutes", "usage_by_minute", "usage_by_user", "usage_by_user_day", "usage_by_user_week",
+    "users", "users_of_days", "users_of_weeks", "whole_days", "whole_hours", "whole_minutes",
 }  # fmt: skip
 
 READ_BY_BI_TOOLS = {
-    "attributions", "dimensions", "provider_costs", "stale_rollups", "usage_by_day", "usage_by_hour", "usage_by_minute",
-    "usage_by_user", "users",
+    "attributions", "dimensions", "packed_minutes", "provider_costs", "stale_rollups", "unpacked_minutes",
+    "usage_by_day", "usage_by_hour", "usage_by_minute", "usage_by_user", "users",
 }  # fmt: skip
 
 WRITES: list[LiteralString] = [

@@ -114,6 +114,26 @@ def test_rows_beyond_the_limit_are_one_row_for_the_others(direct: Door) -> None:
     assert rows == [("model-5", False, "5", 1), ("model-4", False, "4", 1), (None, True, "6", 3)]
 
 
+def test_usage_names_what_used_most_tokens_although_it_cost_nothing_known(service_db: Database) -> None:
+    free = {"estimated_cost": None, "cost_source": "unpriced", "prompt_tokens": 9_000, "completion_tokens": 0}
+    store(
+        service_db,
+        usage_event(model="local-llama", feature="ingest", user_id="job", tenant_id="acme", **free),
+        *[
+            usage_event(model=f"dear-{n:02}", feature=f"f-{n:02}", user_id=f"u-{n:02}", tenant_id=f"t-{n:02}")
+            for n in range(9)
+        ],
+    )
+    document = page(service_db, "get_usage", NOON, timedelta(hours=1), limit=2)
+    firsts = {name: document[name][0]["key"] for name in ("by_model", "by_feature", "by_user", "by_tenant")}
+    assert firsts == {"by_model": "local-llama", "by_feature": "ingest", "by_user": "job", "by_tenant": "acme"}
+    for group, key in (("model", "local-llama"), ("user_id", "job"), ("tenant_id", "acme")):
+        series = page(service_db, "get_usage", NOON, timedelta(hours=1), group_by=group)["series"]
+        assert {point["key"]: point["total_tokens"] for point in series}[key] == 9_000
+    costs = page(service_db, "get_costs", NOON, timedelta(hours=1), limit=2)
+    assert [row["key"] for row in costs["by_model"]] == ["dear-00", "dear-01", None]
+
+
 def test_a_line_has_the_eight_costliest_keys_and_one_for_the_others(direct: Door) -> None:
     service = direct.service()
     store(service, *[usage_event(model=f"model-{n:02}", estimated_cost=str(n)) for n in range(1, 13)])

@@ -29,13 +29,14 @@ select sum(requests), sum(prompt_tokens), sum(completion_tokens), coalesce(sum(c
 from observability_internal.{}
 """
 
-LEVELS = ("usage_by_minute", "usage_by_user", "usage_by_hour", "usage_by_day")
+# Rows of minutes and packed ones.
+MINUTES = "minutes_within('-infinity', 'infinity')"
+LEVELS = (MINUTES, "usage_by_user", "usage_by_hour", "usage_by_day")
 
 
 def sums(database: TestDatabase, level: str) -> tuple[object, ...]:
     with psycopg.connect(database.superuser_url) as connection:
-        query = psycopg.sql.SQL(SUMS).format(psycopg.sql.Identifier(level))
-        row = connection.execute(query).fetchone()
+        row = connection.execute(SUMS.format(level).encode()).fetchone()
     assert row is not None
     return row
 
@@ -87,9 +88,9 @@ def test_a_roll_up_that_dies_before_its_commit_changes_nothing(direct: Door) -> 
         doomed.execute("set local role service_role")
         doomed.execute("select observability.roll_up()")
         doomed.rollback()
-    assert sums(direct.database, "usage_by_minute")[0] is None
+    assert sums(direct.database, MINUTES)[0] is None
     roll_up_all(service)
-    assert sums(direct.database, "usage_by_minute")[0] == 1
+    assert sums(direct.database, MINUTES)[0] == 1
 
 
 def test_only_one_roll_up_runs_at_a_time(direct: Door) -> None:
@@ -124,9 +125,9 @@ _EVENT = st.fixed_dictionaries(
 def test_every_level_equals_the_sum_of_the_events(direct: Door, batches: list[list[dict[str, object]]]) -> None:
     direct.database.execute(
         "truncate observability_internal.ai_usage_metrics, observability_internal.usage_by_minute,"
-        " observability_internal.usage_by_hour, observability_internal.usage_by_day,"
-        " observability_internal.usage_by_user, observability_internal.usage_by_user_day,"
-        " observability_internal.user_counts"
+        " observability_internal.packed_minutes, observability_internal.usage_by_hour,"
+        " observability_internal.usage_by_day, observability_internal.usage_by_user,"
+        " observability_internal.usage_by_user_day, observability_internal.user_counts"
     )
     service = direct.service()
     expected: Counter[str] = Counter()
@@ -308,7 +309,7 @@ def test_weighted_percentiles_are_those_of_the_requests_they_stand_for(
 def test_percentiles_of_calls_are_within_one_percent(direct: Door, latencies: list[float], is_condensed: bool) -> None:
     direct.database.execute(
         "truncate observability_internal.ai_usage_metrics, observability_internal.usage_by_minute,"
-        " observability_internal.usage_by_user"
+        " observability_internal.packed_minutes, observability_internal.usage_by_user"
     )
     service = direct.service()
     store(service, *[usage_event(latency_ms=value, time_to_first_token_ms=value / 2) for value in latencies])

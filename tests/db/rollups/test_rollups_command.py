@@ -26,7 +26,7 @@ def test_a_difference_is_named_and_goes_with_a_rebuild(door: Door, tmp_path: Pat
     condense_all(service)
     equal = run_cli("rollups", "verify", *MAY_4, env=env)
     assert (equal.exit_code, equal.stdout) == (0, "equal: 2 calls, 400 tokens, 0.00175 $\n")
-    door.database.execute("update observability_internal.usage_by_minute set requests = 5, cost = 1")
+    door.database.execute("update observability_internal.packed_minutes set requests[1] = 5, cost[1] = 1")
     found = run_cli("rollups", "verify", *MAY_4, env=env)
     assert found.exit_code == 1
     assert "1 differences; the first ones:" in found.stdout

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tests.support.servers import TestDatabase
 
-LEVELS = ("usage_by_minute", "usage_by_user", "usage_by_hour", "usage_by_day")
+LEVELS = ("minutes_within('-infinity', 'infinity')", "usage_by_user", "usage_by_hour", "usage_by_day")
 
 # A column and its value, each before the line that follows the last of today's.
 IN_TABLE = ("rollup_tables", "  latency bigint[],\n", "  failed_requests bigint,\n")
@@ -61,7 +61,7 @@ def counting(empty_database: TestDatabase, tmp_path: Path) -> TestDatabase:
     return empty_database
 
 
-def failed(database: TestDatabase, query: sql.SQL | sql.Composed) -> object:
+def failed(database: TestDatabase, query: sql.SQL | bytes) -> object:
     """The one value of a query, as the worker may ask it."""
     with psycopg.connect(database.superuser_url) as connection:
         connection.execute("set local role service_role")
@@ -72,8 +72,8 @@ def failed(database: TestDatabase, query: sql.SQL | sql.Composed) -> object:
 
 
 def at(database: TestDatabase, level: str) -> object:
-    query = "select sum(failed_requests)::integer from observability_internal.{}"
-    return failed(database, sql.SQL(query).format(sql.Identifier(level)))
+    query = f"select sum(failed_requests)::integer from observability_internal.{level}"
+    return failed(database, query.encode())
 
 
 def test_a_sum_that_is_added_is_counted_at_every_level_read_corrected_and_erased(counting: TestDatabase) -> None:

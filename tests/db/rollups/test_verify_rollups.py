@@ -40,14 +40,15 @@ def test_rollups_equal_the_raw_rows_at_every_level(service_db: Database) -> None
 @pytest.mark.parametrize(
     ("statement", "level"),
     [
-        ("update observability_internal.usage_by_minute set requests = requests + 1 where dim_id = 1", "minute"),
-        ("update observability_internal.usage_by_minute set cost = cost + 0.00000001 where dim_id = 1", "minute"),
-        ("update observability_internal.usage_by_minute set latency = latency || latency where dim_id = 1", "minute"),
+        ("update observability_internal.packed_minutes set requests[1] = requests[1] + 1", "minute"),
+        ("update observability_internal.packed_minutes set cost[1] = cost[1] + 0.00000001", "minute"),
+        ("update observability_internal.packed_minutes set latency[1] = null", "minute"),
+        ("delete from observability_internal.packed_minutes", "minute"),
         ("update observability_internal.usage_by_user set prompt_tokens = prompt_tokens + 1 where dim_id = 1", "user"),
         ("delete from observability_internal.usage_by_user", "user"),
         ("update observability_internal.usage_by_hour set requests = requests - 1", "hour"),
         ("update observability_internal.usage_by_day set requests = requests - 1", "day"),
-        ("update observability_internal.usage_by_user_day set cost = 0", "user day"),
+        ("update observability_internal.usage_by_user_day set cost[1] = cost[1] + 1", "user day"),
         ("update observability_internal.latency_by_group set latency = null where level = 'day'", "merged day"),
         ("update observability_internal.performance_by_minute set requests = requests + 1", "minute of requests"),
         ("update observability_internal.performance_by_day set requests = requests + 1", "day of requests"),
@@ -77,7 +78,8 @@ def test_rebuilding_puts_right_what_was_wrong(direct: Door) -> None:
     condense_all(service)
     fill(service, seed=2)
     direct.database.execute(
-        "update observability_internal.usage_by_minute set requests = 7;"
+        "update observability_internal.packed_minutes set requests[1] = 7;"
+        " update observability_internal.usage_by_minute set requests = 7;"
         " delete from observability_internal.usage_by_user where user_key = 1;"
         " insert into observability_internal.usage_by_minute select bucket + interval '1 day', dim_id, 1, 1, 1, 1, 1,"
         " 1, 1, 1, 1, 1, 1, 1, 1, 1 from observability_internal.usage_by_minute on conflict do nothing"
