@@ -75,7 +75,9 @@ def draw_chips(page: str, selection: Selection) -> None:
 def _draw_turn(page: str, turned: dict[str, tuple[str, str]]) -> None:
     key = f"{page}_turn_chip"
     st.session_state[key] = None
-    with st.popover("", icon=":material/swap_horiz:", type="tertiary", key=f"{page}_turn", help="Turn a filter around"):
+    with st.popover(
+        "Turn", icon=":material/swap_horiz:", type="tertiary", key=f"{page}_turn", help="Leave out or show instead"
+    ):
         st.pills(
             "Turn around, to", list(turned), format_func=plain_markdown, key=key, on_change=_turn, args=(key, turned)
         )
