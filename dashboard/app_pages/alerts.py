@@ -35,6 +35,8 @@ with draw_header("Alerts"):
     draw_period("alerts", selection, datetime.now(UTC).astimezone(zone).date())
     is_live = filter_bar.draw_live("alerts")
 draw_link(viewer, zone)
+if selection.filter_count:
+    st.caption("The filters of the other pages do not count here: alerts have filters of their own.")
 
 
 @st.fragment(run_every=10 if is_live else None)

@@ -120,7 +120,7 @@ def body() -> None:
         checks.draw_repriced(document.repriced, view.zone)
         draw_trend(view, document)
         if (month := view.outlook()) is not None:
-            outlook.draw_month(month.forecast, month.month.budgets)
+            outlook.draw_month(month.forecast, month.month.budgets, is_filtered=view.selection.is_asked())
         draw_shape(view, document)
         if document.access not in LIMITED:
             contract.draw_contract(view.viewer, datetime.now(UTC))

@@ -58,15 +58,16 @@ def month_sentence(
     return f"{text}, {change} {'more' if share > 0 else 'less'} than in {last[0]} ({link})."
 
 
-def budget_sentence(budgets: Sequence[SpentBudget]) -> str:
-    """Say how the fullest budget stands; nothing without one."""
+def budget_sentence(budgets: Sequence[SpentBudget], *, is_filtered: bool = False) -> str:
+    """Say how the fullest budget stands, and under filters that these do not count for it; nothing without one."""
     known = [budget for budget in budgets if budget.spent is not None and budget.amount]
     if not known:
         return ""
     fullest, *others = sorted(known, key=lambda one: -max((one.spent or 0) / one.amount, one.forecast or 0))
     used = f"{_BUDGETS}{format_share(fullest.spent, fullest.amount)} used</a>"
     ahead = f", {_BUDGETS}{format_share(fullest.forecast, 1)} expected</a>" if fullest.forecast is not None else ""
-    return f"Budget {html.escape(fullest.name)}: {used}{ahead}.{_others_over(others)}"
+    whole = ", of all its calls whatever the filters" if is_filtered else ""
+    return f"Budget {html.escape(fullest.name)}: {used}{ahead}{whole}.{_others_over(others)}"
 
 
 def _others_over(budgets: Sequence[SpentBudget]) -> str:
@@ -107,11 +108,12 @@ def drivers_sentence(drivers: CostDrivers | None, selection: Selection) -> str:
     return f"{text}, mostly because of {word} ({of}): {html.escape(name)} {share}."
 
 
-def alerts_sentence(firing: int) -> str:
-    """Say how many alerts are firing; nothing for none."""
+def alerts_sentence(firing: int, *, is_filtered: bool = False) -> str:
+    """Say how many alerts are firing, of those that concern the filtered calls; nothing for none."""
     if not firing:
         return ""
-    text = "1 alert is firing" if firing == 1 else f"{firing} alerts are firing"
+    about = " about these calls" if is_filtered else ""
+    text = f"1 alert{about} is firing" if firing == 1 else f"{firing} alerts{about} are firing"
     return f'<a href="alerts" target="_self">{text}</a>.'
 
 

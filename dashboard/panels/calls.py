@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
@@ -12,6 +13,7 @@ import streamlit as st
 
 from dashboard.figures.call_table import ORDER_OF, call_columns, call_frame, exact_decimals, table_height
 from dashboard.panels.call_details import draw_details
+from dashboard.panels.chips import chips_of
 from dashboard.panels.empty import draw_empty, draw_first_call
 from dashboard.panels.filter_bar import current_selection, follow_choice, store_selection
 from dashboard.panels.frame import draw_error, draw_refusal
@@ -19,7 +21,7 @@ from dashboard.panels.tables import MOST_EXPORTED, write_calls
 from dashboard.reads.pages import each_page_of_calls, get_calls, get_one_call
 from dashboard.reads.statement import note_calls
 from dashboard.selection.filters import ORDERS
-from ingest.documents.names import visible_name
+from ingest.documents.names import plain_markdown, visible_name
 from ingest.documents.pages import Options
 from ingest.documents.words import DASH, MINUS
 from ingest.errors import TreeringError
@@ -37,8 +39,12 @@ if TYPE_CHECKING:
 SIZES: Final = (50, 100, 200)
 _PLACE: Final = "calls_place"
 _TABLE: Final = "calls_table"
-# Parameter of the address that names the open call.
+# Parameters of the address: the open call, calls on a page, and after which call the page begins.
 _CALL: Final = "call"
+_SIZE: Final = "size"
+_AFTER: Final = "after"
+# A cursor as the database gives it out; what an address says may be anything.
+_CURSOR: Final = re.compile(r"[0-9A-Za-z:.+-]{1,60}\|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +58,7 @@ class Place:
         held: The page as it was drawn, kept while it is not the newest or a call is open, so that nothing moves.
         opened: Id of the call whose details are shown.
         turn: Counts the pages drawn, so that each table begins without a chosen row.
+        is_linked: Whether a link led here, so that nobody knows how many pages come before.
     """
 
     selection: Selection
@@ -60,10 +67,12 @@ class Place:
     held: Calls | None = None
     opened: str | None = None
     turn: int = 0
+    is_linked: bool = False
 
     def at(self, cursors: tuple[str, ...]) -> Place:
         """Return the place at another page."""
-        return replace(self, cursors=cursors, held=None, opened=None, turn=self.turn + 1)
+        is_linked = self.is_linked and bool(cursors)
+        return replace(self, cursors=cursors, held=None, opened=None, turn=self.turn + 1, is_linked=is_linked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +86,12 @@ class Explorer:
     def place(self) -> Place:
         """Return where the viewer is; another choice of period or filters leads back to the newest page."""
         place: Place | None = st.session_state.get(_PLACE)
-        if place is None:
-            place = Place(self.selection)
+        if place is None or _is_linked(place):
+            place = replace(_asked_place(self.selection), turn=place.turn + 1 if place else 0)
         elif place.selection != self.selection:
             st.query_params.pop(_CALL, None)
             place = replace(place.at(()), selection=self.selection)
-        st.session_state[_PLACE] = place
+        _enter(place)
         return place
 
     def read(self) -> Calls:
@@ -117,6 +126,7 @@ class Explorer:
                 draw_error("calls", error)
             return
         place = self.place()
+        self._draw_left_out(document)
         if not document.events and not place.cursors:
             draw_empty("calls", self.viewer, self.selection, document.newest_event_at, self.zone)
             return
@@ -131,6 +141,16 @@ class Explorer:
                 draw_details(
                     self.viewer, self.selection, self.zone, opened, close_call, is_member=document.access == "member"
                 )
+
+    def _draw_left_out(self, document: Calls) -> None:
+        """Say how many calls no range of costs can hold, since nobody knows their cost."""
+        if not any(name.endswith("_cost") for name, _ in self.selection.limits) or self.place().cursors:
+            return
+        count = document.without_cost
+        if count == 0:
+            return
+        calls = "Calls" if count is None else "1 call" if count == 1 else f"{count:,} calls"
+        st.caption(f"{calls} of unknown cost {'is' if count == 1 else 'are'} left out: an unknown cost is in no range.")
 
     def _opened(self, place: Place, document: Calls) -> Call | None:
         """Return the call whose details are shown: one of the page, or the one that a shared link names."""
@@ -188,7 +208,9 @@ class Explorer:
     def _draw_export(self) -> None:
         """Draw the way to a file of all calls of the period, which is written while it is watched."""
         with st.popover("CSV", icon=":material/download:", type="tertiary", key="calls_csv"):
-            st.caption(f"All calls that match, {ORDERS[self.selection.order].lower()}, at most {MOST_EXPORTED:,}.")
+            chips = [plain_markdown(text) for text in chips_of(self.selection)]
+            matching = f"match {', '.join(chips)}" if chips else "are of this period"
+            st.caption(f"All calls that {matching}, {ORDERS[self.selection.order].lower()}, at most {MOST_EXPORTED:,}.")
             if not st.button("Write the file", key="calls_csv_write", type="primary"):
                 return
             bar = st.progress(0.0, text="Reading")
@@ -264,7 +286,8 @@ class Explorer:
             )
 
     def _scope(self, place: Place, document: Calls) -> str:
-        parts = [ORDERS[self.selection.order] if not place.cursors else f"Page {len(place.cursors) + 1}"]
+        page = "A later page" if place.is_linked else f"Page {len(place.cursors) + 1}"
+        parts = [page if place.cursors else ORDERS[self.selection.order]]
         if self.selection.order != "newest":
             parts.append("of all calls of the period")
         elif document.events:
@@ -312,6 +335,33 @@ def _name(call: Call) -> str:
     return f"{call.created_at.isoformat()}_{call.event_id}"
 
 
+def _asked_place(selection: Selection) -> Place:
+    """Return where an address leads: to a page after a call, of so many calls."""
+    asked = st.query_params.get(_SIZE, "")
+    size = next((size for size in SIZES if str(size) == asked), SIZES[0])
+    after = st.query_params.get(_AFTER, "")
+    # Of calls by time and calls by a figure the cursors are not alike.
+    is_cursor = bool(_CURSOR.fullmatch(after)) and ("T" in after) == (selection.order == "newest")
+    return Place(selection, size, (after,) if is_cursor else (), is_linked=is_cursor)
+
+
+def _is_linked(place: Place) -> bool:
+    """Whether the address leads to another place, as a link on this page does."""
+    own = {_SIZE: str(place.size), _AFTER: place.cursors[-1] if place.cursors else ""}
+    return any(st.query_params.get(name, value) != value for name, value in own.items())
+
+
+def _enter(place: Place) -> None:
+    """Make a place the session's, and write it to the address."""
+    st.session_state[_PLACE] = place
+    size, after = str(place.size) if place.size != SIZES[0] else "", place.cursors[-1] if place.cursors else ""
+    for name, value in ((_SIZE, size), (_AFTER, after)):
+        if not value:
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
+
+
 def _report(bar: DeltaGenerator, read: int) -> None:
     bar.progress(min(read / MOST_EXPORTED, 1.0), text=f"{read:,} calls read")
 
@@ -321,12 +371,12 @@ def _order_by(order: str) -> None:
 
 
 def _turn_to(cursors: tuple[str, ...]) -> None:
-    st.session_state[_PLACE] = st.session_state[_PLACE].at(cursors)
+    _enter(st.session_state[_PLACE].at(cursors))
 
 
 def _take_size() -> None:
     place: Place = st.session_state[_PLACE]
-    st.session_state[_PLACE] = replace(place.at(()), size=st.session_state["calls_size"])
+    _enter(replace(place.at(()), size=st.session_state["calls_size"]))
 
 
 def _open_chosen(key: str, document: Calls) -> None:
@@ -334,7 +384,7 @@ def _open_chosen(key: str, document: Calls) -> None:
     chosen = st.session_state[key].selection
     rows: list[int] = chosen.rows
     if heads := [ORDER_OF[name] for name in getattr(chosen, "columns", ()) if name in ORDER_OF]:
-        st.session_state[_PLACE] = place.at(())
+        _enter(place.at(()))
         _order_by(heads[0])
         return
     st.query_params.pop(_CALL, None)

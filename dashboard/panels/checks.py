@@ -78,7 +78,7 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     if document.access in LIMITED:
         draw_certainty(document, is_ops=False)
         draw_savings(viewer, selection, access=document.access)
-        draw_what_if(viewer, document.options, access=document.access)
+        draw_what_if(viewer, document.options, access=document.access, is_filtered=selection.is_asked())
         return
     left, right = st.columns(2, gap="small")
     with left:
@@ -86,7 +86,7 @@ def draw_checks(viewer: Viewer, selection: Selection, document: Costs) -> None:
     with right:
         draw_bill(viewer, selection, document)
     draw_savings(viewer, selection, access=document.access)
-    draw_what_if(viewer, document.options, access=document.access)
+    draw_what_if(viewer, document.options, access=document.access, is_filtered=selection.is_asked())
 
 
 def draw_repriced(run: RepriceRun | None, zone: ZoneInfo) -> None:
@@ -157,17 +157,15 @@ def draw_bill(viewer: Viewer, selection: Selection, document: Costs) -> None:
     """Draw the difference from the provider's bill, or in one line why there is none."""
     with st.container(border=True, key="panel_costs_bill", height="stretch"):
         provider = selection.provider[0] if selection.provider else DEFAULT_BILL
-        unsplit = [_NAMES[name] for name in _NAMES if name != "provider" and getattr(selection, name)]
-        if unsplit or len(selection.provider) > 1:
+        unsplit = [_NAMES[name] for name in _NAMES if name != "provider" and selection.is_asked(name)]
+        if unsplit or len(selection.provider) > 1 or selection.excluded_of("provider"):
             what = f"broken down by {' or '.join(unsplit)}" if unsplit else "combined across providers"
             draw_title("The provider's bill")
             st.caption(f"Provider bills are not {what}. Clear that filter to compare.")
             return
         end = document.to_time.astimezone(UTC)
         start = min(document.from_time.astimezone(UTC), end - SHORTEST_COMPARISON)
-        filters: tuple[tuple[str, str | tuple[str, ...]], ...] = (("provider", (provider,)),)
-        if selection.environment:
-            filters += (("environment", selection.environment),)
+        filters = (("provider", (provider,)), *selection.asked("environment"))
         try:
             bill = get_reconciliation(viewer, Window(start, end, filters))
         except TreeringError as error:

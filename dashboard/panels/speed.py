@@ -13,6 +13,7 @@ from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.narrow import draw_time_chart, narrowing_addresses
 from dashboard.panels.rankings import draw_errors
+from dashboard.selection.filters import NOT
 from ingest.documents.words import format_count, format_duration, format_share
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ def draw_calls(page: str, document: Performance, selection: Selection, zone: Zon
 def draw_routes(page: str, document: Performance, selection: Selection, zone: ZoneInfo) -> None:
     """Draw latency, throughput and errors of the backend's routes."""
     routes = document.routes
+    if any(name.removeprefix(NOT) != "environment" for name, _ in selection.asked()):
+        st.caption("A route serves calls of many kinds: of the filters only the environment counts here.")
     if routes.requests == 0:
         with st.container(border=True, key=f"panel_{page}_no_routes"):
             cards.draw_title(

@@ -51,7 +51,14 @@ def draw_statement(viewer: Viewer, selection: Selection, zone: ZoneInfo) -> None
         file_format: Format = right.selectbox(
             "File", list(FORMATS), format_func=lambda name: FORMATS[name].title, key="costs_statement_format"
         )
-        if st.button("Write the statement", key="costs_statement_write", icon=":material/receipt_long:"):
+        if selection.has_metadata:
+            st.caption("A statement is not broken down by metadata. Clear that filter to write one.")
+        if st.button(
+            "Write the statement",
+            key="costs_statement_write",
+            icon=":material/receipt_long:",
+            disabled=selection.has_metadata,
+        ):
             _write(viewer, selection, zone, month, dimensions, file_format)
 
 

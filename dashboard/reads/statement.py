@@ -36,7 +36,6 @@ __all__ = [
 _MONTHS: Final = 13
 _SHOWN: Final = 50
 _NO_FILTERS: Final = frozenset({"timezone", "bucket", "group_by", "limit", "cursor"})
-_NO_STATEMENT_FILTERS: Final = _NO_FILTERS | {"metadata"}
 
 
 def declared_tags() -> list[str]:
@@ -68,7 +67,7 @@ def make_file(
     names = list(dimensions)
     if file_format == "focus" and "provider" not in names:
         names.insert(0, "provider")
-    filters = {name: value for name, value in window.document().items() if name not in _NO_STATEMENT_FILTERS}
+    filters = {name: value for name, value in window.document().items() if name not in _NO_FILTERS}
     with connected(viewer) as database:
         statement = read_statement(
             database,

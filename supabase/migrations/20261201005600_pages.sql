@@ -105,7 +105,9 @@ begin
       select count(distinct coalesce(-r.budget_id, a.alert_id))
       from observability_internal.alerts as a
       left join observability_internal.alert_rules as r using (rule_id)
-      where a.state = 'firing'
+      where a.state = 'firing' and observability_internal.scope_meets(a.scope || case
+        when a.group_by is not null then jsonb_build_object(a.group_by, jsonb_build_array(a.group_key)) else '{}'
+      end, filters)
     ) end
   );
 end;

@@ -106,7 +106,7 @@ def test_metadata_is_typed_as_pairs(open_app: OpenApp, fake: FakeDatabase) -> No
 
 def test_what_is_no_pair_is_said(open_app: OpenApp) -> None:
     app = open_app("usage")
-    app.session_state["metadata_fault"] = "pro"
+    app.session_state["filter_fault"] = "pro is not a pair"
 
     app.run()
 
@@ -120,15 +120,16 @@ def test_what_is_no_pair_is_said(open_app: OpenApp) -> None:
 def test_typed_pairs_are_kept_and_others_named(
     monkeypatch: pytest.MonkeyPatch, typed: list[str], kept: tuple[str, ...], fault: str
 ) -> None:
-    state: dict[str, Any] = {"usage_metadata": typed}
+    state: dict[str, Any] = {"usage_metadata": typed, "filter_fault": ""}
     stored: list[Selection] = []
     monkeypatch.setattr(st, "session_state", state)
     monkeypatch.setattr(filter_bar, "current_selection", Selection)
     monkeypatch.setattr(filter_bar, "store_selection", stored.append)
 
-    filter_bar._take_metadata("usage")
+    filter_bar._take_metadata("usage_metadata", is_out=False)
 
-    assert (stored, state["metadata_fault"]) == ([Selection(metadata=kept)], fault)
+    assert stored == [Selection(metadata=kept)]
+    assert state["filter_fault"].partition(" ")[0] == fault
 
 
 def test_under_metadata_the_day_and_the_month_are_unknown(open_app: OpenApp) -> None:
