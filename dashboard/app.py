@@ -29,6 +29,7 @@ page = st.navigation(
             st.Page(pages / "costs.py", title="Costs", icon=":material/payments:"),
             st.Page(pages / "performance.py", title="Performance", icon=":material/speed:"),
             st.Page(pages / "calls.py", title="Calls", icon=":material/receipt_long:"),
+            st.Page(pages / "session.py", title="Session", icon=":material/forum:", visibility="hidden"),
         ],
         "Operate": [
             st.Page(pages / "alerts.py", title="Alerts", icon=":material/notifications:"),

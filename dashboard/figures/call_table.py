@@ -43,6 +43,10 @@ _COLUMNS: Final = {
     "price_id": "Price",
     "environment": "Environment",
 }
+TURN_COLUMNS: Final = (
+    *("created_at", "estimated_cost", "prompt_tokens", "cached_tokens", "completion_tokens"),
+    *("model", "feature", "user_id", "latency_ms", "status"),
+)
 # What the calls are ordered by when the head of a column is chosen.
 ORDER_OF: Final = {
     "created_at": "newest",
@@ -69,6 +73,14 @@ def call_frame(calls: Sequence[Call], *, is_member: bool) -> pd.DataFrame:
     return frame.astype({"estimated_cost": "float64", **dict.fromkeys(_DURATIONS, "float64")})
 
 
+def turn_frame(calls: Sequence[Call], first_turn: int, *, has_users: bool) -> pd.DataFrame:
+    """Return one line per turn of a session, numbered, with the columns that explain its growth."""
+    names = [name for name in TURN_COLUMNS if has_users or name != "user_id"]
+    frame = call_frame(calls, is_member=not has_users)[names]
+    frame.insert(0, "turn", list(range(first_turn, first_turn + len(frame))))
+    return frame
+
+
 def exact_decimals(amounts: Sequence[Decimal | None]) -> int:
     """Count the decimals that show every amount to its last digit: at least 2, at most `MOST_DECIMALS`."""
     exponents = [amount.normalize().as_tuple().exponent for amount in amounts if amount]
@@ -83,6 +95,7 @@ def call_columns(calls: Sequence[Call], zone: ZoneInfo) -> dict[str, Any]:
     config: dict[str, Any] = {name: text(label, width="small") for name, label in _COLUMNS.items()}
     config |= {name: number(_COLUMNS[name], format="localized", width=84) for name in _COUNTS}
     config |= {name: number(_COLUMNS[name], format="%,.0f", width=100) for name in _DURATIONS}
+    config["turn"] = number("Turn", format="localized", width=58, pinned=True)
     config["created_at"] = st.column_config.DatetimeColumn(
         "Time", format="D MMM HH:mm:ss", timezone=zone.key, width=122, pinned=True, help=f"In {zone.key}"
     )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ingest.documents.pages import TokenKinds
+    from ingest.documents.sessions import SessionKinds
     from pricing import PriceBook
 
 NAMES: Final = {
@@ -32,6 +33,9 @@ NAMES: Final = {
     "duration": "By time",
 }
 UNSPLIT: Final = "Not split"
+# What a prompt consists of, read from the provider's cache or not.
+_CACHED: Final = ("cached_input", "cached_audio", "cached_image")
+_UNCACHED: Final = ("uncached_input", "cache_write", "cache_write_1h", "audio_input", "image_input")
 
 
 def split_by_kind(models: Sequence[TokenKinds], book: PriceBook, at: datetime) -> dict[str, Decimal]:
@@ -61,6 +65,32 @@ def split_by_kind(models: Sequence[TokenKinds], book: PriceBook, at: datetime) -
             left -= share
         sums[NAMES.get(list(parts)[-1], UNSPLIT)] += left
     return dict(sorted(sums.items(), key=lambda one: -one[1]))
+
+
+def resent_cost(models: Sequence[SessionKinds], book: PriceBook, at: datetime) -> Decimal | None:
+    """Estimate what of a session's cost was paid for context that had been sent before; None for unknown.
+
+    As in `split_by_kind`, a model's recorded cost is divided as the list prices of an average turn are.
+
+    Args:
+        models: Tokens and cost of each.
+        book: List prices.
+        at: Whose prices, aware.
+    """
+    known = Decimal(0)
+    for model in models:
+        parts = _parts(model, book, at)
+        whole = sum(parts.values(), Decimal(0))
+        if model.cost is None or not whole:
+            return None
+        cached = sum((parts.get(name, Decimal(0)) for name in _CACHED), Decimal(0))
+        uncached = sum((parts.get(name, Decimal(0)) for name in _UNCACHED), Decimal(0))
+        for amount, resent, tokens in (
+            (cached, model.resent_cached_tokens, model.cached_tokens),
+            (uncached, model.resent_uncached_tokens, model.prompt_tokens - model.cached_tokens),
+        ):
+            known += model.cost * amount / whole * resent / tokens if tokens else Decimal(0)
+    return known if models else None
 
 
 def _parts(model: TokenKinds, book: PriceBook, at: datetime) -> dict[str, Decimal]:

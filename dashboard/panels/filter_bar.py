@@ -57,6 +57,12 @@ def current_selection() -> Selection:
     return selection
 
 
+def kept_selection() -> Selection:
+    """Return what the viewer has chosen on other pages, for a page whose address says something else."""
+    selection: Selection = st.session_state.get(_STATE, Selection())
+    return selection
+
+
 def store_selection(selection: Selection) -> None:
     """Make a choice the session's, and write it to the address bar so that the link can be shared."""
     st.session_state[_STATE] = selection

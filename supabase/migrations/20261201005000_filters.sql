@@ -339,6 +339,32 @@ comment on function observability_internal.check_metadata is 'The metadata filte
 revoke execute on function observability_internal.check_metadata from public;
 grant execute on function observability_internal.check_metadata to authenticated, service_role;
 
+create function observability_internal.bucket_cuts(
+  from_time timestamptz, to_time timestamptz, bucket text, timezone text
+) returns timestamptz[]
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  with starts as (
+    select g.local
+    from generate_series(
+      date_trunc(bucket, from_time at time zone timezone), to_time at time zone timezone, ('1 ' || bucket)::interval
+    ) as g (local)
+  )
+  select array(
+    select s.local at time zone timezone from starts as s
+    union
+    -- Where clocks go back, an hour begins twice.
+    select ((s.local - interval '1 hour') at time zone timezone) + interval '1 hour' from starts as s where bucket = 'hour'
+  );
+$$;
+
+comment on function observability_internal.bucket_cuts is 'Where the hours, days, weeks or months of a time zone begin in a range.';
+revoke execute on function observability_internal.bucket_cuts from public;
+grant execute on function observability_internal.bucket_cuts to authenticated, service_role;
+
 create function observability_internal.make_scope(from_time timestamptz, to_time timestamptz, filters jsonb)
 returns observability_internal.read_scope
 language plpgsql
@@ -369,7 +395,8 @@ begin
   v_scope.bucket := coalesce(
     filters ->> 'bucket', observability_internal.choose_bucket(make_scope.to_time - make_scope.from_time)
   );
-  if v_scope.by_user and v_scope.bucket in ('minute', '5 minutes') then
+  -- Users are told apart by quarters of an hour, and with them tenants and tags.
+  if (v_scope.by_user or observability_internal.is_attributed(v_scope.group_by)) and v_scope.bucket in ('minute', '5 minutes') then
     v_scope.bucket := '15 minutes';
   end if;
   -- Outward to what the rollups can tell apart: minutes, or quarters of an hour for a user.
@@ -385,14 +412,7 @@ begin
   end if;
   v_scope.cuts := '{}';
   if v_scope.bucket in ('hour', 'day', 'week', 'month') then
-    v_scope.cuts := array(
-      select g.local at time zone v_scope.timezone
-      from generate_series(
-        date_trunc(v_scope.bucket, v_scope.from_time at time zone v_scope.timezone),
-        v_scope.to_time at time zone v_scope.timezone,
-        ('1 ' || v_scope.bucket)::interval
-      ) as g (local)
-    );
+    v_scope.cuts := observability_internal.bucket_cuts(v_scope.from_time, v_scope.to_time, v_scope.bucket, v_scope.timezone);
   end if;
   return v_scope;
 end;

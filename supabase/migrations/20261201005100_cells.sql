@@ -159,7 +159,7 @@ begin
       c.quarter, c.dim_id, c.user_key, %s, array_agg(c.latency) filter (where c.latency is not null),
       array_agg(c.time_to_first_token) filter (where c.time_to_first_token is not null)
     from observability_internal.counted_calls as c
-    where c.created_at >= $1 and c.created_at < $2 and c.metadata @> $3 and ($4 is null or c.dim_id = any ($4))
+    where c.created_at >= $1 and c.created_at < $2 and ($3 is null or c.metadata @> $3) and ($4 is null or c.dim_id = any ($4))
       and ($5 is null or c.user_key = any ($5))
     group by c.quarter, c.dim_id, c.user_key
     $sql$,
@@ -168,9 +168,74 @@ begin
 end;
 $$;
 
-comment on function observability_internal.raw_cells is 'Cells of the raw calls with this metadata, by quarter of an hour.';
+comment on function observability_internal.raw_cells is 'Cells of the raw calls, of those with the scope''s metadata where it has any, by quarter of an hour.';
 revoke execute on function observability_internal.raw_cells from public;
 grant execute on function observability_internal.raw_cells to authenticated, service_role;
+
+create type observability_internal.user_span as (
+  from_time timestamptz,
+  to_time timestamptz,
+  cuts tstzrange[]
+);
+
+comment on type observability_internal.user_span is
+'A range for the levels by user: the quarters of an hour from from_time to to_time, and the cuts, parts of quarters.';
+
+create function observability_internal.is_kept(span tstzrange) returns boolean
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select (
+    select count(*) from observability_internal.ai_usage_metrics as m where m.created_at >= lower(span) and m.created_at < upper(span)
+  ) >= (
+    select coalesce(sum(r.requests), 0) from observability_internal.usage_by_minute as r
+    where r.bucket >= lower(span) and r.bucket < upper(span)
+  );
+$$;
+
+comment on function observability_internal.is_kept is 'Whether the raw calls of a few whole minutes are still here.';
+revoke execute on function observability_internal.is_kept from public;
+grant execute on function observability_internal.is_kept to authenticated, service_role;
+
+-- The levels by user know quarters of an hour. What a range cuts off of one is counted from its raw calls; where these
+-- are archived, or the range ends now, the whole quarter counts.
+create function observability_internal.span_users(from_time timestamptz, to_time timestamptz)
+returns observability_internal.user_span
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_first constant timestamptz := date_bin('15 minutes', from_time, '2000-01-01 00:00:00+00');
+  v_last constant timestamptz := date_bin('15 minutes', to_time, '2000-01-01 00:00:00+00');
+  v_next constant timestamptz := case when v_first < from_time then v_first + interval '15 minutes' else v_first end;
+  v_span observability_internal.user_span;
+  v_cut tstzrange;
+begin
+  v_span := row(v_first, to_time, '{}');
+  if v_first < from_time and from_time < to_time then
+    v_cut := tstzrange(from_time, least(v_next, to_time));
+    if observability_internal.is_kept(v_cut) then
+      v_span := row(v_next, greatest(v_next, to_time), array[v_cut]);
+    end if;
+  end if;
+  if v_last < to_time and v_last >= v_span.from_time and to_time < now() then
+    v_cut := tstzrange(v_last, to_time);
+    if observability_internal.is_kept(v_cut) then
+      v_span := row(v_span.from_time, v_last, v_span.cuts || v_cut);
+    end if;
+  end if;
+  return v_span;
+end;
+$$;
+
+comment on function observability_internal.span_users is
+'What to read of a range of whole minutes by user: whole quarters of an hour, and parts of quarters from raw calls.';
+revoke execute on function observability_internal.span_users from public;
+grant execute on function observability_internal.span_users to authenticated, service_role;
 
 create function observability_internal.user_cells(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, has_histograms boolean
@@ -180,6 +245,9 @@ stable
 security invoker
 set search_path = ''
 as $$
+declare
+  v_span observability_internal.user_span;
+  v_cut tstzrange;
 begin
   if scope.cells is not null and not has_histograms then
     return query
@@ -188,6 +256,10 @@ begin
   elsif scope.metadata is not null then
     return query select * from observability_internal.raw_cells(scope, user_cells.from_time, user_cells.to_time);
   else
+    v_span := observability_internal.span_users(user_cells.from_time, user_cells.to_time);
+    foreach v_cut in array v_span.cuts loop
+      return query select * from observability_internal.raw_cells(scope, lower(v_cut), upper(v_cut));
+    end loop;
     return query execute format(
       $sql$
       select r.bucket, r.dim_id, r.user_key, %s, case when $1 then r.latency end, case when $1 then r.time_to_first_token end
@@ -195,7 +267,7 @@ begin
       where r.bucket >= $2 and r.bucket < $3 and ($4 is null or r.user_key = any ($4)) and ($5 is null or r.dim_id = any ($5))
       $sql$,
       observability_internal.each_sum('r.%1$I', 'coalesce(r.%1$I, 0)')
-    ) using has_histograms, user_cells.from_time, user_cells.to_time, scope.user_keys, scope.dims;
+    ) using has_histograms, v_span.from_time, v_span.to_time, scope.user_keys, scope.dims;
   end if;
 end;
 $$;

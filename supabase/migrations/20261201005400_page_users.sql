@@ -60,7 +60,7 @@ declare
   );
   v_dims constant integer[] := scope.dims;
   v_span tstzrange;
-  v_from constant timestamptz := date_bin('15 minutes', user_sums.from_time, '2000-01-01 00:00:00+00');
+  v_users observability_internal.user_span;
   v_split observability_internal.range_split;
 begin
   if scope.by_user then
@@ -68,10 +68,18 @@ begin
     select
       c.user_key, c.requests, case when c.dim_id = any (v_errors) then c.requests else 0 end, c.prompt_tokens,
       c.completion_tokens, c.cached_tokens, c.unpriced_requests + c.fallback_requests, c.cost
-    from observability_internal.user_cells(scope, v_from, user_sums.to_time, false) as c;
+    from observability_internal.user_cells(scope, user_sums.from_time, user_sums.to_time, false) as c;
     return;
   end if;
-  v_split := observability_internal.split_user_range(v_from, user_sums.to_time, v_dims);
+  v_users := observability_internal.span_users(user_sums.from_time, user_sums.to_time);
+  foreach v_span in array v_users.cuts loop
+    return query
+    select
+      c.user_key, c.requests, case when c.dim_id = any (v_errors) then c.requests else 0 end, c.prompt_tokens,
+      c.completion_tokens, c.cached_tokens, c.unpriced_requests + c.fallback_requests, c.cost
+    from observability_internal.raw_cells(scope, lower(v_span), upper(v_span)) as c;
+  end loop;
+  v_split := observability_internal.split_user_range(v_users.from_time, v_users.to_time, v_dims);
   return query
   select
     r.user_key, sum(r.requests::double precision)::bigint, sum(r.errors::double precision)::bigint,
@@ -102,7 +110,7 @@ begin
 end;
 $$;
 
-comment on function observability_internal.user_sums is 'Sums by user, in parts; the range counts from the quarter of an hour in which it begins.';
+comment on function observability_internal.user_sums is 'Sums by user, in parts.';
 revoke execute on function observability_internal.user_sums from public;
 grant execute on function observability_internal.user_sums to authenticated, service_role;
 
@@ -119,16 +127,22 @@ as $$
 declare
   v_dims constant integer[] := scope.dims;
   v_span tstzrange;
-  v_from constant timestamptz := date_bin('15 minutes', user_costs.from_time, '2000-01-01 00:00:00+00');
+  v_users observability_internal.user_span;
   v_split observability_internal.range_split;
 begin
   if scope.by_user then
     return query
     select c.user_key, c.cost, c.requests - c.unpriced_requests - c.fallback_requests
-    from observability_internal.user_cells(scope, v_from, user_costs.to_time, false) as c;
+    from observability_internal.user_cells(scope, user_costs.from_time, user_costs.to_time, false) as c;
     return;
   end if;
-  v_split := observability_internal.split_user_range(v_from, user_costs.to_time, v_dims);
+  v_users := observability_internal.span_users(user_costs.from_time, user_costs.to_time);
+  foreach v_span in array v_users.cuts loop
+    return query
+    select c.user_key, c.cost, c.requests - c.unpriced_requests - c.fallback_requests
+    from observability_internal.raw_cells(scope, lower(v_span), upper(v_span)) as c;
+  end loop;
+  v_split := observability_internal.split_user_range(v_users.from_time, v_users.to_time, v_dims);
   return query
   select r.user_key, sum(r.cost), sum((r.requests - r.unpriced_requests)::double precision)::bigint
   from (
@@ -313,11 +327,6 @@ begin
     return observability_internal.usage_series(v_points, user_series.group_by, scope.by_tokens);
   end if;
   -- Those that cost most are read one by one; the others are the rest of the total.
-  if v_scope.bucket in ('minute', '5 minutes') then
-    v_scope.bucket := '15 minutes';
-  end if;
-  v_scope.from_time := date_bin('15 minutes', scope.from_time, '2000-01-01 00:00:00+00');
-  v_scope.to_time := date_bin('15 minutes', scope.to_time + interval '899 seconds', '2000-01-01 00:00:00+00');
   v_scope.previous_from := v_scope.from_time;
   v_points := observability_internal.read_points(v_scope, null);
   v_scope.by_user := true;

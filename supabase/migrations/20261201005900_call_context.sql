@@ -36,19 +36,24 @@ begin
       limit 2000
     ) as c
   ) || (
-    select jsonb_build_object(
-      'session_calls', count(*), 'session_cost', sum(s.estimated_cost)::text,
+    -- A session of more calls than its page can have is not counted.
+    select case when count(*) <= 50000 then jsonb_build_object(
+      'session_calls', count(*), 'session_cost', (sum(s.estimated_cost) filter (where s.cost_source <> 'fallback'))::text,
       'session_place', count(*) filter (where (s.created_at, s.event_id) <= (v_call.created_at, v_call.event_id))
-    )
-    from observability_internal.ai_usage_metrics as s
-    where s.user_id = v_call.user_id and s.session_id = v_call.session_id
-      and s.created_at > v_call.created_at - interval '7 days' and s.created_at < v_call.created_at + interval '7 days'
+    ) else '{}' end
+    from (
+      select m.created_at, m.event_id, m.estimated_cost, m.cost_source
+      from observability_internal.ai_usage_metrics as m
+      where m.session_id = v_call.session_id
+      limit 50001
+    ) as s
   );
 end;
 $$;
 
 comment on function observability.get_call_context is
 'How a call compares: {calls, median_cost, median_prompt_tokens, median_completion_tokens} of up to 2,000 successful calls of its'
-' feature in the 7 days before it, {session_calls, session_cost, session_place} within 7 days; empty without the call.';
+' feature in the 7 days before it, {session_calls, session_cost, session_place} of its session, the cost without the'
+' fallback''s; empty without the call.';
 revoke execute on function observability.get_call_context from public;
 grant execute on function observability.get_call_context to authenticated, service_role;

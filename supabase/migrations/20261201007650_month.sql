@@ -127,12 +127,7 @@ declare
   );
 begin
   v_scope.bucket := 'hour';
-  v_scope.cuts := array(
-    select g.local at time zone v_scope.timezone
-    from generate_series(
-      date_trunc('hour', v_scope.from_time at time zone v_scope.timezone), v_scope.to_time at time zone v_scope.timezone, '1 hour'
-    ) as g (local)
-  );
+  v_scope.cuts := observability_internal.bucket_cuts(v_scope.from_time, v_scope.to_time, 'hour', v_scope.timezone);
   return (
     select jsonb_build_object('hours', coalesce(jsonb_agg(jsonb_build_object(
       'weekday', h.weekday, 'hour', h.hour, 'requests', h.requests,
@@ -140,10 +135,11 @@ begin
     ) order by h.weekday, h.hour), '[]'))
     from (
       select
-        extract(isodow from p.bucket_start at time zone v_scope.timezone) as weekday,
-        extract(hour from p.bucket_start at time zone v_scope.timezone) as hour,
+        extract(isodow from l.local) as weekday, extract(hour from l.local) as hour,
         sum(p.requests) as requests, sum(p.unpriced_requests) as unpriced_requests, sum(p.cost) as cost
       from observability_internal.calendar_points(v_scope) as p
+      -- By its end: where clocks move by half an hour, as on Lord Howe Island, an hour seems to begin in the one before.
+      cross join lateral (select (p.bucket_start + interval '59 minutes') at time zone v_scope.timezone as local) as l
       group by 1, 2
     ) as h
   );

@@ -146,7 +146,7 @@ class CallAnswers:
 
     def _get_call_context(self, event_id: str, created_at: str) -> Json:
         del created_at
-        place = next(index for index, call in enumerate(self.single_calls) if call["event_id"] == event_id)
+        place = next((index for index, call in enumerate(self.single_calls) if call["event_id"] == event_id), 0)
         return {
             "calls": 412,
             "median_cost": "0.0000064",

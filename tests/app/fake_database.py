@@ -17,6 +17,7 @@ from tests.app.month_documents import STEPS, MonthAnswers, bucket_for, starts
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
 from tests.app.price_documents import PriceAnswers
 from tests.app.recording import READS, differences, recorded
+from tests.app.session_documents import SessionAnswers
 from tests.app.statement_documents import StatementAnswers
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ def load_at(moment: datetime) -> float:
 
 
 @dataclass
-class FakeDatabase(AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, PriceAnswers, StatementAnswers):
+class FakeDatabase(
+    AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, PriceAnswers, SessionAnswers, StatementAnswers
+):
     """Answers the read functions in the form of the recorded documents; remembers every call; refuses when told to."""
 
     pending_rows: int = 0

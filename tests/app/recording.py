@@ -26,7 +26,7 @@ FOLDER: Final = Path(__file__).with_name("documents")
 OPS: Final = "local-ops"
 
 # Keys below these are names from the data, not of the document.
-_OPEN: Final = frozenset({"scope", "rates", "metadata", "dimensions", "evidence", "details", "query", "change"})
+_OPEN: Final = frozenset({"scope", "rates", "metadata", "dimensions", "evidence", "details", "query", "change", "tags"})
 
 _START: Final = NOON.replace(hour=0)
 _WINDOW: Final[dict[str, Argument]] = {"from_time": _START, "to_time": _START + timedelta(days=1)}
@@ -54,6 +54,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_savings_evidence": {**_WINDOW, "filters": {}},
     "get_saving_ledger": {},
     "get_scenarios": {},
+    "get_session": {"session_id": "s-1"},
     "get_settings": {},
     "get_status": {},
     "get_terms": {},

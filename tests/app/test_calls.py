@@ -255,19 +255,19 @@ def test_an_open_call_can_be_closed(opened: AppTest) -> None:
 
 
 def test_an_open_call_leads_to_its_session_and_its_user(opened: AppTest) -> None:
-    opened.button(key="calls_way_0").click().run()
-    assert address(opened) == {"user_id": ["user_2kf81maria"], "session_id": ["sess_first"]}
-    assert "tr-list" not in texts(opened)
+    (link,) = [link.proto for link in opened.get("page_link") if link.proto.label == "Whole session"]
+    assert (link.page, link.query_string) == ("session", "session_id=sess_first")
 
-    open_row(opened, 0).button(key="calls_way_1").click().run()
+    opened.button(key="calls_way_0").click().run()
     assert address(opened) == {"user_id": ["user_2kf81maria"]}
+    assert "tr-list" not in texts(opened)
 
 
 def test_a_failed_call_leads_to_those_with_the_same_error(opened: AppTest, fake: FakeDatabase) -> None:
     row = next(index for index, one in enumerate(fake.single_calls[:50]) if one["error_type"] and one["session_id"])
     error = fake.single_calls[row]["error_type"]
 
-    open_row(opened, row).button(key="calls_way_2").click().run()
+    open_row(opened, row).button(key="calls_way_1").click().run()
 
     assert address(opened) == {"error_type": [error]}
 
@@ -282,6 +282,7 @@ def test_a_call_without_ways_or_metadata_draws(open_app: OpenApp, fake: FakeData
 
     assert not app.exception
     assert not [button for button in app.button if str(button.key).startswith("calls_way")]
+    assert not app.get("page_link")
     assert not app.json
 
 

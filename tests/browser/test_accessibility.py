@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("", "usage", "costs", "performance", "calls", "alerts", "settings", "settings?tab=reports")
+PAGES = (
+    *("", "usage", "costs", "performance", "calls", "session?session_id=sess_0001&turn=7", "alerts"),
+    *("settings", "settings?tab=reports"),
+)
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 # What Streamlit draws and gives nobody a way to change: the rule, where, and why.

@@ -92,9 +92,10 @@ def test_a_call_is_found_by_user_and_metadata_and_tells_why_it_cost_that(home: P
     expect(details.get_by_text("Why this price")).to_be_visible()
     expect(details.get_by_text("$0.000875").first).to_be_visible()
     expect(details.get_by_text("user_1", exact=True)).to_be_visible()
-    press(details.get_by_role("button", name="Whole session"))
-    expect(details).to_be_hidden()
-    expect(page).to_have_url(re.compile("session_id=session_"))
+    press(details.get_by_role("link", name="Whole session"))
+    expect(page.get_by_role("heading", name="Session", exact=True)).to_be_visible()
+    expect(page).to_have_url(re.compile("/session\\?session_id=session_"))
+    expect(page.get_by_text("Growth of the context")).to_be_visible()
 
 
 @pytest.mark.browser

@@ -20,6 +20,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
@@ -91,12 +92,13 @@ def take_all() -> None:
         first = _open(browser, max(SIZES), "light")
         _add_alerts(first, address, receiver, home)
         clock.turn_to(MOMENT_OF_PICTURES)
-        for path in PAGES.values():  # meanwhile the worker reports that it is alive, at the new time
+        pages = PAGES | {"session": _find_session(first, address)}
+        for path in pages.values():  # meanwhile the worker reports that it is alive, at the new time
             visit(first, f"{address}/{path}")
         first.close()
         for width, theme in itertools.product(SIZES, THEMES):
             page = _open(browser, width, theme)
-            for name, path in PAGES.items():
+            for name, path in pages.items():
                 clock.turn_to(MOMENT_OF_PICTURES)
                 visit(page, f"{address}/{path}")
                 _prepare(page, name)
@@ -176,15 +178,28 @@ def _prepare(page: Page, name: str) -> None:
     size = page.viewport_size
     assert size is not None
     if name == "calls" and size["width"] == max(SIZES):
-        tab_to(page.get_by_test_id("data-grid-canvas").first)
-        reason = page.get_by_text("Why this price")
-        for _ in range(3):  # the table may miss a key while it takes the focus
-            press_key(page, "Shift+Space")
-            if reason.is_visible():
-                break
-        expect(reason).to_be_visible()
+        _open_first_call(page)
     page.mouse.move(size["width"] - 1, size["height"] - 1)
     settled(page)
+
+
+def _find_session(page: Page, address: str) -> str:
+    """Return the address of the session of the dearest call of a chat."""
+    visit(page, f"{address}/calls?order=cost&feature=chat")
+    _open_first_call(page)
+    link = page.get_by_role("link", name="Whole session").get_attribute("href")
+    assert link is not None
+    return f"session?{urlsplit(link).query}"
+
+
+def _open_first_call(page: Page) -> None:
+    tab_to(page.get_by_test_id("data-grid-canvas").first)
+    reason = page.get_by_text("Why this price")
+    for _ in range(3):  # the table may miss a key while it takes the focus
+        press_key(page, "Shift+Space")
+        if reason.is_visible():
+            break
+    expect(reason).to_be_visible()
 
 
 def _save(picture: bytes, path: Path) -> None:

@@ -30,7 +30,7 @@ FOR_EVERYBODY_SIGNED_IN = {
     "get_cost_sums", "get_costs", "get_daily_cost", "get_delivery_health", "get_deployment", "get_events",
     "get_exports", "get_hours", "get_month", "get_notification_states", "get_overview", "get_performance",
     "get_price_catalogue", "get_prices", "get_reconciliation", "get_report_schedules", "get_reprice_runs",
-    "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence", "get_series", "get_settings",
+    "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence", "get_series", "get_session", "get_settings",
     "get_statement", "get_status", "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
     "log_export", "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
     "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_view",
@@ -240,9 +240,9 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         ).fetchall()
     assert {name for (name,) in definers} == {
         "access_level", "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term",
-        "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue", "current_person",
-        "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys", "decide_saving",
-        "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
+        "archived_until", "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue",
+        "current_person", "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys",
+        "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
         "delete_scenario", "forget_in_savings", "save_scenario",
         "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
         "ensure_partition", "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates",
