@@ -20,7 +20,7 @@ def body() -> None:
         return
     part = draw_choice("Part", ["Model calls", "Routes"], name="part", key="performance_part")
     if part == "Routes":
-        draw_routes("performance", document)
+        draw_routes("performance", document, view.selection)
     else:
         draw_calls("performance", document, view.selection)
 
