@@ -52,7 +52,7 @@ stable
 security invoker
 set search_path = ''
 set plan_cache_mode = force_custom_plan
-rows 1000
+rows 20000
 as $$
 declare
   v_errors constant integer[] := array(
@@ -115,7 +115,7 @@ stable
 security invoker
 set search_path = ''
 set plan_cache_mode = force_custom_plan
-rows 1000
+rows 20000
 as $$
 declare
   v_dims constant integer[] := scope.dims;
