@@ -1,6 +1,21 @@
 -- The checked request of a page: its range, filters, time zone and the buckets it is shown in.
 -- Locks: none; it only creates.
 
+create type observability_internal.page_percentile as (
+  key_name text,
+  is_bucketed boolean,
+  bucket_start timestamptz,
+  key text,
+  latency_count double precision,
+  latency_p50 double precision,
+  latency_p90 double precision,
+  latency_p99 double precision,
+  first_count double precision,
+  first_p50 double precision,
+  first_p90 double precision,
+  first_p99 double precision
+);
+
 create type observability_internal.read_scope as (
   access text,
   from_time timestamptz,
@@ -21,14 +36,15 @@ create type observability_internal.read_scope as (
   group_kind text,
   group_values text[],
   cells observability_internal.usage_cell[],
-  by_tokens boolean
+  by_tokens boolean,
+  percentiles observability_internal.page_percentile[]
 );
 
 comment on type observability_internal.read_scope is
 'A checked request for figures. Null dims or user_keys: no filter. cuts: the boundaries of buckets from an hour up. '
 'metadata: null where nothing is filtered by it, {} where not_metadata alone is. '
 'group_kind: what latency_by_group has histograms of, null where it has none. cells: of chosen users, read once for a'
-' whole page. by_tokens: what is shown of many keys is what used most tokens, not what cost most; null is false.';
+' whole page, as are percentiles of the period. by_tokens: what is shown of many keys is what used most tokens, not what cost most; null is false.';
 
 create function observability_internal.resolve_dimensions(filters jsonb) returns integer[]
 language plpgsql

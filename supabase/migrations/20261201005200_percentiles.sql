@@ -114,7 +114,8 @@ begin
     return query
     select
       coalesce(date_bin(v_step, c.bucket_start, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket_start, scope.timezone)),
-      case key_name when 'model' then d.model when 'feature' then d.feature else '' end, c.latency, c.time_to_first_token,
+      case key_name when 'model' then d.model when 'feature' then d.feature when 'dimension' then d.dim_id::text else '' end,
+      c.latency, c.time_to_first_token,
       null::double precision[], null::double precision[]
     from observability_internal.user_cells(scope, call_histograms.from_time, call_histograms.to_time, true) as c
     inner join observability_internal.dimensions as d using (dim_id);
@@ -140,14 +141,16 @@ begin
   )
   select
     coalesce(date_bin(v_step, c.bucket, '2000-01-01 00:00:00+00'), date_trunc(v_bucket, c.bucket, scope.timezone)),
-    case key_name when 'model' then d.model when 'feature' then d.feature else '' end, c.latency, c.time_to_first_token,
+    case key_name when 'model' then d.model when 'feature' then d.feature when 'dimension' then d.dim_id::text else '' end,
+    c.latency, c.time_to_first_token,
       null::double precision[], null::double precision[]
   from cells as c
   inner join observability_internal.dimensions as d using (dim_id);
 end;
 $$;
 
-comment on function observability_internal.call_histograms is 'Histograms of calls of a range by dimensions or user, keyed by model, feature or nothing.';
+comment on function observability_internal.call_histograms is
+'Histograms of calls of a range by dimensions or user, keyed by model, feature, dimensions or nothing.';
 revoke execute on function observability_internal.call_histograms from public;
 grant execute on function observability_internal.call_histograms to authenticated, service_role;
 
@@ -298,6 +301,31 @@ comment on function observability_internal.request_histograms is 'Histograms of 
 revoke execute on function observability_internal.request_histograms from public;
 grant execute on function observability_internal.request_histograms to authenticated, service_role;
 
+create function observability_internal.histogram_kind(
+  scope observability_internal.read_scope, key_name text, is_bucketed boolean
+) returns text
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select case
+    when key_name in ('requests', 'route') then case when (scope).environments is null then key_name end
+    -- Users have no merged quarters of an hour, and what has some metadata is not merged at all.
+    when (scope).by_user and ((scope).user_keys is null or (scope).metadata is not null) then null
+    when (scope).by_user and is_bucketed and (scope).bucket = '15 minutes' then null
+    -- Minutes are not merged, and quarters of an hour only for the total.
+    when is_bucketed and (scope).bucket in ('minute', '5 minutes') then null
+    when is_bucketed and (scope).bucket = '15 minutes' and (scope).group_kind is distinct from 'total' then null
+    when key_name = 'total' or key_name = (scope).group_kind then (scope).group_kind
+    when (scope).group_kind = 'total' then key_name
+  end;
+$$;
+
+comment on function observability_internal.histogram_kind is 'The kind of merged histograms that answer; null where none do.';
+revoke execute on function observability_internal.histogram_kind from public;
+grant execute on function observability_internal.histogram_kind to authenticated, service_role;
+
 create function observability_internal.find_histograms(
   scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text, is_bucketed boolean
 ) returns setof observability_internal.found_histogram
@@ -308,17 +336,7 @@ set search_path = ''
 rows 500
 as $$
 declare
-  v_kind constant text := case
-    when key_name in ('requests', 'route') then case when scope.environments is null then key_name end
-    -- Users have no merged quarters of an hour, and what has some metadata is not merged at all.
-    when scope.by_user and (scope.user_keys is null or scope.metadata is not null) then null
-    when scope.by_user and is_bucketed and scope.bucket = '15 minutes' then null
-    -- Minutes are not merged, and quarters of an hour only for the total.
-    when is_bucketed and scope.bucket in ('minute', '5 minutes') then null
-    when is_bucketed and scope.bucket = '15 minutes' and scope.group_kind is distinct from 'total' then null
-    when key_name = 'total' or key_name = scope.group_kind then scope.group_kind
-    when scope.group_kind = 'total' then key_name
-  end;
+  v_kind constant text := observability_internal.histogram_kind(scope, find_histograms.key_name, find_histograms.is_bucketed);
 begin
   if key_name in ('requests', 'route') and is_bucketed and scope.bucket in ('minute', '5 minutes') or v_kind is null then
     if key_name in ('requests', 'route') then
@@ -356,124 +374,3 @@ comment on function observability_internal.find_histograms is
 'The fewest histograms that answer: key_name is total, model or feature for calls, requests or route for requests.';
 revoke execute on function observability_internal.find_histograms from public;
 grant execute on function observability_internal.find_histograms to authenticated, service_role;
-
-create function observability_internal.interpolate_bins(low integer, high integer, rank double precision)
-returns double precision
-language sql
-immutable
-parallel safe
-security invoker
-set search_path = ''
-as $$
-  select v.low + (rank - floor(rank)) * (v.high - v.low)
-  from (
-    select
-      0.99 * exp((interpolate_bins.low - 400) * 0.020000666706669435) as low,
-      0.99 * exp((interpolate_bins.high - 400) * 0.020000666706669435) as high
-  ) as v;
-$$;
-
-comment on function observability_internal.interpolate_bins is 'The duration in ms at a rank between the values of two bins, as percentile_cont interpolates.';
-revoke execute on function observability_internal.interpolate_bins from public;
-grant execute on function observability_internal.interpolate_bins to authenticated, service_role;
-
-create type observability_internal.percentile_row as (
-  bucket_start timestamptz,
-  key text,
-  latency_count double precision,
-  latency_p50 double precision,
-  latency_p90 double precision,
-  latency_p99 double precision,
-  first_count double precision,
-  first_p50 double precision,
-  first_p90 double precision,
-  first_p99 double precision
-);
-
-comment on type observability_internal.percentile_row is 'Counts and percentiles (ms) of a bucket and key.';
-
-create function observability_internal.percentiles(
-  scope observability_internal.read_scope, from_time timestamptz, to_time timestamptz, key_name text,
-  is_bucketed boolean, has_first boolean
-) returns setof observability_internal.percentile_row
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-  with found as materialized (
-    select
-      coalesce(h.bucket_start, '-infinity') as bucket_start, h.key collate "C" as key, h.latency, h.time_to_first,
-      h.latency_percentiles, h.first_percentiles
-    from observability_internal.find_histograms(
-      scope, percentiles.from_time, percentiles.to_time, key_name, is_bucketed
-    ) as h
-  ),
-  -- Percentiles that are kept are the answer where they are of the only part.
-  parts as materialized (
-    select
-      (row_number() over ())::integer as part, f.bucket_start, f.key,
-      case when count(*) = 1 then min(f.latency_percentiles) end as latency_percentiles,
-      case when count(*) = 1 then min(f.first_percentiles) end as first_percentiles
-    from found as f group by f.bucket_start, f.key
-  ),
-  merging as materialized (
-    select p.part, f.latency, f.time_to_first
-    from found as f
-    inner join parts as p using (bucket_start, key)
-    where num_nulls(p.latency_percentiles, p.first_percentiles) = 2
-  ),
-  -- One number for part, measure and bin: grouping and sorting by it is what takes the time.
-  entries as (
-    select m.part * 4096 as code, unnest(m.latency) as entry from merging as m
-    union all
-    select m.part * 4096 + 2048, unnest(m.time_to_first) from merging as m where has_first
-  ),
-  bins as (
-    select e.code + (e.entry >> 44)::integer as code, sum((e.entry & 17592186044415)::double precision) / 1024 as weight
-    from entries as e group by e.code + (e.entry >> 44)::integer
-  ),
-  seen as (
-    select
-      b.code / 2048 as histogram, b.code % 2048 as bin,
-      sum(b.weight) over (partition by b.code / 2048 order by b.code rows unbounded preceding) as seen
-    from bins as b
-  ),
-  -- As percentile_cont does: between the values of rank floor(r) and ceil(r), r = q * (n - 1).
-  totals as (
-    select
-      s.histogram, max(s.seen) as total, greatest(0.5 * (max(s.seen) - 1), 0) as rank50,
-      greatest(0.9 * (max(s.seen) - 1), 0) as rank90, greatest(0.99 * (max(s.seen) - 1), 0) as rank99
-    from seen as s group by s.histogram
-  ),
-  figures as (
-    select
-      t.histogram, t.total,
-      observability_internal.interpolate_bins(
-        min(s.bin) filter (where s.seen > floor(t.rank50)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank50)), max(s.bin)), t.rank50
-      ) as p50,
-      observability_internal.interpolate_bins(
-        min(s.bin) filter (where s.seen > floor(t.rank90)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank90)), max(s.bin)), t.rank90
-      ) as p90,
-      observability_internal.interpolate_bins(
-        min(s.bin) filter (where s.seen > floor(t.rank99)), coalesce(min(s.bin) filter (where s.seen > ceil(t.rank99)), max(s.bin)), t.rank99
-      ) as p99
-    from totals as t
-    inner join seen as s using (histogram)
-    group by t.histogram, t.total, t.rank50, t.rank90, t.rank99
-  )
-  select
-    nullif(p.bucket_start, '-infinity'), p.key, coalesce(l.total, p.latency_percentiles[1]),
-    coalesce(l.p50, p.latency_percentiles[2]), coalesce(l.p90, p.latency_percentiles[3]),
-    coalesce(l.p99, p.latency_percentiles[4]), coalesce(t.total, p.first_percentiles[1]),
-    coalesce(t.p50, p.first_percentiles[2]), coalesce(t.p90, p.first_percentiles[3]),
-    coalesce(t.p99, p.first_percentiles[4])
-  from parts as p
-  left join figures as l on l.histogram = p.part * 2
-  left join figures as t on t.histogram = p.part * 2 + 1;
-$$;
-
-comment on function observability_internal.percentiles is
-'Counts and percentiles (ms) by key and bucket; those of the time to first token or byte where has_first.';
-revoke execute on function observability_internal.percentiles from public;
-grant execute on function observability_internal.percentiles to authenticated, service_role;

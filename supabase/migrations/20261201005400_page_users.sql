@@ -52,7 +52,7 @@ stable
 security invoker
 set search_path = ''
 set plan_cache_mode = force_custom_plan
-rows 1000
+rows 20000
 as $$
 declare
   v_errors constant integer[] := array(
@@ -81,20 +81,13 @@ begin
   end loop;
   v_split := observability_internal.split_user_range(v_users.from_time, v_users.to_time, v_dims);
   return query
-  select
-    r.user_key, sum(r.requests::double precision)::bigint, sum(r.errors::double precision)::bigint,
-    sum(r.prompt_tokens::double precision)::bigint, sum(r.completion_tokens::double precision)::bigint,
-    sum(r.cached_tokens::double precision)::bigint, sum(r.unpriced_requests::double precision)::bigint, sum(r.cost)
-  from (
-    select w.user_key, w.requests, w.errors, w.prompt_tokens, w.completion_tokens, w.cached_tokens, w.unpriced_requests, w.cost
-    from observability_internal.users_of_weeks as w
-    where w.dim_id = any (coalesce(v_dims, '{0}')) and w.bucket = any (v_split.weeks)
-    union all
-    select d.user_key, d.requests, d.errors, d.prompt_tokens, d.completion_tokens, d.cached_tokens, d.unpriced_requests, d.cost
-    from observability_internal.users_of_days as d
-    where d.bucket = any (v_split.days)
-  ) as r
-  group by r.user_key;
+  select w.user_key, w.requests, w.errors, w.prompt_tokens, w.completion_tokens, w.cached_tokens, w.unpriced_requests, w.cost
+  from observability_internal.users_of_weeks as w
+  where w.dim_id = any (coalesce(v_dims, '{0}')) and w.bucket = any (v_split.weeks)
+  union all
+  select d.user_key, d.requests, d.errors, d.prompt_tokens, d.completion_tokens, d.cached_tokens, d.unpriced_requests, d.cost
+  from observability_internal.users_of_days as d
+  where d.bucket = any (v_split.days);
   foreach v_span in array coalesce(v_split.spans, '{}') loop
     return query
     select
@@ -122,7 +115,7 @@ stable
 security invoker
 set search_path = ''
 set plan_cache_mode = force_custom_plan
-rows 1000
+rows 20000
 as $$
 declare
   v_dims constant integer[] := scope.dims;
@@ -144,7 +137,7 @@ begin
   end loop;
   v_split := observability_internal.split_user_range(v_users.from_time, v_users.to_time, v_dims);
   return query
-  select r.user_key, sum(r.cost), sum((r.requests - r.unpriced_requests)::double precision)::bigint
+  select r.user_key, r.cost, r.requests - r.unpriced_requests
   from (
     select
       unnest(w.user_keys) as user_key, unnest(w.cost) as cost, unnest(w.requests) as requests,
@@ -155,8 +148,7 @@ begin
     select unnest(d.user_keys), unnest(d.cost), unnest(d.requests), unnest(d.unpriced_requests)
     from observability_internal.usage_by_user_day as d
     where d.bucket = any (v_split.days)
-  ) as r
-  group by r.user_key;
+  ) as r;
   foreach v_span in array coalesce(v_split.spans, '{}') loop
     return query
     select
@@ -173,9 +165,10 @@ comment on function observability_internal.user_costs is 'Cost and priced calls 
 revoke execute on function observability_internal.user_costs from public;
 grant execute on function observability_internal.user_costs to authenticated, service_role;
 
--- A user's key with its figures of the period and of the one before; null where it has no calls.
+-- The figures of a person (all keys of a user id) or of an attribution, of the period and of the one before; null where there
+-- are no calls.
 create type observability_internal.compared_user as (
-  user_key integer,
+  is_person boolean,
   person_key integer,
   attribution_id integer,
   requests bigint,
@@ -203,29 +196,27 @@ as $$
     select c.user_key, null, null, null, null, null, null, null, c.cost, c.priced_requests
     from observability_internal.user_costs(scope, (scope).previous_from, (scope).from_time) as c
   ),
-  sums as materialized (
-    select
-      p.user_key, sum(p.requests::double precision)::bigint as requests, sum(p.errors::double precision)::bigint as errors,
-      sum(p.prompt_tokens::double precision)::bigint as prompt_tokens,
-      sum(p.completion_tokens::double precision)::bigint as completion_tokens,
-      sum(p.cached_tokens::double precision)::bigint as cached_tokens,
-      sum(p.unpriced_requests::double precision)::bigint as unpriced_requests, sum(p.cost) as cost,
-      sum(p.previous_cost) as previous_cost, sum(p.previous_priced_requests::double precision)::bigint as previous_priced_requests
+  named as (
+    select coalesce(u.person_key, p.user_key) as person_key, u.attribution_id, p.*
     from parts as p
-    group by p.user_key
+    left join observability_internal.users as u using (user_key)
   )
   select array(
     select row(
-      s.user_key, coalesce(u.person_key, s.user_key), u.attribution_id, s.requests, s.errors, s.prompt_tokens,
-      s.completion_tokens, s.cached_tokens, s.unpriced_requests, s.cost, s.previous_cost, s.previous_priced_requests
+      grouping(n.person_key) = 0, n.person_key, n.attribution_id, sum(n.requests::double precision)::bigint,
+      sum(n.errors::double precision)::bigint, sum(n.prompt_tokens::double precision)::bigint,
+      sum(n.completion_tokens::double precision)::bigint, sum(n.cached_tokens::double precision)::bigint,
+      sum(n.unpriced_requests::double precision)::bigint, sum(n.cost), sum(n.previous_cost),
+      sum(n.previous_priced_requests::double precision)::bigint
     )::observability_internal.compared_user
-    from sums as s
-    left join observability_internal.users as u using (user_key)
+    from named as n
+    group by grouping sets ((n.person_key), (n.attribution_id))
   );
 $$;
 
 comment on function observability_internal.compare_users is
-'Every user''s key with its sums of the period and its cost in the one before: read once for all lists of a page.';
+'Every person and every attribution with its sums of the period and its cost in the one before: read once for all lists of a'
+' page.';
 revoke execute on function observability_internal.compare_users from public;
 grant execute on function observability_internal.compare_users to authenticated, service_role;
 
@@ -239,12 +230,10 @@ set search_path = ''
 as $$
   with people as materialized (
     select
-      c.person_key as user_key, sum(c.requests) as requests, sum(c.errors) as errors, sum(c.prompt_tokens) as prompt_tokens,
-      sum(c.completion_tokens) as completion_tokens, sum(c.cached_tokens) as cached_tokens,
-      sum(c.unpriced_requests) as unpriced_requests, sum(c.cost) as cost, sum(c.previous_cost) as previous_cost,
-      sum(c.previous_priced_requests) as previous_priced_requests
+      c.person_key as user_key, c.requests, c.errors, c.prompt_tokens, c.completion_tokens, c.cached_tokens,
+      c.unpriced_requests, c.cost, c.previous_cost, c.previous_priced_requests
     from unnest(compared) as c
-    group by c.person_key
+    where c.is_person
   ),
   present as (
     select p.* from people as p where p.requests > 0

@@ -86,7 +86,7 @@ begin
     from unnest(compared) as c
     inner join observability_internal.attributions as a using (attribution_id)
     cross join (values (true), (false)) as n (is_tenant)
-    where case when n.is_tenant then 'tenant_id' = any (dimensions) else dimensions <> '{tenant_id}' end
+    where not c.is_person and case when n.is_tenant then 'tenant_id' = any (dimensions) else dimensions <> '{tenant_id}' end
     group by 1, 2, 3
   )
   select array(

@@ -89,13 +89,12 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
-    from_time, to_time, filters
-  );
+  v_scope observability_internal.read_scope := observability_internal.make_page_scope(from_time, to_time, filters);
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
   v_users constant jsonb := observability_internal.user_figures(v_scope, observability_internal.compare_users(v_scope));
   v_rows constant jsonb := observability_internal.usage_breakdown(v_figures.sums, '{model,feature}', v_scope.row_limit, false);
 begin
+  v_scope.percentiles := observability_internal.share_percentiles(v_scope, '{total,total}', '{f,t}');
   return observability_internal.page_head(v_scope, v_figures.sums, v_users) || jsonb_build_object(
     'series', observability_internal.latency_series(v_scope, v_figures.points, false),
     'top_models', coalesce(v_rows -> 'model', '[]'), 'top_features', coalesce(v_rows -> 'feature', '[]'),
@@ -219,11 +218,10 @@ set plan_cache_mode = force_generic_plan
 set jit = off
 as $$
 declare
-  v_scope constant observability_internal.read_scope := observability_internal.make_page_scope(
-    from_time, to_time, filters
-  );
+  v_scope observability_internal.read_scope := observability_internal.make_page_scope(from_time, to_time, filters);
   v_figures constant observability_internal.usage_figures := observability_internal.read_usage(v_scope, null);
 begin
+  v_scope.percentiles := observability_internal.share_percentiles(v_scope, '{total,total,model,feature}', '{f,t,f,f}');
   return observability_internal.page_head(
     v_scope, v_figures.sums, null
   ) || jsonb_build_object(
