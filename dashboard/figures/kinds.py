@@ -120,16 +120,19 @@ def _parts(model: TokenKinds, book: PriceBook, at: datetime) -> dict[str, Decima
         return tokens // calls
 
     # A tenth of a call's tokens would do: prices of long contexts hold for the call and not for the sum of all.
-    usage = TokenUsage(
-        mean(model.prompt_tokens),
-        mean(model.completion_tokens),
-        mean(model.cached_tokens),
-        mean(model.cache_write_tokens),
-        reasoning_tokens=mean(model.reasoning_tokens),
-        audio_input_tokens=mean(model.audio_input_tokens),
-        audio_output_tokens=mean(model.audio_output_tokens),
-    )
+    prompt, cached, written = mean(model.prompt_tokens), mean(model.cached_tokens), mean(model.cache_write_tokens)
+    completion, reasoning = mean(model.completion_tokens), mean(model.reasoning_tokens)
     try:
+        usage = TokenUsage(
+            prompt,
+            completion,
+            cached,
+            written,
+            reasoning_tokens=reasoning,
+            # Audio that was cached is in both counts, and here it is not told apart.
+            audio_input_tokens=min(mean(model.audio_input_tokens), max(prompt - cached - written, 0)),
+            audio_output_tokens=min(mean(model.audio_output_tokens), completion - reasoning),
+        )
         cost = book.price(model.model, usage, provider=model.provider, at=at)
     except PricingError:
         return {}

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.costs.columns import FIGURES
-from ingest.costs.statement import DIMENSIONS, add_figures
+from ingest.costs.statement import add_figures, title_of
 from ingest.costs.wording import check_lines, facts_of, headline_of, notes_of
 from ingest.documents.names import visible_name
 from ingest.documents.words import DASH, MINUS, format_exact_usd, format_usd, format_usd_column
@@ -147,7 +147,7 @@ def _checks(statement: CostStatement, styles: _Styles) -> Any:
 
 def _lines(statement: CostStatement, styles: _Styles, width: float) -> Any:
     figures = [figure for figure in FIGURES if figure.name in _SHOWN]
-    titles = ["Month", *(DIMENSIONS[name] for name in statement.dimensions), *(_short(one.title) for one in figures)]
+    titles = ["Month", *(title_of(name) for name in statement.dimensions), *(_short(one.title) for one in figures)]
     shown = list(statement.lines[:MOST_LINES])
     hidden = statement.lines[MOST_LINES:]
     names = [[f"{line.month:%Y-%m}", *map(_name, line.names)] for line in shown]

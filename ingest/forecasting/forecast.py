@@ -123,6 +123,7 @@ def next_days(history: Days, ahead: int) -> Days:
     Returns:
         The expected spend of each of the next days.
     """
+    history = np.maximum(history, 0)  # a day of refunds says nothing about those to come
     by_weekday = _weekday_factors(history[-_LEVEL_DAYS:])
     factors = by_weekday[(np.arange(len(history)) - len(history)) % 7]
     even = _on_the_latest_level(history / factors)

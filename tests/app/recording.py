@@ -58,6 +58,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_scenarios": {},
     "get_session": {"session_id": "s-1"},
     "get_settings": {},
+    "get_statement_schedule": {},
     "get_status": {},
     "get_terms": {},
     "get_views": {},
@@ -109,6 +110,7 @@ def seed(service: Database, ops: Database) -> None:
     service.call("save_price_catalogue", source_url="https://example.com/data.json", reader_version="0.1", content="[]")
     _save(service, ops)
     _reprice_automatically(service)
+    _hand_out_statement(service, ops)
     for amount in ("3", "2.5"):  # a bill that was revised
         service.call("record_provider_costs", rows=_bill(amount))
 
@@ -133,6 +135,16 @@ def _save(service: Database, ops: Database) -> None:
             "from_day": "2026-05-04", "to_day": "2026-05-05", "days": 1, "units": 2, "cost": "2", "changed_cost": "1",
         },
     )  # fmt: skip
+
+
+def _hand_out_statement(service: Database, ops: Database) -> None:
+    """Leave a statement that the folder and a channel have."""
+    ops.call("save_statement_schedule", schedule={"is_enabled": True, "channels": [1]})
+    later: Argument = datetime.now(UTC) + timedelta(days=70)  # by then a month has ended, with its days of grace
+    for _ in range(2):
+        claimed: Any = service.call("claim_statement", worker="w", has_folder=True, as_of=later)
+        file: JsonValue = {"name": "october.xlsx", "size_bytes": 1, "sha256": "0" * 64}
+        service.call("finish_statement", claim_id=claimed["claim_id"], files=[file])
 
 
 def _bill(amount: str) -> list[dict[str, JsonValue]]:

@@ -109,7 +109,14 @@ def test_a_report_is_switched_on_for_a_channel(open_app: OpenApp, fake: FakeData
     app.button(key=f"{DAILY}_save").click().run()
     assert not app.exception
     assert saved(fake) == [
-        {"kind": "daily", "is_enabled": True, "local_hour": 6, "timezone": "UTC", "channels": [1]},
+        {
+            "kind": "daily",
+            "is_enabled": True,
+            "local_hour": 6,
+            "timezone": "UTC",
+            "channels": [1],
+            "names_tenants": False,
+        },
     ]
     assert "Daily report saved" in [toast.value for toast in app.toast]
 

@@ -63,6 +63,19 @@ def test_fees_are_a_part_of_their_own_and_the_parts_come_to_the_whole() -> None:
     assert split_by_kind(models[:1], PriceBook.default(), MAY, fees=None) == {"Input": Decimal(5)}
 
 
+def test_cached_audio_that_is_counted_as_both_is_divided_as_cached() -> None:
+    # Of 1,000 tokens 800 were cached and 900 are audio: 700 are both, and 200 are left for audio at its own price.
+    model = TokenKinds(
+        provider="openai", model="gpt-realtime", requests=1, prompt_tokens=1000, cached_tokens=800,
+        audio_input_tokens=900, cost=Decimal("0.01"),
+    )  # fmt: skip
+
+    kinds = split_by_kind([model], PriceBook.default(), MAY)
+
+    assert sum(kinds.values()) == Decimal("0.01")
+    assert set(kinds) == {"Cached input", "Audio and images"}
+
+
 def test_an_hour_without_a_call_is_a_field_of_nothing() -> None:
     chart = heat_map([HourOfWeek(weekday=2, hour=13, requests=4, cost=Decimal("0.5"))]).to_dict()
 

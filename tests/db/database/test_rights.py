@@ -31,10 +31,11 @@ FOR_EVERYBODY_SIGNED_IN = {
     "get_exports", "get_hours", "get_month", "get_notification_states", "get_overview", "get_performance",
     "get_price_catalogue", "get_prices", "get_reconciliation", "get_report_schedules", "get_reprice_runs",
     "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence", "get_series", "get_session", "get_settings",
-    "get_statement", "get_status", "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
+    "get_statement", "get_statement_schedule", "get_status",
+    "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
     "log_export", "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
-    "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_view",
-    "send_test_notification", "silence_alerts", "silence_selected_alerts", "use_alert_link",
+    "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_statement_schedule",
+    "save_view", "send_test_notification", "silence_alerts", "silence_selected_alerts", "use_alert_link",
 }  # fmt: skip
 
 PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")
@@ -250,7 +251,8 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "pending_rows", "read_alert_link", "read_channel_vault", "record_feedback", "record_performance",
         "record_usage", "refresh_aggregates", "remove_member", "resend_notification", "save_alert_mute",
         "save_alert_route", "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule",
-        "save_view", "send_test_notification", "set_channel_target", "sign_link", "silence_alerts",
+        "save_statement_schedule", "save_view", "send_test_notification", "set_channel_target", "sign_link",
+        "silence_alerts",
         "silence_selected_alerts", "stale_buckets", "stored_catalogue", "use_alert_link", "watch_partition",
     }  # fmt: skip
 
