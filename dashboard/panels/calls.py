@@ -7,10 +7,11 @@ import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 import streamlit as st
 
-from dashboard.figures.call_table import ORDER_OF, call_columns, call_frame, table_height
+from dashboard.figures.call_table import ORDER_OF, call_columns, call_frame, exact_decimals, table_height
 from dashboard.panels.call_details import draw_details
 from dashboard.panels.chips import chips_of
 from dashboard.panels.empty import draw_empty, draw_first_call
@@ -20,11 +21,13 @@ from dashboard.panels.tables import MOST_EXPORTED, write_calls
 from dashboard.reads.pages import each_page_of_calls, get_calls, get_one_call
 from dashboard.reads.statement import note_calls
 from dashboard.selection.filters import ORDERS
-from ingest.documents.names import plain_markdown
+from ingest.documents.names import plain_markdown, visible_name
 from ingest.documents.pages import Options
+from ingest.documents.words import DASH, MINUS
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
     from streamlit.delta_generator import DeltaGenerator
@@ -132,6 +135,7 @@ class Explorer:
         with left, st.container(border=True, key="panel_calls_table"):
             self._draw_bar(place, document)
             self._draw_table(place, document)
+            self._draw_foot(place, document)
         if opened:
             with right[0], st.container(border=True, key="panel_calls_details"):
                 draw_details(
@@ -142,8 +146,7 @@ class Explorer:
         """Say how many calls no range of costs can hold, since nobody knows their cost."""
         if not any(name.endswith("_cost") for name, _ in self.selection.limits) or self.place().cursors:
             return
-        count = document.without_cost
-        if count == 0:
+        if (count := document.without_cost) == 0:
             return
         calls = "Calls" if count is None else "1 call" if count == 1 else f"{count:,} calls"
         st.caption(f"{calls} of unknown cost {'is' if count == 1 else 'are'} left out: an unknown cost is in no range.")
@@ -184,17 +187,22 @@ class Explorer:
                     width=155,
                     on_change=lambda: _order_by(st.session_state["calls_order"]),
                 )
-                st.session_state["calls_size"] = place.size
-                st.selectbox(
-                    "Calls per page",
-                    SIZES,
-                    format_func=lambda size: f"{size} per page",
-                    key="calls_size",
-                    label_visibility="collapsed",
-                    width=125,
-                    on_change=_take_size,
-                )
-                self._draw_turns(place, document)
+
+    def _draw_foot(self, place: Place, document: Calls) -> None:
+        with st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="calls_foot"
+        ):
+            self._draw_turns(place, document)
+            st.session_state["calls_size"] = place.size
+            st.selectbox(
+                "Calls per page",
+                SIZES,
+                format_func=lambda size: f"{size} per page",
+                key="calls_size",
+                label_visibility="collapsed",
+                width=125,
+                on_change=_take_size,
+            )
 
     def _draw_export(self) -> None:
         """Draw the way to a file of all calls of the period, which is written while it is watched."""
@@ -255,7 +263,10 @@ class Explorer:
             return
         ids = [call.event_id for call in document.events]
         key = f"{_TABLE}_{place.turn}"
-        st.dataframe(
+        with st.container(key="narrow_calls"):
+            st.html(call_lines(document.events, self.selection, self.zone))
+        wide = st.container(key="wide_calls", gap="small")
+        wide.dataframe(
             call_frame(document.events, is_member=document.access == "member"),
             key=key,
             hide_index=True,
@@ -267,7 +278,7 @@ class Explorer:
             on_select=lambda: _open_chosen(key, document),
         )
         if place.opened is None:
-            st.caption(
+            wide.caption(
                 "Select a row (on the keyboard: Shift+Space) to see the full record of a call and how its cost was "
                 "calculated. Select the head of Cost, Prompt, Completion or Latency to order all calls of the period "
                 "by it."
@@ -290,6 +301,34 @@ class Explorer:
         if place.held is not None:
             parts.append("paused")
         return " · ".join(parts)
+
+
+def call_lines(calls: Sequence[Call], selection: Selection, zone: ZoneInfo) -> str:
+    """Return what a phone shows in place of the table, as HTML: two lines for each call, which open it."""
+    query = selection.to_query()
+    decimals = exact_decimals([call.estimated_cost for call in calls])
+    lines = []
+    for call in calls:
+        cost = (
+            DASH if call.estimated_cost is None else f"${call.estimated_cost:,.{decimals}f}".replace("$-", f"{MINUS}$")
+        )
+        local = call.created_at.astimezone(zone)
+        names = visible_name(call.user_id), visible_name(call.feature or "")
+        facts = [f"{local.day} {local:%b}, {local:%H:%M:%S}", *names]
+        if call.status != "ok":
+            facts.append(call.error_type or call.status)
+        address = urlencode({**query, _CALL: _name(call)}, doseq=True)
+        lines.append(
+            f'<a href="calls?{html.escape(address)}" target="_self"><b>{html.escape(visible_name(call.model))}</b>'
+            f'<span class="value">{cost}</span>'
+            f"<small>{html.escape(' · '.join(filter(None, facts)))}</small></a>"
+        )
+    return f'<div class="tr-calls">{"".join(lines)}</div>'
+
+
+def _name(call: Call) -> str:
+    """Name a call in an address: its time, by which it is found, and its id."""
+    return f"{call.created_at.isoformat()}_{call.event_id}"
 
 
 def _asked_place(selection: Selection) -> Place:
@@ -349,7 +388,7 @@ def _open_chosen(key: str, document: Calls) -> None:
         st.session_state[_PLACE] = replace(place, opened=None, held=document if place.cursors else None)
         return
     opened = document.events[rows[0]]
-    st.query_params[_CALL] = f"{opened.created_at.isoformat()}_{opened.event_id}"
+    st.query_params[_CALL] = _name(opened)
     st.session_state[_PLACE] = replace(place, opened=opened.event_id, held=document)
 
 

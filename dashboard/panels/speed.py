@@ -120,7 +120,7 @@ def draw_routes(page: str, document: Performance, selection: Selection) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             cards.draw_title("Slowest routes")
             tables.draw_download(page, "routes", routes.by_route)
-        tables.draw_speed(f"{page}_routes", "Route", routes.by_route, is_route=True)
+        tables.draw_speed(f"{page}_routes", "Route", routes.by_route, selection, is_route=True)
 
 
 def _draw_lines(
@@ -167,5 +167,5 @@ def _draw_table(page: str, by: dict[str, tuple[SpeedRow, ...]], selection: Selec
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             name = draw_choice("Table", list(by), name="table", key=f"{page}_by")
             tables.draw_download(page, f"performance-by-{name.lower()}", by[name])
-        chosen = tables.draw_speed(page, name, by[name])
+        chosen = tables.draw_speed(page, name, by[name], selection)
         draw_calls_link(page, selection, name, by[name], chosen)

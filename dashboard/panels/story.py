@@ -13,8 +13,9 @@ import streamlit as st
 from dashboard.figures import headline
 from dashboard.figures.month_chart import COLOURS, LAST, LEGEND, growth_of, month_chart
 from dashboard.figures.waterfall import is_cut, waterfall
-from dashboard.panels.cards import draw_legend, draw_title
+from dashboard.panels.cards import draw_legend, draw_title, fallback_note
 from dashboard.panels.savings import savings_filters
+from dashboard.panels.unusual import days_with_bands, unusual_sentence
 from dashboard.reads.drivers import get_drivers
 from dashboard.reads.month import days_of
 from dashboard.reads.savings import get_savings_plan
@@ -68,7 +69,11 @@ def _draw_headline(
             headline.budget_sentence(outlook.month.budgets, is_filtered=view.selection.is_asked()),
         ]
     alerts = headline.alerts_sentence(document.firing_alerts, is_filtered=view.selection.is_asked())
-    sentences += [headline.drivers_sentence(drivers, view.selection), alerts]
+    sentences += [
+        headline.drivers_sentence(drivers, view.selection),
+        unusual_sentence(view, days_with_bands(document, outlook)),
+        alerts,
+    ]
     st.html(f'<p class="tr-headline">{" ".join(filter(None, sentences))}</p>')
 
 
@@ -82,10 +87,9 @@ def _draw_month(outlook: Outlook | None, *, is_filtered: bool) -> None:
         monthly = [one for one in outlook.month.budgets if one.period == "month" and not one.scope]
         # A budget of all calls is no line for some of them.
         budget = float(monthly[0].amount) if monthly and not is_filtered else None
-        what = (
-            "every call with a known price that the filters leave" if is_filtered else "every call with a known price"
-        )
-        draw_title(f"{calendar.month_name[now.month]}, summed", what)
+        known = "every call with a known price" + (" that the filters leave" if is_filtered else "")
+        what = filter(None, (known, fallback_note(outlook.month.month.fallback_cost)))
+        draw_title(f"{calendar.month_name[now.month]}, summed", " · ".join(what))
         names = [name for name in COLOURS if name != LAST or growth.last_total is not None]
         draw_legend(names, [LEGEND[name] for name in names])
         st.altair_chart(

@@ -30,6 +30,7 @@ __all__ = [
     "last_month",
     "parse_month",
     "read_statement",
+    "title_of",
 ]
 
 CheckState = Literal["reconciled", "differs", "partly reconciled", "not reconciled"]
@@ -183,6 +184,11 @@ def parse_month(text: str) -> date:
         raise ConfigurationError(f"not a month: {text!r}; write 2026-10") from None
 
 
+def title_of(dimension: str) -> str:
+    """Return what a dimension is called; `tags.plan` is the tag plan."""
+    return DIMENSIONS.get(dimension) or f"Tag {dimension.removeprefix('tags.')}"
+
+
 def last_month(now: datetime, timezone: str) -> date:
     """The first day of the last month that has ended in a zone."""
     return (now.astimezone(ZoneInfo(timezone)).date().replace(day=1) - timedelta(days=1)).replace(day=1)
@@ -205,7 +211,7 @@ def read_statement(
         first: First day of the first month.
         last: First day of the last month; None is the first.
         timezone: IANA zone whose months count.
-        dimensions: What lines are told apart by, see `DIMENSIONS`.
+        dimensions: What lines are told apart by, see `DIMENSIONS`; `tags.plan` is the tag plan.
         filters: As for the pages: model, feature, …, each a text or a list of texts, and `not` with what is left out.
         threshold: The fraction of a bill up to which bill and record agree.
 

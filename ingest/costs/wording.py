@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from ingest.costs.statement import DIMENSIONS
+from ingest.costs.statement import DIMENSIONS, title_of
 from ingest.documents.words import format_count, format_usd
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def facts_of(statement: CostStatement) -> list[tuple[str, str]]:
     facts = [
         ("Period", f"{days} ({state})"),
         ("Time zone", statement.timezone),
-        ("Lines by", ", ".join(["Month", *(DIMENSIONS[name] for name in statement.dimensions)])),
+        ("Lines by", ", ".join(["Month", *(title_of(name) for name in statement.dimensions)])),
         ("Currency", "US dollars at list price, without tax"),
         ("Made at", f"{statement.generated_at.astimezone(zone):%d %b %Y, %H:%M:%S}"),
     ]
