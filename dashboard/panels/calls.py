@@ -146,8 +146,7 @@ class Explorer:
         """Say how many calls no range of costs can hold, since nobody knows their cost."""
         if not any(name.endswith("_cost") for name, _ in self.selection.limits) or self.place().cursors:
             return
-        count = document.without_cost
-        if count == 0:
+        if (count := document.without_cost) == 0:
             return
         calls = "Calls" if count is None else "1 call" if count == 1 else f"{count:,} calls"
         st.caption(f"{calls} of unknown cost {'is' if count == 1 else 'are'} left out: an unknown cost is in no range.")
@@ -314,11 +313,8 @@ def call_lines(calls: Sequence[Call], selection: Selection, zone: ZoneInfo) -> s
             DASH if call.estimated_cost is None else f"${call.estimated_cost:,.{decimals}f}".replace("$-", f"{MINUS}$")
         )
         local = call.created_at.astimezone(zone)
-        facts = [
-            f"{local.day} {local:%b}, {local:%H:%M:%S}",
-            visible_name(call.user_id),
-            visible_name(call.feature or ""),
-        ]
+        names = visible_name(call.user_id), visible_name(call.feature or "")
+        facts = [f"{local.day} {local:%b}, {local:%H:%M:%S}", *names]
         if call.status != "ok":
             facts.append(call.error_type or call.status)
         address = urlencode({**query, _CALL: _name(call)}, doseq=True)

@@ -77,7 +77,7 @@ class EntityView(View[Entities]):
         try:
             found = self._fetch()
         except InvalidArgumentError as error:
-            if "single calls" not in str(error) or self.selection.metadata:
+            if "single calls" not in str(error) or self.selection.has_metadata:
                 return super().read()
             self._draw_too_many(choice)
             return None

@@ -74,10 +74,11 @@ def _draw_headline(
             headline.month_sentence(f"{now:%B}", outlook.month.month.cost, outlook.forecast, earlier, view.selection),
             headline.budget_sentence(outlook.month.budgets, is_filtered=view.selection.is_asked()),
         ]
+    alerts = headline.alerts_sentence(document.firing_alerts, is_filtered=view.selection.is_asked())
     sentences += [
         headline.drivers_sentence(drivers, view.selection),
         unusual_sentence(view, days_with_bands(document, outlook)),
-        headline.alerts_sentence(document.firing_alerts, is_filtered=view.selection.is_asked()),
+        alerts,
     ]
     st.html(f'<p class="tr-headline">{" ".join(filter(None, sentences))}</p>')
 
@@ -92,10 +93,8 @@ def _draw_month(outlook: Outlook | None, *, is_filtered: bool) -> None:
         monthly = [one for one in outlook.month.budgets if one.period == "month" and not one.scope]
         # A budget of all calls is no line for some of them.
         budget = float(monthly[0].amount) if monthly and not is_filtered else None
-        whole = (
-            "every call with a known price that the filters leave" if is_filtered else "every call with a known price"
-        )
-        what = filter(None, (whole, fallback_note(outlook.month.month.fallback_cost)))
+        known = "every call with a known price" + (" that the filters leave" if is_filtered else "")
+        what = filter(None, (known, fallback_note(outlook.month.month.fallback_cost)))
         draw_title(f"{calendar.month_name[now.month]}, summed", " · ".join(what))
         names = [name for name in COLOURS if name != LAST or growth.last_total is not None]
         draw_legend(names, [LEGEND[name] for name in names])
