@@ -27,6 +27,7 @@ page = st.navigation(
             st.Page(pages / "overview.py", title="Overview", icon=":material/space_dashboard:", default=True),
             st.Page(pages / "usage.py", title="Usage", icon=":material/bar_chart:"),
             st.Page(pages / "costs.py", title="Costs", icon=":material/payments:"),
+            st.Page(pages / "customers.py", title="Customers", icon=":material/groups:"),
             st.Page(pages / "performance.py", title="Performance", icon=":material/speed:"),
             st.Page(pages / "calls.py", title="Calls", icon=":material/receipt_long:"),
             st.Page(pages / "session.py", title="Session", icon=":material/forum:", visibility="hidden"),

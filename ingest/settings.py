@@ -176,6 +176,8 @@ class Settings(BaseSettings):
             (`TREERING_ROLLUP_RETENTION_DAYS`). Not below `metrics_retention_days`.
         archive_url: Folder or fsspec address of the archive (`TREERING_ARCHIVE_URL`). Without one the embedded
             database archives to its home, and no other database deletes any row.
+        statement_url: Folder or fsspec address that the statement of each month goes to by schedule
+            (`TREERING_STATEMENT_URL`).
         timezone: IANA zone of reports (`TREERING_TIMEZONE`).
         fallback_model: Model whose price stands in for an unknown one whose name is of OpenAI's kind; None leaves such
             a cost unknown (`TREERING_FALLBACK_MODEL`, empty for None).
@@ -240,6 +242,7 @@ class Settings(BaseSettings):
         default=None, ge=1, le=36_500, validation_alias="TREERING_ROLLUP_RETENTION_DAYS"
     )
     archive_url: OptionalText = Field(default=None, validation_alias="TREERING_ARCHIVE_URL")
+    statement_url: OptionalText = Field(default=None, validation_alias="TREERING_STATEMENT_URL")
     timezone: Annotated[str, AfterValidator(_check_timezone)] = Field(
         default="UTC", validation_alias="TREERING_TIMEZONE"
     )

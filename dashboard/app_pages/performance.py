@@ -20,7 +20,7 @@ def body() -> None:
         return
     part = draw_choice("Part", ["Model calls", "Routes"], name="part", key="performance_part")
     if part == "Routes":
-        draw_routes("performance", document, view.zone)
+        draw_routes("performance", document, view.selection, view.zone)
     else:
         draw_calls("performance", document, view.selection, view.zone)
 

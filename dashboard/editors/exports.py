@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dashboard.reads.viewer import Viewer
     from ingest.documents.statement import ExportRecord
 
-_KINDS: Final = {"statement": "Statement", "focus": "FOCUS", "calls": "Calls"}
+_KINDS: Final = {"statement": "Statement", "focus": "FOCUS", "calls": "Calls", "entities": "Customers page"}
 
 
 def draw_exports(viewer: Viewer) -> None:

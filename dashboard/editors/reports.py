@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.editors.exports import draw_exports
+from dashboard.editors.statements import draw_statements
 from dashboard.panels.cards import draw_title
 from dashboard.panels.changes import attempt
 from dashboard.panels.chooser import Entry, draw_chooser, open_list
@@ -28,7 +29,8 @@ def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
     """Draw the schedule of each report."""
     st.caption(
         "Reports show spend and its change, the biggest changes, the month's forecast, savings and open alerts. E-mail "
-        "includes a chart of the trend. Users are not named. `treering report` shows a report or sends one now."
+        "includes a chart of the trend. Users are not named, tenants only where you say so. `treering report` shows a "
+        "report or sends one now."
     )
     try:
         schedules = get_report_schedules(viewer)
@@ -49,6 +51,7 @@ def draw_reports(viewer: Viewer, channels: tuple[Channel, ...]) -> None:
     with right:
         if number is not None:
             _draw_form(viewer, schedules[number], names)
+    draw_statements(viewer, names)
     draw_exports(viewer)
 
 
@@ -77,6 +80,13 @@ def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str
             format_func=lambda number: channels[number],
             key=f"{key}_channels",
             placeholder="Choose recipients" if channels else "Add a channel first",
+        )
+        names_tenants = st.toggle(
+            "Name tenants",
+            value=schedule.names_tenants,
+            key=f"{key}_tenants",
+            help="Off: the report says how much of the spend the costliest tenants are, without their names. What is "
+            "in a mailbox cannot be erased.",
         )
         left, right = st.columns(2, gap="small")
         hour = left.selectbox(
@@ -108,6 +118,7 @@ def _draw_form(viewer: Viewer, schedule: ReportSchedule, channels: dict[int, str
                 "local_hour": hour,
                 "timezone": zone or schedule.timezone,
                 "channels": list(chosen),
+                "names_tenants": names_tenants,
             },
         ),
         f"{title} saved",

@@ -104,7 +104,8 @@ def call_columns(calls: Sequence[Call], zone: ZoneInfo) -> dict[str, Any]:
     )
     config["model"] = text("Model", width=130)
     config["user_id"] = text("User", width=125)
-    config["status"] = text("Status", width=95)
+    config["feature"] = text("Feature", width=110)
+    config["status"] = text("Status", width=80)
     config["price_id"] = text("Price", width="medium", help="The price book row used for the call")
     return config
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ingest.documents.pages import Page, Row, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
 D = TypeVar("D", bound=Page)
@@ -47,6 +47,9 @@ def _rows(
         rows = getattr(document, name)
         if isinstance(rows, tuple) and rows and isinstance(rows[0], Row):
             changed[name] = change(rows, getattr(earlier, name, ()))
+        elif isinstance(rows, dict):
+            before: Mapping[str, Sequence[Row]] = getattr(earlier, name, {})
+            changed[name] = {key: change(of_key, before.get(key, ())) for key, of_key in rows.items()}
     return changed
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from dashboard.figures.waterfall import WORDS
-from ingest.documents.words import format_estimate, format_share, format_usd, format_usd_column
+from ingest.documents.words import format_estimate, format_share, format_usd, format_usd_column, with_sign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from ingest.savings.drivers import CostDrivers
 
 _MOST_NAMED: Final = 3
+
+
+_BUDGETS: Final = '<a href="settings?tab=budgets" target="_self">'
 
 
 def month_sentence(
@@ -51,18 +54,20 @@ def month_sentence(
     link = _link("costs", format_estimate(last[1]), selection, period="last_month")
     if abs(share) < 0.005:
         return f"{text}, as much as in {last[0]} ({link})."
-    return f"{text}, {format_share(abs(share), 1)} {'more' if share > 0 else 'less'} than in {last[0]} ({link})."
+    change = _link("costs", format_share(abs(share), 1), selection, period="this_month", compare="month")
+    return f"{text}, {change} {'more' if share > 0 else 'less'} than in {last[0]} ({link})."
 
 
-def budget_sentence(budgets: Sequence[SpentBudget]) -> str:
-    """Say how the fullest budget stands; nothing without one."""
+def budget_sentence(budgets: Sequence[SpentBudget], *, is_filtered: bool = False) -> str:
+    """Say how the fullest budget stands, and under filters that these do not count for it; nothing without one."""
     known = [budget for budget in budgets if budget.spent is not None and budget.amount]
     if not known:
         return ""
     fullest, *others = sorted(known, key=lambda one: -max((one.spent or 0) / one.amount, one.forecast or 0))
-    used = f'<a href="settings?tab=budgets" target="_self">{format_share(fullest.spent, fullest.amount)} used</a>'
-    ahead = f", {format_share(fullest.forecast, 1)} expected" if fullest.forecast is not None else ""
-    return f"Budget {html.escape(fullest.name)}: {used}{ahead}.{_others_over(others)}"
+    used = f"{_BUDGETS}{format_share(fullest.spent, fullest.amount)} used</a>"
+    ahead = f", {_BUDGETS}{format_share(fullest.forecast, 1)} expected</a>" if fullest.forecast is not None else ""
+    whole = ", of all its calls whatever the filters" if is_filtered else ""
+    return f"Budget {html.escape(fullest.name)}: {used}{ahead}{whole}.{_others_over(others)}"
 
 
 def _others_over(budgets: Sequence[SpentBudget]) -> str:
@@ -90,7 +95,6 @@ def drivers_sentence(drivers: CostDrivers | None, selection: Selection) -> str:
     driver, amount = max(drivers.parts.items(), key=lambda part: part[1] if is_dearer else -part[1])
     same = [one for one in drivers.contributions if one.driver == driver and (one.amount > 0) == is_dearer]
     whole, reason, *most = format_usd_column([abs(difference), amount, *(one.amount for one in same[:1])])
-    sign = "+" if is_dearer else ""
     link = _link("costs", whole, selection)
     text = f"{selection.subject} cost {link} {'more' if is_dearer else 'less'} than {selection.earlier}"
     if not same:
@@ -98,16 +102,18 @@ def drivers_sentence(drivers: CostDrivers | None, selection: Selection) -> str:
     top = same[0]
     filters = {"model": [top.model]} | ({"feature": [top.feature]} if top.feature else {})
     name = f"{top.feature} with {top.model}" if top.feature else top.model
-    share = _link("usage", f"{sign}{most[0]}", selection, **filters)
+    share = _link("usage", with_sign(most[0], top.amount), selection, **filters)
     word = WORDS[driver][0 if is_dearer else 1]
-    return f"{text}, mostly because of {word} ({sign}{reason}): {html.escape(name)} {share}."
+    of = _link("costs", with_sign(reason, amount), selection)
+    return f"{text}, mostly because of {word} ({of}): {html.escape(name)} {share}."
 
 
-def alerts_sentence(firing: int) -> str:
-    """Say how many alerts are firing; nothing for none."""
+def alerts_sentence(firing: int, *, is_filtered: bool = False) -> str:
+    """Say how many alerts are firing, of those that concern the filtered calls; nothing for none."""
     if not firing:
         return ""
-    text = "1 alert is firing" if firing == 1 else f"{firing} alerts are firing"
+    about = " about these calls" if is_filtered else ""
+    text = f"1 alert{about} is firing" if firing == 1 else f"{firing} alerts{about} are firing"
     return f'<a href="alerts" target="_self">{text}</a>.'
 
 

@@ -19,8 +19,11 @@ def draw_choice(label: str, options: Sequence[str], *, name: str, key: str) -> s
         name: Parameter of the address; a shared link opens the page with the same choice.
         key: Of the widget.
     """
-    if st.session_state.get(key) not in options:
-        asked = st.query_params.get(name, "")
+    asked = st.query_params.get(name, "")
+    # A link within the page changes the address and not the widget.
+    is_new = st.session_state.get(f"{key}_asked", asked) != asked
+    st.session_state[f"{key}_asked"] = asked
+    if is_new or st.session_state.get(key) not in options:
         st.session_state[key] = next((option for option in options if to_name(option) == asked), options[0])
     chosen = st.segmented_control(
         label,
@@ -45,3 +48,4 @@ def _take(name: str, key: str, default: str) -> None:
         st.query_params[name] = to_name(chosen)
     elif name in st.query_params:
         del st.query_params[name]
+    st.session_state[f"{key}_asked"] = st.query_params.get(name, "")

@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from dashboard.panels.entity_links import PAGE as CUSTOMERS
+from dashboard.panels.entity_links import entity_query
 from dashboard.panels.filter_bar import store_selection
 from dashboard.selection.filters import FILTERS, LONGEST_DAYS, TAG, Selection
 from ingest.alerts.metrics import CALLS, metric_named
@@ -68,7 +70,8 @@ def draw_calls_link(
         if row is None or not row.key or row.is_other:
             st.caption("Select a row to see its calls.")
             return
-        only = selection.with_filter(filter_of(ranking), [row.key])
+        by = filter_of(ranking)
+        only = selection.with_filter(by, [row.key])
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.page_link(
                 PAGE,
@@ -76,6 +79,13 @@ def draw_calls_link(
                 icon=":material/receipt_long:",
                 query_params=calls_query(only),
             )
+            if by in ("user_id", "tenant_id") or by.startswith(TAG):
+                st.page_link(
+                    CUSTOMERS,
+                    label=f"Page of {plain_markdown(row.key)}",
+                    icon=":material/groups:",
+                    query_params=entity_query(selection, by, row.key),
+                )
             if st.button(
                 f"Only {plain_markdown(row.key)}",
                 key=f"{page}_only",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import html
+import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlencode
 
 import streamlit as st
 
-from dashboard.figures.call_table import ORDER_OF, call_columns, call_frame, table_height
+from dashboard.figures.call_table import ORDER_OF, call_columns, call_frame, exact_decimals, table_height
 from dashboard.panels.call_details import draw_details
+from dashboard.panels.chips import chips_of
 from dashboard.panels.empty import draw_empty, draw_first_call
 from dashboard.panels.filter_bar import current_selection, follow_choice, store_selection
 from dashboard.panels.frame import draw_error, draw_refusal
@@ -18,10 +21,13 @@ from dashboard.panels.tables import MOST_EXPORTED, write_calls
 from dashboard.reads.pages import each_page_of_calls, get_calls, get_one_call
 from dashboard.reads.statement import note_calls
 from dashboard.selection.filters import ORDERS
+from ingest.documents.names import plain_markdown, visible_name
 from ingest.documents.pages import Options
+from ingest.documents.words import DASH, MINUS
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
     from streamlit.delta_generator import DeltaGenerator
@@ -33,8 +39,12 @@ if TYPE_CHECKING:
 SIZES: Final = (50, 100, 200)
 _PLACE: Final = "calls_place"
 _TABLE: Final = "calls_table"
-# Parameter of the address that names the open call.
+# Parameters of the address: the open call, calls on a page, and after which call the page begins.
 _CALL: Final = "call"
+_SIZE: Final = "size"
+_AFTER: Final = "after"
+# A cursor as the database gives it out; what an address says may be anything.
+_CURSOR: Final = re.compile(r"[0-9A-Za-z:.+-]{1,60}\|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,7 @@ class Place:
         held: The page as it was drawn, kept while it is not the newest or a call is open, so that nothing moves.
         opened: Id of the call whose details are shown.
         turn: Counts the pages drawn, so that each table begins without a chosen row.
+        is_linked: Whether a link led here, so that nobody knows how many pages come before.
     """
 
     selection: Selection
@@ -56,10 +67,12 @@ class Place:
     held: Calls | None = None
     opened: str | None = None
     turn: int = 0
+    is_linked: bool = False
 
     def at(self, cursors: tuple[str, ...]) -> Place:
         """Return the place at another page."""
-        return replace(self, cursors=cursors, held=None, opened=None, turn=self.turn + 1)
+        is_linked = self.is_linked and bool(cursors)
+        return replace(self, cursors=cursors, held=None, opened=None, turn=self.turn + 1, is_linked=is_linked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +86,12 @@ class Explorer:
     def place(self) -> Place:
         """Return where the viewer is; another choice of period or filters leads back to the newest page."""
         place: Place | None = st.session_state.get(_PLACE)
-        if place is None:
-            place = Place(self.selection)
+        if place is None or _is_linked(place):
+            place = replace(_asked_place(self.selection), turn=place.turn + 1 if place else 0)
         elif place.selection != self.selection:
             st.query_params.pop(_CALL, None)
             place = replace(place.at(()), selection=self.selection)
-        st.session_state[_PLACE] = place
+        _enter(place)
         return place
 
     def read(self) -> Calls:
@@ -113,6 +126,7 @@ class Explorer:
                 draw_error("calls", error)
             return
         place = self.place()
+        self._draw_left_out(document)
         if not document.events and not place.cursors:
             draw_empty("calls", self.viewer, self.selection, document.newest_event_at, self.zone)
             return
@@ -121,11 +135,22 @@ class Explorer:
         with left, st.container(border=True, key="panel_calls_table"):
             self._draw_bar(place, document)
             self._draw_table(place, document)
+            self._draw_foot(place, document)
         if opened:
             with right[0], st.container(border=True, key="panel_calls_details"):
                 draw_details(
                     self.viewer, self.selection, self.zone, opened, close_call, is_member=document.access == "member"
                 )
+
+    def _draw_left_out(self, document: Calls) -> None:
+        """Say how many calls no range of costs can hold, since nobody knows their cost."""
+        if not any(name.endswith("_cost") for name, _ in self.selection.limits) or self.place().cursors:
+            return
+        count = document.without_cost
+        if count == 0:
+            return
+        calls = "Calls" if count is None else "1 call" if count == 1 else f"{count:,} calls"
+        st.caption(f"{calls} of unknown cost {'is' if count == 1 else 'are'} left out: an unknown cost is in no range.")
 
     def _opened(self, place: Place, document: Calls) -> Call | None:
         """Return the call whose details are shown: one of the page, or the one that a shared link names."""
@@ -163,22 +188,29 @@ class Explorer:
                     width=155,
                     on_change=lambda: _order_by(st.session_state["calls_order"]),
                 )
-                st.session_state["calls_size"] = place.size
-                st.selectbox(
-                    "Calls per page",
-                    SIZES,
-                    format_func=lambda size: f"{size} per page",
-                    key="calls_size",
-                    label_visibility="collapsed",
-                    width=125,
-                    on_change=_take_size,
-                )
-                self._draw_turns(place, document)
+
+    def _draw_foot(self, place: Place, document: Calls) -> None:
+        with st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="calls_foot"
+        ):
+            self._draw_turns(place, document)
+            st.session_state["calls_size"] = place.size
+            st.selectbox(
+                "Calls per page",
+                SIZES,
+                format_func=lambda size: f"{size} per page",
+                key="calls_size",
+                label_visibility="collapsed",
+                width=125,
+                on_change=_take_size,
+            )
 
     def _draw_export(self) -> None:
         """Draw the way to a file of all calls of the period, which is written while it is watched."""
         with st.popover("CSV", icon=":material/download:", type="tertiary", key="calls_csv"):
-            st.caption(f"All calls that match, {ORDERS[self.selection.order].lower()}, at most {MOST_EXPORTED:,}.")
+            chips = [plain_markdown(text) for text in chips_of(self.selection)]
+            matching = f"match {', '.join(chips)}" if chips else "are of this period"
+            st.caption(f"All calls that {matching}, {ORDERS[self.selection.order].lower()}, at most {MOST_EXPORTED:,}.")
             if not st.button("Write the file", key="calls_csv_write", type="primary"):
                 return
             bar = st.progress(0.0, text="Reading")
@@ -232,7 +264,10 @@ class Explorer:
             return
         ids = [call.event_id for call in document.events]
         key = f"{_TABLE}_{place.turn}"
-        st.dataframe(
+        with st.container(key="narrow_calls"):
+            st.html(call_lines(document.events, self.selection, self.zone))
+        wide = st.container(key="wide_calls", gap="small")
+        wide.dataframe(
             call_frame(document.events, is_member=document.access == "member"),
             key=key,
             hide_index=True,
@@ -244,14 +279,15 @@ class Explorer:
             on_select=lambda: _open_chosen(key, document),
         )
         if place.opened is None:
-            st.caption(
+            wide.caption(
                 "Select a row (on the keyboard: Shift+Space) to see the full record of a call and how its cost was "
                 "calculated. Select the head of Cost, Prompt, Completion or Latency to order all calls of the period "
                 "by it."
             )
 
     def _scope(self, place: Place, document: Calls) -> str:
-        parts = [ORDERS[self.selection.order] if not place.cursors else f"Page {len(place.cursors) + 1}"]
+        page = "A later page" if place.is_linked else f"Page {len(place.cursors) + 1}"
+        parts = [page if place.cursors else ORDERS[self.selection.order]]
         if self.selection.order != "newest":
             parts.append("of all calls of the period")
         elif document.events:
@@ -268,6 +304,64 @@ class Explorer:
         return " · ".join(parts)
 
 
+def call_lines(calls: Sequence[Call], selection: Selection, zone: ZoneInfo) -> str:
+    """Return what a phone shows in place of the table, as HTML: two lines for each call, which open it."""
+    query = selection.to_query()
+    decimals = exact_decimals([call.estimated_cost for call in calls])
+    lines = []
+    for call in calls:
+        cost = (
+            DASH if call.estimated_cost is None else f"${call.estimated_cost:,.{decimals}f}".replace("$-", f"{MINUS}$")
+        )
+        local = call.created_at.astimezone(zone)
+        facts = [
+            f"{local.day} {local:%b}, {local:%H:%M:%S}",
+            visible_name(call.user_id),
+            visible_name(call.feature or ""),
+        ]
+        if call.status != "ok":
+            facts.append(call.error_type or call.status)
+        address = urlencode({**query, _CALL: _name(call)}, doseq=True)
+        lines.append(
+            f'<a href="calls?{html.escape(address)}" target="_self"><b>{html.escape(visible_name(call.model))}</b>'
+            f'<span class="value">{cost}</span>'
+            f"<small>{html.escape(' · '.join(filter(None, facts)))}</small></a>"
+        )
+    return f'<div class="tr-calls">{"".join(lines)}</div>'
+
+
+def _name(call: Call) -> str:
+    """Name a call in an address: its time, by which it is found, and its id."""
+    return f"{call.created_at.isoformat()}_{call.event_id}"
+
+
+def _asked_place(selection: Selection) -> Place:
+    """Return where an address leads: to a page after a call, of so many calls."""
+    asked = st.query_params.get(_SIZE, "")
+    size = next((size for size in SIZES if str(size) == asked), SIZES[0])
+    after = st.query_params.get(_AFTER, "")
+    # Of calls by time and calls by a figure the cursors are not alike.
+    is_cursor = bool(_CURSOR.fullmatch(after)) and ("T" in after) == (selection.order == "newest")
+    return Place(selection, size, (after,) if is_cursor else (), is_linked=is_cursor)
+
+
+def _is_linked(place: Place) -> bool:
+    """Whether the address leads to another place, as a link on this page does."""
+    own = {_SIZE: str(place.size), _AFTER: place.cursors[-1] if place.cursors else ""}
+    return any(st.query_params.get(name, value) != value for name, value in own.items())
+
+
+def _enter(place: Place) -> None:
+    """Make a place the session's, and write it to the address."""
+    st.session_state[_PLACE] = place
+    size, after = str(place.size) if place.size != SIZES[0] else "", place.cursors[-1] if place.cursors else ""
+    for name, value in ((_SIZE, size), (_AFTER, after)):
+        if not value:
+            st.query_params.pop(name, None)
+        elif st.query_params.get(name) != value:
+            st.query_params[name] = value
+
+
 def _report(bar: DeltaGenerator, read: int) -> None:
     bar.progress(min(read / MOST_EXPORTED, 1.0), text=f"{read:,} calls read")
 
@@ -277,12 +371,12 @@ def _order_by(order: str) -> None:
 
 
 def _turn_to(cursors: tuple[str, ...]) -> None:
-    st.session_state[_PLACE] = st.session_state[_PLACE].at(cursors)
+    _enter(st.session_state[_PLACE].at(cursors))
 
 
 def _take_size() -> None:
     place: Place = st.session_state[_PLACE]
-    st.session_state[_PLACE] = replace(place.at(()), size=st.session_state["calls_size"])
+    _enter(replace(place.at(()), size=st.session_state["calls_size"]))
 
 
 def _open_chosen(key: str, document: Calls) -> None:
@@ -290,7 +384,7 @@ def _open_chosen(key: str, document: Calls) -> None:
     chosen = st.session_state[key].selection
     rows: list[int] = chosen.rows
     if heads := [ORDER_OF[name] for name in getattr(chosen, "columns", ()) if name in ORDER_OF]:
-        st.session_state[_PLACE] = place.at(())
+        _enter(place.at(()))
         _order_by(heads[0])
         return
     st.query_params.pop(_CALL, None)
@@ -298,7 +392,7 @@ def _open_chosen(key: str, document: Calls) -> None:
         st.session_state[_PLACE] = replace(place, opened=None, held=document if place.cursors else None)
         return
     opened = document.events[rows[0]]
-    st.query_params[_CALL] = f"{opened.created_at.isoformat()}_{opened.event_id}"
+    st.query_params[_CALL] = _name(opened)
     st.session_state[_PLACE] = replace(place, opened=opened.event_id, held=document)
 
 

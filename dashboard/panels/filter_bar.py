@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
+from dashboard.selection.address import parse_query
 from dashboard.selection.filters import (
     CALL_FILTERS,
     FILTERS,
     GROUPS,
-    LEAST,
     MAX_VALUES,
+    MAY_LACK,
+    NOT,
     QUERY_KEYS,
     STATUSES,
     TAG,
     Selection,
-    parse_query,
 )
-from dashboard.selection.metadata import MAX_PAIRS, tidy_pair, tidy_pairs
+from dashboard.selection.metadata import MAX_PAIRS, tidy_each, tidy_pair, tidy_pairs
+from dashboard.selection.ranges import LIMITS, tidy_limit
 from ingest.documents.names import visible_name
 
 if TYPE_CHECKING:
@@ -45,7 +47,10 @@ _LABELS: Final = {
 }
 # Of these there are more than fit a list: they can be typed.
 _TYPED: Final = {"user_id": "All (type an id)", "tenant_id": "All (type an id)", "session_id": "All (type an id)"}
-_FAULT: Final = "metadata_fault"
+_FAULT: Final = "filter_fault"
+_MODES: Final = {"only": "Show only", "not": "Leave out"}
+# An empty text in place of a value: calls without one.
+_NONE: Final = "(none)"
 
 
 def current_selection() -> Selection:
@@ -112,14 +117,17 @@ def draw_filters(
     }
     names = [name for name in (*FILTERS, *(CALL_FILTERS if is_calls else ())) if name != "user_id" or users is not None]
     # Products without tenants and tags see nothing of them.
-    names = [name for name in names if name not in ("tenant_id", "tags") or known[name] or getattr(selection, name)]
+    names = [name for name in names if name not in ("tenant_id", "tags") or known[name] or selection.is_asked(name)]
     with st.popover(label, icon=":material/filter_list:", key=f"{page}_filters"):
+        is_out = _draw_mode(page)
         with st.container(key="filter_grid"):
             for name in names:
-                _draw_choice(page, name, getattr(selection, name), known.get(name, ()))
-        _draw_metadata(page, selection)
+                _draw_choice(page, name, selection, known.get(name, ()), is_out=is_out)
+        _draw_metadata(page, selection, is_out=is_out)
         if is_calls:
-            _draw_least(page, selection)
+            _draw_limits(page, selection)
+        if fault := st.session_state.pop(_FAULT, ""):
+            st.error(fault)
         zone = f"{page}_zone"
         st.session_state[zone] = selection.is_reporting_zone
         st.toggle(
@@ -166,8 +174,13 @@ def clear_filters() -> None:
 
 
 def clear_filter(name: str) -> None:
-    """Forget one filter."""
-    store_selection(current_selection().with_filter(name, ()))
+    """Forget one filter, and what is left out by it."""
+    store_selection(current_selection().with_filter(name, ()).with_excluded(name, ()))
+
+
+def clear_limits() -> None:
+    """Forget the ranges of cost, latency and tokens."""
+    store_selection(replace(current_selection(), limits=()))
 
 
 def show_days_around(moment: datetime) -> None:
@@ -176,62 +189,101 @@ def show_days_around(moment: datetime) -> None:
     store_selection(replace(current_selection(), period="custom", first_day=day - timedelta(days=6), last_day=day))
 
 
-def _draw_choice(page: str, name: str, chosen: tuple[str, ...], known: Sequence[str]) -> None:
-    key = f"{page}_{name}"
+def shown_value(name: str, value: str) -> str:
+    """Return a value of a filter as people read it; a call without one has "(none)"."""
+    if name == "tags" and value.endswith("="):
+        return visible_name(value) + _NONE
+    return visible_name(value) or _NONE
+
+
+def _draw_mode(page: str) -> bool:
+    """Draw whether values are chosen to see them or to leave them out; return whether they are left out."""
+    key = f"{page}_filter_mode"
+    st.session_state.setdefault(key, "only")
+    mode = st.segmented_control(
+        "Values", list(_MODES), format_func=_MODES.__getitem__, key=key, required=True, label_visibility="collapsed"
+    )
+    if mode != "not":
+        return False
+    st.caption(f"Calls with these values are left out. Calls without a value stay in, unless {_NONE} is chosen.")
+    return True
+
+
+def _draw_choice(page: str, name: str, selection: Selection, known: Sequence[str], *, is_out: bool) -> None:
+    chosen = selection.excluded_of(name) if is_out else getattr(selection, name)
+    key = f"{page}_{NOT if is_out else ''}{name}"
     st.session_state[key] = list(chosen)
+    lacking = [""] if name in MAY_LACK and (known or name in _TYPED) else []
+    values = [*known, *(value for value in chosen if value not in known)] if name == "status" else sorted(
+        {*known, *chosen} - {""}
+    )  # fmt: skip
     st.multiselect(
         _LABELS[name],
-        [*known, *(value for value in chosen if value not in known)] if name == "status" else sorted({*known, *chosen}),
+        [*values, *(lacking or [value for value in chosen if not value])],
         key=key,
-        format_func=visible_name,
-        placeholder=_TYPED.get(name, "All"),
+        format_func=lambda value: shown_value(name, value),
+        placeholder="None" if is_out else _TYPED.get(name, "All"),
         accept_new_options=name in _TYPED,
         max_selections=MAX_VALUES,
         on_change=_take_filter,
-        args=(page, name),
+        args=(key, name),
+        kwargs={"is_out": is_out},
     )
 
 
-def _draw_metadata(page: str, selection: Selection) -> None:
-    key = f"{page}_metadata"
-    st.session_state[key] = list(selection.metadata)
+def _draw_metadata(page: str, selection: Selection, *, is_out: bool) -> None:
+    chosen, each = (selection.excluded_of("metadata"), "any") if is_out else (selection.metadata, "all")
+    key = f"{page}_{NOT if is_out else ''}metadata"
+    st.session_state[key] = list(chosen)
     st.multiselect(
         "Metadata",
-        list(selection.metadata),
+        list(chosen),
         key=key,
-        placeholder="Any (type plan=pro)",
+        placeholder="None (type plan=pro)" if is_out else "Any (type plan=pro)",
         accept_new_options=True,
         max_selections=MAX_PAIRS,
         on_change=_take_metadata,
-        args=(page,),
-        help="Calls whose metadata has all of these, in at most 7 days. `seats=5` is a number and `beta=true` a "
-        'boolean, as recorded; in quotes they are text: `order="17"`.',
+        args=(key,),
+        kwargs={"is_out": is_out},
+        help=f"Calls whose metadata has {each} of these, in at most 7 days. `seats=5` is a number "
+        'and `beta=true` a boolean, as recorded; in quotes they are text: `order="17"`.',
     )
-    if fault := st.session_state.pop(_FAULT, ""):
-        st.error(f"{fault} is not a pair of a key and a text, number or boolean, such as plan=pro.")
 
 
-def _draw_least(page: str, selection: Selection) -> None:
-    amounts = dict(selection.least)
-    for column, (name, label) in zip(st.columns(len(LEAST), gap="small"), LEAST.items(), strict=True):
-        key = f"{page}_{name}"
-        st.session_state[key] = amounts.get(name, "")
-        column.text_input(label, key=key, placeholder="Any", on_change=_take_least, args=(page, name), max_chars=20)
+def _draw_limits(page: str, selection: Selection) -> None:
+    """Draw both limits of each figure, side by side."""
+    amounts = dict(selection.limits)
+    with st.container(key="filter_limits"):
+        for name, label in LIMITS.items():
+            key = f"{page}_{name}"
+            st.session_state[key] = amounts.get(name, "")
+            st.text_input(label, key=key, placeholder="Any", on_change=_take_limit, args=(page, name), max_chars=20)
 
 
-def _take_least(page: str, name: str) -> None:
-    store_selection(current_selection().with_least(name, st.session_state[f"{page}_{name}"]))
+def _take_limit(page: str, name: str) -> None:
+    typed: str = st.session_state[f"{page}_{name}"]
+    if typed.strip() and tidy_limit(name, typed) is None:
+        whole = "whole " if name.endswith("_tokens") else ""
+        st.session_state[_FAULT] = f"{LIMITS[name]}: a {whole}number of zero or more, such as 100."
+    store_selection(current_selection().with_limit(name, typed))
 
 
-def _take_filter(page: str, name: str) -> None:
-    store_selection(current_selection().with_filter(name, st.session_state[f"{page}_{name}"]))
+def _take_filter(key: str, name: str, *, is_out: bool) -> None:
+    selection, values = current_selection(), st.session_state[key]
+    store_selection(selection.with_excluded(name, values) if is_out else selection.with_filter(name, values))
 
 
-def _take_metadata(page: str) -> None:
-    typed: list[str] = st.session_state[f"{page}_metadata"]
+def _take_metadata(key: str, *, is_out: bool) -> None:
+    typed: list[str] = st.session_state[key]
     wrong = [text for text in typed if tidy_pair(text) is None]
-    st.session_state[_FAULT] = wrong[0] if wrong else ""
-    store_selection(current_selection().with_filter("metadata", tidy_pairs(typed)))
+    if wrong:
+        st.session_state[_FAULT] = f"{wrong[0]} is not a pair of a key and a text, number or boolean, such as plan=pro."
+    selection = current_selection()
+    store_selection(
+        selection.with_excluded("metadata", tidy_each(typed))
+        if is_out
+        else selection.with_filter("metadata", tidy_pairs(typed))
+    )
 
 
 def _take_zone(page: str) -> None:

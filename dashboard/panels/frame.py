@@ -24,6 +24,7 @@ from dashboard.reads.settings import reporting_zone
 from dashboard.reads.viewer import Viewer, require_viewer
 from dashboard.selection.filters import Selection, viewer_zone
 from dashboard.selection.periods import PERIODS
+from dashboard.selection.ranges import upside_down
 from ingest.documents.pages import Options, Page
 from ingest.errors import (
     ConfigurationError,
@@ -166,9 +167,15 @@ def chosen_zone(selection: Selection) -> ZoneInfo:
 
 def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: TreeringError) -> bool:
     """Say what the database cannot read, with a click that leads out; return whether this was such a case."""
-    is_metadata = bool(selection.metadata) and isinstance(error, InvalidArgumentError) and "metadata" in str(error)
+    is_metadata = selection.has_metadata and isinstance(error, InvalidArgumentError) and "metadata" in str(error)
+    turned = upside_down(dict(selection.limits))
     is_slow = isinstance(error, DatabaseError) and error.sqlstate == "57014"
     is_stranger = bool(selection.user_id) and isinstance(error, PermissionDeniedError)
+    if turned:
+        text = f"No call can match: {turned}."
+        box = draw_state(f"{key}_refused", ":material/swap_vert:", "A range is upside down", text)
+        draw_action(box, "Clear the ranges", f"{key}_ranges", filter_bar.clear_limits)
+        return True
     if is_metadata:
         icon, title = ":material/data_object:", "Too many calls to filter by metadata"
         text = "A metadata filter reads individual calls: at most 7 days and 2 million calls."
@@ -185,7 +192,7 @@ def draw_refusal(key: str, selection: Selection, zone: ZoneInfo, error: Treering
     if is_stranger:
         draw_action(buttons, "Clear the user filter", f"{key}_own", filter_bar.clear_filter, "user_id")
         return True
-    if selection.metadata:
+    if selection.has_metadata:
         draw_action(buttons, "Clear the metadata filter", f"{key}_any", filter_bar.clear_filter, "metadata")
     shorter = selection.shorter(zone)
     if shorter is not None:

@@ -36,8 +36,16 @@ def month_outlook(viewer: Viewer, selection: Selection, zone: ZoneInfo) -> Outlo
         return None  # the page shows why nothing can be read, or stays without a forecast on an older database
 
 
-def draw_month(outlook: MonthForecast | None, budgets: Sequence[SpentBudget] = ()) -> None:
-    """Draw what the month has cost and is expected to cost, with the interval; nothing without spend."""
+def draw_month(
+    outlook: MonthForecast | None, budgets: Sequence[SpentBudget] = (), *, is_filtered: bool = False
+) -> None:
+    """Draw what the month has cost and is expected to cost, with the interval; nothing without spend.
+
+    Args:
+        outlook: Of the calls that the page's filters leave.
+        budgets: Of all calls of their scopes.
+        is_filtered: Whether the page has filters, so that both differ.
+    """
     if outlook is None:
         return
     widest = max(outlook.high, outlook.expected) * 1.02
@@ -54,6 +62,8 @@ def draw_month(outlook: MonthForecast | None, budgets: Sequence[SpentBudget] = (
             f'<i class="interval" style="left:{low};width:calc({high} - {low})"></i></div>'
         )
         draw_budgets(budgets)
+        if budgets and is_filtered:
+            st.caption("Budgets count all calls of their own scope, whatever the filters.")
 
 
 def draw_budgets(budgets: Sequence[SpentBudget]) -> None:
@@ -77,11 +87,6 @@ def budget_line(budget: SpentBudget) -> str:
 
 def _used(budget: SpentBudget) -> float:
     return float(budget.spent / budget.amount) if budget.spent is not None and budget.amount else 0.0
-
-
-def month_note(outlook: MonthForecast | None, otherwise: str) -> str:
-    """Return the line below the month's spend: where it is expected to end."""
-    return otherwise if outlook is None else f"{format_estimate(outlook.expected)} expected by month end"
 
 
 def interval(outlook: MonthForecast) -> str:

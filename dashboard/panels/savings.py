@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from dashboard.reads.viewer import Viewer
-    from dashboard.selection.filters import Selection
+    from dashboard.selection.filters import Filters, Selection
     from ingest.documents.savings import LedgerEntry
     from ingest.savings.plan import Plan, Suggestion
 
 MAX_SUGGESTIONS: Final = 8
 
-# Savings are told apart by all dimensions but the status of a call.
-SPLIT_BY: Final = tuple(name for name in DIMENSIONS if name != "status")
+# Savings are told apart by these dimensions and by no others.
+SPLIT_BY: Final = (*DIMENSIONS, "operation")
 _UNSPLIT: Final = {
     "status": "status",
     "tenant_id": "tenant",
@@ -70,6 +70,11 @@ class _Context:
     decides: bool
 
 
+def savings_filters(selection: Selection) -> Filters | None:
+    """Return the filters that savings are read with; None where one is set that they are not broken down by."""
+    return None if selection.is_asked(*_UNSPLIT) else selection.asked(*SPLIT_BY)
+
+
 def draw_savings(viewer: Viewer, selection: Selection, *, access: str) -> None:
     """Draw the plan: goal, sum, actions by size, and behind each its evidence and its change in code.
 
@@ -78,10 +83,10 @@ def draw_savings(viewer: Viewer, selection: Selection, *, access: str) -> None:
         selection: Its filters count, its period does not.
         access: member, analyst or ops: analysts see what became of suggestions, ops decide.
     """
-    filters = tuple((name, getattr(selection, name)) for name in SPLIT_BY if getattr(selection, name))
-    unsplit = [label for name, label in _UNSPLIT.items() if getattr(selection, name)]
+    filters = savings_filters(selection)
     with st.container(border=True, key="panel_costs_savings"):
-        if unsplit:
+        if filters is None:
+            unsplit = [label for name, label in _UNSPLIT.items() if selection.is_asked(name)]
             draw_title("Savings")
             st.caption(f"Savings are not broken down by {' or '.join(unsplit)}. Clear that filter to see them.")
             return
@@ -101,6 +106,8 @@ def _draw_plan(viewer: Viewer, selection: Selection, plan: Plan, access: str) ->
     dismissed = [one for one in plan.suggestions if states.get(one.key) == "dismissed"]
     shown = [one for one in plan.suggestions if states.get(one.key) != "dismissed"]
     draw_realised(entries)
+    if selection.is_asked() and any(states.values()):
+        st.caption("What was realised and decided is of all calls, whatever the filters.")
     if shown:
         counted = [one for one in shown if not one.needs_evaluation]
         evaluated = [one for one in shown if one.needs_evaluation]

@@ -13,6 +13,7 @@ from dashboard.panels.bound import draw_choice
 from dashboard.panels.call_links import draw_calls_link
 from dashboard.panels.narrow import draw_time_chart, narrowing_addresses
 from dashboard.panels.rankings import draw_errors
+from dashboard.selection.filters import NOT
 from ingest.documents.words import format_count, format_duration, format_share
 
 if TYPE_CHECKING:
@@ -93,9 +94,11 @@ def draw_calls(page: str, document: Performance, selection: Selection, zone: Zon
         draw_errors(page, document.errors_by_type, selection)
 
 
-def draw_routes(page: str, document: Performance, zone: ZoneInfo) -> None:
+def draw_routes(page: str, document: Performance, selection: Selection, zone: ZoneInfo) -> None:
     """Draw latency, throughput and errors of the backend's routes."""
     routes = document.routes
+    if any(name.removeprefix(NOT) != "environment" for name, _ in selection.asked()):
+        st.caption("A route serves calls of many kinds: of the filters only the environment counts here.")
     if routes.requests == 0:
         with st.container(border=True, key=f"panel_{page}_no_routes"):
             cards.draw_title(
@@ -125,7 +128,7 @@ def draw_routes(page: str, document: Performance, zone: ZoneInfo) -> None:
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             cards.draw_title("Slowest routes")
             tables.draw_download(page, "routes", routes.by_route)
-        tables.draw_speed(f"{page}_routes", "Route", routes.by_route, is_route=True)
+        tables.draw_speed(f"{page}_routes", "Route", routes.by_route, selection, is_route=True)
 
 
 def _draw_lines(
@@ -187,5 +190,5 @@ def _draw_table(page: str, by: dict[str, tuple[SpeedRow, ...]], selection: Selec
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
             name = draw_choice("Table", list(by), name="table", key=f"{page}_by")
             tables.draw_download(page, f"performance-by-{name.lower()}", by[name])
-        chosen = tables.draw_speed(page, name, by[name])
+        chosen = tables.draw_speed(page, name, by[name], selection)
         draw_calls_link(page, selection, name, by[name], chosen)

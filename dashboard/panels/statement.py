@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from dashboard.panels.cards import draw_title
-from dashboard.reads.statement import make_file, months_offered
+from dashboard.reads.statement import declared_tags, make_file, months_offered
 from ingest.costs.files import FORMATS
-from ingest.costs.statement import DEFAULT_DIMENSIONS, DIMENSIONS
+from ingest.costs.statement import DEFAULT_DIMENSIONS, DIMENSIONS, title_of
 from ingest.costs.wording import headline_of
 from ingest.errors import TreeringError
 
@@ -42,16 +42,23 @@ def draw_statement(viewer: Viewer, selection: Selection, zone: ZoneInfo) -> None
         )
         dimensions = middle.multiselect(
             "Lines by",
-            list(DIMENSIONS),
+            [*DIMENSIONS, *declared_tags()],
             default=list(DEFAULT_DIMENSIONS),
-            format_func=DIMENSIONS.__getitem__,
+            format_func=title_of,
             key="costs_statement_by",
             placeholder="Month alone",
         )
         file_format: Format = right.selectbox(
             "File", list(FORMATS), format_func=lambda name: FORMATS[name].title, key="costs_statement_format"
         )
-        if st.button("Write the statement", key="costs_statement_write", icon=":material/receipt_long:"):
+        if selection.has_metadata:
+            st.caption("A statement is not broken down by metadata. Clear that filter to write one.")
+        if st.button(
+            "Write the statement",
+            key="costs_statement_write",
+            icon=":material/receipt_long:",
+            disabled=selection.has_metadata,
+        ):
             _write(viewer, selection, zone, month, dimensions, file_format)
 
 

@@ -15,8 +15,9 @@ from dashboard.figures import headline
 from dashboard.figures.comparison import data_begin_late
 from dashboard.figures.month_chart import COLOURS, LAST, LEGEND, growth_of, month_chart
 from dashboard.figures.waterfall import is_cut, waterfall
-from dashboard.panels.cards import draw_legend, draw_title
-from dashboard.panels.savings import SPLIT_BY
+from dashboard.panels.cards import draw_legend, draw_title, fallback_note
+from dashboard.panels.savings import savings_filters
+from dashboard.panels.unusual import days_with_bands, unusual_sentence
 from dashboard.reads.drivers import get_drivers
 from dashboard.reads.month import days_of
 from dashboard.reads.savings import get_savings_plan
@@ -41,7 +42,7 @@ def draw_story(view: View[Overview], document: Overview, outlook: Outlook | None
     _draw_headline(view, document, outlook, drivers)
     left, right = st.columns(2, gap="small")
     with left:
-        _draw_month(outlook)
+        _draw_month(outlook, is_filtered=view.selection.is_asked())
     with right:
         _draw_changes(view.selection, drivers, document)
     _draw_things(view, document)
@@ -71,13 +72,17 @@ def _draw_headline(
         earlier = (f"{last:%B}", growth.last_total) if growth.last_total is not None else None
         sentences += [
             headline.month_sentence(f"{now:%B}", outlook.month.month.cost, outlook.forecast, earlier, view.selection),
-            headline.budget_sentence(outlook.month.budgets),
+            headline.budget_sentence(outlook.month.budgets, is_filtered=view.selection.is_asked()),
         ]
-    sentences += [headline.drivers_sentence(drivers, view.selection), headline.alerts_sentence(document.firing_alerts)]
+    sentences += [
+        headline.drivers_sentence(drivers, view.selection),
+        unusual_sentence(view, days_with_bands(document, outlook)),
+        headline.alerts_sentence(document.firing_alerts, is_filtered=view.selection.is_asked()),
+    ]
     st.html(f'<p class="tr-headline">{" ".join(filter(None, sentences))}</p>')
 
 
-def _draw_month(outlook: Outlook | None) -> None:
+def _draw_month(outlook: Outlook | None, *, is_filtered: bool) -> None:
     with st.container(border=True, key="panel_overview_month", height="stretch"):
         if outlook is None or not outlook.month.series:
             draw_title("The month", "Not available with a metadata filter or without calls.")
@@ -85,8 +90,13 @@ def _draw_month(outlook: Outlook | None) -> None:
         now = outlook.month.generated_at.astimezone(ZoneInfo(outlook.month.timezone))
         growth = growth_of(days_of(outlook.month), now, outlook.forecast)
         monthly = [one for one in outlook.month.budgets if one.period == "month" and not one.scope]
-        budget = float(monthly[0].amount) if monthly else None
-        draw_title(f"{calendar.month_name[now.month]}, summed", "every call with a known price")
+        # A budget of all calls is no line for some of them.
+        budget = float(monthly[0].amount) if monthly and not is_filtered else None
+        whole = (
+            "every call with a known price that the filters leave" if is_filtered else "every call with a known price"
+        )
+        what = filter(None, (whole, fallback_note(outlook.month.month.fallback_cost)))
+        draw_title(f"{calendar.month_name[now.month]}, summed", " · ".join(what))
         names = [name for name in COLOURS if name != LAST or growth.last_total is not None]
         draw_legend(names, [LEGEND[name] for name in names])
         st.altair_chart(
@@ -123,7 +133,9 @@ def _draw_things(view: View[Overview], document: Overview) -> None:
     with st.container(border=True, key="panel_overview_things"):
         draw_title("To do")
         if not things:
-            st.caption("Nothing: no alert is firing, every call has a price, and no saving was found.")
+            is_known = savings_filters(view.selection) is not None
+            saving = "no saving was found" if is_known else "savings are not broken down by these filters"
+            st.caption(f"Nothing: no alert is firing, every call has a price, and {saving}.")
             return
         items = "".join(
             f'<li><a href="{html.escape(address)}" target="_self">{html.escape(text)}</a>'
@@ -145,7 +157,9 @@ def _things(view: View[Overview], document: Overview) -> list[tuple[str, str, st
         found.append(("Add prices for calls that have none", f"{format_count(without)} calls", "settings?tab=prices"))
     if document.access in LIMITED:
         return found
-    filters = tuple((name, getattr(view.selection, name)) for name in SPLIT_BY if getattr(view.selection, name))
+    filters = savings_filters(view.selection)
+    if filters is None:
+        return found  # Costs says which filter savings are not broken down by
     try:
         plan = get_savings_plan(view.viewer, filters)
     except TreeringError:

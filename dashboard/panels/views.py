@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ingest.documents.views import SavedView
 
 _SCRIPTS: Final = Path(__file__).parents[1] / "app_pages"
-_PAGES: Final = ("overview", "usage", "costs", "performance", "calls")
+_PAGES: Final = ("overview", "usage", "costs", "customers", "performance", "calls")
 _MAX_NAME: Final = 80
 _FAULT: Final = "view_fault"
 

@@ -56,17 +56,19 @@ _SHARES: Final = {
 }
 
 
-def draw_what_if(viewer: Viewer, options: Options, *, access: str) -> None:
+def draw_what_if(viewer: Viewer, options: Options, *, access: str, is_filtered: bool) -> None:
     """Draw the form, what came of the last question, and what was kept.
 
     Args:
         viewer: Who is looking.
         options: Models, features and providers that occur.
         access: member, tenant, analyst or ops: the first two ask about their own calls and keep nothing.
+        is_filtered: Whether the page has filters, which the form does not take over.
     """
     sees_all = access in ("analyst", "ops")
     with st.container(border=True, key="panel_costs_what_if"):
-        draw_title("What if", "Past calls priced anew with another model, tier, cache or length. Whole UTC days.")
+        own = " The calls are those chosen here, whatever the filters of the page." if is_filtered else ""
+        draw_title("What if", f"Past calls priced anew with another model, tier, cache or length. Whole UTC days.{own}")
         try:
             book = prices_of(viewer)
         except TreeringError as error:

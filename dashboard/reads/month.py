@@ -41,9 +41,7 @@ def get_outlook(viewer: Viewer, selection: Selection, zone: ZoneInfo) -> Outlook
         selection: Its filters count, its period does not.
         zone: Whose days and months.
     """
-    names = (*FILTERS, *(["metadata"] if selection.metadata else []))
-    filters = tuple((name, getattr(selection, name)) for name in names if getattr(selection, name))
-    return _read(viewer, (*filters, ("timezone", zone.key)))
+    return _read(viewer, (*selection.asked(*FILTERS, "metadata"), ("timezone", zone.key)))
 
 
 def days_of(month: Month) -> dict[datetime, float]:

@@ -112,6 +112,8 @@ def get_newest_call(viewer: Viewer, filters: Filters) -> Call | None:
 def read_newest_call(viewer: Viewer, filters: Filters) -> Call | None:
     """Read the same, never from memory, within the longest time that can be asked for."""
     now = datetime.now(UTC)
-    span = timedelta(days=METADATA_DAYS if any(name == "metadata" for name, _ in filters) else LONGEST_DAYS)
+    span = timedelta(
+        days=METADATA_DAYS if any(name in ("metadata", "not_metadata") for name, _ in filters) else LONGEST_DAYS
+    )
     window = Window(now - span, now + timedelta(hours=1), filters).with_page(1, None)
     return next(iter(fetch_window(viewer, Calls, "get_events", window).events), None)

@@ -10,24 +10,24 @@ import streamlit as st
 from dashboard.reads.connection import change, connected, fetch_as
 from dashboard.reads.prices import get_book
 from dashboard.reads.viewer import Viewer, viewer_key
+from dashboard.selection.filters import Filters, to_document
 from ingest.documents.savings import Ledger
 from ingest.errors import PermissionDeniedError
 from ingest.savings.reading import read_savings_plan
 
 if TYPE_CHECKING:
-    from ingest.database import JsonValue
     from ingest.savings.plan import Plan
     from pricing import PriceBook
 
 SAVINGS_TTL: Final = timedelta(minutes=10)
 
 
-def get_savings_plan(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
+def get_savings_plan(viewer: Viewer, filters: Filters) -> Plan:
     """Return what could be saved, from the whole days of the last 30; members' from their own calls of seven.
 
     Args:
         viewer: Who is looking.
-        filters: Pairs of a dimension and the values that it is restricted to.
+        filters: Pairs of a dimension and the values that it is restricted to, or `not_` and those that are left out.
     """
     return _read_plan(viewer, filters)
 
@@ -50,12 +50,11 @@ def decide_saving(viewer: Viewer, suggestion_key: str, decision: str, **more: st
 
 
 @st.cache_data(ttl=SAVINGS_TTL, max_entries=100, show_spinner=False, hash_funcs={Viewer: viewer_key})
-def _read_plan(viewer: Viewer, filters: tuple[tuple[str, tuple[str, ...]], ...]) -> Plan:
+def _read_plan(viewer: Viewer, filters: Filters) -> Plan:
     book: PriceBook | None
     try:
         book = get_book(viewer)
     except PermissionDeniedError:  # a member: list prices will do
         book = None
     with connected(viewer) as database:
-        chosen: dict[str, JsonValue] = {name: list(values) for name, values in filters}
-        return read_savings_plan(database, filters=chosen, book=book)
+        return read_savings_plan(database, filters=to_document(filters), book=book)

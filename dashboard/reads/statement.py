@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 from dashboard.reads.connection import change, connected, fetch_as
 from ingest.costs.files import hand_out
 from ingest.costs.statement import read_statement
-from ingest.documents.statement import ExportRecord
+from ingest.documents.statement import ExportRecord, StatementSchedule
 from ingest.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
     from zoneinfo import ZoneInfo
 
@@ -23,12 +23,24 @@ if TYPE_CHECKING:
     from ingest.costs.files import Format, StatementFile
     from ingest.costs.statement import CostStatement
 
-__all__ = ["get_exports", "make_file", "months_offered", "note_calls"]
+__all__ = [
+    "declared_tags",
+    "get_exports",
+    "get_statement_schedule",
+    "make_file",
+    "months_offered",
+    "note_calls",
+    "save_statement_schedule",
+]
 
 _MONTHS: Final = 13
 _SHOWN: Final = 50
 _NO_FILTERS: Final = frozenset({"timezone", "bucket", "group_by", "limit", "cursor"})
-_NO_STATEMENT_FILTERS: Final = _NO_FILTERS | {"metadata"}
+
+
+def declared_tags() -> list[str]:
+    """Return the tags of `TREERING_TAGS` as dimensions of a statement: `tags.plan`."""
+    return [f"tags.{name}" for name in load_settings().tags]
 
 
 def months_offered(now: datetime, zone: ZoneInfo) -> list[date]:
@@ -55,7 +67,7 @@ def make_file(
     names = list(dimensions)
     if file_format == "focus" and "provider" not in names:
         names.insert(0, "provider")
-    filters = {name: value for name, value in window.document().items() if name not in _NO_STATEMENT_FILTERS}
+    filters = {name: value for name, value in window.document().items() if name not in _NO_FILTERS}
     with connected(viewer) as database:
         statement = read_statement(
             database,
@@ -87,3 +99,13 @@ def note_calls(viewer: Viewer, window: Window, count: int) -> None:
 def get_exports(viewer: Viewer) -> list[ExportRecord]:
     """Read the newest exports. Ops only."""
     return fetch_as(viewer, list[ExportRecord], "get_exports", row_limit=_SHOWN)
+
+
+def get_statement_schedule(viewer: Viewer) -> StatementSchedule:
+    """Read when and where statements leave by themselves, and what left. Ops only."""
+    return fetch_as(viewer, StatementSchedule, "get_statement_schedule")
+
+
+def save_statement_schedule(viewer: Viewer, schedule: Mapping[str, JsonValue]) -> None:
+    """Change when and where statements leave. Ops only."""
+    change(viewer, "save_statement_schedule", schedule=dict(schedule))

@@ -1,31 +1,26 @@
-"""What the viewer has chosen to see: period, filters, time zone. Pure; read from and written to the address bar.
-
-Only the names listed in `QUERY_KEYS` are taken from an address, each value is checked, and what is not understood is
-left out: a shared link shows the same period and filters to everybody, in each viewer's own time zone.
-"""
+"""What the viewer has chosen to see: period, filters, time zone. Pure; `address` reads it from the address bar."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from dashboard.selection.metadata import tidy_pairs, to_object
+from dashboard.selection.metadata import tidy_pairs, to_lists, to_object
 from dashboard.selection.periods import (
-    COMPARISONS,
-    GRAINS,
     PERIODS,
     can_show,
     ceil,
     compared_moments,
     midnight,
     moments_of,
+    usual_grain,
 )
+from dashboard.selection.ranges import LIMITS, tidy_limit
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ingest.database import JsonValue
 
@@ -43,22 +38,21 @@ GROUPS: Final = {
     "user_id": "User",
 }
 TAG: Final = "tags."
-# What single calls can be ordered by and restricted to: at least so much.
+# What single calls can be ordered by.
 ORDERS: Final = {"newest": "Newest first", "cost": "Most expensive", "latency": "Slowest", "tokens": "Most tokens"}
-LEAST: Final = {"min_cost": "Cost from (US$)", "min_latency_ms": "Latency from (ms)", "min_tokens": "Tokens from"}
+# All that has values to choose or to leave out; of a name without the prefix these are the values to choose.
+ASKED: Final = (*FILTERS, *CALL_FILTERS, "metadata")
+NOT: Final = "not_"
+# A call may have none of these: an empty text stands for that.
+MAY_LACK: Final = ("feature", "tenant_id", *CALL_FILTERS)
 QUERY_KEYS: Final = (
     *("period", "from", "to", "grain", "compare", "group", "zone", "order"),
-    *(*FILTERS, *CALL_FILTERS, "metadata", *LEAST),
+    *(*ASKED, *(NOT + name for name in ASKED), *LIMITS),
 )
 LONGEST_DAYS: Final = 366
 # Metadata stands in raw calls alone, of which the database reads a week.
 METADATA_DAYS: Final = 7
 MAX_VALUES: Final = 20
-# Model and feature names are free text; control characters and endless strings are not names.
-_AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
-_TAG_GROUP: Final = re.compile(r"tags\.[a-z][a-z0-9_]{0,39}")
-_TAG_PAIR: Final = re.compile(r"[a-z][a-z0-9_]{0,39}=")
-_NAME: Final = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
 
 DEFAULT_PERIOD: Final = "week"
@@ -105,7 +99,8 @@ class Selection:
         compare: A name in `COMPARISONS`.
         order: How single calls are ordered, a name in `ORDERS`.
         tags: Tags as name=value; several values of one name mean any of them, an empty one calls without it.
-        least: Pairs of a name in `LEAST` and the smallest figure of a call that is shown, as typed.
+        excluded: Pairs of a filter's name and a value whose calls are left out; calls without any value stay in.
+        limits: Pairs of a name in `LIMITS` and the least or most of a figure that a shown call has, as typed.
     """
 
     period: str = DEFAULT_PERIOD
@@ -129,14 +124,19 @@ class Selection:
     group: str = "model"
     is_reporting_zone: bool = False
     order: str = "newest"
-    least: tuple[tuple[str, str], ...] = ()
+    excluded: tuple[tuple[str, str], ...] = ()
+    limits: tuple[tuple[str, str], ...] = ()
 
     @property
     def filter_count(self) -> int:
-        """How many filters are set; each pair of metadata is one."""
-        return (
-            sum(1 for name in (*FILTERS, *CALL_FILTERS) if getattr(self, name)) + len(self.metadata) + len(self.least)
-        )
+        """How many filters are set; each pair of metadata, each limit and each dimension with exclusions is one."""
+        chosen = sum(1 for name in (*FILTERS, *CALL_FILTERS) if getattr(self, name)) + len(self.metadata)
+        return chosen + len({name for name, _ in self.excluded}) + len(self.limits)
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether calls are told apart by metadata, which the rollups do not know."""
+        return bool(self.metadata or self.excluded_of("metadata"))
 
     @property
     def phrase(self) -> str:
@@ -186,25 +186,58 @@ class Selection:
         if name.startswith(TAG):
             begin = f"{name.removeprefix(TAG)}="
             others = tuple(pair for pair in self.tags if not pair.startswith(begin))
-            return replace(self, tags=(*others, *(begin + value for value in values)))
+            return self.with_filter("tags", (*others, *(begin + value for value in values)))
         chosen: dict[str, Any] = {name: tuple(values)}
-        return replace(self, **chosen)
+        # What is wanted is not left out.
+        kept = tuple(pair for pair in self.excluded if pair[0] != name or pair[1] not in values)
+        return replace(self, excluded=kept, **chosen)
+
+    def excluded_of(self, name: str) -> tuple[str, ...]:
+        """Return the values of a filter whose calls are left out."""
+        return tuple(value for one, value in self.excluded if one == name)
+
+    def with_excluded(self, name: str, values: Sequence[str]) -> Selection:
+        """Return the same choices without the calls of some values of a filter, and no others of it left out."""
+        others = tuple(pair for pair in self.excluded if pair[0] != name)
+        chosen: dict[str, Any] = {name: tuple(value for value in getattr(self, name) if value not in values)}
+        # In the one order that an address has, so that the choice read from it is the same.
+        pairs = sorted((*others, *((name, value) for value in values)), key=lambda pair: ASKED.index(pair[0]))
+        return replace(self, excluded=tuple(dict.fromkeys(pairs)), **chosen)
+
+    def turned(self, name: str, value: str) -> Selection:
+        """Return the same choices with a value that was wanted left out, or one that was left out wanted."""
+        out = self.excluded_of(name)
+        if value in out:
+            wanted = (*getattr(self, name), value)
+            return self.with_filter(name, tidy_pairs(wanted) if name == "metadata" else wanted)
+        return self.with_excluded(name, (*out, value))
+
+    def asked(self, *names: str) -> Filters:
+        """Return the filters of some names, or of all: a name and its values, `not_` before what is left out."""
+        names = names or ASKED
+        chosen = [(name, values) for name in names if (values := getattr(self, name))]
+        return (*chosen, *((NOT + name, values) for name in names if (values := self.excluded_of(name))))
+
+    def is_asked(self, *names: str) -> bool:
+        """Whether one of these filters has values to choose or to leave out."""
+        return bool(self.asked(*names))
 
     def without_filters(self) -> Selection:
         """Return the same period without any restriction."""
-        nothing: dict[str, Any] = dict.fromkeys((*FILTERS, *CALL_FILTERS, "metadata"), ())
-        return replace(self, least=(), **nothing)
+        nothing: dict[str, Any] = dict.fromkeys(ASKED, ())
+        return replace(self, excluded=(), limits=(), **nothing)
 
     def without_call_filters(self) -> Selection:
         """Return the same choices without what only single calls can be restricted to."""
-        return replace(self, error_type=(), session_id=(), least=())
+        kept = tuple(pair for pair in self.excluded if pair[0] not in CALL_FILTERS)
+        return replace(self, error_type=(), session_id=(), excluded=kept, limits=())
 
-    def with_least(self, name: str, amount: str) -> Selection:
-        """Return the same choices with calls of at least so much of a figure; of any size where it is no number."""
-        others = tuple(pair for pair in self.least if pair[0] != name)
-        typed = amount.strip().replace(",", "").removeprefix("$")
-        is_known = name in LEAST and _AMOUNT.fullmatch(typed) and (name != "min_tokens" or "." not in typed)
-        return replace(self, least=tuple(sorted((*others, (name, typed)))) if is_known else others)
+    def with_limit(self, name: str, amount: str) -> Selection:
+        """Return the same choices with calls of at least, or at most, so much; of any size where it is no number."""
+        others = tuple(pair for pair in self.limits if pair[0] != name)
+        tidy = tidy_limit(name, amount)
+        pairs = others if tidy is None else (*others, (name, tidy))
+        return replace(self, limits=tuple(sorted(pairs, key=lambda pair: list(LIMITS).index(pair[0]))))
 
     def shorter(self, zone: ZoneInfo) -> Selection | None:
         """Return the same choices for the next shorter period, within what a filter by metadata can read."""
@@ -237,13 +270,10 @@ class Selection:
             query["period"] = self.period
         defaults = {"grain": "", "compare": "before", "group": "model", "order": "newest"}
         query |= {name: getattr(self, name) for name, default in defaults.items() if getattr(self, name) != default}
-        query |= dict(self.least)
+        query |= dict(self.limits)
         if self.is_reporting_zone:
             query["zone"] = "reporting"
-        for name in (*FILTERS, *CALL_FILTERS, "metadata"):
-            if values := getattr(self, name):
-                query[name] = list(values)
-        return query
+        return query | {name: list(values) for name, values in self.asked()}
 
     def window(
         self,
@@ -262,26 +292,23 @@ class Selection:
             moments: Another time to ask for than the chosen period.
         """
         chosen = self.moments(now, zone)
-        filters: list[tuple[str, str | tuple[str, ...]]] = [
-            (name, values) for name in (*FILTERS, *CALL_FILTERS, "metadata") if (values := getattr(self, name))
-        ]
-        filters.append(("timezone", zone.key))
+        filters: list[tuple[str, str | tuple[str, ...]]] = [*self.asked(), ("timezone", zone.key)]
         if is_grouped:
             filters.append(("group_by", self.group))
-        if self.grain and can_show(self.grain, chosen):
-            filters.append(("bucket", self.grain))
+        if grain := self.grain if can_show(self.grain, chosen) and self.grain else usual_grain(chosen):
+            filters.append(("bucket", grain))
         return Window(*(moments or chosen), tuple(filters))
 
     def calls_window(self, now: datetime, zone: ZoneInfo) -> Window:
         """Return what to ask the database for to see single calls, in their order."""
-        window = replace(self, grain="").window(now, zone)
+        window = self.window(now, zone)
+        window = replace(window, filters=tuple(pair for pair in window.filters if pair[0] != "bucket"))
         order = (("order", self.order),) if self.order != "newest" else ()
-        return replace(window, filters=(*window.filters, *self.least, *order))
+        return replace(window, filters=(*window.filters, *self.limits, *order))
 
     def call_filters(self) -> Filters:
         """Return the filters alone, as the page of single calls takes them; no time, no order."""
-        chosen = ((name, values) for name in (*FILTERS, *CALL_FILTERS, "metadata") if (values := getattr(self, name)))
-        return (*chosen, *self.least)
+        return (*self.asked(), *self.limits)
 
     def compared(self, now: datetime, zone: ZoneInfo, *, is_grouped: bool = False) -> Window | None:
         """Return what to ask for to compare with; None for the period directly before, which every page reads."""
@@ -306,58 +333,32 @@ class Selection:
             return self.frozen
         if self.period == "custom" and self.first_day and self.last_day:
             return midnight(self.first_day, zone), midnight(self.last_day + timedelta(days=1), zone)
-        if self.period in ("week", "custom") and self.metadata:
+        if self.period in ("week", "custom") and self.has_metadata:
             end = moments_of("week", now, zone)[1]
             return ceil(end - PERIODS["week"].length, 900), end
         return moments_of("week" if self.period == "custom" else self.period, now, zone)
 
 
 def to_document(filters: Sequence[tuple[str, str | tuple[str, ...]]]) -> dict[str, JsonValue]:
-    """Return pairs of a filter's name and its values as the read functions take them."""
-    return {name: _write(name, values) for name, values in filters}
+    """Return pairs of a filter's name and its values as the read functions take them: what is left out as `not`."""
+    left_out = {name.removeprefix(NOT): values for name, values in filters if name.startswith(NOT)}
+    document = {name: _write(name, values) for name, values in filters if not name.startswith(NOT)}
+    if left_out:
+        document["not"] = {name: _write(name, values, is_out=True) for name, values in left_out.items()}
+    return document
 
 
-def _write(name: str, values: str | tuple[str, ...]) -> JsonValue:
+def _write(name: str, values: str | tuple[str, ...], *, is_out: bool = False) -> JsonValue:
     if isinstance(values, str):
         return values
     if name == "metadata":
-        return to_object(values)
+        return to_lists(values) if is_out else to_object(values)
     if name != "tags":
         return list(values)
     tags: dict[str, list[JsonValue]] = {}
     for key, _, value in (pair.partition("=") for pair in values):
         tags.setdefault(key, []).append(value)
     return dict(tags)
-
-
-def parse_query(query: Mapping[str, Sequence[str]]) -> Selection:
-    """Read a selection from an address's parameters; what is unknown or wrong is left out."""
-    selection = Selection()
-    period = _first(query, "period")
-    if period == "custom":
-        first, last = _day(_first(query, "from")), _day(_first(query, "to"))
-        start, end = _moment(_first(query, "from")), _moment(_first(query, "to"))
-        if first and last and first <= last and (last - first).days < LONGEST_DAYS:
-            selection = replace(selection, period="custom", first_day=first, last_day=last)
-        elif start and end and start < end and (end - start).days < LONGEST_DAYS:
-            selection = replace(selection, period="custom", frozen=(start, end))
-    elif period in PERIODS:
-        selection = replace(selection, period=period)
-    for name, known in (("grain", GRAINS), ("compare", COMPARISONS), ("group", GROUPS), ("order", ORDERS)):
-        if (value := _first(query, name)) in known or (name == "group" and _TAG_GROUP.fullmatch(value)):
-            choice: dict[str, Any] = {name: value}
-            selection = replace(selection, **choice)
-    for name in LEAST:
-        selection = selection.with_least(name, _first(query, name))
-    names: dict[str, Any] = {name: _names(query.get(name, ())) for name in (*FILTERS, *CALL_FILTERS)}
-    names["tags"] = tuple(pair for pair in names["tags"] if _TAG_PAIR.match(pair))
-    names["status"] = tuple(name for name in names["status"] if name in STATUSES)
-    return replace(
-        selection,
-        is_reporting_zone=_first(query, "zone") == "reporting",
-        metadata=tidy_pairs(query.get("metadata", ())),
-        **names,
-    )
 
 
 def viewer_zone(browser_zone: str | None, reporting_zone: str, *, is_reporting_zone: bool) -> ZoneInfo:
@@ -368,30 +369,3 @@ def viewer_zone(browser_zone: str | None, reporting_zone: str, *, is_reporting_z
         except (KeyError, ValueError, OSError):  # what a browser sends is free text
             pass
     return ZoneInfo(reporting_zone)
-
-
-def _first(query: Mapping[str, Sequence[str]], key: str) -> str:
-    values = query.get(key, ())
-    return values[0] if values else ""
-
-
-def _names(values: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value for value in values if _NAME.fullmatch(value)))[:MAX_VALUES]
-
-
-def _day(text: str) -> date | None:
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        return None
-    return day if 2000 <= day.year <= 2200 else None
-
-
-def _moment(text: str) -> datetime | None:
-    if "T" not in text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo and 2000 <= moment.year <= 2200 else None

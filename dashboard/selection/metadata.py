@@ -35,9 +35,24 @@ def tidy_pairs(texts: Iterable[str]) -> tuple[str, ...]:
     return tuple(found.values())[-MAX_PAIRS:]
 
 
+def tidy_each(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the pairs among the texts, tidied, each once; of pairs that are left out a key has any number."""
+    found = dict.fromkeys(_write(*pair) for text in texts if (pair := _parse(text)) is not None)
+    return tuple(found)[-MAX_PAIRS:]
+
+
 def to_object(pairs: Iterable[str]) -> dict[str, JsonValue]:
     """Return the JSON object that the database compares with."""
     return {pair[0]: pair[1] for text in pairs if (pair := _parse(text)) is not None}
+
+
+def to_lists(pairs: Iterable[str]) -> dict[str, JsonValue]:
+    """Return the values of each key, as the database takes pairs that are left out: each by itself."""
+    found: dict[str, list[JsonValue]] = {}
+    for text in pairs:
+        if (pair := _parse(text)) is not None:
+            found.setdefault(pair[0], []).append(pair[1])
+    return dict(found)
 
 
 def _parse(text: str) -> tuple[str, Value] | None:

@@ -11,10 +11,10 @@ from email.utils import formatdate, make_msgid
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.alerts.addresses import PRIVATE_ADDRESS
-from ingest.alerts.notification import IMAGE_NAME, Outcome, target_key
+from ingest.alerts.notification import IMAGE_NAME, MailFile, Outcome, target_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ingest.alerts.connection_guard import Connections
     from ingest.alerts.messages import Message
@@ -31,6 +31,7 @@ def send_mail(
     timeout_s: float,
     connections: Connections,
     taken: set[str],
+    files: Sequence[MailFile] = (),
 ) -> Outcome:
     """Send one e-mail to all recipients of an address, over one connection.
 
@@ -41,12 +42,13 @@ def send_mail(
         timeout_s: Longest wait for the server at each step is half of it, in seconds.
         connections: The connections of this attempt.
         taken: Keys of the recipients that have it already, who are left out; those who take it now are added.
+        files: What is attached.
     """
     everybody = [address for _, address in service.targets] + sorted(service.cc | service.bcc)
     recipients = [address for address in everybody if target_key(address) not in taken]
     try:
         with _connect(service, timeout_s) as server:
-            mail = write_mail(service, message, picture)
+            mail = write_mail(service, message, picture, files)
             refused = server.send_message(mail, service.from_addr[1], recipients)
     except smtplib.SMTPAuthenticationError as error:
         return Outcome(f"the mail server refused the login ({error.smtp_code})", is_refused=True)
@@ -65,8 +67,13 @@ def send_mail(
     return Outcome()
 
 
-def write_mail(service: Any, message: Message, picture: bytes | None = None) -> EmailMessage:
-    """Write the e-mail: `multipart/alternative` of text and HTML, the picture beside the HTML (`multipart/related`)."""
+def write_mail(
+    service: Any, message: Message, picture: bytes | None = None, files: Sequence[MailFile] = ()
+) -> EmailMessage:
+    """Write the e-mail: `multipart/alternative` of text and HTML, the picture beside the HTML (`multipart/related`).
+
+    With files it is `multipart/mixed`, of that and of them.
+    """
     mail = EmailMessage()
     name, sender = service.from_addr
     mail["Subject"] = " ".join(message.title.split())
@@ -91,6 +98,9 @@ def write_mail(service: Any, message: Message, picture: bytes | None = None) -> 
         part.add_related(  # type: ignore[union-attr]
             picture, "image", "png", cid=f"<{IMAGE_NAME}>", filename=IMAGE_NAME, disposition="inline"
         )
+    for file in files:
+        kind, _, subkind = file.mime.partition("/")
+        mail.add_attachment(file.content, maintype=kind, subtype=subkind, filename=file.name)
     return mail
 
 

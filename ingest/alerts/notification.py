@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # A report's picture travels beside its text; the HTML names it so.
 IMAGE_NAME: Final = "treering-trend.png"
+MOST_FILE_BYTES: Final = 10_000_000
+"""Most that the files of an e-mail have together; with the third that base64 adds, mail servers take that."""
 
 
 def _none_to_empty(value: object) -> object:
@@ -53,6 +55,21 @@ class ClaimedNotification(BaseModel):
     payload: dict[str, JsonValue]
     links: dict[str, str] = Field(default_factory=dict)
     taken: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class MailFile:
+    """A file that is attached to an e-mail.
+
+    Attributes:
+        name: Its name.
+        mime: Its media type.
+        content: Its bytes.
+    """
+
+    name: str
+    mime: str
+    content: bytes
 
 
 @dataclass(frozen=True, slots=True)

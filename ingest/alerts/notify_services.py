@@ -17,7 +17,7 @@ from ingest.alerts.channels import REFUSED_SCHEMES
 from ingest.alerts.connection_guard import watched_connections
 from ingest.alerts.exchange import TIMEOUT_S, Exchange, bounded, judge
 from ingest.alerts.mail import send_mail
-from ingest.alerts.notification import IMAGE_NAME, Outcome, join_outcomes, target_key
+from ingest.alerts.notification import IMAGE_NAME, MailFile, Outcome, join_outcomes, target_key
 from ingest.alerts.services import SERVICES
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class ServiceNotifier:
         attempt = (
             self._make_calls(calls, taken)
             if calls
-            else asyncio.to_thread(self._send, service, message, picture_of(notification), taken)
+            else asyncio.to_thread(self._send, service, message, notification, taken)
         )
         outcome = await bounded(attempt, self._timeout_s)
         return outcome if outcome.error is None else replace(outcome, taken=tuple(sorted(taken)))
@@ -93,11 +93,20 @@ class ServiceNotifier:
                 taken.add(call.key)
         return join_outcomes(outcomes)
 
-    def _send(self, service: NotifyBase, message: Message, picture: bytes | None, taken: set[str]) -> Outcome:
+    def _send(
+        self, service: NotifyBase, message: Message, notification: ClaimedNotification, taken: set[str]
+    ) -> Outcome:
+        picture = picture_of(notification)
         if type(service).__name__ == "NotifyEmail":
             with watched_connections(allow_private=self._allow_private) as connections:
                 return send_mail(
-                    service, message, picture, timeout_s=self._timeout_s, connections=connections, taken=taken
+                    service,
+                    message,
+                    picture,
+                    timeout_s=self._timeout_s,
+                    connections=connections,
+                    taken=taken,
+                    files=files_of(notification),
                 )
         outcomes: list[Outcome] = []
         end = time.monotonic() + self._timeout_s
@@ -176,6 +185,17 @@ def picture_of(notification: ClaimedNotification) -> bytes | None:
     message = notification.payload.get("message")
     image = message.get("image") if isinstance(message, dict) else None
     return base64.b64decode(image) if isinstance(image, str) else None
+
+
+def files_of(notification: ClaimedNotification) -> list[MailFile]:
+    """Return the files of a message that carries some, as a statement does."""
+    message = notification.payload.get("message")
+    files = message.get("files") if isinstance(message, dict) else None
+    return [
+        MailFile(str(file["name"]), str(file["mime"]), base64.b64decode(str(file["content"])))
+        for file in (files if isinstance(files, list) else ())
+        if isinstance(file, dict)
+    ]
 
 
 def _judge(service: NotifyBase, connections: Connections, *, was_taken: bool) -> Outcome:

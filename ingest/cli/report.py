@@ -14,6 +14,7 @@ from ingest.cli.options import HomeOption  # noqa: TC001 -- as above
 
 if TYPE_CHECKING:
     from ingest.database import Database
+    from ingest.documents.settings import ReportSchedule
 
 
 class Kind(StrEnum):
@@ -48,7 +49,9 @@ def report(
     settings = load_settings(home=home)
     now = dt.datetime.now(dt.UTC)
     with contextlib.closing(open_database(settings)) as database:
-        period = Period.latest(kind.value, _timezone(database, kind), now)
+        schedule = _schedule(database, kind)
+        period = Period.latest(kind.value, schedule.timezone, now)
+        period = period.model_copy(update={"names_tenants": schedule.names_tenants})
         book = read_price_book(
             database, deployments=settings.deployments, providers=settings.providers, region=settings.region
         )
@@ -91,10 +94,10 @@ def _waiting_reports(database: Database, now: dt.datetime) -> list[int]:
     return [one.notification_id for one in found if (one.event, one.state) == ("report", "pending")]
 
 
-def _timezone(database: Database, kind: Kind) -> str:
+def _schedule(database: Database, kind: Kind) -> ReportSchedule:
     from ingest.database import fetch
     from ingest.documents.settings import ReportSchedule
 
     schedules = fetch(database, list[ReportSchedule], "get_report_schedules")
-    (timezone,) = (one.timezone for one in schedules if one.kind == kind.value)
-    return timezone
+    (schedule,) = (one for one in schedules if one.kind == kind.value)
+    return schedule

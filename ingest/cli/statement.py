@@ -6,7 +6,7 @@ import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path  # noqa: TC003 -- typer reads the annotations at run time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,6 +15,10 @@ from ingest.cli.options import HomeOption, account_name
 if TYPE_CHECKING:
     from ingest.costs.files import StatementFile
 
+_BY: Final = (
+    "What lines are told apart by: provider, model, feature, environment, operation, status, user, tenant,"
+    " and tags.plan for the tag plan."
+)
 Names = Annotated[list[str] | None, typer.Option(help="Only this value; may be repeated.")]
 
 
@@ -36,12 +40,7 @@ def statement(
     through: Annotated[
         str | None, typer.Option(help="Last month, for several. [default: the same]", show_default=False)
     ] = None,
-    by: Annotated[
-        str,
-        typer.Option(
-            help="What lines are told apart by: provider, model, feature, environment, operation, status, user, tenant."
-        ),
-    ] = "feature,model",
+    by: Annotated[str, typer.Option(help=_BY)] = "feature,model",
     file_format: Annotated[
         Format, typer.Option("--format", help="xlsx, pdf, csv, parquet, or focus for a FOCUS 1.2 export as CSV.")
     ] = Format.XLSX,

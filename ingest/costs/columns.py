@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from ingest.costs.statement import DIMENSIONS
+from ingest.costs.statement import title_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ def columns_of(statement: CostStatement) -> list[Column]:
 
     return [
         Column("month", "Month", "text", lambda line: f"{line.month:%Y-%m}"),
-        *(Column(name, DIMENSIONS[name], "text", named(place)) for place, name in enumerate(statement.dimensions)),
+        *(Column(name, title_of(name), "text", named(place)) for place, name in enumerate(statement.dimensions)),
         *(Column(figure.name, figure.title, figure.kind, figured(figure)) for figure in FIGURES),
         Column("bill", "Bill", "text", reconciled),
         Column("timezone", "Time zone", "text", lambda _: statement.timezone),

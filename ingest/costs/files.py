@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "Format", "StatementFile", "hand_out", "write_statement"]
 
 Format = Literal["xlsx", "csv", "parquet", "pdf", "focus"]
-Via = Literal["app", "command"]
+Via = Literal["app", "command", "schedule"]
 
 
 @dataclass(frozen=True, slots=True)

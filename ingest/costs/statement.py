@@ -30,6 +30,7 @@ __all__ = [
     "last_month",
     "parse_month",
     "read_statement",
+    "title_of",
 ]
 
 CheckState = Literal["reconciled", "differs", "partly reconciled", "not reconciled"]
@@ -183,6 +184,11 @@ def parse_month(text: str) -> date:
         raise ConfigurationError(f"not a month: {text!r}; write 2026-10") from None
 
 
+def title_of(dimension: str) -> str:
+    """Return what a dimension is called; `tags.plan` is the tag plan."""
+    return DIMENSIONS.get(dimension) or f"Tag {dimension.removeprefix('tags.')}"
+
+
 def last_month(now: datetime, timezone: str) -> date:
     """The first day of the last month that has ended in a zone."""
     return (now.astimezone(ZoneInfo(timezone)).date().replace(day=1) - timedelta(days=1)).replace(day=1)
@@ -205,8 +211,8 @@ def read_statement(
         first: First day of the first month.
         last: First day of the last month; None is the first.
         timezone: IANA zone whose months count.
-        dimensions: What lines are told apart by, see `DIMENSIONS`.
-        filters: As for the pages: model, feature, …, each a text or a list of texts.
+        dimensions: What lines are told apart by, see `DIMENSIONS`; `tags.plan` is the tag plan.
+        filters: As for the pages: model, feature, …, each a text or a list of texts, and `not` with what is left out.
         threshold: The fraction of a bill up to which bill and record agree.
 
     Raises:
@@ -333,10 +339,14 @@ def _check_bills(
     *,
     is_ended: bool,
 ) -> tuple[BillCheck, ...] | None:
-    if page.access in ("member", "tenant") or any(filters.get(name) for name in _NOT_ON_BILLS):
+    left_out = filters.get("not")
+    unwanted = left_out if isinstance(left_out, dict) else {}
+    if page.access in ("member", "tenant") or any(filters.get(name) or unwanted.get(name) for name in _NOT_ON_BILLS):
         return None
-    environment = filters.get("environment")
+    environment, no_environment = filters.get("environment"), unwanted.get("environment")
     wanted: dict[str, Argument] = {"environment": environment} if environment else {}
+    if no_environment:
+        wanted["not"] = {"environment": no_environment}
     checks = [_check_bill(database, month, one.provider, wanted, threshold) for one in page.providers]
     if not is_ended:  # days are still to come, whose bill nobody has
         checks = [replace(one, state="partly reconciled") if one.state == "reconciled" else one for one in checks]

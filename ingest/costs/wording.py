@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from ingest.costs.statement import DIMENSIONS
+from ingest.costs.statement import DIMENSIONS, title_of
 from ingest.documents.words import format_count, format_usd
 
 if TYPE_CHECKING:
@@ -38,15 +39,25 @@ def facts_of(statement: CostStatement) -> list[tuple[str, str]]:
     facts = [
         ("Period", f"{days} ({state})"),
         ("Time zone", statement.timezone),
-        ("Lines by", ", ".join(["Month", *(DIMENSIONS[name] for name in statement.dimensions)])),
+        ("Lines by", ", ".join(["Month", *(title_of(name) for name in statement.dimensions)])),
         ("Currency", "US dollars at list price, without tax"),
         ("Made at", f"{statement.generated_at.astimezone(zone):%d %b %Y, %H:%M:%S}"),
     ]
-    for name, value in statement.filters.items():
-        if value and name in DIMENSIONS:
-            wanted = [value] if isinstance(value, str) else value
-            facts.append((f"Only {DIMENSIONS[name].lower()}", ", ".join(map(str, wanted))))  # type: ignore[arg-type]
-    return facts
+    return facts + _filter_facts("Only", statement.filters) + _filter_facts("Without", statement.filters.get("not"))
+
+
+def _filter_facts(word: str, filters: object) -> list[tuple[str, str]]:
+    """Say what the calls are narrowed to, or what is left out; each tag is a dimension of its own."""
+    chosen = dict(filters) if isinstance(filters, Mapping) else {}
+    tags = chosen.pop("tags", None)
+    named = {DIMENSIONS[name].lower(): value for name, value in chosen.items() if name in DIMENSIONS}
+    named |= {f"tag {name}": value for name, value in tags.items()} if isinstance(tags, Mapping) else {}
+    return [(f"{word} {name}", ", ".join(_values(value))) for name, value in named.items() if value or value == ""]
+
+
+def _values(value: object) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [str(one) or "(none)" for one in values]
 
 
 def notes_of(statement: CostStatement) -> list[str]:

@@ -79,12 +79,18 @@ class CallContext(Document):
 
 
 class Calls(Document):
-    """Document of `get_events`: one page, newest first. `newest_event_at` is told where the page is empty."""
+    """Document of `get_events`: one page in its order. `newest_event_at` is told where the page is empty.
+
+    Attributes:
+        without_cost: On the first page under a range of costs, how many calls it leaves out because their cost is
+            unknown; None for too many to look through.
+    """
 
     access: str
     events: tuple[Call, ...] = ()
     next_cursor: str | None = None
     newest_event_at: datetime | None = None
+    without_cost: int | None = None
     has_demo_data: bool = False
     options: Options = Options()
 

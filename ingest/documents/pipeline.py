@@ -9,6 +9,7 @@ from pydantic import Field, JsonValue
 
 from ingest.documents.delivery import DeliveryHealth  # noqa: TC001
 from ingest.documents.document import Document
+from ingest.documents.statement import StatementDelivery  # noqa: TC001
 
 
 class WorkerState(Document):
@@ -61,6 +62,7 @@ class Status(Document):
     verification: Verification | None = None
     refreshed_at: datetime | None = None
     delivery: DeliveryHealth | None = None
+    statements: tuple[StatementDelivery, ...] = ()
     workers: tuple[WorkerState, ...] = ()
     partitions: int = 0
     usage_rows_estimate: int = 0

@@ -95,10 +95,11 @@ class Configuration(Document):
 
 
 class ReportSchedule(Document):
-    """When and where a report leaves."""
+    """When and where a report leaves; `names_tenants`: whether it may name tenants, who may be people."""
 
     kind: str
     is_enabled: bool = False
     local_hour: int = 8
     timezone: str = "UTC"
     channels: tuple[int, ...] = ()
+    names_tenants: bool = False

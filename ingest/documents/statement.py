@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003 -- pydantic reads the annotations at run time
+from datetime import date, datetime  # noqa: TC003 -- pydantic reads the annotations at run time
 from decimal import Decimal  # noqa: TC003
 
 from ingest.documents.document import Document
@@ -103,3 +103,73 @@ class ExportRecord(Document):
     dimensions: tuple[str, ...] = ()
     row_count: int
     sha256: str | None = None
+
+
+class HandedFile(Document):
+    """A file that went to a target."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class StatementDelivery(Document):
+    """The statement of a month for one target.
+
+    Attributes:
+        month: Its first day.
+        target: `folder`, or `channel:` and the number of the channel.
+        channel: Name of the channel; None for the folder and for a deleted channel.
+        done_at: When it was handed out; None while it was not.
+        attempts: How often that was tried.
+        error: Why the last attempt failed; None after one that succeeded.
+        next_attempt_at: When it is tried again.
+    """
+
+    month: date
+    target: str
+    channel: str | None = None
+    done_at: datetime | None = None
+    attempts: int = 0
+    error: str | None = None
+    next_attempt_at: datetime | None = None
+    files: tuple[HandedFile, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """Where it goes, for people."""
+        return "the folder" if self.target == "folder" else self.channel or "a deleted channel"
+
+
+class StatementSchedule(Document):
+    """Document of `get_statement_schedule`.
+
+    Attributes:
+        formats: Names in `ingest.costs.files.FORMATS`.
+        dimensions: What lines are told apart by.
+        grace_days: Days after the end of a month for late calls and bills.
+        to_folder: Whether it goes to `TREERING_STATEMENT_URL`, where that is set.
+        channels: Numbers of the channels that it goes to.
+        deliveries: The newest.
+    """
+
+    is_enabled: bool = False
+    formats: tuple[str, ...] = ("xlsx",)
+    dimensions: tuple[str, ...] = ()
+    timezone: str = "UTC"
+    grace_days: int = 5
+    to_folder: bool = True
+    channels: tuple[int, ...] = ()
+    deliveries: tuple[StatementDelivery, ...] = ()
+
+
+class ClaimedStatement(Document):
+    """A statement that is to be handed out now, of `claim_statement`."""
+
+    claim_id: str
+    month: date
+    target: str
+    formats: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    timezone: str
+    grace_days: int

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 Kind = Literal["daily", "weekly", "monthly"]
 
 MOST_MOVERS: Final = 5
+MOST_TENANTS: Final = 5
 
 # No people: what is in a mailbox cannot be erased on their request.
 _DIMENSIONS: Final = {"model": "by_model", "feature": "by_feature"}
@@ -51,6 +52,7 @@ class Period(BaseModel):
         period_end: First day after.
         from_time: When the first day begins.
         to_time: When the last day ends.
+        names_tenants: Whether tenants, who may be people, may be named.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -61,6 +63,7 @@ class Period(BaseModel):
     period_end: date
     from_time: AwareDatetime
     to_time: AwareDatetime
+    names_tenants: bool = False
 
     @classmethod
     def latest(cls, kind: Kind, timezone: str, now: datetime) -> Period:
@@ -106,6 +109,21 @@ class Mover:
     def change(self) -> Decimal:
         """How much more it cost, in US dollars."""
         return self.cost - self.previous_cost
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSpend:
+    """What tenants cost.
+
+    Attributes:
+        rows: The costliest, as `Mover` of the dimension tenant, at most five.
+        count: How many tenants have calls in the period.
+        is_named: Whether they may be named.
+    """
+
+    rows: Sequence[Mover] = ()
+    count: int = 0
+    is_named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +194,7 @@ class Figures:
         unpriced_requests: Calls whose cost is not known.
         fallback_cost: US dollars of calls priced as the fallback model; None or 0 for none.
         movers: Who changed most, see `find_movers`.
+        tenants: The costliest tenants.
         forecast: Of the running month; None without any spend.
         savings: What could be saved, and what was.
         alerts: What fires now.
@@ -196,6 +215,7 @@ class Figures:
     unpriced_requests: int = 0
     fallback_cost: Decimal | None = None
     movers: Sequence[Mover] = ()
+    tenants: TenantSpend = TenantSpend()
     forecast: MonthForecast | None = None
     savings: SavingsFound = SavingsFound()
     alerts: Sequence[OpenAlert] = ()
@@ -248,6 +268,7 @@ def read_figures(database: Database, due: Period, *, now: datetime, savings: Sav
         unpriced_requests=costs.totals.unpriced_requests,
         fallback_cost=costs.totals.fallback_cost,
         movers=find_movers({name: _movers(name, getattr(costs, rows)) for name, rows in _DIMENSIONS.items()}),
+        tenants=_tenants(costs.by_tenant, is_named=due.names_tenants),
         forecast=read_forecast(database, {}, now=now, zone=zone),
         savings=savings,
         alerts=[open_alert(alert, zone) for alert in firing],
@@ -270,6 +291,13 @@ def _movers(dimension: str, rows: Sequence[Row]) -> list[Mover]:
     return [
         Mover(dimension, row.key, row.cost or Decimal(0), row.previous_cost or Decimal(0)) for row in rows if row.key
     ]
+
+
+def _tenants(rows: Sequence[Row], *, is_named: bool) -> TenantSpend:
+    """Choose the costliest tenants; calls without a tenant are of none."""
+    count = sum((row.keys or 0) if row.is_other else bool(row.key) for row in rows)
+    spent = sorted(_movers("tenant", [row for row in rows if not row.is_other]), key=lambda one: (-one.cost, one.key))
+    return TenantSpend([one for one in spent if one.cost > 0][:MOST_TENANTS], count, is_named)
 
 
 def open_alert(alert: Alert, zone: ZoneInfo) -> OpenAlert:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from ingest.alerts.metrics import format_metric
 from ingest.alerts.notification import IMAGE_NAME
-from ingest.documents.words import format_estimate, format_share, format_usd
+from ingest.documents.names import visible_name
+from ingest.documents.words import MINUS, format_difference, format_estimate, format_share, format_usd
 from ingest.forecasting.forecast import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def _sections(figures: Figures) -> list[tuple[str, list[str]]]:
     return [
         ("Spend", spend),
         ("Biggest changes", movers),
+        ("Tenants", _tenant_lines(figures)),
         ("Why it changed", _driver_lines(figures.drivers)),
         ("This month", _forecast_lines(figures.forecast)),
         ("By contract", _contract_lines(figures.contract)),
@@ -124,6 +126,27 @@ def _driver_lines(drivers: CostDrivers | None) -> list[str]:
         for one in drivers.contributions[:_MOST_CONTRIBUTIONS]
         if abs(one.amount) >= _CENT
     ]
+
+
+def _tenant_lines(figures: Figures) -> list[str]:
+    """Say what the costliest tenants cost, by name only where that is allowed; nothing without tenants."""
+    found = figures.tenants
+    if not found.rows:
+        return []
+    if found.is_named:
+        lines = [
+            f"{visible_name(one.key)}: {format_usd(one.cost)} ({format_share(one.cost, figures.cost)}),"
+            f" {_signed(one.change)}"
+            for one in found.rows
+        ]
+        more = found.count - len(found.rows)
+        return [*lines, f"and {more:,} more"] if more > 0 else lines
+    count = "1 tenant" if found.count == 1 else f"{found.count:,} tenants"
+    line = f"{count}; the costliest is {format_share(found.rows[0].cost, figures.cost)} of the spend"
+    total = sum((one.cost for one in found.rows), Decimal(0))
+    if len(found.rows) > 1:
+        line += f", the {len(found.rows)} costliest {format_share(total, figures.cost)}"
+    return [line]
 
 
 def _saving_lines(figures: Figures) -> list[str]:
@@ -194,11 +217,11 @@ def _change(cost: Decimal | None, previous: Decimal | None) -> str:
     if cost is None or previous is None or previous <= 0:  # of a refund there is no share
         return ""
     share = float(cost / previous) - 1
-    return ", unchanged" if abs(share) < 0.005 else f", {share:+.0%}"
+    return ", unchanged" if abs(share) < 0.005 else f", {share:+.0%}".replace("-", MINUS)
 
 
 def _signed(amount: Decimal) -> str:
-    return f"{'+' if amount > 0 else ''}{format_usd(amount)}"
+    return format_difference(amount)
 
 
 def _write_html(

@@ -17,6 +17,7 @@ from ingest.alerts.computed import write_computed_metrics
 from ingest.alerts.fallback import tell_fallback
 from ingest.alerts.outbox import Deliverer
 from ingest.billing.reconcile import DAYS_A_RUN, fetch_all_costs, has_admin_key, open_apis
+from ingest.costs.schedule import hand_out_due_statements
 from ingest.database import fetch
 from ingest.documents.pipeline import Condensed, RolledUp
 from ingest.documents.savings import Judged
@@ -210,6 +211,17 @@ def _publish(tools: Tools) -> bool:
     return False
 
 
+def _hand_out_statements(tools: Tools) -> bool:
+    hand_out_due_statements(
+        tools.database,
+        tools.worker,
+        now=tools.now(),
+        folder=tools.settings.statement_url,
+        threshold=tools.settings.drift_threshold,
+    )
+    return False
+
+
 def _reconcile(tools: Tools) -> bool:
     today = tools.now().astimezone(UTC).date()
     fetch_all_costs(tools.database, open_apis(tools.settings), today - timedelta(days=DAYS_A_RUN), today)
@@ -282,6 +294,7 @@ JOBS: Final = (
     JobRow("reconcile", _DAY_S, "bill", _reconcile, needs=(_ADMIN_KEY,), retry_s=_HOUR_S),
     JobRow("compute_metrics", 5 * _MINUTE_S, "computed metrics", _measure),
     JobRow("publish_reports", _MINUTE_S, "reports", _publish),
+    JobRow("hand_out_statements", 5 * _MINUTE_S, "statements", _hand_out_statements),
     JobRow("update_prices", 6 * _HOUR_S, "prices", _update_prices, needs=(_PRICE_UPDATES,)),
     JobRow("reprice", 5 * _MINUTE_S, "prices", _reprice, needs=(_REPRICES,)),
     JobRow("archive", _DAY_S, "archive", _archive, needs=(_ARCHIVE_EXTRA, _ARCHIVE_URL)),

@@ -17,6 +17,7 @@ create type observability_internal.read_scope as (
   environments text[],
   cuts timestamptz[],
   metadata jsonb,
+  not_metadata jsonb[],
   group_kind text,
   group_values text[],
   cells observability_internal.usage_cell[],
@@ -25,62 +26,9 @@ create type observability_internal.read_scope as (
 
 comment on type observability_internal.read_scope is
 'A checked request for figures. Null dims or user_keys: no filter. cuts: the boundaries of buckets from an hour up. '
+'metadata: null where nothing is filtered by it, {} where not_metadata alone is. '
 'group_kind: what latency_by_group has histograms of, null where it has none. cells: of chosen users, read once for a'
 ' whole page. by_tokens: what is shown of many keys is what used most tokens, not what cost most; null is false.';
-
--- 200 values in each of six filters are 240 kB; a request of megabytes would be read again by each part of a page.
-create function observability_internal.check_filter_size(filters jsonb) returns void
-language plpgsql
-immutable
-security invoker
-set search_path = ''
-as $$
-begin
-  if pg_column_size(filters) > 524288 then
-    raise exception 'filters have at most 512 KiB' using errcode = '22023';
-  end if;
-end;
-$$;
-
-comment on function observability_internal.check_filter_size is 'Refuses (22023) filters of more than 512 KiB.';
-revoke execute on function observability_internal.check_filter_size from public;
-grant execute on function observability_internal.check_filter_size to authenticated, service_role;
-
-create function observability_internal.filter_values(filters jsonb, name text) returns text[]
-language plpgsql
-immutable
-security invoker
-set search_path = ''
-as $$
-declare
-  v_value jsonb;
-begin
-  perform observability_internal.check_filter_size(filters);
-  v_value := filters -> name;
-  if v_value is null or jsonb_typeof(v_value) = 'null' then
-    return null;
-  end if;
-  if jsonb_typeof(v_value) = 'string' then
-    return array[v_value #>> '{}'];
-  end if;
-  if jsonb_typeof(v_value) <> 'array' or exists (
-    select from jsonb_array_elements(v_value) as e where jsonb_typeof(e.value) <> 'string'
-  ) then
-    raise exception 'the filter % takes a text or a list of texts', name using errcode = '22023';
-  end if;
-  if jsonb_array_length(v_value) > 200 then
-    raise exception 'the filter % takes at most 200 values', name using errcode = '22023';
-  end if;
-  if jsonb_array_length(v_value) = 0 then
-    return null;
-  end if;
-  return array(select jsonb_array_elements_text(v_value));
-end;
-$$;
-
-comment on function observability_internal.filter_values is 'A filter''s values as an array; null when it is absent or empty.';
-revoke execute on function observability_internal.filter_values from public;
-grant execute on function observability_internal.filter_values to authenticated, service_role;
 
 create function observability_internal.resolve_dimensions(filters jsonb) returns integer[]
 language plpgsql
@@ -88,24 +36,24 @@ stable
 security invoker
 set search_path = ''
 as $$
-declare
-  v_provider constant text[] := observability_internal.filter_values(filters, 'provider');
-  v_model constant text[] := observability_internal.filter_values(filters, 'model');
-  v_feature constant text[] := observability_internal.filter_values(filters, 'feature');
-  v_environment constant text[] := observability_internal.filter_values(filters, 'environment');
-  v_operation constant text[] := observability_internal.filter_values(filters, 'operation');
-  v_status constant text[] := observability_internal.filter_values(filters, 'status');
 begin
-  if num_nonnulls(v_provider, v_model, v_feature, v_environment, v_operation, v_status) = 0 then
+  if not exists (select from observability_internal.asked_dimensions(filters)) then
     return null;
   end if;
   return array(
+    with asked as materialized (select a.* from observability_internal.asked_dimensions(filters) as a)
     select d.dim_id
     from observability_internal.dimensions as d
-    where (v_provider is null or d.provider = any (v_provider)) and (v_model is null or d.model = any (v_model))
-      and (v_feature is null or d.feature = any (v_feature))
-      and (v_environment is null or d.environment = any (v_environment))
-      and (v_operation is null or d.operation = any (v_operation)) and (v_status is null or d.status = any (v_status))
+    where not exists (
+      select from asked as a
+      where not observability_internal.is_left(
+        case a.name
+          when 'provider' then d.provider when 'model' then d.model when 'feature' then d.feature
+          when 'environment' then d.environment when 'operation' then d.operation when 'status' then d.status
+          else d.error_type
+        end, a.only_values, a.excluded
+      )
+    )
   );
 end;
 $$;
@@ -113,30 +61,6 @@ $$;
 comment on function observability_internal.resolve_dimensions is 'The dim_ids that the filters leave; null when nothing is filtered.';
 revoke execute on function observability_internal.resolve_dimensions from public;
 grant execute on function observability_internal.resolve_dimensions to authenticated, service_role;
-
-create function observability_internal.check_tag_filter(filters jsonb) returns void
-language plpgsql
-immutable
-security invoker
-set search_path = ''
-as $$
-begin
-  if filters -> 'tags' is null or jsonb_typeof(filters -> 'tags') = 'null' then
-    return;
-  end if;
-  if jsonb_typeof(filters -> 'tags') <> 'object' then
-    raise exception 'the filter tags takes an object of a text or a list of texts by tag' using errcode = '22023';
-  end if;
-  if (select count(*) from jsonb_object_keys(filters -> 'tags')) > 3 then
-    raise exception 'the filter tags takes at most 3 tags' using errcode = '22023';
-  end if;
-  perform observability_internal.filter_values(filters -> 'tags', t.name) from jsonb_object_keys(filters -> 'tags') as t (name);
-end;
-$$;
-
-comment on function observability_internal.check_tag_filter is 'Refuses (22023) a filter by tags that is no {tag: value or values}.';
-revoke execute on function observability_internal.check_tag_filter from public;
-grant execute on function observability_internal.check_tag_filter to authenticated, service_role;
 
 -- An empty text stands for calls without a tenant, or without the tag.
 create function observability_internal.resolve_attributions(filters jsonb) returns integer[]
@@ -146,24 +70,27 @@ security invoker
 set search_path = ''
 as $$
 declare
-  v_tenants constant text[] := observability_internal.filter_values(filters, 'tenant_id');
-  -- Scopes of alert rules name each tag as a dimension of its own, tags.<name>.
-  v_tags constant jsonb := case when jsonb_typeof(filters -> 'tags') = 'object' then filters -> 'tags' else '{}' end || coalesce((
-    select jsonb_object_agg(substr(f.key, 6), f.value) from jsonb_each(filters) as f where f.key like 'tags.%'
-  ), '{}');
+  v_only constant text[] := observability_internal.filter_values(filters, 'tenant_id');
+  v_excluded constant text[] := observability_internal.filter_values(filters -> 'not', 'tenant_id');
 begin
   perform observability_internal.check_tag_filter(filters);
-  if v_tenants is null and not exists (
-    select from jsonb_object_keys(v_tags) as t (name) where observability_internal.filter_values(v_tags, t.name) is not null
+  if num_nonnulls(v_only, v_excluded) = 0 and not exists (
+    select from observability_internal.asked_tags(filters)
+    union all
+    select from observability_internal.asked_tags(filters -> 'not')
   ) then
     return null;
   end if;
   return array(
+    with asked as materialized (
+      select t.name, t.chosen, true as is_wanted from observability_internal.asked_tags(filters) as t
+      union all
+      select t.name, t.chosen, false from observability_internal.asked_tags(filters -> 'not') as t
+    )
     select a.attribution_id
     from observability_internal.attributions as a
-    where (v_tenants is null or a.tenant_id = any (v_tenants)) and not exists (
-      select from jsonb_object_keys(v_tags) as t (name)
-      where coalesce(a.tags ->> t.name, '') <> all (observability_internal.filter_values(v_tags, t.name))
+    where observability_internal.is_left(a.tenant_id, v_only, v_excluded) and not exists (
+      select from asked as t where (coalesce(a.tags ->> t.name, '') = any (t.chosen)) <> t.is_wanted
     )
   );
 end;
@@ -182,6 +109,7 @@ set search_path = ''
 as $$
 declare
   v_users constant text[] := observability_internal.filter_values(filters, 'user_id');
+  v_excluded constant text[] := observability_internal.filter_values(filters -> 'not', 'user_id');
   v_attributions constant integer[] := observability_internal.resolve_attributions(filters);
 begin
   if resolve_user_keys.access = 'member' and exists (
@@ -195,14 +123,15 @@ begin
   ) then
     raise exception 'a tenant sees its own calls only' using errcode = '42501';
   end if;
-  if v_users is null and v_attributions is null then
+  if num_nonnulls(v_users, v_excluded, v_attributions) = 0 then
     return case when resolve_user_keys.access in ('member', 'tenant') then observability_internal.current_user_keys() end;
   end if;
   -- Row level security leaves members and tenants their own.
   return array(
     select u.user_key
     from observability_internal.users as u
-    where (v_users is null or u.user_id = any (v_users)) and (v_attributions is null or u.attribution_id in (select unnest(v_attributions)))
+    where observability_internal.is_left(u.user_id, v_users, v_excluded)
+      and (v_attributions is null or u.attribution_id in (select unnest(v_attributions)))
   );
 end;
 $$;
@@ -256,12 +185,13 @@ begin
   from jsonb_object_keys(filters) as k (key)
   where k.key <> all (array[
     'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'tenant_id', 'tags', 'metadata',
-    'timezone', 'bucket', 'group_by', 'limit', 'cursor'
+    'not', 'timezone', 'bucket', 'group_by', 'limit', 'cursor'
   ]) and k.key !~ '^tags\.[a-z][a-z0-9_]{0,39}$'
   limit 1;
   if v_unknown is not null then
     raise exception 'unknown filter %', left(v_unknown, 100) using errcode = '22023';
   end if;
+  perform observability_internal.check_exclusions(filters);
   if coalesce(filters ->> 'bucket', 'minute') not in ('minute', '5 minutes', '15 minutes', 'hour', 'day', 'week', 'month') then
     raise exception 'bucket is minute, 5 minutes, 15 minutes, hour, day, week or month' using errcode = '22023';
   end if;
@@ -289,19 +219,26 @@ revoke execute on function observability_internal.check_filters from public;
 grant execute on function observability_internal.check_filters to authenticated, service_role;
 
 -- Metadata is in raw rows only, which are read by the million at most.
-create function observability_internal.check_metadata(from_time timestamptz, to_time timestamptz, metadata jsonb) returns jsonb
+create function observability_internal.check_metadata(from_time timestamptz, to_time timestamptz, filters jsonb) returns jsonb
 language plpgsql
 stable
 security invoker
 set search_path = ''
 as $$
+declare
+  v_metadata constant jsonb := coalesce(nullif(filters -> 'metadata', 'null'), '{}');
+  v_not constant jsonb := coalesce(nullif(filters -> 'not' -> 'metadata', 'null'), '{}');
 begin
-  if metadata is null or metadata in ('null', '{}') then
+  if not observability_internal.asks_metadata(filters) then
     return null;
   end if;
-  if jsonb_typeof(metadata) <> 'object' or exists (
-    select from jsonb_each(metadata) as e where jsonb_typeof(e.value) not in ('string', 'number', 'boolean')
-  ) or octet_length(metadata::text) > 2000 then
+  if jsonb_typeof(v_metadata) <> 'object' or jsonb_typeof(v_not) <> 'object' or exists (
+    select from jsonb_each(v_metadata) as e where jsonb_typeof(e.value) not in ('string', 'number', 'boolean')
+    union all
+    select from unnest(observability_internal.excluded_metadata(filters)) as p (pair)
+    cross join lateral jsonb_each(p.pair) as e
+    where jsonb_typeof(e.value) not in ('string', 'number', 'boolean')
+  ) or octet_length(v_metadata::text) + octet_length(v_not::text) > 2000 then
     raise exception 'the filter metadata takes an object of texts, numbers and booleans' using errcode = '22023';
   end if;
   if to_time - from_time > interval '7 days' then
@@ -315,13 +252,53 @@ begin
   ) then
     raise exception 'a filter by metadata reads raw calls: at most 2 million, choose a shorter range' using errcode = '22023';
   end if;
-  return metadata;
+  return v_metadata;
 end;
 $$;
 
-comment on function observability_internal.check_metadata is 'The metadata filter, null when empty; refuses (22023) more than 7 days or 2 million calls.';
+comment on function observability_internal.check_metadata is
+'The metadata to look for, {} where some is only excluded, null for neither; refuses (22023) more than 7 days or 2 million calls.';
 revoke execute on function observability_internal.check_metadata from public;
 grant execute on function observability_internal.check_metadata to authenticated, service_role;
+
+create function observability_internal.kept_names(filters jsonb, kind text) returns text[]
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select case
+    when num_nonnulls(a.only_values, a.excluded) = 0 then null
+    when a.excluded is null then a.only_values
+    else array(
+      select n.name
+      from unnest(a.only_values) as n (name)
+      where n.name <> all (a.excluded)
+      union
+      select n.name
+      from (
+        select case kind
+            when 'model' then d.model when 'feature' then d.feature when 'environment' then d.environment
+            when 'status' then d.status
+          end as name
+        from observability_internal.dimensions as d
+        union
+        select r.environment from observability_internal.route_dimensions as r where kind = 'environment'
+      ) as n
+      where a.only_values is null and n.name <> all (a.excluded)
+    )
+  end
+  from (
+    select
+      observability_internal.filter_values(filters, kind) as only_values,
+      observability_internal.filter_values(filters -> 'not', kind) as excluded
+  ) as a;
+$$;
+
+comment on function observability_internal.kept_names is
+'The models, features, environments or statuses that the filters leave; null where they are not filtered by it.';
+revoke execute on function observability_internal.kept_names from public;
+grant execute on function observability_internal.kept_names to authenticated, service_role;
 
 create function observability_internal.bucket_cuts(
   from_time timestamptz, to_time timestamptz, bucket text, timezone text
@@ -362,18 +339,18 @@ declare
 begin
   v_scope.access := observability_internal.require_access('{member,tenant,analyst,ops,service}');
   perform observability_internal.check_filters(make_scope.from_time, make_scope.to_time, filters);
-  v_scope.metadata := observability_internal.check_metadata(make_scope.from_time, make_scope.to_time, filters -> 'metadata');
+  v_scope.metadata := observability_internal.check_metadata(make_scope.from_time, make_scope.to_time, filters);
+  v_scope.not_metadata := observability_internal.excluded_metadata(filters);
   v_scope.timezone := coalesce(filters ->> 'timezone', 'UTC');
   v_scope.group_by := coalesce(filters ->> 'group_by', 'model');
   v_scope.row_limit := coalesce(filters ->> 'limit', '10')::integer;
-  v_scope.environments := observability_internal.filter_values(filters, 'environment');
+  v_scope.environments := observability_internal.kept_names(filters, 'environment');
   v_scope.dims := observability_internal.resolve_dimensions(filters);
   select
     case count(*) when 0 then 'total' when 1 then min(f.kind) filter (where f.kind in ('model', 'feature', 'environment', 'status')) end,
-    observability_internal.filter_values(filters, min(f.kind))
+    observability_internal.kept_names(filters, min(f.kind))
   into v_scope.group_kind, v_scope.group_values
-  from unnest(array['provider', 'model', 'feature', 'environment', 'operation', 'status']) as f (kind)
-  where observability_internal.filter_values(filters, f.kind) is not null;
+  from observability_internal.asked_dimensions(filters) as f (kind);
   v_scope.user_keys := observability_internal.resolve_user_keys(filters, v_scope.access);
   v_scope.by_user := v_scope.user_keys is not null or v_scope.metadata is not null;
   v_scope.bucket := coalesce(

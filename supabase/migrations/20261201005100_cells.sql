@@ -159,16 +159,18 @@ begin
       c.quarter, c.dim_id, c.user_key, %s, array_agg(c.latency) filter (where c.latency is not null),
       array_agg(c.time_to_first_token) filter (where c.time_to_first_token is not null)
     from observability_internal.counted_calls as c
-    where c.created_at >= $1 and c.created_at < $2 and ($3 is null or c.metadata @> $3) and ($4 is null or c.dim_id = any ($4))
-      and ($5 is null or c.user_key = any ($5))
+    where c.created_at >= $1 and c.created_at < $2 and ($3 is null or $3 = '{}' or c.metadata @> $3)
+      and ($4 is null or c.dim_id = any ($4)) and ($5 is null or c.user_key = any ($5))
+      and (c.metadata @> any ($6)) is not true
     group by c.quarter, c.dim_id, c.user_key
     $sql$,
     observability_internal.each_sum('coalesce(sum(c.%1$I), 0)::%2$s')
-  ) using raw_cells.from_time, raw_cells.to_time, scope.metadata, scope.dims, scope.user_keys;
+  ) using raw_cells.from_time, raw_cells.to_time, scope.metadata, scope.dims, scope.user_keys, scope.not_metadata;
 end;
 $$;
 
-comment on function observability_internal.raw_cells is 'Cells of the raw calls, of those with the scope''s metadata where it has any, by quarter of an hour.';
+comment on function observability_internal.raw_cells is
+'Cells of the raw calls, of those that the scope''s filters by metadata leave where it has any, by quarter of an hour.';
 revoke execute on function observability_internal.raw_cells from public;
 grant execute on function observability_internal.raw_cells to authenticated, service_role;
 

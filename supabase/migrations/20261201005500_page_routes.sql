@@ -51,16 +51,17 @@ as $$
     inner join observability_internal.route_dimensions as d using (route_id)
     where (scope).environments is null or d.environment = any ((scope).environments)
   ),
+  -- A sample may stand for three requests and a third: what they come to is told in whole ones.
   points as (
     select
-      c.bucket_start, sum(c.requests) as requests, coalesce(sum(c.requests) filter (where c.is_error), 0) as errors
+      c.bucket_start, round(sum(c.requests)) as requests, round(coalesce(sum(c.requests) filter (where c.is_error), 0)) as errors
     from cells as c
     group by c.bucket_start
   ),
   routes as (
     select
-      c.key collate "C" as key, c.method, c.route, sum(c.requests) as requests,
-      coalesce(sum(c.requests) filter (where c.is_error), 0) as errors
+      c.key collate "C" as key, c.method, c.route, round(sum(c.requests)) as requests,
+      round(coalesce(sum(c.requests) filter (where c.is_error), 0)) as errors
     from cells as c
     group by c.key, c.method, c.route
   ),
@@ -72,11 +73,11 @@ as $$
     limit (scope).row_limit
   )
   select jsonb_build_object(
-    'requests', coalesce((select sum(p.requests) from points as p), 0),
-    'errors', coalesce((select sum(p.errors) from points as p), 0),
+    'requests', coalesce((select round(sum(c.requests)) from cells as c), 0),
+    'errors', coalesce((select round(sum(c.requests)) from cells as c where c.is_error), 0),
     'latency_ms', (
       select jsonb_build_object(
-        'count', coalesce(max(l.latency_count), 0), 'p50', max(l.latency_p50), 'p90', max(l.latency_p90), 'p99', max(l.latency_p99)
+        'count', coalesce(round(max(l.latency_count)), 0), 'p50', max(l.latency_p50), 'p90', max(l.latency_p90), 'p99', max(l.latency_p99)
       )
       from observability_internal.percentiles(scope, (scope).from_time, (scope).to_time, 'requests', false, false) as l
     ),

@@ -105,7 +105,9 @@ begin
       select count(distinct coalesce(-r.budget_id, a.alert_id))
       from observability_internal.alerts as a
       left join observability_internal.alert_rules as r using (rule_id)
-      where a.state = 'firing'
+      where a.state = 'firing' and observability_internal.scope_meets(a.scope || case
+        when a.group_by is not null then jsonb_build_object(a.group_by, jsonb_build_array(a.group_key)) else '{}'
+      end, filters)
     ) end
   );
 end;
@@ -194,13 +196,14 @@ begin
     'by_provider', coalesce(v_rows -> 'provider', '[]'), 'by_environment', coalesce(v_rows -> 'environment', '[]'),
     'by_user', v_users -> 'rows', 'by_tenant', coalesce(v_attributed -> 'tenant_id', '[]'),
     'by_tag', observability_internal.rows_by_tag(v_attributed), 'repriced', observability_internal.latest_automatic_reprice(),
-    'token_kinds', observability_internal.token_kinds(v_figures.sums)
+    'token_kinds', observability_internal.token_kinds(v_figures.sums),
+    'model_fees', case when v_scope.access not in ('member', 'tenant') then observability_internal.model_fees(v_scope) end
   );
 end;
 $$;
 
 comment on function observability.get_costs is
-'The Costs page: head, series by group_by, rows by model, feature, provider, environment, user, tenant and tag; tokens by kind; the last repricing by itself.';
+'The Costs page: head, series by group_by, rows by model, feature, provider, environment, user, tenant and tag; tokens by kind; fees; the last repricing.';
 revoke execute on function observability.get_costs from public;
 grant execute on function observability.get_costs to authenticated, service_role;
 

@@ -1,30 +1,75 @@
 -- Finds single calls: by filter, newest first, page by page.
 -- Locks: none; it only creates.
 
+-- Null is an empty text here, so that a call without a value stays in when a value is left out.
+create function observability_internal.value_predicate(expression text, only_values text[], excluded text[]) returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select nullif(concat_ws(
+    ' and ',
+    -- As in the indexes by tenant and user, unless calls without a value are wanted.
+    case
+      when '' = any (only_values) then format('coalesce(%s, %L) = any (%L::text[])', expression, '', only_values)
+      when only_values is not null then format('%s = any (%L::text[])', expression, only_values)
+    end,
+    case when excluded is not null then format('coalesce(%s, %L) <> all (%L::text[])', expression, '', excluded) end
+  ), '');
+$$;
+
+comment on function observability_internal.value_predicate is
+'The condition that a text is one of some and none of the excluded, every value quoted; null where neither is given.';
+revoke execute on function observability_internal.value_predicate from public;
+grant execute on function observability_internal.value_predicate to authenticated, service_role;
+
 create function observability_internal.attribution_predicate(filters jsonb) returns text
 language sql
 stable
 security invoker
 set search_path = ''
 as $$
-  select string_agg(format('%s = any (%L::text[])', f.expression, f.chosen), ' and ')
+  select string_agg(f.condition, ' and ')
   from (
-    -- As in the index by tenant, unless calls without one are wanted.
-    select
-      case when '' = any (t.chosen) then 'coalesce(m.tenant_id, '''')' else 'm.tenant_id' end as expression, t.chosen
-    from (select observability_internal.filter_values(filters, 'tenant_id') as chosen) as t
+    select observability_internal.value_predicate(
+      'm.tenant_id', observability_internal.filter_values(filters, 'tenant_id'),
+      observability_internal.filter_values(filters -> 'not', 'tenant_id')
+    ) as condition
     union all
-    select
-      format('coalesce(m.tags ->> %L, '''')', n.name), observability_internal.filter_values(filters -> 'tags', n.name)
-    from jsonb_object_keys(case when jsonb_typeof(filters -> 'tags') = 'object' then filters -> 'tags' else '{}' end) as n (name)
-  ) as f
-  where f.chosen is not null;
+    select observability_internal.value_predicate(format('(m.tags ->> %L)', t.name), t.chosen, null)
+    from observability_internal.asked_tags(filters) as t
+    union all
+    select observability_internal.value_predicate(format('(m.tags ->> %L)', t.name), null, t.chosen)
+    from observability_internal.asked_tags(filters -> 'not') as t
+  ) as f;
 $$;
 
 comment on function observability_internal.attribution_predicate is
 'The condition on a call m that the filters tenant_id and tags state, every name and value quoted; null where they are none.';
 revoke execute on function observability_internal.attribution_predicate from public;
 grant execute on function observability_internal.attribution_predicate to authenticated, service_role;
+
+-- A call without a cost or latency is in no range of it: the comparison is null.
+create function observability_internal.figure_predicate(filters jsonb) returns text
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select string_agg(format('%s %s %L', f.expression, f.sign, filters ->> f.name), ' and ')
+  from (values
+    ('min_cost', 'm.estimated_cost', '>='), ('max_cost', 'm.estimated_cost', '<='),
+    ('min_latency_ms', 'm.latency_ms', '>='), ('max_latency_ms', 'm.latency_ms', '<='),
+    ('min_tokens', 'm.prompt_tokens + m.completion_tokens', '>='), ('max_tokens', 'm.prompt_tokens + m.completion_tokens', '<=')
+  ) as f (name, expression, sign)
+  where filters ->> f.name is not null;
+$$;
+
+comment on function observability_internal.figure_predicate is
+'The condition on a call m that the limits of cost, latency and tokens state; null where there are none.';
+revoke execute on function observability_internal.figure_predicate from public;
+grant execute on function observability_internal.figure_predicate to authenticated, service_role;
 
 create function observability_internal.call_predicate(filters jsonb) returns text
 language sql
@@ -33,25 +78,29 @@ security invoker
 set search_path = ''
 as $$
   select concat_ws(
-    ' and ', 'true', string_agg(format('%s = any (%L::text[])', f.expression, f.chosen), ' and '),
+    ' and ', 'true', string_agg(
+      observability_internal.value_predicate(
+        n.expression, case when n.name <> 'user_id' then observability_internal.filter_values(filters, n.name) end,
+        observability_internal.filter_values(filters -> 'not', n.name)
+      ), ' and '
+    ),
     observability_internal.attribution_predicate(filters),
     case when filters -> 'metadata' not in ('null', '{}') then format('m.metadata @> %L::jsonb', filters -> 'metadata') end,
-    'm.estimated_cost >= ' || quote_literal(filters ->> 'min_cost'),
-    'm.latency_ms >= ' || quote_literal(filters ->> 'min_latency_ms'),
-    'm.prompt_tokens + m.completion_tokens >= ' || quote_literal(filters ->> 'min_tokens')
+    case
+      when observability_internal.excluded_metadata(filters) <> '{}'
+        then format('(m.metadata @> any (%L::jsonb[])) is not true', observability_internal.excluded_metadata(filters))
+    end,
+    observability_internal.figure_predicate(filters)
   )
-  from (
-    select n.expression, observability_internal.filter_values(filters, n.name) as chosen
-    from (values
-      ('provider', 'm.provider'), ('model', 'm.model'), ('feature', 'coalesce(m.feature, '''')'),
-      ('environment', 'm.environment'), ('operation', 'm.operation'), ('status', 'm.status'),
-      ('error_type', 'coalesce(m.error_type, '''')'), ('session_id', 'm.session_id')
-    ) as n (name, expression)
-  ) as f
-  where f.chosen is not null;
+  from (values
+    ('provider', 'm.provider'), ('model', 'm.model'), ('feature', 'm.feature'), ('environment', 'm.environment'),
+    ('operation', 'm.operation'), ('status', 'm.status'), ('error_type', 'm.error_type'), ('session_id', 'm.session_id'),
+    ('user_id', 'm.user_id')
+  ) as n (name, expression);
 $$;
 
-comment on function observability_internal.call_predicate is 'The condition on a call m that the filters but user_id state, every value quoted.';
+comment on function observability_internal.call_predicate is
+'The condition on a call m that the filters state, every value quoted; of user_id only what is excluded.';
 revoke execute on function observability_internal.call_predicate from public;
 grant execute on function observability_internal.call_predicate to authenticated, service_role;
 
@@ -297,22 +346,17 @@ declare
   v_predicate constant text := observability_internal.call_predicate(filters);
   v_users constant text[] := observability_internal.filter_values(filters, 'user_id');
   v_tenants constant text[] := observability_internal.filter_values(filters, 'tenant_id');
-  v_errors constant text[] := observability_internal.filter_values(filters, 'error_type');
-  v_dims integer[] := observability_internal.resolve_dimensions(filters);
+  v_dims constant integer[] := observability_internal.resolve_dimensions(filters);
 begin
-  if v_errors is not null then
-    v_dims := array(
-      select d.dim_id
-      from observability_internal.dimensions as d
-      where d.error_type = any (v_errors) and (v_dims is null or d.dim_id = any (v_dims))
-    );
-  end if;
   if v_users is not null then
     return query select * from observability_internal.calls_of_users(from_time, until_time, until_id, v_users, v_predicate, max_calls);
   elsif '' <> all (v_tenants) then
     return query select * from observability_internal.calls_of_tenants(from_time, until_time, until_id, v_tenants, v_predicate, max_calls);
   -- What the rollups by minute do not know cannot be counted in them.
-  elsif v_dims is not null and not filters ?| '{tenant_id,tags,metadata,session_id,min_cost,min_latency_ms,min_tokens}' then
+  elsif v_dims is not null and not observability_internal.asks_metadata(filters) and num_nonnulls(
+    observability_internal.attribution_predicate(filters), observability_internal.figure_predicate(filters), filters -> 'session_id',
+    filters -> 'not' -> 'session_id', filters -> 'not' -> 'user_id'
+  ) = 0 then
     return query select * from observability_internal.calls_of_dimensions(from_time, until_time, until_id, v_dims, v_predicate, max_calls);
   else
     return query select * from observability_internal.calls_in_range(from_time, until_time, until_id, v_predicate, max_calls);

@@ -5,6 +5,39 @@
 create index ai_usage_metrics_dear_idx on observability_internal.ai_usage_metrics (estimated_cost desc, event_id desc)
 where estimated_cost >= 0.05;
 
+-- Calls without a known cost are in no range of costs: beside such a range it is told how many they are.
+create index ai_usage_metrics_unpriced_idx on observability_internal.ai_usage_metrics (created_at)
+where estimated_cost is null;
+
+create function observability_internal.check_limits(filters jsonb) returns void
+language plpgsql
+immutable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_figure text;
+begin
+  foreach v_figure in array '{cost,latency_ms,tokens}'::text[] loop
+    if exists (
+      select from unnest(array[filters ->> ('min_' || v_figure), filters ->> ('max_' || v_figure)]) as l (typed)
+      where l.typed !~ '^[0-9]{1,12}(\.[0-9]{1,12})?$' or (v_figure = 'tokens' and l.typed like '%.%')
+    ) then
+      raise exception 'min_% and max_% are numbers of zero or more%', v_figure, v_figure,
+        case when v_figure = 'tokens' then ', whole ones' else '' end using errcode = '22023';
+    end if;
+    if (filters ->> ('min_' || v_figure))::numeric > (filters ->> ('max_' || v_figure))::numeric then
+      raise exception 'min_% is above max_%: no call can be in between', v_figure, v_figure using errcode = '22023';
+    end if;
+  end loop;
+end;
+$$;
+
+comment on function observability_internal.check_limits is
+'Refuses (22023) limits of cost, latency and tokens that are no numbers, or a lower one above the upper one.';
+revoke execute on function observability_internal.check_limits from public;
+grant execute on function observability_internal.check_limits to authenticated, service_role;
+
 create function observability_internal.check_call_filters(from_time timestamptz, to_time timestamptz, filters jsonb)
 returns void
 language plpgsql
@@ -15,23 +48,14 @@ as $$
 begin
   perform observability_internal.check_filters(
     check_call_filters.from_time, check_call_filters.to_time,
-    filters - '{error_type,session_id,order,min_cost,min_latency_ms,min_tokens}'::text[]
+    filters - '{error_type,session_id,order,min_cost,min_latency_ms,min_tokens,max_cost,max_latency_ms,max_tokens}'::text[]
+    #- '{not,error_type}' #- '{not,session_id}'
   );
   perform observability_internal.check_tag_filter(filters);
-  if exists (select from jsonb_object_keys(filters) as k (key) where k.key like 'tags.%') then
-    raise exception 'single calls are filtered by tags as {"tags": {name: values}}' using errcode = '22023';
-  end if;
-  perform observability_internal.check_metadata(check_call_filters.from_time, check_call_filters.to_time, filters -> 'metadata');
+  perform observability_internal.check_metadata(check_call_filters.from_time, check_call_filters.to_time, filters);
+  perform observability_internal.check_limits(filters);
   if coalesce(filters ->> 'order', 'newest') not in ('newest', 'cost', 'latency', 'tokens') then
     raise exception 'order is newest, cost, latency or tokens' using errcode = '22023';
-  end if;
-  if exists (
-    select from unnest('{min_cost,min_latency_ms,min_tokens}'::text[]) as n (name)
-    where coalesce(filters ->> n.name, '0') !~ '^[0-9]{1,12}(\.[0-9]{1,12})?$'
-      or (n.name = 'min_tokens' and filters ->> n.name like '%.%')
-  ) then
-    raise exception 'min_cost, min_latency_ms and min_tokens are numbers of zero or more, min_tokens a whole one'
-      using errcode = '22023';
   end if;
   if filters ->> 'cursor' !~ '^[^|]+\|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' or (
     coalesce(filters ->> 'order', 'newest') <> 'newest' and filters ->> 'cursor' !~ '^-?[0-9.e+-]{1,60}\|'
@@ -105,6 +129,41 @@ comment on function observability_internal.call_place is 'The cursor that contin
 revoke execute on function observability_internal.call_place from public;
 grant execute on function observability_internal.call_place to authenticated, service_role;
 
+-- Unpriced calls may be many and hardly any of them match: of so many as can be looked through in a moment.
+create function observability_internal.count_without_cost(from_time timestamptz, to_time timestamptz, filters jsonb) returns integer
+language plpgsql
+stable
+security invoker
+set search_path = ''
+as $$
+declare
+  v_users constant text[] := observability_internal.filter_values(filters, 'user_id');
+  v_looked bigint;
+  v_found bigint;
+begin
+  if not filters ?| '{min_cost,max_cost}' then
+    return null;
+  end if;
+  execute format($query$
+    select count(*), count(*) filter (where ($3 is null or m.user_id = any ($3)) and %s)
+    from (
+      select u.*
+      from observability_internal.ai_usage_metrics as u
+      where u.created_at >= $1 and u.created_at < $2 and u.estimated_cost is null
+      limit 100000
+    ) as m
+  $query$, observability_internal.call_predicate(filters - '{min_cost,max_cost}'::text[]))
+  into v_looked, v_found
+  using count_without_cost.from_time, count_without_cost.to_time, v_users;
+  return case when v_looked < 100000 then v_found end;
+end;
+$$;
+
+comment on function observability_internal.count_without_cost is
+'How many calls a range of costs leaves out because their cost is unknown; null without one, and beyond 100,000 unpriced calls.';
+revoke execute on function observability_internal.count_without_cost from public;
+grant execute on function observability_internal.count_without_cost to authenticated, service_role;
+
 create function observability.get_events(from_time timestamptz, to_time timestamptz, filters jsonb default '{}') returns jsonb
 language plpgsql
 stable
@@ -163,6 +222,9 @@ begin
     'newest_event_at', case
       when cardinality(v_calls) = 0 then observability_internal.newest_call_at(v_access)
     end,
+    'without_cost', case
+      when v_cursor is null then observability_internal.count_without_cost(get_events.from_time, get_events.to_time, v_filters)
+    end,
     'options', (
       select jsonb_build_object(
         'models', coalesce(jsonb_agg(distinct d.model), '[]'), 'providers', coalesce(jsonb_agg(distinct d.provider), '[]'),
@@ -179,8 +241,8 @@ end;
 $$;
 
 comment on function observability.get_events is
-'Raw calls by keyset pages: {access, events, next_cursor, newest_event_at (where there are none), options, has_demo_data};'
-' filters also error_type, session_id, min_cost, min_latency_ms, min_tokens and order: newest (the default), cost, latency'
-' or tokens, the largest first; limit 1 to 1000.';
+'Raw calls by keyset pages: {access, events, next_cursor, newest_event_at (where there are none), without_cost (calls that a'
+' range of costs leaves out), options, has_demo_data}; filters also error_type, session_id, min_ and max_ of cost, latency_ms'
+' and tokens, and order: newest (the default), cost, latency or tokens, the largest first; limit 1 to 1000.';
 revoke execute on function observability.get_events from public;
 grant execute on function observability.get_events to authenticated, service_role;

@@ -59,14 +59,21 @@ security invoker
 set search_path = ''
 set work_mem = '32MB'
 as $$
-  with chosen as (
+  with asked as materialized (
+    select a.* from observability_internal.asked_dimensions(filters) as a
+  ),
+  chosen as (
     select f.*
     from observability_internal.facts_of(day_from, day_to, access) as f
-    where (f.provider = any (observability_internal.filter_values(filters, 'provider'))) is not false
-      and (f.model = any (observability_internal.filter_values(filters, 'model'))) is not false
-      and (f.feature = any (observability_internal.filter_values(filters, 'feature'))) is not false
-      and (f.environment = any (observability_internal.filter_values(filters, 'environment'))) is not false
-      and (f.operation = any (observability_internal.filter_values(filters, 'operation'))) is not false
+    where not exists (
+      select from asked as a
+      where not observability_internal.is_left(
+        case a.name
+          when 'provider' then f.provider when 'model' then f.model when 'feature' then f.feature
+          when 'environment' then f.environment else f.operation
+        end, a.only_values, a.excluded
+      )
+    )
   ),
   by_day as (
     select
@@ -151,6 +158,7 @@ declare
   -- Whole UTC days that are over.
   v_from constant date := (get_savings_evidence.from_time + interval '1 day' - interval '1 microsecond')::date;
   v_to constant date := least(get_savings_evidence.to_time::date, current_date);
+  v_unsplit constant text[] := array['user_id', 'status', 'metadata', 'tenant_id', 'tags'];
   v_scope observability_internal.read_scope;
   v_sums observability_internal.usage_sum[] := array[]::observability_internal.usage_sum[];
   v_facts jsonb := jsonb_build_object('days', jsonb_build_array(), 'facts', jsonb_build_array());
@@ -158,7 +166,7 @@ begin
   v_scope := observability_internal.make_scope(
     get_savings_evidence.from_time, get_savings_evidence.to_time, get_savings_evidence.filters || '{"timezone": "UTC", "bucket": "day"}'
   );
-  if filters ?| array['user_id', 'status', 'metadata', 'tenant_id', 'tags'] then
+  if filters ?| v_unsplit or filters -> 'not' ?| v_unsplit then
     raise exception 'savings are told apart by provider, model, feature, environment and operation only' using errcode = '22023';
   end if;
   if v_from < v_to then

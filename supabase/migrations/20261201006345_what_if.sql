@@ -117,18 +117,25 @@ security invoker
 set search_path = ''
 set work_mem = '32MB'
 as $$
-  with chosen as (
+  with asked as materialized (
+    select a.* from observability_internal.asked_dimensions(filters) as a
+  ),
+  chosen as (
     select c.*
     from (
       select u.* from observability_internal.user_calls_to_price(day_from, day_to, user_ids) as u where user_ids is not null
       union all
       select a.* from observability_internal.all_calls_to_price(day_from, day_to, access) as a where user_ids is null
     ) as c
-    where (c.provider = any (observability_internal.filter_values(filters, 'provider'))) is not false
-      and (c.model = any (observability_internal.filter_values(filters, 'model'))) is not false
-      and (c.feature = any (observability_internal.filter_values(filters, 'feature'))) is not false
-      and (c.environment = any (observability_internal.filter_values(filters, 'environment'))) is not false
-      and (c.operation = any (observability_internal.filter_values(filters, 'operation'))) is not false
+    where not exists (
+      select from asked as a
+      where not observability_internal.is_left(
+        case a.name
+          when 'provider' then c.provider when 'model' then c.model when 'feature' then c.feature
+          when 'environment' then c.environment else c.operation
+        end, a.only_values, a.excluded
+      )
+    )
   ),
   sums as (
     select
@@ -176,7 +183,8 @@ declare
   v_sums observability_internal.usage_sum[] := array[]::observability_internal.usage_sum[];
   v_calls jsonb := jsonb_build_object('days', jsonb_build_array(), 'calls', jsonb_build_array());
 begin
-  if filters ?| array['status', 'metadata', 'tenant_id', 'tags'] then
+  if filters ?| array['status', 'metadata', 'tenant_id', 'tags']
+    or filters -> 'not' ?| array['status', 'metadata', 'tenant_id', 'tags', 'user_id'] then
     raise exception 'a what-if is about a provider, model, feature, environment, operation or user' using errcode = '22023';
   end if;
   if v_from < v_to then

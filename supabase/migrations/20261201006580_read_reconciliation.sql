@@ -304,13 +304,14 @@ declare
   v_unsplit text;
 begin
   select n.name into v_unsplit
-  from unnest('{model,feature,operation,status,user_id}'::text[]) as n (name)
-  where observability_internal.filter_values(filters, n.name) is not null
+  from unnest('{model,feature,operation,status,user_id,tenant_id,tags,metadata}'::text[]) as n (name)
+  where coalesce(filters -> n.name, 'null') not in ('null', '[]', '{}')
+    or coalesce(filters -> 'not' -> n.name, 'null') not in ('null', '[]', '{}')
   limit 1;
   if v_unsplit is not null then
     raise exception 'a bill cannot be filtered by %', v_unsplit using errcode = '22023';
   end if;
-  if cardinality(v_providers) <> 1 then
+  if cardinality(v_providers) <> 1 or v_providers && observability_internal.filter_values(filters -> 'not', 'provider') then
     raise exception 'a reconciliation is of one provider' using errcode = '22023';
   end if;
   return v_providers[1];
@@ -335,7 +336,12 @@ set timezone = 'UTC'
 as $$
 declare
   v_access constant text := observability_internal.require_access('{analyst,ops,service}');
-  v_environments constant text[] := observability_internal.filter_values(filters, 'environment');
+  -- Where none is named, all but demo data count: so they do where some are left out.
+  v_environments constant text[] := case
+    when observability_internal.filter_values(filters, 'environment') is not null
+      then observability_internal.kept_names(filters, 'environment')
+    else array_remove(observability_internal.kept_names(filters, 'environment'), 'demo')
+  end;
   v_provider constant text := observability_internal.one_bill(filters);
   v_from_day constant date := date_trunc('day', get_reconciliation.from_time)::date;
   v_to_day constant date := (date_trunc('day', get_reconciliation.to_time - interval '1 microsecond') + interval '1 day')::date;

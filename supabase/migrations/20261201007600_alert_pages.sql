@@ -10,8 +10,21 @@ as $$
   select not exists (
     select
     from jsonb_each(scope) as dimension (name, names)
-    where observability_internal.filter_values(filters, dimension.name) is not null
-      and not dimension.names ?| observability_internal.filter_values(filters, dimension.name)
+    cross join lateral (
+      select
+        coalesce(
+          observability_internal.filter_values(filters, dimension.name),
+          observability_internal.filter_values(filters -> 'tags', substring(dimension.name from '^tags\.(.*)'))
+        ) as only_values,
+        coalesce(
+          observability_internal.filter_values(filters -> 'not', dimension.name),
+          observability_internal.filter_values(filters -> 'not' -> 'tags', substring(dimension.name from '^tags\.(.*)'))
+        ) as excluded
+    ) as asked
+    where not exists (
+      select from jsonb_array_elements_text(dimension.names) as n (name)
+      where observability_internal.is_left(n.name, asked.only_values, asked.excluded)
+    )
   );
 $$;
 

@@ -10,10 +10,10 @@ as $$
 declare
   v_scope observability_internal.read_scope := observability_internal.make_scope(
     date_trunc(unit, now(), coalesce(filters ->> 'timezone', 'UTC')), now() + interval '1 minute',
-    (filters - 'metadata') || '{"bucket": "day"}'
+    observability_internal.without_metadata(filters) || '{"bucket": "day"}'
   );
 begin
-  if filters ? 'metadata' then
+  if observability_internal.asks_metadata(filters) then
     return jsonb_build_object('from_time', v_scope.from_time, 'requests', null, 'total_tokens', null, 'cost', null, 'fallback_cost', null);
   end if;
   if v_scope.user_keys is not null then
@@ -82,13 +82,13 @@ begin
   perform observability_internal.check_filters(now() - interval '1 day', now(), filters);
   v_scope := observability_internal.make_scope(
     (date_trunc('month', now() at time zone v_timezone) - interval '6 months') at time zone v_timezone, now() + interval '1 minute',
-    (filters - 'metadata') || '{"bucket": "day"}'
+    observability_internal.without_metadata(filters) || '{"bucket": "day"}'
   );
   return jsonb_build_object(
     'access', case when v_scope.access = 'service' then 'ops' else v_scope.access end, 'timezone', v_timezone,
     'generated_at', now(), 'today', observability_internal.spent_since('day', filters),
     'month', observability_internal.spent_since('month', filters),
-    'series', case when filters ? 'metadata' then '[]' else (
+    'series', case when observability_internal.asks_metadata(filters) then '[]' else (
       select coalesce(jsonb_agg(jsonb_build_object(
         'bucket_start', p.bucket_start, 'requests', p.requests,
         'cost', case when p.requests > p.unpriced_requests then p.cost::text end

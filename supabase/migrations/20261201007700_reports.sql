@@ -7,6 +7,8 @@ create table observability_internal.report_schedules (
   local_hour integer not null default 8,
   timezone text not null default 'UTC',
   channels bigint[] not null default '{}',
+  -- What is in a mailbox cannot be erased: a tenant may be one person.
+  names_tenants boolean not null default false,
   updated_at timestamptz not null default now(),
   updated_by text,
   constraint report_schedules_pkey primary key (kind),
@@ -67,7 +69,8 @@ begin
 end;
 $$;
 
-comment on function observability.get_report_schedules is 'When and where reports leave: [{kind, is_enabled, local_hour, timezone, channels}]. Ops only.';
+comment on function observability.get_report_schedules is
+'When and where reports leave: [{kind, is_enabled, local_hour, timezone, channels, names_tenants}]. Ops only.';
 revoke execute on function observability.get_report_schedules from public;
 grant execute on function observability.get_report_schedules to authenticated, service_role;
 
@@ -88,7 +91,7 @@ begin
   end if;
   select k.key into v_unknown
   from jsonb_object_keys(schedule) as k (key)
-  where k.key <> all (array['kind', 'is_enabled', 'local_hour', 'timezone', 'channels'])
+  where k.key <> all (array['kind', 'is_enabled', 'local_hour', 'timezone', 'channels', 'names_tenants'])
   limit 1;
   if v_unknown is not null then
     raise exception 'a schedule has no field %', left(v_unknown, 100) using errcode = '22023';
@@ -98,6 +101,7 @@ begin
     is_enabled = coalesce((schedule ->> 'is_enabled')::boolean, s.is_enabled),
     local_hour = coalesce((schedule ->> 'local_hour')::integer, s.local_hour),
     timezone = coalesce(schedule ->> 'timezone', s.timezone),
+    names_tenants = coalesce((schedule ->> 'names_tenants')::boolean, s.names_tenants),
     channels = case
       when jsonb_typeof(schedule -> 'channels') = 'array'
         then array(select c.value::bigint from jsonb_array_elements_text(schedule -> 'channels') as c)
@@ -114,7 +118,7 @@ end;
 $$;
 
 comment on function observability.save_report_schedule is
-'Changes the fields given of the schedule {kind, is_enabled, local_hour, timezone, channels}. Ops only.';
+'Changes the fields given of the schedule {kind, is_enabled, local_hour, timezone, channels, names_tenants}. Ops only.';
 revoke execute on function observability.save_report_schedule from public;
 grant execute on function observability.save_report_schedule to authenticated, service_role;
 
@@ -131,11 +135,13 @@ begin
   return (
     select coalesce(jsonb_agg(jsonb_build_object(
       'kind', d.kind, 'timezone', d.timezone, 'period_start', d.period_start, 'period_end', d.period_end,
-      'from_time', d.period_start::timestamp at time zone d.timezone,
+      'names_tenants', d.names_tenants, 'from_time', d.period_start::timestamp at time zone d.timezone,
       'to_time', d.period_end::timestamp at time zone d.timezone
     ) order by d.kind), '[]')
     from (
-      select s.kind, s.timezone, (p.period_end - ('1 ' || p.unit)::interval)::date as period_start, p.period_end, s.local_hour
+      select
+        s.kind, s.timezone, (p.period_end - ('1 ' || p.unit)::interval)::date as period_start, p.period_end, s.local_hour,
+        s.names_tenants
       from observability_internal.report_schedules as s
       cross join lateral (
         select u.unit, date_trunc(u.unit, v_now at time zone s.timezone)::date as period_end
@@ -152,7 +158,7 @@ end;
 $$;
 
 comment on function observability.get_due_reports is
-'Reports whose hour has come and that were not written yet: [{kind, timezone, period_start, period_end, from_time, '
+'Reports whose hour has come and that were not written yet: [{kind, timezone, names_tenants, period_start, period_end, from_time, '
 'to_time}]. A worker that was away writes the latest one late.';
 revoke execute on function observability.get_due_reports from public;
 grant execute on function observability.get_due_reports to service_role;

@@ -111,17 +111,18 @@ as $$
 declare
   v_names text[];
 begin
-  if jsonb_typeof(dimensions) is distinct from 'array' or jsonb_array_length(dimensions) > 8 then
-    raise exception 'dimensions are a list of at most 8 names' using errcode = '22023';
+  if jsonb_typeof(dimensions) is distinct from 'array' or jsonb_array_length(dimensions) > 11 then
+    raise exception 'dimensions are a list of at most 11 names' using errcode = '22023';
   end if;
   v_names := array(select jsonb_array_elements_text(dimensions));
   if exists (
     select from unnest(v_names) as n (name)
     where n.name is null or n.name not in (
       'provider', 'model', 'feature', 'environment', 'operation', 'status', 'user_id', 'tenant_id'
-    )
+    ) and n.name !~ '^tags\.[a-z][a-z0-9_]{0,39}$'
   ) or (select count(distinct n.name) from unnest(v_names) as n (name)) <> cardinality(v_names) then
-    raise exception 'dimensions are provider, model, feature, environment, operation, status, user_id and tenant_id, each once'
+    raise exception
+      'dimensions are provider, model, feature, environment, operation, status, user_id, tenant_id and tags.NAME, each once'
       using errcode = '22023';
   end if;
   return v_names;
@@ -131,6 +132,20 @@ $$;
 comment on function observability_internal.statement_dimensions is 'The names of the dimensions of a statement; refuses (22023) unknown ones.';
 revoke execute on function observability_internal.statement_dimensions from public;
 grant execute on function observability_internal.statement_dimensions to authenticated, service_role;
+
+create function observability_internal.needs_users(names text[]) returns boolean
+language sql
+immutable
+security invoker
+set search_path = ''
+as $$
+  select coalesce(bool_or(n.name in ('user_id', 'tenant_id') or n.name like 'tags.%'), false) from unnest(names) as n (name);
+$$;
+
+comment on function observability_internal.needs_users is
+'Whether some of these dimensions is told by users and what their calls are attributed to.';
+revoke execute on function observability_internal.needs_users from public;
+grant execute on function observability_internal.needs_users to authenticated, service_role;
 
 create type observability_internal.statement_line as (
   keys text[],
@@ -162,10 +177,10 @@ security invoker
 set search_path = ''
 as $$
   with sums as (
-    select s.* from observability_internal.statement_sums(scope, names && '{user_id,tenant_id}') as s
+    select s.* from observability_internal.statement_sums(scope, observability_internal.needs_users(names)) as s
   ),
   fees as (
-    select f.* from observability_internal.statement_fees(scope, names && '{user_id,tenant_id}') as f
+    select f.* from observability_internal.statement_fees(scope, observability_internal.needs_users(names)) as f
   ),
   dims as (
     select
@@ -179,7 +194,7 @@ as $$
     from observability_internal.dimensions as d
   )
   select
-    d.keys, case when 'user_id' = any (names) then u.user_id end, case when 'tenant_id' = any (names) then a.tenant_id end,
+    k.keys, case when 'user_id' = any (names) then u.user_id end, case when 'tenant_id' = any (names) then a.tenant_id end,
     d.provider, sum(s.requests), sum(s.prompt_tokens), sum(s.completion_tokens), sum(s.cached_tokens),
     sum(s.cost), sum(s.provider_reported_cost), sum(s.fallback_cost), sum(s.fallback_requests), sum(s.unpriced_requests),
     sum(s.estimated_requests), coalesce(sum(s.requests) filter (where d.is_demo), 0), coalesce(sum(f.fees), 0)
@@ -188,6 +203,17 @@ as $$
   left join fees as f on s.dim_id = f.dim_id and s.user_key is not distinct from f.user_key
   left join observability_internal.users as u on s.user_key = u.user_key
   left join observability_internal.attributions as a on u.attribution_id = a.attribution_id
+  -- The places of tags, which are of the users, are still empty.
+  cross join lateral (
+    select case
+      when array_position(d.keys, null) is null then d.keys
+      else array(
+        select coalesce(d.keys[n.place], a.tags ->> substr(n.name, 6), '')
+        from unnest(array_remove(array_remove(names, 'user_id'), 'tenant_id')) with ordinality as n (name, place)
+        order by n.place
+      )
+    end as keys
+  ) as k
   group by 1, 2, 3, 4;
 $$;
 
@@ -303,7 +329,7 @@ begin
     raise exception 'first_row is 0 or more and row_limit from 1 to 50000' using errcode = '22023';
   end if;
   -- Users are counted in quarters of an hour: then everything is, so that the rows add up to the total.
-  if v_names && '{user_id,tenant_id}' then
+  if observability_internal.needs_users(v_names) then
     v_scope.by_user := true;
     v_scope.from_time := date_bin('15 minutes', v_scope.from_time, '2000-01-01 00:00:00+00');
     v_scope.to_time := date_bin('15 minutes', v_scope.to_time + interval '899.999999 s', '2000-01-01 00:00:00+00');

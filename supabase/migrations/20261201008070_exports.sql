@@ -16,10 +16,10 @@ create table observability_internal.exports (
   row_count bigint not null,
   sha256 text,
   constraint exports_pkey primary key (export_id),
-  constraint "an export leaves by the app, a command or another program" check (
-    via in ('app', 'command', 'program')
+  constraint "an export leaves by the app, a command, a schedule or a program" check (
+    via in ('app', 'command', 'schedule', 'program')
   ),
-  constraint "an export is a statement, a FOCUS export or calls" check (kind in ('statement', 'focus', 'calls')),
+  constraint "an export is a statement, a FOCUS export, calls or rows" check (kind in ('statement', 'focus', 'calls', 'entities')),
   constraint "an export's format is csv, jsonl, xlsx, parquet or pdf" check (
     format in ('csv', 'jsonl', 'xlsx', 'parquet', 'pdf')
   ),

@@ -113,6 +113,7 @@ begin
     'migrations', (select coalesce(jsonb_agg(m.version order by m.version), '[]') from observability_internal.migrations as m),
     'newest_event_at', observability_internal.newest_minute(),
     'delivery', observability.get_delivery_health(),
+    'statements', observability_internal.statement_state(),
     'pending_batches', (select count(*) from observability_internal.pending_batches),
     'pending_rows', (select coalesce(sum(p.row_count), 0) from observability_internal.pending_batches as p),
     'oldest_pending_at', (select min(p.enqueued_at) from observability_internal.pending_batches as p),

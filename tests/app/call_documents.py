@@ -102,21 +102,26 @@ def matches(call: Json, filters: Json) -> bool:
         "user_id",
     )
     wanted = filters.get("metadata", {})
-    return all(call[name] in filters[name] for name in names if filters.get(name)) and (
-        wanted.items() <= (call["metadata"] or {}).items()
+    out = filters.get("not", {})
+    return (
+        all((call[name] or "") in filters[name] for name in names if filters.get(name))
+        and all((call[name] or "") not in out[name] for name in names if out.get(name))
+        and wanted.items() <= (call["metadata"] or {}).items()
     )
 
 
 def ranked(calls: list[Json], filters: Json) -> list[Json]:
-    """What is at least so much, in the order that is asked for."""
+    """What is in the ranges, in the order that is asked for; no cost is in none."""
     figures: dict[str, Callable[[Json], Any]] = {
         "cost": lambda call: Decimal(call["estimated_cost"] or -1),
         "latency": lambda call: call["latency_ms"],
         "tokens": lambda call: call["prompt_tokens"] + call["completion_tokens"],
     }
-    least = {"min_cost": "cost", "min_latency_ms": "latency", "min_tokens": "tokens"}
-    for name, figure in least.items():
-        calls = [call for call in calls if figures[figure](call) >= Decimal(filters.get(name, "-1"))]
+    for name, figure in {"cost": "cost", "latency_ms": "latency", "tokens": "tokens"}.items():
+        low, high = filters.get(f"min_{name}"), filters.get(f"max_{name}")
+        if low or high:
+            span = Decimal(low or 0), Decimal(high or "Infinity")
+            calls = [call for call in calls if span[0] <= figures[figure](call) <= span[1]]
     order = filters.get("order")
     return sorted(calls, key=figures[str(order)], reverse=True) if order else calls
 
@@ -137,6 +142,10 @@ class CallAnswers:
     def refuse(self, arguments: Json) -> None:
         """Raise what the database raises."""
         filters = arguments.get("filters") or {}
+        for name in ("cost", "latency_ms", "tokens"):
+            low, high = filters.get(f"min_{name}"), filters.get(f"max_{name}")
+            if low and high and Decimal(low) > Decimal(high):
+                raise InvalidArgumentError(f"min_{name} is above max_{name}", sqlstate="22023")
         if self.access == "member" and filters.get("user_id"):
             raise PermissionDeniedError("members see their own calls only", sqlstate="42501")
         if filters.get("metadata") and "from_time" in arguments:
@@ -171,6 +180,8 @@ class CallAnswers:
             place = [index for index, call in enumerate(found) if call["event_id"] == cursor.partition("|")[2]]
             found = found[place[0] + 1 :] if place else []
         size = int(filters["limit"])
+        has_costs = bool({"min_cost", "max_cost"} & filters.keys()) and not cursor
+        apart = {name: value for name, value in filters.items() if name not in ("min_cost", "max_cost")}
         page = found[:size]
         newest = self.newest_event_at
         return {
@@ -178,6 +189,12 @@ class CallAnswers:
             "events": page,
             "next_cursor": f"{page[-1]['created_at']}|{page[-1]['event_id']}" if len(found) > size else None,
             "newest_event_at": newest.isoformat() if newest and not page else None,
+            "without_cost": sum(
+                call["estimated_cost"] is None and matches(call, apart)
+                for call in ([] if self.is_empty else self.single_calls)
+            )
+            if has_costs
+            else None,
             "has_demo_data": self.has_demo_data,
             "options": {
                 "models": [*_RATES, "our-own-7b"],

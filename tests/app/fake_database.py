@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from tests.app.alert_documents import AlertAnswers
 from tests.app.call_documents import CallAnswers
+from tests.app.entity_documents import EntityAnswers
 from tests.app.health_documents import HealthAnswers
 from tests.app.month_documents import STEPS, MonthAnswers, bucket_for, starts
 from tests.app.names import ENVIRONMENTS, FEATURES, MODELS
@@ -39,7 +40,14 @@ def load_at(moment: datetime) -> float:
 
 @dataclass
 class FakeDatabase(
-    AlertAnswers, CallAnswers, HealthAnswers, MonthAnswers, PriceAnswers, SessionAnswers, StatementAnswers
+    AlertAnswers,
+    CallAnswers,
+    EntityAnswers,
+    HealthAnswers,
+    MonthAnswers,
+    PriceAnswers,
+    SessionAnswers,
+    StatementAnswers,
 ):
     """Answers the read functions in the form of the recorded documents; remembers every call; refuses when told to."""
 
@@ -270,6 +278,7 @@ class FakeDatabase(
                 for row in self._by_model(cells)
                 if row["cost"] is not None
             ],
+            "model_fees": [{"provider": "openai", "model": "gpt-4o", "fees": "0.25"}],
             "repriced": self.repriced,
         }
 

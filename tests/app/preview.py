@@ -14,7 +14,7 @@ from ingest.errors import DatabaseUnavailableError
 from tests.app.fake_database import FakeDatabase
 
 STATES = {
-    "filled": FakeDatabase(),
+    "filled": FakeDatabase(customers=137),
     "empty": FakeDatabase(is_empty=True, firing=0),
     "member": FakeDatabase(access="member"),
     "error": FakeDatabase(error=DatabaseUnavailableError("connection to 127.0.0.1:5432 refused")),

@@ -41,6 +41,8 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_cost_drivers": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
     "get_costs": {**_WINDOW, "filters": {"timezone": "Europe/Berlin", "group_by": "model"}},
     "get_deployment": {},
+    # Compared with the half day in which the data begin.
+    "get_entities": {**_WINDOW, "filters": {"group_by": "user_id", "compare": "2026-05-03T12:00Z/2026-05-04T00:00Z"}},
     "get_events": {**_WINDOW, "filters": {"limit": 2}},
     "get_hours": {**_WINDOW, "filters": {"timezone": "Europe/Berlin"}},
     "get_month": {"filters": {"timezone": "Europe/Berlin"}},
@@ -56,6 +58,7 @@ READS: Final[dict[str, dict[str, Argument]]] = {
     "get_scenarios": {},
     "get_session": {"session_id": "s-1"},
     "get_settings": {},
+    "get_statement_schedule": {},
     "get_status": {},
     "get_terms": {},
     "get_views": {},
@@ -107,6 +110,7 @@ def seed(service: Database, ops: Database) -> None:
     service.call("save_price_catalogue", source_url="https://example.com/data.json", reader_version="0.1", content="[]")
     _save(service, ops)
     _reprice_automatically(service)
+    _hand_out_statement(service, ops)
     for amount in ("3", "2.5"):  # a bill that was revised
         service.call("record_provider_costs", rows=_bill(amount))
 
@@ -131,6 +135,16 @@ def _save(service: Database, ops: Database) -> None:
             "from_day": "2026-05-04", "to_day": "2026-05-05", "days": 1, "units": 2, "cost": "2", "changed_cost": "1",
         },
     )  # fmt: skip
+
+
+def _hand_out_statement(service: Database, ops: Database) -> None:
+    """Leave a statement that the folder and a channel have."""
+    ops.call("save_statement_schedule", schedule={"is_enabled": True, "channels": [1]})
+    later: Argument = datetime.now(UTC) + timedelta(days=70)  # by then a month has ended, with its days of grace
+    for _ in range(2):
+        claimed: Any = service.call("claim_statement", worker="w", has_folder=True, as_of=later)
+        file: JsonValue = {"name": "october.xlsx", "size_bytes": 1, "sha256": "0" * 64}
+        service.call("finish_statement", claim_id=claimed["claim_id"], files=[file])
 
 
 def _bill(amount: str) -> list[dict[str, JsonValue]]:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+NOON = "2026-05-04T12:00:00+00:00"
+
 
 def sums(**fields: Any) -> dict[str, Any]:
     """Ten certain calls for 0.25 $."""
@@ -24,6 +26,21 @@ class StatementAnswers:
     """Answers what the statement on Costs and the list of exports in Settings ask for."""
 
     exports: list[dict[str, Any]] = field(default_factory=list)
+    statement_schedule: dict[str, Any] = field(
+        default_factory=lambda: {
+            "is_enabled": False,
+            "formats": ["xlsx"],
+            "dimensions": ["feature", "model"],
+            "timezone": "UTC",
+            "grace_days": 5,
+            "to_folder": True,
+            "channels": [],
+            "first_month": None,
+            "updated_at": NOON,
+            "updated_by": None,
+            "deliveries": [],
+        }
+    )
 
     def _get_statement(self, **arguments: Any) -> JsonValue:
         keys = {name: "gpt-4o" if name == "model" else "chat" for name in arguments["dimensions"]}
@@ -39,6 +56,13 @@ class StatementAnswers:
             "row_count": 2,
             "rows": [one | {"keys": [*keys.values()], "user_id": None} for one in (sums(), unpriced)],
         }
+
+    def _get_statement_schedule(self) -> JsonValue:
+        return self.statement_schedule
+
+    def _save_statement_schedule(self, schedule: Any) -> JsonValue:
+        self.statement_schedule |= schedule
+        return self.statement_schedule
 
     def _log_export(self, **arguments: Any) -> JsonValue:
         at = datetime.now(UTC).isoformat()

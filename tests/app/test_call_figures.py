@@ -11,6 +11,8 @@ import pytest
 
 from dashboard.figures.call_prices import explain_call
 from dashboard.figures.call_table import call_frame, exact_decimals, facts_of, table_height
+from dashboard.panels.calls import call_lines
+from dashboard.selection.filters import Selection
 from pricing import PriceBook
 from tests.app.call_documents import call
 
@@ -103,3 +105,17 @@ def test_a_price_that_is_no_longer_in_force_is_told() -> None:
 def test_a_name_that_deceives_is_shown_written_out() -> None:
     frame = call_frame([call(model="gpt\u202e-4o", user_id="\u0441hat", feature=None)], is_member=False)
     assert (frame["model"][0], frame["user_id"][0], frame["feature"][0]) == ("gpt⟨U+202E⟩-4o", "⚠ \u0441hat", None)
+
+
+def test_a_phone_has_two_lines_for_each_call_that_open_it() -> None:
+    calls = [
+        call(estimated_cost="0.0025", status="error", error_type="ReadTimeout"),
+        call(estimated_cost=None, cost_source="unpriced", model="<b>"),
+    ]
+
+    shown = call_lines(calls, Selection(model=("gpt-4o",)), BERLIN)
+
+    assert shown.count('<a href="calls?model=gpt-4o&amp;call=2026-11-20T12') == 2
+    assert '<span class="value">$0.0025</span><small>20 Nov, 13:00:00 · user_a' in shown
+    assert "ReadTimeout</small>" in shown
+    assert '<b>&lt;b&gt;</b><span class="value">—</span>' in shown

@@ -57,6 +57,17 @@ def test_nothing_is_compared_with_a_period_in_which_data_had_not_begun() -> None
     assert (late.previous.cost, late.by_model[0].previous_cost) == (None, None)
 
 
+def test_the_rows_of_a_tag_are_compared_as_all_others_are() -> None:
+    now, before = costs(NOW, None, 4, pro=3, free=1), costs(NOW - timedelta(days=365), None, 2, pro=2)
+    now = now.model_copy(update={"by_tag": {"plan": now.by_model, "team": now.by_model}})
+    before = before.model_copy(update={"by_tag": {"plan": before.by_model}})
+
+    beside, alone = compare(now, before).by_tag, compare(now, before, is_wanted=False).by_tag
+
+    assert [(row.key, row.previous_cost) for row in beside["plan"]] == [("pro", Decimal(2)), ("free", None)]
+    assert [row.previous_cost for row in (*beside["team"], *alone["plan"])] == [None] * 4
+
+
 def test_another_earlier_period_stands_beside_the_totals_and_each_name() -> None:
     shown = compare(costs(NOW, None, 4, a=1, b=2), costs(NOW - timedelta(days=30), None, 7, b=5))
 
@@ -202,7 +213,7 @@ def test_a_chosen_row_narrows_the_page_and_a_chip_widens_it_again(
 
     app.button(key="costs_only").click().run()
     assert address(app) == {"model": ["gpt-4o"]}
-    assert app.pills(key="costs_chips").options == ["model: gpt-4o"]
+    assert app.pills(key="costs_chips").options == ["model\\: gpt\\-4o"]
     app.pills(key="costs_chips").set_value([]).run()
 
     assert address(app) == {}

@@ -11,18 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dashboard.selection.address import parse_query
 from dashboard.selection.filters import (
     CALL_FILTERS,
     FILTERS,
     GROUPS,
+    MAY_LACK,
     QUERY_KEYS,
     STATUSES,
     Selection,
-    parse_query,
     viewer_zone,
 )
 from dashboard.selection.metadata import tidy_pair, tidy_pairs, to_object
 from dashboard.selection.periods import PERIODS
+from dashboard.selection.ranges import LIMITS
 
 NOW = datetime(2026, 11, 23, 20, 14, 7, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -34,6 +36,7 @@ NAME = st.text(
 NAMES = st.lists(NAME, max_size=4, unique=True)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=20)
 VALUES = TEXTS | st.integers(-(10**20), 10**20) | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
+FREE = ("model", "feature", "tenant_id", "user_id", "session_id")
 DAYS = st.dates(date(2020, 1, 1), date(2030, 1, 1))
 
 
@@ -48,7 +51,8 @@ def selections(draw: st.DrawFn) -> Selection:
     names["status"] = tuple(draw(st.lists(st.sampled_from(STATUSES), unique=True)))
     names["tags"] = tuple(f"plan={value[:190]}" for value in names["tags"][:1])
     pairs = draw(st.dictionaries(TEXTS, VALUES, max_size=3))
-    return Selection(
+    limits = draw(st.dictionaries(st.sampled_from(list(LIMITS)), st.integers(0, 10**12 - 1).map(str), max_size=3))
+    selection = Selection(
         period=period,
         first_day=first,
         last_day=last,
@@ -57,6 +61,11 @@ def selections(draw: st.DrawFn) -> Selection:
         group=draw(st.sampled_from(list(GROUPS))),
         is_reporting_zone=draw(st.booleans()),
     )
+    for name, amount in limits.items():
+        selection = selection.with_limit(name, amount)
+    for name in draw(st.lists(st.sampled_from(FREE), unique=True, max_size=3)):
+        selection = selection.with_excluded(name, draw(NAMES) + draw(st.sampled_from([[], [""] * (name in MAY_LACK)])))
+    return selection
 
 
 @given(selections())
@@ -137,8 +146,25 @@ def test_a_window_asks_for_the_chosen_filters_and_the_zone() -> None:
         ("model", ("gpt-4o",)),
         ("timezone", "Europe/Berlin"),
         ("group_by", "feature"),
+        ("bucket", "day"),
     )
     assert ("group_by", "feature") not in chosen.window(NOW, BERLIN).filters
+
+
+@pytest.mark.parametrize(
+    ("selection", "grain"),
+    [
+        (Selection(), "day"),
+        (Selection(grain="hour"), "hour"),
+        (Selection(period="day"), None),
+        (Selection(period="month"), None),
+        (Selection(period="custom", first_day=date(2026, 11, 1), last_day=date(2026, 11, 3)), None),
+        (Selection(period="custom", first_day=date(2026, 11, 1), last_day=date(2026, 11, 4)), "day"),
+    ],
+)
+def test_a_week_is_drawn_by_day_unless_hours_are_chosen(selection: Selection, grain: str | None) -> None:
+    assert selection.window(NOW, BERLIN).document().get("bucket") == grain
+    assert "bucket" not in selection.calls_window(NOW, BERLIN).document()
 
 
 @pytest.mark.dated
@@ -219,6 +245,7 @@ def test_a_window_asks_for_metadata_as_an_object_and_for_a_page() -> None:
         "user_id": ["user_a"],
         "metadata": {"plan": "pro", "seats": 5},
         "timezone": "Europe/Berlin",
+        "bucket": "day",
         "limit": "50",
         "cursor": "2026|x",
     }

@@ -126,6 +126,7 @@ def test_a_report_is_sent_where_and_when_ops_say(open_app: OpenApp, fake: FakeDa
     app.selectbox(key="settings_report_weekly_hour").set_value(9)
     app.button(key="settings_report_weekly_save").click().run()
     schedule = {
-        "kind": "weekly", "is_enabled": True, "local_hour": 9, "timezone": "Europe/Berlin", "channels": [1]
+        "kind": "weekly", "is_enabled": True, "local_hour": 9, "timezone": "Europe/Berlin", "channels": [1],
+        "names_tenants": False,
     }  # fmt: skip
     assert changes(fake) == [("save_report_schedule", {"schedule": schedule})]

@@ -11,9 +11,9 @@ import pytest
 import streamlit as st
 
 from dashboard.figures.heat_map import heat_map
-from dashboard.figures.kinds import UNSPLIT, split_by_kind
+from dashboard.figures.kinds import FEES, UNSPLIT, split_by_kind
 from ingest.documents.month import HourOfWeek
-from ingest.documents.pages import TokenKinds
+from ingest.documents.pages import ModelFees, TokenKinds
 from ingest.errors import DatabaseUnavailableError
 from ingest.forecasting.daily import daily_bands
 from pricing import PriceBook
@@ -43,6 +43,37 @@ def test_a_recorded_cost_is_divided_by_kind_to_the_last_digit() -> None:
     assert list(kinds) == [UNSPLIT, "Input", "Output", "Cached input"]
     assert kinds["Input"] == Decimal("0.010000615385")
     assert round(kinds["Cached input"], 9) == Decimal("0.001250077")
+
+
+def test_fees_are_a_part_of_their_own_and_the_parts_come_to_the_whole() -> None:
+    # 3 dollars of fees come off what the tokens of gpt-4o cost; a model has no more fees than it cost.
+    models = [
+        TokenKinds(provider="openai", model="gpt-4o", requests=1, prompt_tokens=800, cost=Decimal(5)),
+        TokenKinds(provider="x", model="searcher", requests=1, prompt_tokens=5, cost=Decimal(2)),
+    ]
+    fees = [
+        ModelFees(provider="openai", model="gpt-4o", fees=Decimal(3)),
+        ModelFees(provider="x", model="searcher", fees=Decimal(9)),
+    ]
+
+    kinds = split_by_kind(models, PriceBook.default(), MAY, fees=fees, whole=Decimal("7.5"))
+
+    assert kinds == {FEES: Decimal(5), "Input": Decimal(2), UNSPLIT: Decimal("0.5")}
+    assert split_by_kind(models[:1], PriceBook.default(), MAY, fees=[]) == {"Input": Decimal(5), FEES: Decimal(0)}
+    assert split_by_kind(models[:1], PriceBook.default(), MAY, fees=None) == {"Input": Decimal(5)}
+
+
+def test_cached_audio_that_is_counted_as_both_is_divided_as_cached() -> None:
+    # Of 1,000 tokens 800 were cached and 900 are audio: 700 are both, and 200 are left for audio at its own price.
+    model = TokenKinds(
+        provider="openai", model="gpt-realtime", requests=1, prompt_tokens=1000, cached_tokens=800,
+        audio_input_tokens=900, cost=Decimal("0.01"),
+    )  # fmt: skip
+
+    kinds = split_by_kind([model], PriceBook.default(), MAY)
+
+    assert sum(kinds.values()) == Decimal("0.01")
+    assert set(kinds) == {"Cached input", "Audio and images"}
 
 
 def test_an_hour_without_a_call_is_a_field_of_nothing() -> None:

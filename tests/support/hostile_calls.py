@@ -144,7 +144,7 @@ class HostileCalls:
             "error_type": draw.choice((None, None, None, "ClientDisconnect")),
             "user_id": draw.choice((None, "user_ada")),
             "latency_ms": self._latency() or 1.5,
-            "sample_weight": draw.choice((1, 1, 10)),
+            "sample_weight": draw.choice((1, 1, 10, 1 / 0.3)),
         }
 
     def _latency(self) -> float | None:

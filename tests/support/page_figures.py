@@ -144,7 +144,7 @@ def check_series(
     """The points of a chart: every bucket and line, and the line of the others; of people at most the limit's."""
     bucket = document["bucket"]
     true = truth.series(asked, bucket, by)
-    points = {(_label(point["bucket_start"], bucket, asked), point.get("key")): point for point in document["series"]}
+    points = {(label(point["bucket_start"], bucket, asked), point.get("key")): point for point in document["series"]}
     if len(points) != len(document["series"]):
         return [f"{where}: two points have the same place"]
     lines = {key for _, key in points if key is not None}
@@ -184,13 +184,30 @@ def check_speed_series(
     for prefix, column in figures.items():
         exact = truth.percentiles(asked, column, bucket_of(bucket))
         for point in document["series"]:
-            place = _label(point["bucket_start"], bucket, asked)
+            place = label(point["bucket_start"], bucket, asked)
             one = exact.get(place)
             found += check_percentiles(f"{where}[{place}]", point, one, prefix, "_ms")
     return found
 
 
-def _label(text: str, bucket: str, asked: Question) -> object:
+def check_routes(
+    where: str, shown: Mapping[str, Any], true: Mapping[str, Any], prefix: str = "latency_", suffix: str = "_ms"
+) -> list[str]:
+    """Requests and errors to the whole one, percentiles between the requests that they lie between."""
+    found = [
+        f"{where}.{name}: {shown[name]} is shown, {true[name]} is true"
+        for name in ("requests", "errors")
+        if name in shown and abs(shown[name] - true[name]) > 0.5001
+    ]
+    for name in ("p50", "p90", "p99"):
+        value, low, high = shown[f"{prefix}{name}{suffix}"], true[f"{name}_low"], true[f"{name}_high"]
+        if not low * (1 - _ERROR) - _LEAST_MS <= value <= high * (1 + _ERROR) + _LEAST_MS:
+            found.append(f"{where}.{name}: {value} is shown, from {low} to {high} is true")
+    return found
+
+
+def label(text: str, bucket: str, asked: Question) -> object:
+    """The bucket of a point as `RawTruth` names it: a moment, from a day up a date of the time zone."""
     moment = datetime.fromisoformat(text)
     if bucket in BUCKETS or bucket == "hour":
         return moment

@@ -254,21 +254,31 @@ class RawTruth:
             f"select m.* from calls as m where {figure} is not null order by {figure} desc, m.event_id desc", asked
         )
 
-    def routes(self, asked: Question, by: str) -> dict[Any, dict[str, Any]]:
-        """HTTP requests by an expression on `p`, each as often as its weight says."""
-        environments = asked.filters.get("environment") or None
+    def routes(self, asked: Question, by: str = "''") -> dict[Any, dict[str, Any]]:
+        """HTTP requests by an expression on `p`, each as often as its weight says; a percentile lies between two."""
         rows = self._run(
             f"""
-            select {by} as key, sum(p.sample_weight) as requests,
-              coalesce(sum(p.sample_weight) filter (
-                where p.status_code >= 500 or coalesce(p.error_type, '') <> ''
-              ), 0) as errors
-            from observability_internal.performance_metrics as p
-            where p.created_at >= %(from_time)s and p.created_at < %(to_time)s
-              and (%(environments)s::text[] is null or p.environment = any (%(environments)s))
-            group by 1
+            with requests as (
+              select {by} as key, p.*, p.status_code >= 500 or coalesce(p.error_type, '') <> '' as is_error
+              from observability_internal.performance_metrics as p
+              where p.created_at >= %(from_time)s and p.created_at < %(to_time)s
+                and (%(environments)s::text[] is null or p.environment = any (%(environments)s))
+            ),
+            counted as (
+              select r.key, r.latency_ms, sum(r.sample_weight) over (partition by r.key) as whole,
+                sum(r.sample_weight) over (partition by r.key order by r.latency_ms, r.event_id) as place
+              from requests as r
+            ),
+            percentiles as (
+              select c.key, {", ".join(map(_between, (50, 90, 99)))} from counted as c group by c.key
+            )
+            select r.key, sum(r.sample_weight) as requests, p.*,
+              coalesce(sum(r.sample_weight) filter (where r.is_error), 0) as errors
+            from requests as r
+            inner join percentiles as p using (key)
+            group by r.key, p.*, p.key, {", ".join(f"p.p{q}_low, p.p{q}_high" for q in (50, 90, 99))}
             """,
-            {**_parameters(asked), "environments": environments},
+            {**_parameters(asked), "environments": asked.filters.get("environment") or None},
         )
         return {row["key"]: row for row in rows}
 
@@ -290,6 +300,15 @@ class RawTruth:
 
     def _run(self, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
         return self.connection.execute(query, parameters).fetchall()
+
+
+def _between(percent: int) -> str:
+    """The durations two requests below and two above a percentile: between them it lies, however it is interpolated."""
+    place = f"c.whole * {percent / 100}"
+    return (
+        f"min(c.latency_ms) filter (where c.place >= {place} - 2) as p{percent}_low,"
+        f" min(c.latency_ms) filter (where c.place >= least({place} + 2, c.whole - 0.01)) as p{percent}_high"
+    )
 
 
 def _named(asked: Question) -> list[str]:

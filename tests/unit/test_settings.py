@@ -36,6 +36,7 @@ def test_without_anything_the_defaults_hold() -> None:
         "timezone": "UTC",
         "rollup_retention_days": None,
         "archive_url": None,
+        "statement_url": None,
         "fallback_model": "gpt-4o",
         "deployments": {},
         "providers": {},

@@ -70,6 +70,7 @@ def judge_status(status: Status, *, updates_prices: bool = True) -> list[Finding
         *(_judge_catalogue(status, now) if updates_prices else ()),
         _judge_rejections(status, now),
         *_judge_messages(status, now),
+        *_judge_statements(status),
         _describe_data(status, now),
     ]
 
@@ -181,6 +182,22 @@ def _judge_messages(status: Status, now: datetime) -> list[Finding]:
             Finding("alert rules", Level.WARNING, f"send to nobody: {names}", "choose channels in Settings")
         )
     return findings
+
+
+def _judge_statements(status: Status) -> list[Finding]:
+    """Name the statements that could not be handed out; nothing where none ever was to be."""
+    if not status.statements:
+        return []
+    failing = [one for one in status.statements if one.done_at is None and one.error is not None]
+    if not failing:
+        newest = max((one.month for one in status.statements if one.done_at is not None), default=None)
+        said = "the first is under way" if newest is None else f"that of {newest:%B %Y} was handed out"
+        return [Finding("statements", Level.OK, said)]
+    oldest = min(failing, key=lambda one: one.month)
+    more = f" and {len(failing) - 1} more" if len(failing) > 1 else ""
+    tries = "1 attempt" if oldest.attempts == 1 else f"{oldest.attempts} attempts"
+    message = f"{oldest.month:%B %Y} for {oldest.place}{more}: {tries}, {oldest.error}"
+    return [Finding("statements", Level.WARNING, message, "correct the cause; the worker tries again within six hours")]
 
 
 def _describe_data(status: Status, now: datetime) -> Finding:

@@ -24,6 +24,8 @@ from tests.support.events import condense_all, roll_up_all, usage_event
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pydantic import JsonValue
+
     from ingest.database import Database
     from tests.support.servers import TestDatabase
 
@@ -35,9 +37,13 @@ BY = [
     ("tenant_id", "model"),
     ("model", "tenant_id", "user_id"),
     ("environment", "status", "operation", "model"),
+    ("tags.plan", "model"),
+    ("tags.team", "tenant_id", "feature", "tags.plan"),
     (),
 ]
 FILTERS: list[dict[str, Any]] = [{}, {"model": ["gpt-4o", "gpt-9"]}, {"user_id": ["user_1", "user_2"]}]
+
+TAGS: list[JsonValue] = [{"plan": "pro", "team": "a"}, {"plan": "free"}, {"plan": "it's"}, None]
 
 # What each line must hold, from the raw rows alone.
 RAW = """
@@ -70,6 +76,7 @@ def random_event(seed: random.Random) -> dict[str, Any]:
         created_at=end + timedelta(minutes=seed.randrange(-900, 900)),
         user_id=f"user_{seed.randrange(6)}",
         tenant_id=seed.choice(["acme", "globex", None]),
+        tags=seed.choice(TAGS),
         provider=seed.choice(["openai", "azure"]),
         model="gpt-9" if source == "fallback" else seed.choice(["gpt-4o", "gpt-4o-mini"]),
         feature=seed.choice(["chat", "tutor", None]),
@@ -108,7 +115,8 @@ def shared_database(shared_database: TestDatabase) -> TestDatabase:
 
 def raw_lines(database: TestDatabase, zone: str, month: date, by: tuple[str, ...], filters: dict[str, Any]) -> set[Any]:
     """The lines as the raw rows have them: names, then the figures in the order of the document."""
-    keys = [f"coalesce({name}, '')" for name in by]
+    columns = [f"tags ->> '{name[5:]}'" if name.startswith("tags.") else name for name in by]
+    keys = [f"coalesce({column}, '')" for column in columns]
     query = RAW.format(keys=", ".join(["1", *keys]), group=", ".join(map(str, range(1, len(by) + 2))))
     arguments = {"zone": zone, "month": month, "model": filters.get("model"), "user_id": filters.get("user_id")}
     with psycopg.connect(database.superuser_url) as connection:
@@ -165,6 +173,7 @@ def test_people_get_their_own_calls_without_bills_and_strangers_nothing(shared_d
     [
         ({"dimensions": ["colour"]}, "dimensions are"),
         ({"dimensions": ["model", "model"]}, "each once"),
+        ({"dimensions": ["tags.Plan'"]}, "dimensions are"),
         ({"filters": {"metadata": {"a": 1}}}, "metadata"),
         ({"timezone": "Mars/Olympus"}, "unknown time zone"),
     ],

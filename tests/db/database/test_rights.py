@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # What a signed-in person may call; what it returns or changes depends on who that is.
 FOR_EVERYBODY_SIGNED_IN = {
-    "delete_scenario", "get_calls_to_price", "get_scenarios", "save_scenario",
+    "delete_scenario", "get_calls_to_price", "get_entities", "get_scenarios", "save_scenario",
     "acknowledge_alert", "acknowledge_selected_alerts", "add_member", "add_price", "add_term", "backtest_rule",
     "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
     "delete_notification_channel", "delete_view", "end_silence", "end_term", "find_alerts", "get_alerts",
@@ -31,10 +31,11 @@ FOR_EVERYBODY_SIGNED_IN = {
     "get_exports", "get_hours", "get_month", "get_notification_states", "get_overview", "get_performance",
     "get_price_catalogue", "get_prices", "get_reconciliation", "get_report_schedules", "get_reprice_runs",
     "get_rows_to_reprice", "get_saving_ledger", "get_savings_evidence", "get_series", "get_session", "get_settings",
-    "get_statement", "get_status", "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
+    "get_statement", "get_statement_schedule", "get_status",
+    "get_terms", "get_unit_costs", "get_usage", "get_views", "list_members",
     "log_export", "read_alert_link", "remove_member", "resend_notification", "save_alert_mute", "save_alert_route",
-    "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_view",
-    "send_test_notification", "silence_alerts", "silence_selected_alerts", "use_alert_link",
+    "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule", "save_statement_schedule",
+    "save_view", "send_test_notification", "silence_alerts", "silence_selected_alerts", "use_alert_link",
 }  # fmt: skip
 
 PAGES = ("get_overview", "get_usage", "get_costs", "get_performance")
@@ -243,19 +244,20 @@ def test_every_function_that_runs_as_its_owner_is_meant_to(filled: TestDatabase)
         "archived_until", "batches_to_price", "close_alerts_of_rule", "current_attributions", "current_catalogue",
         "current_person", "current_tenant", "current_user_attributions", "current_user_dims", "current_user_keys",
         "decide_saving", "delete_alert_mute", "delete_alert_route", "delete_alert_rule", "delete_budget",
-        "delete_scenario", "forget_in_savings", "save_scenario",
+        "delete_scenario", "forget_in_savings", "raw_calls_begin", "save_scenario",
         "delete_notification_channel", "delete_view", "drop_archived_partition", "end_silence", "end_term",
         "ensure_partition", "forget_in_alerts", "forget_in_rules", "forget_names", "get_cost_aggregates",
         "get_deployment", "get_status", "has_raw_calls", "log_export", "note_change", "pending_batch_ids",
         "pending_rows", "read_alert_link", "read_channel_vault", "record_feedback", "record_performance",
         "record_usage", "refresh_aggregates", "remove_member", "resend_notification", "save_alert_mute",
         "save_alert_route", "save_alert_rule", "save_budget", "save_notification_channel", "save_report_schedule",
-        "save_view", "send_test_notification", "set_channel_target", "sign_link", "silence_alerts",
+        "save_statement_schedule", "save_view", "send_test_notification", "set_channel_target", "sign_link",
+        "silence_alerts",
         "silence_selected_alerts", "stale_buckets", "stored_catalogue", "use_alert_link", "watch_partition",
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("page", [*PAGES, "get_events"])
+@pytest.mark.parametrize("page", [*PAGES, "get_entities", "get_events"])
 def test_anonymous_callers_get_no_page(page: str, shared_door: Door) -> None:
     with pytest.raises(PermissionDeniedError):
         shared_door.anonymous().call(page, from_time=NOON, to_time=NOON.replace(hour=13))
@@ -296,7 +298,7 @@ def test_the_explorer_shows_each_caller_what_they_may_see(
     assert (users("user_a"), users("user_stranger"), users("user_ana")) == (["user_a"], [], ["user_a", "user_b"])
 
 
-@pytest.mark.parametrize("page", [*PAGES, "get_events"])
+@pytest.mark.parametrize("page", [*PAGES, "get_entities", "get_events"])
 def test_a_member_who_asks_for_somebody_else_is_refused_or_gets_their_own(
     page: str, service_db: Database, viewer: Callable[[str], Database]
 ) -> None:

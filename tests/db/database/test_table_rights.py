@@ -22,7 +22,8 @@ READ_BY_PEOPLE = {
     "members", "metric_values", "model_prices", "notification_channels", "notifications", "packed_minutes",
     "performance_by_day", "performance_by_hour", "performance_by_minute", "performance_metrics",
     "provider_cost_revisions", "provider_costs", "report_schedules", "reprice_runs", "route_dimensions", "saved_views",
-    "saving_days", "saving_facts", "saving_ledger", "saving_scenarios", "stale_rollups", "usage_by_day",
+    "saving_days", "saving_facts", "saving_ledger", "saving_scenarios", "stale_rollups",
+    "statement_deliveries", "statement_schedule", "usage_by_day",
     "usage_by_hour", "unpacked_minutes", "usage_by_minute", "usage_by_user", "usage_by_user_day", "usage_by_user_week",
     "users", "users_of_days", "users_of_weeks", "whole_days", "whole_hours", "whole_minutes",
 }  # fmt: skip
@@ -43,6 +44,8 @@ WRITES: list[LiteralString] = [
     "update observability_internal.budgets set amount = 0",
     "delete from observability_internal.notification_channels",
     "update observability_internal.report_schedules set is_enabled = false",
+    "update observability_internal.statement_schedule set is_enabled = true",
+    "delete from observability_internal.statement_deliveries",
     "update observability_internal.alerts set state = 'resolved'",
     "update observability_internal.usage_by_minute set cost = 0",
     "delete from observability_internal.cost_corrections",

@@ -266,7 +266,7 @@ def test_the_options_of_the_filters_come_along(service_db: Database) -> None:
         ({"cursor": f"2026-05-04T12:00:00Z|{NOWHERE}", "order": "cost"}, "the cursor is not one"),
         ({"order": "estimated_cost desc"}, "order is newest, cost, latency or tokens"),
         ({"min_cost": "1 or true"}, "are numbers of zero or more"),
-        ({"min_tokens": 1.5}, "min_tokens a whole one"),
+        ({"min_tokens": 1.5}, "max_tokens are numbers of zero or more, whole ones"),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(

@@ -15,18 +15,25 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ingest.database import parse
+from ingest.documents.calls import Calls
+from ingest.documents.drivers import DriverCells
+from ingest.documents.month import Hours
+from ingest.documents.pages import Costs, Overview, Performance, Usage
 from tests.support.doors import Door
 from tests.support.hostile_calls import FEATURES, METADATA, MODELS, TENANTS, USERS, ZONES, HostileCalls, edges_of, fill
 from tests.support.page_figures import (
     COUNTS,
     check_percentiles,
+    check_routes,
     check_rows,
     check_series,
     check_speed_series,
     check_totals,
     differ,
+    label,
 )
-from tests.support.raw_truth import QUARTER, Question, RawTruth
+from tests.support.raw_truth import QUARTER, Question, RawTruth, bucket_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,6 +144,15 @@ def doors(shared_database: TestDatabase, lender: Lender) -> Iterator[dict[str, D
         door.close()
 
 
+FORMS: dict[str, Any] = {
+    "get_overview": Overview,
+    "get_usage": Usage,
+    "get_costs": Costs,
+    "get_performance": Performance,
+    "get_events": Calls,
+    "get_hours": Hours,
+    "get_cost_drivers": DriverCells,
+}
 through = st.sampled_from(["postgres", "postgrest"])
 
 # What was wrong once. A range that cuts quarters of an hour, by which people are told apart; hours that begin twice, on
@@ -152,6 +168,8 @@ def read(database: Database, function: str, asked: Question, **more: Any) -> dic
     document: Any = database.call(
         function, from_time=asked.from_time, to_time=asked.to_time, filters=asked.document(**more)
     )
+    if function in FORMS:
+        parse(FORMS[function], document, function)  # the app can read it
     assert isinstance(document, dict)
     return document
 
@@ -239,6 +257,30 @@ def test_performance_shows_what_the_raw_rows_say(
             for prefix, of in exact.items():
                 found += check_percentiles(f"{name}[{row['key']}]", row, of[row["key"]], prefix, "_ms")
     assert {row["error_type"]: row["requests"] for row in document["errors_by_type"]} == truth.errors_by_type(outward)
+    assert found == []
+
+
+@repeated(15)
+@given(asked=questions(), door=through)
+def test_the_routes_show_what_the_raw_requests_say(
+    truth: RawTruth, doors: dict[str, Database], asked: Question, door: str
+) -> None:
+    document = read(doors[door], "get_performance", asked, limit=50)
+    routes, outward = document["routes"], asked.outward()
+    found = []
+    for row in truth.routes(outward).values():
+        found += check_routes("routes", {**routes, **routes["latency_ms"]}, row, "", "")
+    assert truth.routes(outward) or (routes["requests"], routes["errors"]) == (0, 0)
+    by_route = truth.routes(outward, "p.method || ' ' || p.route")
+    shown = {f"{row['method']} {row['key']}": row for row in routes["by_route"]}
+    assert shown.keys() == by_route.keys()
+    for name, row in by_route.items():
+        found += check_routes(name, shown[name], row)
+    series = truth.routes(outward, bucket_of(document["bucket"]).replace("m.created_at", "p.created_at"))
+    points = {label(point["bucket_start"], document["bucket"], asked): point for point in routes["series"]}
+    assert points.keys() == series.keys()
+    for place, row in series.items():
+        found += check_routes(str(place), points[place], row)
     assert found == []
 
 

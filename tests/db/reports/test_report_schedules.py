@@ -12,8 +12,9 @@ import pytest
 
 from ingest.errors import InvalidArgumentError, PermissionDeniedError
 from ingest.forecasting.series import read_forecast
-from ingest.reports.figures import Period, as_savings, read_figures
+from ingest.reports.figures import Period, SavingsFound, as_savings, read_figures
 from ingest.reports.publish import publish_due_reports
+from ingest.reports.text import write_report
 from ingest.savings.ledger import read_ledger
 from ingest.savings.reading import read_savings_plan
 from tests.support.clockwork import Clockwork
@@ -182,6 +183,23 @@ def month_of_calls(database: Database) -> None:
     costly = MONDAY.replace(hour=10) - timedelta(days=1)
     events.append(usage_event(created_at=costly.isoformat(), estimated_cost="9", user_id="user_b", model="o3"))
     store(database, *events)
+
+
+def test_tenants_are_named_only_where_ops_say_so(service_db: Database) -> None:
+    day = (MONDAY - timedelta(days=1)).isoformat()
+    spent = [("acme", "6"), ("globex", "3"), (None, "1")]
+    store(service_db, *(usage_event(created_at=day, tenant_id=name, estimated_cost=cost) for name, cost in spent))
+
+    def text() -> str:
+        (report,) = ask(service_db, "get_due_reports", as_of=MONDAY)
+        period = Period.model_validate(report)
+        return write_report(read_figures(service_db, period, now=MONDAY, savings=SavingsFound())).text
+
+    schedule(service_db, channels=[add_channel(service_db)])
+    assert "2 tenants; the costliest is 60.0% of the spend, the 2 costliest 90.0%" in text()
+    assert "acme" not in text()
+    schedule(service_db, names_tenants=True)
+    assert "  acme: $6.00 (60.0%), +$6.00\n  globex: $3.00 (30.0%), +$3.00\n" in text()
 
 
 @pytest.mark.dated

@@ -151,3 +151,14 @@ def test_later_days_change_no_forecast(history: list[float], later: list[float])
     now = datetime.combine(FIRST + timedelta(days=len(history)), datetime.min.time(), UTC)
     future = {now.date() + timedelta(days=number + 1): cost for number, cost in enumerate(later)}
     assert forecast_month(spend, now) == forecast_month(spend | future, now)
+
+
+def test_days_of_refunds_are_no_days_to_come() -> None:
+    # By turns 2 $ back and 2 $ spent, whose median is nothing, then 14 days of 5 $: at no level to scale from.
+    days = [-2.0, 2.0] * 14 + [0.0] + [5.0] * 14
+    spend = {date(2026, 10, 1) + timedelta(days=number): amount for number, amount in enumerate(days)}
+
+    found = forecast_month(spend, datetime(2026, 11, 13, 12, tzinfo=UTC))
+
+    assert found is not None
+    assert found.spent <= found.expected < found.spent + 6 * 18

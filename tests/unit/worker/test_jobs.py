@@ -133,6 +133,7 @@ def test_jobs_of_a_lane_run_one_after_the_other_and_lanes_beside_each_other() ->
         ["deliver_notifications"],
         ["compute_metrics"],
         ["publish_reports"],
+        ["hand_out_statements"],
         ["reprice"],
     ]
 
