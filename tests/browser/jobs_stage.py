@@ -84,7 +84,7 @@ class Walk:
         self.page = page
         self.clicks = 0
 
-    def press(self, what: Locator, position: Position | None = None) -> None:
+    def take(self, what: Locator, position: Position | None = None) -> None:
         press(what, position)
         self.clicks += 1
 
@@ -92,7 +92,7 @@ class Walk:
         choose(box, option)
         self.clicks += 2
 
-    def fill(self, box: Locator, text: str) -> None:
+    def write(self, box: Locator, text: str) -> None:
         fill(box, text)
         self.clicks += 1
 
@@ -102,7 +102,7 @@ class Walk:
 
     def open_page(self, name: str) -> None:
         """Choose a page in the navigation."""
-        self.press(self.page.get_by_test_id("stSidebarNavLink").filter(has_text=name))
+        self.take(self.page.get_by_test_id("stSidebarNavLink").filter(has_text=name))
 
 
 def plant(home: Path, receiver: str) -> None:

@@ -125,8 +125,8 @@ def test_the_one_dearest_call_is_opened_from_the_overview(stage: Stage, page: Pa
     visit(page, stage.address)
     walk = Walk(page)
 
-    walk.press(page.get_by_role("link", name="Most expensive calls"))
-    walk.press(table(page), FIRST_ROW)
+    walk.take(page.get_by_role("link", name="Most expensive calls"))
+    walk.take(table(page), FIRST_ROW)
 
     details = page.locator(".st-key-panel_calls_details")
     expect(details.get_by_text(event_id)).to_be_visible()
@@ -144,7 +144,7 @@ def test_what_to_do_to_save_and_how_much_it_is_stands_on_costs(stage: Stage, pag
     visit(page, stage.address)
     walk = Walk(page)
 
-    walk.press(page.locator(".st-key-panel_overview_things").get_by_role("link", name="Use gpt-4o instead"))
+    walk.take(page.locator(".st-key-panel_overview_things").get_by_role("link", name="Use gpt-4o instead"))
 
     panel = page.locator(".st-key-panel_costs_savings")
     line = panel.locator(".line").filter(has_text="Use gpt-4o instead of gpt-4o-2024-05-13")
@@ -162,9 +162,9 @@ def test_a_statement_is_written_and_saved(stage: Stage, page: Page, tmp_path: Pa
     walk = Walk(page)
 
     walk.open_page("Costs")
-    walk.press(page.get_by_role("button", name="Write the statement"))
+    walk.take(page.get_by_role("button", name="Write the statement"))
     with page.expect_download() as saved:
-        walk.press(page.get_by_role("button", name=re.compile("^Save .*xlsx")))
+        walk.take(page.get_by_role("button", name=re.compile("^Save .*xlsx")))
 
     file = tmp_path / saved.value.suggested_filename
     saved.value.save_as(file)
@@ -184,7 +184,7 @@ def test_which_budget_is_over_is_said_by_the_headline_and_shown_for_all(stage: S
     assert is_shown(said[1], used)
     walk = Walk(page)
 
-    walk.press(page.locator(".tr-headline").get_by_role("link", name="used"))
+    walk.take(page.locator(".tr-headline").get_by_role("link", name="used"))
 
     budgets = page.locator(".st-key-list_budget").get_by_test_id("stRadioOption")
     over = budgets.filter(has_text=re.compile(r"[\d,]{3,}\.\d% used"))
@@ -204,9 +204,9 @@ def test_the_p99_of_one_model_is_drawn_by_the_minute(stage: Stage, page: Page) -
     walk = Walk(page)
 
     walk.open_page("Performance")
-    walk.press(page.get_by_role("radio", name="1h"))
+    walk.take(page.get_by_role("radio", name="1h"))
     latency = page.locator(".st-key-panel_performance_latency")
-    walk.press(latency.get_by_role("link", name=SLOW_MODEL, exact=True))
+    walk.take(latency.get_by_role("link", name=SLOW_MODEL, exact=True))
 
     expect(page.get_by_text(re.compile("by minute$"))).to_be_visible()
     for minute, p99, calls in by_minute:
@@ -227,7 +227,7 @@ def test_last_week_stands_beside_the_week_before(stage: Stage, page: Page) -> No
     visit(page, stage.address)
     walk = Walk(page)
 
-    walk.press(page.get_by_role("radio", name="Calendar"))
+    walk.take(page.get_by_role("radio", name="Calendar"))
     walk.choose(page.get_by_role("combobox", name="Calendar"), "Last week")
 
     shown = card(page, "Spend, last week")
@@ -248,10 +248,10 @@ def test_a_link_opens_the_same_call_for_a_colleague(stage: Stage, page: Page, br
     press(table(page), FIRST_ROW)
     walk = Walk(page)
 
-    walk.press(page.get_by_role("button", name="Link"))
+    walk.take(page.get_by_role("button", name="Link"))
     code = page.get_by_test_id("stPopoverBody").get_by_test_id("stCode")
     code.hover()
-    walk.press(code.get_by_role("button", name="Copy"))
+    walk.take(code.get_by_role("button", name="Copy"))
     address = page.evaluate("navigator.clipboard.readText()")
     assert address == code.inner_text().strip()
     colleague = open_page(browser)
@@ -275,8 +275,8 @@ def test_on_a_phone_the_dearest_feature_and_call_are_found_and_nothing_is_covere
     expect_uncovered(name)
     link = page.get_by_role("link", name="Most expensive calls")
     expect_uncovered(link)
-    walk.press(link)
-    walk.press(table(page), FIRST_ROW)
+    walk.take(link)
+    walk.take(table(page), FIRST_ROW)
 
     found = page.locator(".st-key-panel_calls_details").get_by_text(DEAREST_CALL)
     expect_uncovered(found)
@@ -339,12 +339,12 @@ def test_a_budget_is_made_fires_is_told_and_is_acknowledged(stage: Stage, receiv
 
     walk.open_page("Settings")
     walk.open_tab("Budgets")
-    walk.press(page.get_by_role("button", name="New budget"))
-    walk.fill(field(page, "Name"), "Launch")
-    walk.fill(field(page, "Amount (US$)"), str(amount))
+    walk.take(page.get_by_role("button", name="New budget"))
+    walk.write(field(page, "Name"), "Launch")
+    walk.write(field(page, "Amount (US$)"), str(amount))
     editor = page.locator(".st-key-panel_settings_budget")
     walk.choose(editor.get_by_test_id("stMultiSelect").get_by_role("combobox").locator("visible=true").first, "pager")
-    walk.press(editor.get_by_role("button", name="Save"))
+    walk.take(editor.get_by_role("button", name="Save"))
     expect(page.locator(".st-key-list_budget").get_by_text("Launch")).to_be_visible()
 
     ingest.configure(home=stage.home, flush_interval_s=0.1)
@@ -358,8 +358,8 @@ def test_a_budget_is_made_fires_is_told_and_is_acknowledged(stage: Stage, receiv
     assert Decimal(told["alert"]["value"]) == pytest.approx(stage.row(month)[0] / amount, rel=Decimal("1e-9"))
 
     walk.open_page("Alerts")
-    walk.press(page.get_by_test_id("stCheckbox").filter(has_text="Select Budget Launch").locator("label"))
-    walk.fill(field(page, "Note"), "the launch")
-    walk.press(page.get_by_role("button", name="Acknowledge", exact=True))
+    walk.take(page.get_by_test_id("stCheckbox").filter(has_text="Select Budget Launch").locator("label"))
+    walk.write(field(page, "Note"), "the launch")
+    walk.take(page.get_by_role("button", name="Acknowledge", exact=True))
     expect(page.get_by_text("Acknowledged by local-ops")).to_be_visible()
     assert walk.clicks == 12
