@@ -106,7 +106,7 @@ def run() -> Iterator[dict[str, object]]:
         psycopg.connect(database.superuser_url, autocommit=True) as analyst,
     ):
         if not (newest := _newest(connection)):
-            _ingest(connection, datetime.now(UTC))
+            ingest(connection, datetime.now(UTC), CALLS)
             newest = _newest(connection)
         assert newest is not None
         # Past the end of the newest minute, whenever the database was filled.
@@ -132,12 +132,12 @@ def _newest(connection: psycopg.Connection) -> datetime | None:
     return found[0] if isinstance(found[0], datetime) else None
 
 
-def _ingest(connection: psycopg.Connection, end: datetime) -> None:
+def ingest(connection: psycopg.Connection, end: datetime, calls: int) -> None:
     """Fill 90 days by time, in increments, condensing as the worker does."""
     _calls.make_months(connection)
     for day in _calls.days(end):
         span = min(timedelta(days=1), end - day)
-        share = CALLS / _calls.DAYS * (span / timedelta(days=1))
+        share = calls / _calls.DAYS * (span / timedelta(days=1))
         _calls.store(connection, round(share), day, span)
         _calls.store_requests(connection, round(share * REQUESTS_PER_CALL), day, span)
         _calls.roll_up(connection, INCREMENT)
