@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,7 +49,13 @@ def daily_bands(spend: Sequence[float], first: int) -> list[DayBand | None]:
         spend: US dollars of complete days without a gap, in order.
         first: Index of the first day that is asked for.
     """
-    days = np.array(spend, dtype=np.float64)
+    return list(_bands(tuple(map(float, spend)), first))
+
+
+@lru_cache(maxsize=64)
+def _bands(spend: tuple[float, ...], first: int) -> tuple[DayBand | None, ...]:
+    """The same; of complete days, so it stays for the day."""
+    days = np.array(spend)
     begin = max(FEWEST_DAYS, first - _ERROR_DAYS)
     expected = {index: float(next_days(days[:index], 1)[0]) for index in range(begin, len(days))}
     bands: list[DayBand | None] = []
@@ -68,4 +75,4 @@ def daily_bands(spend: Sequence[float], first: int) -> list[DayBand | None]:
         margin = (high - low) * _MARGIN
         value = float(days[index])
         bands.append(DayBand(expected[index], low, high, value > high + margin or value < low - margin))
-    return bands
+    return tuple(bands)

@@ -13,6 +13,7 @@ import calendar
 import math
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -109,7 +110,7 @@ def forecast_month(spend: Mapping[date, float], now: datetime) -> MonthForecast 
     weights = np.ones(ahead)
     weights[0] -= elapsed  # only the rest of today remains
     rest = float(next_days(history, ahead) @ weights)
-    low, high = _error_range(history, ahead)
+    low, high = _error_range(tuple(history.tolist()), ahead)
     return MonthForecast(month, spent, spent + rest, spent + rest * low, spent + rest * high, run_rate, "seasonal")
 
 
@@ -129,8 +130,8 @@ def next_days(history: Days, ahead: int) -> Days:
     even = _on_the_latest_level(history / factors)
     history = even * factors
     recent = even[-_COSTLY_DAYS:]
-    typical = _median(recent)
-    spread = max(_MAD_TO_SIGMA * _median(np.abs(recent - typical)), 0.05 * typical)
+    typical = median(recent)
+    spread = max(_MAD_TO_SIGMA * median(np.abs(recent - typical)), 0.05 * typical)
     cap = typical + _COSTLY_DEVIATIONS * spread
     # A rare costly day says little about the level but is part of what a month costs.
     excess = float(np.maximum(history - cap * factors, 0)[-_COSTLY_DAYS:].mean())
@@ -147,11 +148,11 @@ def next_days(history: Days, ahead: int) -> Days:
     return forecast
 
 
-def _median(values: Days) -> float:
-    # Of some dozens of values a twentieth of the time of numpy's own.
-    ordered = np.sort(values).tolist()
+def median(values: Days) -> float:
+    """Return what `numpy.median` returns for the short arrays here, ten times as fast; at least one value."""
+    ordered = np.sort(values)
     middle = len(ordered) // 2
-    return float(ordered[middle]) if len(ordered) % 2 else float(ordered[middle - 1] + ordered[middle]) / 2
+    return float(ordered[middle]) if len(ordered) % 2 else float((ordered[middle - 1] + ordered[middle]) / 2)
 
 
 def _complete_days(spend: Mapping[date, float], first: date, today: date) -> Days:
@@ -162,23 +163,23 @@ def _on_the_latest_level(even: Days) -> Days:
     """Scale what was before a lasting drop or jump to what has been since."""
     for days in range(min(_LATEST_DAYS, len(even) - FEWEST_DAYS), _FEWEST_LATEST - 1, -1):
         since, before = even[-days:], even[-days - _LEVEL_DAYS : -days]
-        typical = _median(before)
-        spread = max(_MAD_TO_SIGMA * _median(np.abs(before - typical)), 0.05 * typical)
+        typical = median(before)
+        spread = max(_MAD_TO_SIGMA * median(np.abs(before - typical)), 0.05 * typical)
         far = (since - typical) / (_LEVEL_DEVIATIONS * spread) if spread > 0 else np.zeros(days)
         for side in (far > 1, far < -1):
             # A costly day in between does not hide it.
             if side[0] and side.mean() >= _SHARE_OF_LATEST:
-                return np.concatenate([even[:-days] * (_median(since) / typical), since])
+                return np.concatenate([even[:-days] * (median(since) / typical), since])
     return even
 
 
 def _weekday_factors(history: Days) -> Days:
     # Weekdays are counted from the day after the history; medians, so one costly day does not make a costly weekday.
     position = (np.arange(len(history)) - len(history)) % 7
-    typical = _median(history[-28:])
+    typical = median(history[-28:])
     if typical <= 1e-9 * float(history.max()):  # almost nothing on most days: weekdays mean nothing
         return np.ones(7)
-    medians = np.array([_median(history[position == number]) for number in range(7)]) / typical
+    medians = np.array([median(history[position == number]) for number in range(7)]) / typical
     medians = np.maximum(medians, 0.01)
     factors: Days = medians / medians.mean()
     return factors
@@ -195,8 +196,10 @@ def _daily_growth(calm: Days) -> float:
     return float(np.median(slopes))
 
 
-def _error_range(history: Days, ahead: int) -> tuple[float, float]:
-    """The range of the rest of the month, as shares of its forecast."""
+@lru_cache(maxsize=256)
+def _error_range(spend: tuple[float, ...], ahead: int) -> tuple[float, float]:
+    """The range of the rest of the month, as shares of its forecast; of complete days, so the same all day long."""
+    history = np.array(spend)
     earliest = max(FEWEST_DAYS, len(history) - _BACK_TEST_DAYS)
     errors = []
     for origin in range(earliest, len(history) - ahead + 1):
