@@ -311,7 +311,9 @@ def test_the_tables_and_what_costs_is_made_of_show_what_the_raw_calls_say(
             value = None if pd.isna(shown[name]) else Decimal(str(shown[name]))
             exact: Decimal | None = None if row[name] is None else Decimal(row[name])
             size = abs(exact or Decimal(1))
-            if (value is None) != (exact is None) or abs((value or 0) - (exact or 0)) > Decimal("1e-9") * size:
+            if (value is None) != (exact is None) or abs((value or Decimal(0)) - (exact or Decimal(0))) > Decimal(
+                "1e-9"
+            ) * size:
                 found.append(f"{key}.{name}: {value} is shown, {exact} is true")
     assert len(rows) == min(10, len(true)), (list(rows), list(true))
     if page == "costs":
