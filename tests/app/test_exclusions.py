@@ -96,7 +96,8 @@ def test_calls_without_a_value_have_a_place_in_the_address() -> None:
     ("name", "typed", "tidy"),
     [
         ("max_cost", " $1,000.5 ", "1000.5"), ("max_cost", "0.000000000001", "0.000000000001"),
-        ("max_tokens", "1.5", None), ("max_cost", "-1", None), ("cost", "1", None), ("min_tokens", "1,234,567", "1234567"),
+        ("max_tokens", "1.5", None), ("max_cost", "-1", None), ("cost", "1", None),
+        ("min_tokens", "1,234,567", "1234567"),
         ("max_cost", "$ 007.50", "7.50"), ("max_cost", "00", "0"),
     ],
 )  # fmt: skip
