@@ -13,8 +13,8 @@ import streamlit as st
 from dashboard.panels import alerts as incidents
 from dashboard.panels import filter_bar
 from dashboard.panels.alert_filters import current_choice
-from dashboard.panels.alert_list import draw_alerts, matters_of
-from dashboard.panels.alert_picks import draw_actions, is_picked, keep_picks
+from dashboard.panels.alert_list import draw_alerts
+from dashboard.panels.alert_picks import keep_picks
 from dashboard.panels.delivery import draw_link, draw_silent_rules
 from dashboard.panels.frame import chosen_zone, draw_error, draw_header
 from dashboard.panels.period_bar import draw_period
@@ -57,15 +57,8 @@ def body() -> None:
     incidents.draw_times(document.times, count)
     keep_picks(document)
     can_change = document.access == "ops"
-    can_act = can_change and bool(document.firing_ids)
-    left, right = st.columns([5, 2], gap="small") if can_act or document.silences else (st.container(), None)
-    with left:
-        draw_alerts(viewer, document, choice, window, zone)
-    if right is not None:
-        with right, st.container(key="alerts_side"):
-            if can_act:
-                draw_actions(viewer, document, picked_title(document))
-            incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
+    draw_alerts(viewer, document, choice, window, zone)
+    incidents.draw_silences(viewer, document.silences, zone, can_change=can_change)
     incidents.draw_outbox(viewer, document.outbox, zone, can_change=can_change)
     incidents.draw_transitions(document.transitions, zone)
 
@@ -80,16 +73,6 @@ def read_list(window: Window) -> tuple[AlertChoice, AlertList]:
         return replace(choice, state="firing"), document
     choice = replace(choice, state="resolved")
     return choice, find_alerts(viewer, replace(window, filters=choice.filters()))
-
-
-def picked_title(document: AlertList) -> str:
-    """Return the name of the one line that is selected; empty for none or several."""
-    lines = [
-        *((incidents.matter_title(alerts), [one.alert_id for one in alerts]) for alerts in matters_of(document.alerts)),
-        *((rule.rule_name, rule.firing_ids) for rule in document.by_rule),
-    ]
-    picked = [title for title, ids in lines if is_picked(ids)]
-    return picked[0] if len(picked) == 1 else ""
 
 
 def draw_calm(document: AlertList) -> None:

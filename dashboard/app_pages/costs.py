@@ -19,7 +19,7 @@ from dashboard.panels.statement import draw_statement
 from dashboard.panels.unusual import band_frame, days_with_bands, draw_unusual
 from dashboard.reads.pages import get_costs
 from ingest.documents.document import LIMITED
-from ingest.documents.words import format_change, format_usd, format_usd_column
+from ingest.documents.words import format_change, format_exact_usd, format_usd, format_usd_column, sum_of
 
 if TYPE_CHECKING:
     from ingest.documents.pages import Costs
@@ -70,10 +70,17 @@ def draw_trend(view: View[Costs], document: Costs) -> None:
         if (earlier := view.earlier()) is not None:
             timeline = frames.with_ghost(timeline, earlier, earlier.series, frames.COST)
         sums = frames.costs_by_key(document.series)
-        values = format_usd_column([sums[name] for name in timeline.series])
+        amounts = [sums[name] for name in timeline.series]
+        values = format_usd_column(amounts, sum_of(amounts))
         shown = colours.colours_of(timeline.series, document.options.names_of(view.selection.group))
-        cards.draw_legend(timeline.series, shown, values, narrowing_addresses("costs", view.selection, timeline.series))
-        days = days_with_bands(document, view.outlook())
+        cards.draw_legend(
+            timeline.series,
+            shown,
+            values,
+            narrowing_addresses("costs", view.selection, timeline.series),
+            [format_exact_usd(amount) for amount in amounts],
+        )
+        days = days_with_bands(document, view.outlook()) if document.bucket == "day" else []
         chart = charts.stacked_bars(timeline, "usd", colours=shown, band=band_frame(days))
         draw_time_chart(chart, "costs_trend_chart", "Spend over time", view.zone)
         if days:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard.figures import charts, colours, frames
-from dashboard.panels import cards, outlook
+from dashboard.panels import cards
 from dashboard.panels.bound import draw_choice
 from dashboard.panels.frame import View, open_page
 from dashboard.panels.narrow import draw_time_chart
@@ -15,11 +16,9 @@ from dashboard.panels.rankings import draw_top
 from dashboard.panels.story import draw_story
 from dashboard.reads.pages import get_overview
 from ingest.documents.month import Calendar
-from ingest.documents.words import format_count, format_exact_usd, format_usd
+from ingest.documents.words import format_count, format_duration, format_usd
 
 if TYPE_CHECKING:
-    from decimal import Decimal
-
     from dashboard.reads.month import Outlook
     from ingest.documents.pages import Overview
 
@@ -28,49 +27,47 @@ TRENDS: dict[str, tuple[frames.Measure, charts.Unit]] = {
     "Requests": (frames.REQUESTS, "requests"),
     "Tokens": (frames.TOKENS, "tokens"),
 }
+COURSES: dict[str, frames.Measure] = {
+    "cost": frames.COST,
+    "requests": frames.REQUESTS,
+    "tokens": frames.TOKENS,
+    "errors": frames.Measure(lambda p: p.errors / p.requests if p.requests else None, lambda _: "", empty=None),
+    "p90": frames.duration_of(lambda p: p.latency_p90_ms),
+}
 
 
 def draw_figures(view: View[Overview], document: Overview, outlook_now: Outlook | None) -> None:
-    """Draw the key figures."""
+    """Draw what the sentences above do not say: the period's course, and whether it runs well."""
     now, before, phrase = document.totals, document.previous, view.selection.phrase
-    today, month = (outlook_now.month.today, outlook_now.month.month) if outlook_now else (Calendar(), Calendar())
-    forecast = outlook_now.forecast if outlook_now else None
-    draw = [
-        cards.Card(
-            "Spend today",
-            format_usd(today.cost),
-            note=_counted(today.requests, today.fallback_cost),
-            help=f"Exactly {format_exact_usd(today.cost)}, since midnight",
-        ),
-        cards.Card(
-            "Spend this month",
-            format_usd(month.cost),
-            note=_joined(outlook.month_note(forecast, _counted(month.requests)), month.fallback_cost),
-            help=f"Exactly {format_exact_usd(month.cost)}, since the 1st. Costs shows the basis of the forecast.",
-        ),
+    today = outlook_now.month.today if outlook_now else Calendar()
+    courses = frames.courses(document, document.series, COURSES)
+    spend = replace(
         cards.spend_card(f"Spend, {phrase}", now, before),
-        cards.requests_card(now, before),
-        cards.tokens_card(now, before),
-        cards.error_card(now.requests, now.errors, before.requests, before.errors),
-        cards.latency_card(
-            "Latency p90",
-            now.latency_ms.p90,
-            before.latency_ms.p90,
-            "to the last token",
-            "90% of calls were faster than this",
-        ),
-        cards.cached_card(now, before) if document.access == "member" else cards.users_card(now, before),
-    ]
-    cards.draw_cards(view.key, draw, view.selection.before)
+        note=" · ".join(filter(None, (_today(today), cards.cost_note(now)))),
+        course=courses["cost"],
+    )
+    requests = replace(cards.requests_card(now, before), course=courses["requests"])
+    if document.access != "member":
+        requests = replace(requests, note=f"by {format_count(now.users)} users")
+    tokens = replace(cards.tokens_card(now, before), course=courses["tokens"])
+    errors = replace(
+        cards.error_card(now.requests, now.errors, before.requests, before.errors), course=courses["errors"]
+    )
+    latency = cards.latency_card(
+        "Latency p90",
+        now.latency_ms.p90,
+        before.latency_ms.p90,
+        f"p50 {format_duration(now.latency_ms.p50)}",
+        "90% of calls took less, to the last token",
+    )
+    draw = [spend, requests, tokens, errors, replace(latency, course=courses["p90"])]
+    cards.draw_cards(view.key, draw, view.selection.before, is_first_wide=True)
 
 
-def _counted(requests: int | None, fallback_cost: Decimal | None = None) -> str:
-    known = "not available with a metadata filter" if requests is None else f"{format_count(requests)} requests"
-    return _joined(known, fallback_cost)
-
-
-def _joined(note: str, fallback_cost: Decimal | None) -> str:
-    return " · ".join(filter(None, (note, cards.fallback_note(fallback_cost))))
+def _today(today: Calendar) -> str:
+    if today.requests is None:
+        return "" if today.cost is None else f"{format_usd(today.cost)} today"
+    return " · ".join(filter(None, (f"{format_usd(today.cost)} today", cards.fallback_note(today.fallback_cost))))
 
 
 def draw_trend(view: View[Overview], document: Overview) -> None:

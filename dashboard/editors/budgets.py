@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import PERIODS, describe_budget, to_threshold
 from dashboard.panels.cards import draw_title
-from dashboard.panels.changes import attempt, change, explain, start_over
+from dashboard.panels.changes import attempt, draw_delete, explain, start_over
 from dashboard.panels.chooser import Entry, choose_saved, draw_chooser, open_list
 from dashboard.reads.settings import delete_budget, reporting_zone, save_budget
 from ingest.alerts.metrics import CALLS
@@ -42,17 +42,9 @@ def draw_budgets(viewer: Viewer, configuration: Configuration) -> None:
             _draw_use(budget)
         _draw_form(viewer, configuration, budget)
         if budget:
-            st.button(
-                "Delete budget",
-                key=f"settings_budget_{budget.budget_id}_delete",
-                type="tertiary",
-                icon=":material/delete:",
-                on_click=change,
-                args=(
-                    lambda number=budget.budget_id: delete_budget(viewer, number),
-                    f"{budget.name} deleted",
-                ),
-            )
+            number = budget.budget_id
+            key = f"settings_budget_{number}_delete"
+            draw_delete("budget", budget.name, key, lambda: delete_budget(viewer, number))
 
 
 def budget_badges(budget: Budget) -> tuple[tuple[str, str], ...]:

@@ -9,7 +9,7 @@ import streamlit as st
 from pydantic import SecretStr, ValidationError
 
 from dashboard.panels.cards import draw_title
-from dashboard.panels.changes import attempt, change, explain, start_over
+from dashboard.panels.changes import attempt, change, draw_delete, explain, start_over
 from dashboard.panels.chooser import Entry, choose_saved, draw_chooser, open_list
 from dashboard.reads.alerts import get_delivery_health
 from dashboard.reads.settings import (
@@ -153,16 +153,13 @@ def _draw_channel_form(viewer: Viewer, channel: Channel | None) -> None:
         }  # fmt: skip
         _save_channel(viewer, channel, document, kind or "webhook", (url or "").strip(), key)
     if channel:
-        st.button(
-            "Delete channel",
-            key=f"settings_channel_remove_{channel.channel_id}",
-            type="tertiary",
-            icon=":material/delete:",
-            on_click=change,
-            args=(
-                lambda: delete_notification_channel(viewer, channel.channel_id),
-                f"{channel.name} deleted",
-            ),
+        number = channel.channel_id
+        draw_delete(
+            "channel",
+            channel.name,
+            f"settings_channel_remove_{number}",
+            lambda: delete_notification_channel(viewer, number),
+            "Rules lose it, and messages that wait for it are not sent.",
         )
 
 

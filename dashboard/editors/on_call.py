@@ -13,7 +13,7 @@ from dashboard.editors.scope import draw_scope
 from dashboard.figures.alert_words import describe_scope, length_in_words, moment_in_words
 from dashboard.panels.bound import draw_choice
 from dashboard.panels.cards import draw_title
-from dashboard.panels.changes import attempt, change, explain, start_over
+from dashboard.panels.changes import attempt, draw_delete, explain, start_over
 from dashboard.panels.chooser import Entry, choose_saved, draw_chooser, open_list
 from dashboard.reads.settings import (
     delete_alert_mute,
@@ -146,7 +146,7 @@ def _draw_route_form(viewer: Viewer, configuration: Configuration, route: Route 
         number = {"route_id": route.route_id} if route else {}
         _save(key, RouteDraft, typed, number, lambda document: save_alert_route(viewer, document))
     if route:
-        _draw_delete(key, route.name, lambda: delete_alert_route(viewer, route.route_id))
+        draw_delete("route", route.name, f"{key}_delete", lambda: delete_alert_route(viewer, route.route_id))
 
 
 def _draw_mute_form(viewer: Viewer, configuration: Configuration, mute: Mute | None) -> None:
@@ -172,7 +172,7 @@ def _draw_mute_form(viewer: Viewer, configuration: Configuration, mute: Mute | N
         number = {"mute_id": mute.mute_id} if mute else {}
         _save(key, MuteDraft, typed, number, lambda document: save_alert_mute(viewer, document))
     if mute:
-        _draw_delete(key, mute.name, lambda: delete_alert_mute(viewer, mute.mute_id))
+        draw_delete("mute", mute.name, f"{key}_delete", lambda: delete_alert_mute(viewer, mute.mute_id))
 
 
 def _draw_times(key: str, mute: Mute | None, zone: str) -> dict[str, Any]:
@@ -229,14 +229,3 @@ def _save(
     if attempt(lambda: save(document), f"{typed['name']} saved"):
         choose_saved("route" if form is RouteDraft else "mute", typed["name"])
         start_over(*([] if number else [f"{key}_name"]))
-
-
-def _draw_delete(key: str, name: str, delete: Callable[[], None]) -> None:
-    st.button(
-        "Delete",
-        key=f"{key}_delete",
-        type="tertiary",
-        icon=":material/delete:",
-        on_click=change,
-        args=(delete, f"{name} deleted"),
-    )

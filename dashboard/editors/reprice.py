@@ -11,8 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from dashboard.panels.cards import draw_title
+from dashboard.panels.tables import written
 from dashboard.reads.prices import MAX_ROWS, preview_reprice
-from ingest.documents.words import column_decimals, format_usd
+from ingest.documents.words import format_difference, format_usd_column, with_sign
 from ingest.errors import TreeringError
 from ingest.prices.reprice import RepriceScope
 
@@ -82,26 +83,31 @@ def _draw_difference(found: RepriceTotals, command: str) -> None:
             for (provider, model), one in lines
         ]
     )
-    amounts: list[Decimal | None] = [figure for _, one in lines for figure in (one.old_cost, one.new_cost)]
-    decimals = column_decimals(amounts)
+    old, new, difference = ([getattr(one, name) for _, one in lines] for name in ("old_cost", "new_cost", "difference"))
+    signed = zip(format_usd_column(difference, beside=[*old, *new]), difference, strict=True)
+    texts = {
+        "old": format_usd_column(old, beside=new),
+        "new": format_usd_column(new, beside=old),
+        "difference": [with_sign(text, amount) for text, amount in signed],
+    }
     number = st.column_config.NumberColumn
     st.dataframe(
-        frame,
+        written(frame, texts),
         key="settings_reprice_table",
         hide_index=True,
         column_config={
             "model": st.column_config.TextColumn("Model", width="medium"),
             "calls": number("Calls", format="localized"),
             "changed": number("Changed", format="localized"),
-            "old": number("Old (US$)", format=f"%,.{decimals}f"),
-            "new": number("New (US$)", format=f"%,.{decimals}f"),
-            "difference": number("Difference (US$)", format=f"%+,.{decimals}f"),
+            "old": number("Old"),
+            "new": number("New"),
+            "difference": number("Difference"),
         },
     )
     changed = sum(one.changed for _, one in lines)
     total = sum((one.difference for _, one in lines), Decimal(0))
     lost = sum(one.newly_unpriced for _, one in lines)
-    text = f"{changed:,} of {found.rows:,} calls would change, by {format_usd(total)} in total."
+    text = f"{changed:,} of {found.rows:,} calls would change, by {format_difference(total)} in total."
     st.caption(text + (f" {lost:,} would lose their cost because no price is known." if lost else ""))
     if changed or found.cut_at is not None:
         st.caption("To apply it, run on the server:")

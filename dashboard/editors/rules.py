@@ -26,7 +26,7 @@ from dashboard.figures.alert_words import (
 )
 from dashboard.figures.backtest_chart import backtest_chart
 from dashboard.panels.bound import to_name
-from dashboard.panels.changes import attempt, change, explain, start_over
+from dashboard.panels.changes import attempt, draw_delete, explain, start_over
 from dashboard.panels.chooser import choose_saved
 from dashboard.reads.settings import backtest_rule, delete_alert_rule, reporting_zone, save_alert_rule
 from ingest.alerts.metrics import Metric, format_metric, metric_named
@@ -129,14 +129,8 @@ def draw_rule_form(
         else:
             _save(viewer, rule, document, key)
     if rule:
-        st.button(
-            "Delete rule",
-            key=f"{key}_delete",
-            type="tertiary",
-            icon=":material/delete:",
-            on_click=change,
-            args=(lambda rule_id=rule.rule_id: delete_alert_rule(viewer, rule_id), f"{rule.name} deleted"),
-        )
+        number = rule.rule_id
+        draw_delete("rule", rule.name, f"{key}_delete", lambda: delete_alert_rule(viewer, number))
 
 
 def _draw_main_fields(key: str, configuration: Configuration, rule: AlertRule | None, metric: str) -> dict[str, Any]:

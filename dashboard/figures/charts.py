@@ -6,6 +6,7 @@ Legends are drawn beside the chart (`cards.draw_legend`), where they can wrap on
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import altair as alt
@@ -59,7 +60,7 @@ def stacked_bars(
     bars = alt.Chart(_stack(timeline)).mark_rect(strokeWidth=0)
     y = alt.Y("low:Q", axis=_y_axis(timeline, unit, is_stacked=True), title=None, scale=_y_scale(timeline))
     bars = bars.encode(
-        x=_x_axis(timeline),
+        x=_x_axis(timeline, is_bars=True),
         x2=alt.X2("edge"),
         y=y,
         y2=alt.Y2("high"),
@@ -97,7 +98,7 @@ def cost_and_tokens(cost: Timeline, tokens: Timeline, height: int = HEIGHT) -> a
     """Draw spend as bars on the left axis and tokens as a line on the right one."""
     bars = alt.Chart(_stack(cost)).mark_rect(strokeWidth=0, color=PALETTE[0])
     bars = bars.encode(
-        x=_x_axis(cost),
+        x=_x_axis(cost, is_bars=True),
         x2=alt.X2("edge"),
         y=alt.Y("low:Q", axis=_y_axis(cost, "usd", is_stacked=True), title=None, scale=_y_scale(cost)),
         y2=alt.Y2("high"),
@@ -203,13 +204,15 @@ def _colour(timeline: Timeline, colours: Sequence[str] | None) -> alt.Color:
     return alt.Color("series:N", scale=alt.Scale(domain=list(timeline.series), range=chosen), legend=None)
 
 
-def _x_axis(timeline: Timeline) -> alt.X:
+def _x_axis(timeline: Timeline, *, is_bars: bool = False) -> alt.X:
     frame = timeline.frame
+    middles = _middles(frame) if is_bars and timeline.bucket in ("day", "week", "month") else []
     span = (frame["until"].max() - frame["at"].min()) if len(frame) else 0
     if span <= 1.5 * _DAY_MS:
         label = "utcFormat(datum.value, utchours(datum.value) + utcminutes(datum.value) == 0 ? '%a %-d' : '%H:%M')"
     elif span <= 10 * _DAY_MS:
-        label = "utcFormat(datum.value, utchours(datum.value) == 0 ? '%a %-d' : '%H:%M')"
+        hours = "true" if middles else "utchours(datum.value) == 0"
+        label = f"utcFormat(datum.value, {hours} ? '%a %-d' : '%H:%M')"
     else:
         label = "utcFormat(datum.value, '%-d %b')"
     axis = alt.Axis(
@@ -218,13 +221,27 @@ def _x_axis(timeline: Timeline) -> alt.X:
         grid=False,
         labelOverlap="greedy",
         labelSeparation=16,
-        tickCount=8,
+        **({"values": middles} if middles else {"tickCount": 8}),
         domain=True,
-        ticks=True,
+        ticks=not middles,
         tickSize=4,
         labelPadding=4,
     )
     return alt.X("at:T", scale=alt.Scale(type="utc", nice=False), axis=axis)
+
+
+def _middles(frame: pd.DataFrame) -> list[alt.DateTime]:
+    """Return the middle of the bar of each bucket, where its label stands."""
+    spans = frame[["at", "until"]].drop_duplicates()
+    share = BAR_SHARE if len(spans) <= MOST_BARS_WITH_GAPS else 1.0
+    middles = [
+        datetime.fromtimestamp((at + (until - at) * share / 2) / 1000, UTC)
+        for at, until in spans.itertuples(index=False)
+    ]
+    return [
+        alt.DateTime(year=one.year, month=one.month, date=one.day, hours=one.hour, minutes=one.minute, utc=True)
+        for one in middles
+    ]
 
 
 def _y_axis(timeline: Timeline, unit: Unit, *, is_stacked: bool = False) -> alt.Axis:

@@ -100,6 +100,20 @@ def measures_over_time(page: Page, points: Sequence[Point], measures: Mapping[st
     return Timeline(_frame(rows), tuple(measures), _bucket_name(page), is_shared=True)
 
 
+def courses(page: Page, points: Sequence[Point], measures: Mapping[str, Measure]) -> dict[str, tuple[float, ...]]:
+    """Return the values of several measures over time, of whole buckets with a value, for lines without axes."""
+    by_start = {point.bucket_start.astimezone(UTC): point for point in points}
+    whole = [
+        by_start.get(start)
+        for start, until in _spans(page, points)
+        if page.from_time <= start and until <= min(page.to_time, page.generated_at)
+    ]
+    return {
+        name: tuple(value for point in whole if (value := _value(measure, point)) is not None)
+        for name, measure in measures.items()
+    }
+
+
 def groups_over_time(page: Page, points: Sequence[Point], measure: Measure) -> Timeline:
     """Draw one measure of grouped points, a series per key: the largest first, what did not fit last."""
     by_cell = {(point.bucket_start.astimezone(UTC), _name(point)): point for point in points}
@@ -175,9 +189,13 @@ def _cell(
         "series": name,
         "calls": 0 if point is None else point.requests,
         "is_partial": start < page.from_time or until > page.to_time or start <= page.generated_at < until,
-        "value": measure.empty if point is None else measure.value(point),
+        "value": _value(measure, point),
         "text": (DASH if measure.empty is None else "0") if point is None else measure.text(point),
     }
+
+
+def _value(measure: Measure, point: Point | None) -> float | None:
+    return measure.empty if point is None else measure.value(point)
 
 
 def _frame(rows: list[dict[str, object]]) -> pd.DataFrame:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 from dashboard.figures.waterfall import WORDS
-from ingest.documents.words import format_estimate, format_share, format_usd, format_usd_column
+from ingest.documents.words import format_estimate, format_share, format_usd, format_usd_column, with_sign
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ingest.documents.month import SpentBudget
     from ingest.forecasting.forecast import MonthForecast
     from ingest.savings.drivers import CostDrivers
+
+
+_BUDGETS: Final = '<a href="settings?tab=budgets" target="_self">'
 
 
 def month_sentence(
@@ -49,7 +52,8 @@ def month_sentence(
     link = _link("costs", format_estimate(last[1]), selection, period="last_month")
     if abs(share) < 0.005:
         return f"{text}, as much as in {last[0]} ({link})."
-    return f"{text}, {format_share(abs(share), 1)} {'more' if share > 0 else 'less'} than in {last[0]} ({link})."
+    change = _link("costs", format_share(abs(share), 1), selection, period="this_month", compare="month")
+    return f"{text}, {change} {'more' if share > 0 else 'less'} than in {last[0]} ({link})."
 
 
 def budget_sentence(budgets: Sequence[SpentBudget]) -> str:
@@ -58,8 +62,8 @@ def budget_sentence(budgets: Sequence[SpentBudget]) -> str:
     if not known:
         return ""
     fullest = max(known, key=lambda one: max((one.spent or 0) / one.amount, one.forecast or 0))
-    used = f'<a href="settings?tab=budgets" target="_self">{format_share(fullest.spent, fullest.amount)} used</a>'
-    ahead = f", {format_share(fullest.forecast, 1)} expected" if fullest.forecast is not None else ""
+    used = f"{_BUDGETS}{format_share(fullest.spent, fullest.amount)} used</a>"
+    ahead = f", {_BUDGETS}{format_share(fullest.forecast, 1)} expected</a>" if fullest.forecast is not None else ""
     return f"Budget {html.escape(fullest.name)}: {used}{ahead}."
 
 
@@ -74,16 +78,16 @@ def drivers_sentence(drivers: CostDrivers | None, selection: Selection) -> str:
     driver, amount = max(drivers.parts.items(), key=lambda part: part[1] if is_dearer else -part[1])
     same = [one for one in drivers.contributions if one.driver == driver and (one.amount > 0) == is_dearer]
     whole, reason, *most = format_usd_column([abs(difference), amount, *(one.amount for one in same[:1])])
-    sign = "+" if is_dearer else ""
     text = f"This period cost {_link('costs', whole, selection)} {'more' if is_dearer else 'less'} than the one before"
     if not same:
         return f"{text}."
     top = same[0]
     filters = {"model": [top.model]} | ({"feature": [top.feature]} if top.feature else {})
     name = f"{top.feature} with {top.model}" if top.feature else top.model
-    share = _link("usage", f"{sign}{most[0]}", selection, **filters)
+    share = _link("usage", with_sign(most[0], top.amount), selection, **filters)
     word = WORDS[driver][0 if is_dearer else 1]
-    return f"{text}, mostly because of {word} ({sign}{reason}): {html.escape(name)} {share}."
+    of = _link("costs", with_sign(reason, amount), selection)
+    return f"{text}, mostly because of {word} ({of}): {html.escape(name)} {share}."
 
 
 def alerts_sentence(firing: int) -> str:

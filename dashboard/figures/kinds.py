@@ -1,4 +1,4 @@
-"""What tokens of each kind cost: the recorded cost of a model, split by its list prices. Pure."""
+"""What tokens of each kind and fees cost: the recorded cost of a model, split by its list prices. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from ingest.documents.pages import TokenKinds
+    from ingest.documents.pages import ModelFees, TokenKinds
     from ingest.documents.sessions import SessionKinds
     from pricing import PriceBook
 
@@ -29,42 +29,62 @@ NAMES: Final = {
     "image_output": "Audio and images",
     "text_output": "Output",
     "reasoning": "Reasoning",
-    "request_fee": "Fees per request",
+    "request_fee": "Fees",
     "duration": "By time",
 }
+FEES: Final = "Fees"
 UNSPLIT: Final = "Not split"
 # What a prompt consists of, read from the provider's cache or not.
 _CACHED: Final = ("cached_input", "cached_audio", "cached_image")
 _UNCACHED: Final = ("uncached_input", "cache_write", "cache_write_1h", "audio_input", "image_input")
 
 
-def split_by_kind(models: Sequence[TokenKinds], book: PriceBook, at: datetime) -> dict[str, Decimal]:
-    """Return US dollars by kind of token, the largest first; they add up to the recorded cost exactly.
+def split_by_kind(
+    models: Sequence[TokenKinds],
+    book: PriceBook,
+    at: datetime,
+    *,
+    fees: Sequence[ModelFees] | None = None,
+    whole: Decimal | None = None,
+) -> dict[str, Decimal]:
+    """Return US dollars by kind of token and of fees, the largest first; they add up to the recorded cost exactly.
 
-    A model's recorded cost is divided as the list prices of an average call of it are, so discounts, tiers and fees of
-    the provider are spread over its kinds. What the book does not know is not split.
+    Recorded fees of tools and requests are a part of their own. The rest of a model's recorded cost is divided as the
+    list prices of an average call of it are, so discounts and tiers are spread over its kinds. What the book does not
+    know is not split.
 
     Args:
         models: Tokens and cost of each.
         book: List prices.
         at: Whose prices, aware.
+        fees: Inside the cost of the models; None for unknown, which leaves them spread over the kinds.
+        whole: The recorded cost of all; what `models` leave out of it is not split.
     """
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
+    charged: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for one in fees or ():
+        charged[one.provider, one.model] += one.fees
     for model in models:
         if not model.cost:
             continue
-        left = model.cost
+        own = max(min(charged[model.provider, model.model], model.cost), Decimal(0))
+        sums[FEES] += own
+        left = cost = model.cost - own
         parts = _parts(model, book, at)
-        whole = sum(parts.values(), Decimal(0))
-        if not whole:
+        listed = sum(parts.values(), Decimal(0))
+        if not listed:
             sums[UNSPLIT] += left
             continue
         for name, amount in list(parts.items())[:-1]:
-            share = round(model.cost * amount / whole, 12)
+            share = round(cost * amount / listed, 12)
             sums[NAMES.get(name, name)] += share
             left -= share
         sums[NAMES.get(list(parts)[-1], UNSPLIT)] += left
-    return dict(sorted(sums.items(), key=lambda one: -one[1]))
+    if whole is not None:
+        sums[UNSPLIT] += whole - sum(sums.values(), Decimal(0))
+    # That there were no fees is worth a line; that their sum is not known is not.
+    shown = {name: amount for name, amount in sums.items() if amount or (name == FEES and fees is not None)}
+    return dict(sorted(shown.items(), key=lambda one: -one[1]))
 
 
 def resent_cost(models: Sequence[SessionKinds], book: PriceBook, at: datetime) -> Decimal | None:

@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 
 from dashboard.figures.colours import ERROR_COLOUR, OTHER_COLOUR, PALETTE
-from ingest.documents.words import format_usd_column
+from ingest.documents.words import column_decimals, format_exact_usd, format_usd_column, with_sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,17 +42,21 @@ WORDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def steps_of(drivers: CostDrivers) -> pd.DataFrame:
-    """Return the bars: `name`, `start`, `end` (US dollars), `kind` (sum, up, down), `text`, `label`, in order."""
+    """Return the bars: `name`, `start`, `end` (US dollars), `kind` (sum, up, down), exact `text`, `label`, in order."""
     parts = [(NAMES[driver], amount) for driver, amount in drivers.parts.items()]
-    sizes = [drivers.previous_cost, *(amount for _, amount in parts), drivers.cost]
-    texts = format_usd_column([round(size, 12) for size in sizes])
+    sizes = [round(amount, 12) for _, amount in parts]
+    ends = [drivers.previous_cost, drivers.cost]
+    before, now = format_usd_column(ends, beside=sizes)
+    # The steps as shown lead from the one sum as shown to the other.
+    first, last = (round(end, column_decimals([*ends, *sizes])) for end in ends)
+    texts = format_usd_column(sizes, last - first, beside=ends)
     at = drivers.previous_cost
-    rows = [_bar("Before", Decimal(0), at, "sum", texts[0])]
-    for (name, amount), text in zip(parts, texts[1:-1], strict=True):
-        sign = "+" if amount > 0 else ""
-        rows.append(_bar(name, at, at + amount, "up" if amount > 0 else "down", sign + text))
+    rows = [_bar("Before", Decimal(0), at, "sum", before, format_exact_usd(at))]
+    for (name, amount), size, text in zip(parts, sizes, texts, strict=True):
+        kind, exact = "up" if amount > 0 else "down", with_sign(format_exact_usd(size), size)
+        rows.append(_bar(name, at, at + amount, kind, with_sign(text, size), exact))
         at += amount
-    rows.append(_bar("Now", Decimal(0), drivers.cost, "sum", texts[-1]))
+    rows.append(_bar("Now", Decimal(0), drivers.cost, "sum", now, format_exact_usd(drivers.cost)))
     return pd.DataFrame(rows)
 
 
@@ -95,7 +99,7 @@ def _reach(drivers: CostDrivers) -> tuple[float, float]:
     return float(min(sums)), float(max(sums))
 
 
-def _bar(name: str, start: Decimal, end: Decimal, kind: str, text: str) -> dict[str, object]:
+def _bar(name: str, start: Decimal, end: Decimal, kind: str, text: str, exact: str) -> dict[str, object]:
     top = float(max(start, end))
     return {
         "name": name,
@@ -103,6 +107,6 @@ def _bar(name: str, start: Decimal, end: Decimal, kind: str, text: str) -> dict[
         "end": float(end),
         "top": top,
         "kind": kind,
-        "text": text,
+        "text": exact,
         "label": text,
     }

@@ -11,7 +11,7 @@ import streamlit as st
 
 from dashboard.figures.alert_words import length_in_words, moment_in_words
 from dashboard.panels.alert_filters import choose, draw_alert_filters, draw_turns
-from dashboard.panels.alert_picks import is_picked, pick, pick_all, picked_ids
+from dashboard.panels.alert_picks import draw_actions, is_picked, pick, pick_all, picked_ids
 from dashboard.panels.alerts import describe_alert, end_in_words, matter_title
 from dashboard.panels.call_links import draw_alert_link
 from dashboard.panels.tables import to_csv
@@ -58,10 +58,17 @@ def draw_alerts(viewer: Viewer, document: AlertList, choice: AlertChoice, window
             return
         _draw_head(viewer, document, choice, window, can_change=can_change)
         is_chosen_from = can_change and document.total > 1
+        picked = _picked_line(document) if can_change else None
+        if can_change and picked is None and picked_ids():
+            draw_actions(viewer, document, "")
         for rule in document.by_rule:
             _draw_rule(rule, zone, is_chosen_from=is_chosen_from)
+            if picked == tuple(rule.firing_ids):
+                draw_actions(viewer, document, rule.rule_name)
         for alerts in matters_of(document.alerts):
             _draw_alert(alerts, zone, is_chosen_from=is_chosen_from)
+            if picked == tuple(one.alert_id for one in alerts):
+                draw_actions(viewer, document, matter_title(alerts))
         draw_turns(choice, document.total)
 
 
@@ -90,6 +97,16 @@ def read_all(viewer: Viewer, choice: AlertChoice, window: Window) -> list[Alert]
         if len(page) < _READ_AT_ONCE:
             break
     return found
+
+
+def _picked_line(document: AlertList) -> tuple[int, ...] | None:
+    """Return the alerts of the one line that is selected, below which its actions stand; None for none or several."""
+    lines = [
+        *(tuple(one.alert_id for one in alerts) for alerts in matters_of(document.alerts)),
+        *(tuple(rule.firing_ids) for rule in document.by_rule),
+    ]
+    picked = [line for line in lines if is_picked(line)]
+    return picked[0] if len(picked) == 1 and len(picked_ids()) == len(picked[0]) else None
 
 
 def _draw_nothing(document: AlertList, choice: AlertChoice) -> None:

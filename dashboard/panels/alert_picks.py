@@ -63,41 +63,38 @@ def draw_actions(viewer: Viewer, document: AlertList, title: str) -> None:
         title: Name of the one line that is selected; empty for several.
     """
     ids = sorted(picked_ids())
+    several = f"{len(ids):,} alerts"
     with st.container(border=True, key="panel_alerts_actions", gap="small"):
-        if not ids:
-            draw_title("Acknowledge or silence", "Select alerts in the list first.")
-            return
-        several = f"{len(ids):,} alerts"
-        draw_title(title or f"{several} selected", several if title and len(ids) > 1 else "")
-        st.text_input("Note", key="alerts_note", max_chars=500, placeholder="What you found, or who is on it")
-        st.button(
-            "Acknowledge",
-            key="alerts_acknowledge",
-            type="primary",
-            icon=":material/visibility:",
-            width="stretch",
-            on_click=_act,
-            args=(
-                lambda: acknowledge_alerts(viewer, ids, _typed("alerts_note")),
-                f"{title or several} acknowledged",
-            ),
-        )
-        _draw_silence(viewer, ids, title or several)
-        if document.total > 1:
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            draw_title(title or f"{several} selected", several if title and len(ids) > 1 else "")
+            if document.total > 1:
+                st.button(
+                    "Clear selection", key="alerts_pick_none", type="tertiary", icon=":material/close:",
+                    on_click=pick_all, args=((),),
+                )  # fmt: skip
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="alerts_deeds"):
+            with st.container(width=300):
+                st.text_input("Note", key="alerts_note", max_chars=500, placeholder="What you found, or who is on it")
             st.button(
-                "Clear selection", key="alerts_pick_none", type="tertiary", icon=":material/close:",
-                on_click=pick_all, args=((),),
-            )  # fmt: skip
+                "Acknowledge",
+                key="alerts_acknowledge",
+                type="primary",
+                icon=":material/visibility:",
+                on_click=_act,
+                args=(
+                    lambda: acknowledge_alerts(viewer, ids, _typed("alerts_note")),
+                    f"{title or several} acknowledged",
+                ),
+            )
+            _draw_silence(viewer, ids, title or several)
 
 
 def _draw_silence(viewer: Viewer, ids: Sequence[int], title: str) -> None:
-    left, right = st.columns(2, gap="small", vertical_alignment="bottom")
-    length = left.selectbox("Silence for", list(SILENCES), key="alerts_silence_for")
-    right.button(
+    length = st.selectbox("Silence for", list(SILENCES), key="alerts_silence_for", width=110)
+    st.button(
         "Silence",
         key="alerts_silence",
         icon=":material/notifications_paused:",
-        width="stretch",
         on_click=_act,
         args=(lambda: _silence(viewer, ids), f"{title} silenced for {length}"),
     )

@@ -121,6 +121,7 @@ class Explorer:
         with left, st.container(border=True, key="panel_calls_table"):
             self._draw_bar(place, document)
             self._draw_table(place, document)
+            self._draw_foot(place, document)
         if opened:
             with right[0], st.container(border=True, key="panel_calls_details"):
                 draw_details(
@@ -163,17 +164,22 @@ class Explorer:
                     width=155,
                     on_change=lambda: _order_by(st.session_state["calls_order"]),
                 )
-                st.session_state["calls_size"] = place.size
-                st.selectbox(
-                    "Calls per page",
-                    SIZES,
-                    format_func=lambda size: f"{size} per page",
-                    key="calls_size",
-                    label_visibility="collapsed",
-                    width=125,
-                    on_change=_take_size,
-                )
-                self._draw_turns(place, document)
+
+    def _draw_foot(self, place: Place, document: Calls) -> None:
+        with st.container(
+            horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="calls_foot"
+        ):
+            self._draw_turns(place, document)
+            st.session_state["calls_size"] = place.size
+            st.selectbox(
+                "Calls per page",
+                SIZES,
+                format_func=lambda size: f"{size} per page",
+                key="calls_size",
+                label_visibility="collapsed",
+                width=125,
+                on_change=_take_size,
+            )
 
     def _draw_export(self) -> None:
         """Draw the way to a file of all calls of the period, which is written while it is watched."""

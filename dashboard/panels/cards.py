@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import html
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import streamlit as st
 
 from ingest.documents.names import visible_name
 from ingest.documents.words import (
     DASH,
+    MINUS,
     UNCHANGED,
     format_change,
     format_count,
@@ -26,7 +27,12 @@ if TYPE_CHECKING:
 
     from ingest.documents.pages import Totals
 
+# Two beside each other on a phone of 360 pixels.
+_LEAST_CARD_PX: Final = 150
+
 DeltaColour = Literal["normal", "inverse", "off"]
+Arrow = Literal["up", "down", "off"]
+MetricColour = Literal["red", "green", "gray"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,7 @@ class Card:
         note: One short line on where the figure comes from or what it consists of.
         help: The exact figure or how it is computed, shown on demand.
         colour: "inverse" where more is worse, "off" where more is neither.
+        course: Its values over time, drawn as a line without axes; nothing for fewer than two.
     """
 
     label: str
@@ -48,17 +55,28 @@ class Card:
     note: str = ""
     help: str | None = None
     colour: DeltaColour = "off"
+    course: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One line of a ranking; `share` is 0 to 1, None for unknown, `address` where its calls are shown."""
+    """One line of a ranking.
+
+    Attributes:
+        name: Of what is ranked.
+        value: Its figure.
+        share: 0 to 1, None for unknown.
+        is_other: Whether it is all that did not fit.
+        address: Where its calls are shown.
+        exact: The figure to its last digit, shown under the pointer.
+    """
 
     name: str
     value: str
     share: float | None
     is_other: bool = False
     address: str = ""
+    exact: str = ""
 
 
 def spend_card(label: str, totals: Totals, previous: Totals) -> Card:
@@ -181,27 +199,43 @@ def latency_card(label: str, now: float | None, before: float | None, note: str,
     return Card(label, format_duration(now), format_change(now, before), note, help_text, "inverse")
 
 
-def draw_cards(page: str, cards: Sequence[Card], before: str = "") -> None:
-    """Draw key figures in a grid: four in a row, two on a phone.
+def draw_cards(page: str, cards: Sequence[Card], before: str = "", *, is_first_wide: bool = False) -> None:
+    """Draw key figures in a grid: all in a row, two on a phone.
 
     Args:
         page: Short name of the page.
         cards: The figures.
         before: What changes are measured against, such as "vs 7d before".
+        is_first_wide: Whether the first has the room of two.
     """
-    with st.container(key="cards"):
-        for index, card in enumerate(cards):
-            with st.container(border=True, key=f"card_{page}_{index}"):
-                st.metric(
-                    card.label,
-                    card.value,
-                    card.change,
-                    delta_color="off" if card.change in (None, UNCHANGED) else card.colour,
-                    delta_arrow="off" if card.change == UNCHANGED else "auto",
-                    help=card.help,
-                    delta_description=before if card.change and before else None,
-                )
-                st.html(f'<div class="tr-note">{html.escape(card.note)}</div>')
+    grid = st.grid(len(cards) + is_first_wide, min_column_width=_LEAST_CARD_PX, gap=12, key="cards")
+    for index, card in enumerate(cards):
+        span = 2 if is_first_wide and index == 0 else 1
+        with grid.cell(column_span=span), st.container(border=True, height="stretch", key=f"card_{page}_{index}"):
+            # Streamlit takes a hyphen alone for a minus sign, so it is told the direction.
+            arrow, colour = direction_of(card.change, card.colour)
+            st.metric(
+                card.label,
+                card.value,
+                card.change,
+                delta_color=colour,
+                delta_arrow=arrow,
+                help=card.help,
+                delta_description=before if card.change and before else None,
+                chart_data=card.course if len(card.course) > 1 else None,
+                chart_type="area",
+            )
+            st.html(f'<div class="tr-note">{html.escape(card.note)}</div>')
+
+
+def direction_of(change: str | None, colour: DeltaColour) -> tuple[Arrow, MetricColour]:
+    """Return the arrow and the colour of a change as written."""
+    if change is None or change == UNCHANGED:
+        return "off", "gray"
+    is_up = not change.startswith(MINUS)
+    if colour == "off":
+        return ("up" if is_up else "down"), "gray"
+    return ("up" if is_up else "down"), "red" if is_up == (colour == "inverse") else "green"
 
 
 def draw_title(title: str, subtitle: str = "") -> None:
@@ -215,15 +249,26 @@ def draw_legend(
     colours: Sequence[str],
     values: Sequence[str] | None = None,
     addresses: Sequence[str] | None = None,
+    exact: Sequence[str] | None = None,
 ) -> None:
-    """Draw a chart's legend, each name with its value and, where it has an address, as a link."""
+    """Draw a chart's legend, each name with its value and, where it has an address, as a link.
+
+    Args:
+        names: Of the series.
+        colours: One for each.
+        values: What each comes to.
+        addresses: Where a name leads to; empty for nowhere.
+        exact: The values to their last digit, shown under the pointer.
+    """
     nothing = [""] * len(names)
     items = "".join(
         f'<span><i style="background:{colour}"></i>'
         + (f'<a href="{html.escape(address)}" target="_self">{html.escape(name)}</a>' if address else html.escape(name))
-        + (f"<b>{html.escape(value)}</b>" if value else "")
+        + (f"<b{_title(digits)}>{html.escape(value)}</b>" if value else "")
         + "</span>"
-        for name, colour, value, address in zip(names, colours, values or nothing, addresses or nothing, strict=True)
+        for name, colour, value, address, digits in zip(
+            names, colours, values or nothing, addresses or nothing, exact or nothing, strict=True
+        )
     )
     st.html(f'<div class="tr-legend">{items}</div>')
 
@@ -247,6 +292,10 @@ def name_of(key: str | None, *, is_other: bool = False, keys: int | None = None)
     return visible_name(key) if key else DASH
 
 
+def _title(text: str) -> str:
+    return f' title="{html.escape(text)}"' if text else ""
+
+
 def _line(bar: Bar, *, is_bad: bool) -> str:
     kind = "other" if bar.is_other else "bad" if is_bad else ""
     width = min(max(bar.share or 0, 0), 1) * 100
@@ -254,6 +303,6 @@ def _line(bar: Bar, *, is_bad: bool) -> str:
     shown = f'<a href="{html.escape(bar.address)}" target="_self">{name}</a>' if bar.address else name
     return (
         f'<div class="line {kind}" style="--share:{width:.2f}%"><span class="name" title="{name}">{shown}</span>'
-        f'<span class="value">{html.escape(bar.value)}</span>'
+        f'<span class="value"{_title(bar.exact)}>{html.escape(bar.value)}</span>'
         f'<span class="share">{format_share(bar.share, 1)}</span></div>'
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import streamlit as st
 
 from dashboard.panels.cards import draw_title
+from ingest.documents.names import plain_markdown
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
@@ -43,6 +44,24 @@ def draw_facts(title: str, facts: str) -> None:
 def change(make: Callable[[], None], done: str) -> None:
     """Make a change from a button."""
     attempt(make, done)
+
+
+def draw_delete(kind: str, name: str, key: str, delete: Callable[[], None], note: str = "") -> None:
+    """Draw, apart from the form above it, the way to delete what is edited, which is confirmed.
+
+    Args:
+        kind: What it is, such as "budget".
+        name: Its name.
+        key: Of the button that deletes.
+        delete: What that does.
+        note: What goes with it, in a sentence.
+    """
+    with (
+        st.container(horizontal=True, horizontal_alignment="right", key=f"delete_{key}"),
+        st.popover(f"Delete {kind}", type="tertiary", icon=":material/delete:", key=f"{key}_ask"),
+    ):
+        st.markdown(f"Delete **{plain_markdown(name)}**? {note or 'This cannot be undone.'}")
+        st.button(f"Delete this {kind}", key=key, type="primary", on_click=change, args=(delete, f"{name} deleted"))
 
 
 def attempt(make: Callable[[], None], done: str) -> bool:

@@ -18,7 +18,7 @@ from dashboard.reads.pages import get_reconciliation
 from dashboard.selection.filters import Window
 from ingest.documents.billing import DriftCause
 from ingest.documents.document import LIMITED
-from ingest.documents.words import format_count, format_share, format_usd
+from ingest.documents.words import format_count, format_difference, format_share, format_usd
 from ingest.errors import TreeringError
 
 if TYPE_CHECKING:
@@ -96,10 +96,9 @@ def draw_repriced(run: RepriceRun | None, zone: ZoneInfo) -> None:
     difference = run.new_cost - run.old_cost
     day = run.finished_at.astimezone(zone)
     calls = "1 call" if run.rows_corrected == 1 else f"{run.rows_corrected:,} calls"
-    sign = "+" if difference > 0 else ""
     # A dollar sign would begin a formula.
-    amount = format_usd(difference).replace("$", r"\$")
-    st.caption(f"Repriced {calls} on {day.day} {day:%b} after a price update: {sign}{amount}")
+    amount = format_difference(difference).replace("$", r"\$")
+    st.caption(f"Repriced {calls} on {day.day} {day:%b} after a price update: {amount}")
 
 
 def draw_certainty(document: Costs, *, is_ops: bool) -> None:
@@ -190,10 +189,9 @@ def _draw_drift(bill: Reconciliation) -> None:
         return
     days = "1 day" if totals.days == 1 else f"{totals.days} days"
     draw_title(f"Bill from {_PROVIDERS.get(bill.provider, bill.provider)}", f"{days} (UTC) compared")
-    sign = "+" if totals.drift > 0 else ""
     st.html(
-        f'<div class="tr-figure">{sign}{format_usd(totals.drift)}'
-        f"<span>{sign}{format_share(totals.drift_fraction, 1)} of the bill</span></div>"
+        f'<div class="tr-figure">{format_difference(totals.drift)}'
+        f"<span>{'+' if totals.drift > 0 else ''}{format_share(totals.drift_fraction, 1)} of the bill</span></div>"
         f'<div class="tr-facts">Billed {format_usd(totals.billed_cost)}, recorded '
         f"{format_usd(totals.recorded_cost)}. A positive difference means the bill is higher.</div>"
     )
@@ -235,10 +233,9 @@ def _draw_notes(bill: Reconciliation) -> None:
 
 
 def _cause_value(cause: DriftCause) -> str:
-    sign = "+" if cause.amount is not None and cause.amount > 0 else ""
     counted = f"{cause.requests:,} calls" if cause.requests else ""
     named = ", ".join(detail.name for detail in cause.details[:2])
-    return " · ".join(filter(None, (f"{sign}{format_usd(cause.amount)}", counted, named)))
+    return " · ".join(filter(None, (format_difference(cause.amount), counted, named)))
 
 
 def _cause_share(cause: DriftCause, drift: Decimal) -> float | None:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard.panels.cards import draw_title
 from dashboard.reads.terms import get_statement
-from ingest.documents.words import format_exact_usd, format_usd
+from ingest.documents.words import DASH, format_exact_usd, format_usd
 from ingest.errors import FunctionNotFoundError, TreeringError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def figures_of(statement: Statement) -> list[tuple[str, str, str]]:
     lines = [(label, format_usd(amount), f"Exactly {format_exact_usd(amount)}") for label, amount in figures]
     if statement.currency is not None:
         due = statement.due_in_currency
-        text = "-" if due is None else f"{due:,.2f} {statement.currency}"
+        text = DASH if due is None else f"{due:,.2f} {statement.currency}"
         note = "A day has no rate, or another currency." if due is None else "At each day's rate."
         lines.append((f"Due in {statement.currency}", text, note))
     return lines

@@ -79,11 +79,6 @@ def _used(budget: SpentBudget) -> float:
     return float(budget.spent / budget.amount) if budget.spent is not None and budget.amount else 0.0
 
 
-def month_note(outlook: MonthForecast | None, otherwise: str) -> str:
-    """Return the line below the month's spend: where it is expected to end."""
-    return otherwise if outlook is None else f"{format_estimate(outlook.expected)} expected by month end"
-
-
 def interval(outlook: MonthForecast) -> str:
     """Say between which sums the month is expected to end."""
     return f"{format_estimate(outlook.low)} to {format_estimate(outlook.high)}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from dashboard.panels.call_links import calls_address
 from dashboard.panels.cards import Bar, draw_bars, draw_title, name_of, share_of
-from ingest.documents.words import format_count, format_usd_column
+from ingest.documents.words import format_count, format_exact_usd, format_usd_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,17 +56,23 @@ def draw_errors(page: str, rows: Sequence[ErrorRow], selection: Selection) -> No
 
 def cost_bars(rows: Sequence[Row]) -> list[Bar]:
     """Return one bar per line with its share of the whole cost; of the requests where nothing has a price."""
-    whole = sum(row.cost or 0 for row in rows)
+    whole = sum((row.cost or Decimal(0) for row in rows), Decimal(0))
     if whole:
         return [
-            Bar(name_of(row.key, is_other=row.is_other, keys=row.keys), text, share_of(row.cost, whole), row.is_other)
-            for row, text in zip(rows, format_usd_column([row.cost for row in rows]), strict=True)
+            Bar(
+                name_of(row.key, is_other=row.is_other, keys=row.keys),
+                text,
+                share_of(row.cost, whole),
+                row.is_other,
+                exact=format_exact_usd(row.cost),
+            )
+            for row, text in zip(rows, format_usd_column([row.cost for row in rows], whole), strict=True)
         ]
     calls = sum(row.requests for row in rows)
     return [
         Bar(
             name_of(row.key, is_other=row.is_other, keys=row.keys),
-            f"{format_count(row.requests)} calls",
+            "1 call" if row.requests == 1 else f"{format_count(row.requests)} calls",
             share_of(row.requests, calls),
             row.is_other,
         )

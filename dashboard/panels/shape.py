@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -13,7 +14,7 @@ from dashboard.panels.cards import Bar, draw_bars, draw_title, share_of
 from dashboard.reads.pages import get_hours
 from dashboard.reads.prices import get_book
 from ingest.documents.document import LIMITED
-from ingest.documents.words import format_usd_column
+from ingest.documents.words import format_exact_usd, format_usd_column
 from ingest.errors import FunctionNotFoundError, TreeringError
 
 if TYPE_CHECKING:
@@ -35,21 +36,30 @@ def draw_shape(view: View[Costs], document: Costs) -> None:
 
 def _draw_kinds(view: View[Costs], document: Costs) -> None:
     with st.container(border=True, key="panel_costs_kinds", height="stretch"):
-        draw_title("By kind of token", "recorded cost, divided as list prices divide it")
+        draw_title("By kind of token", "recorded fees, and the rest of the cost divided as list prices divide it")
         if not document.token_kinds:
             st.caption("No call of this period has a price.")
             return
         try:
-            kinds = split_by_kind(document.token_kinds, get_book(view.viewer), document.to_time)
+            kinds = split_by_kind(
+                document.token_kinds,
+                get_book(view.viewer),
+                document.to_time,
+                fees=document.model_fees,
+                whole=document.totals.cost,
+            )
         except TreeringError as error:
             st.caption(f"The prices could not be read: {error}")
             return
-        whole = sum(kinds.values())
-        texts = format_usd_column(list(kinds.values()))
+        whole = sum(kinds.values(), Decimal(0))
+        texts = format_usd_column(list(kinds.values()), whole)
         bars = [
-            Bar(name, text, share_of(amount, whole)) for (name, amount), text in zip(kinds.items(), texts, strict=True)
+            Bar(name, text, share_of(amount, whole), exact=format_exact_usd(amount))
+            for (name, amount), text in zip(kinds.items(), texts, strict=True)
         ]
         draw_bars(bars, ("Kind", "Cost, share"))
+        if document.model_fees is None:
+            st.caption("Fees of tools and requests are spread over the kinds: the calls they belong to are archived.")
 
 
 def _draw_hours(view: View[Costs]) -> None:

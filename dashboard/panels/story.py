@@ -13,8 +13,9 @@ import streamlit as st
 from dashboard.figures import headline
 from dashboard.figures.month_chart import COLOURS, LAST, LEGEND, growth_of, month_chart
 from dashboard.figures.waterfall import is_cut, waterfall
-from dashboard.panels.cards import draw_legend, draw_title
+from dashboard.panels.cards import draw_legend, draw_title, fallback_note
 from dashboard.panels.savings import SPLIT_BY
+from dashboard.panels.unusual import days_with_bands, unusual_sentence
 from dashboard.reads.drivers import get_drivers
 from dashboard.reads.month import days_of
 from dashboard.reads.savings import get_savings_plan
@@ -67,7 +68,11 @@ def _draw_headline(
             headline.month_sentence(f"{now:%B}", outlook.month.month.cost, outlook.forecast, earlier, view.selection),
             headline.budget_sentence(outlook.month.budgets),
         ]
-    sentences += [headline.drivers_sentence(drivers, view.selection), headline.alerts_sentence(document.firing_alerts)]
+    sentences += [
+        headline.drivers_sentence(drivers, view.selection),
+        unusual_sentence(view, days_with_bands(document, outlook)),
+        headline.alerts_sentence(document.firing_alerts),
+    ]
     st.html(f'<p class="tr-headline">{" ".join(filter(None, sentences))}</p>')
 
 
@@ -80,7 +85,8 @@ def _draw_month(outlook: Outlook | None) -> None:
         growth = growth_of(days_of(outlook.month), now, outlook.forecast)
         monthly = [one for one in outlook.month.budgets if one.period == "month" and not one.scope]
         budget = float(monthly[0].amount) if monthly else None
-        draw_title(f"{calendar.month_name[now.month]}, summed", "every call with a known price")
+        what = filter(None, ("every call with a known price", fallback_note(outlook.month.month.fallback_cost)))
+        draw_title(f"{calendar.month_name[now.month]}, summed", " · ".join(what))
         names = [name for name in COLOURS if name != LAST or growth.last_total is not None]
         draw_legend(names, [LEGEND[name] for name in names])
         st.altair_chart(

@@ -15,11 +15,12 @@ from dashboard.panels.call_links import calls_address, filter_of
 from dashboard.panels.cards import Bar, draw_bars, name_of, share_of
 from dashboard.panels.rankings import cost_bars
 from ingest.documents.cells import safe_text
-from ingest.documents.words import column_decimals, format_count
+from ingest.documents.words import DASH, format_change, format_count, format_usd, format_usd_column, sum_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from pandas.io.formats.style import Styler
     from pydantic import BaseModel
 
     from dashboard.selection.filters import Selection
@@ -99,20 +100,26 @@ def draw_costs(page: str, label: str, rows: Sequence[Row], selection: Selection)
     """Draw a cost ranking, on a phone as lines with bars; return which row is chosen."""
     _draw_lines(page, cost_bars(rows), rows, (label, "Cost, share"), selection)
     frame = cost_frame(rows)
-    decimals = column_decimals([row.cost for row in rows])
-    per_request = [row.cost_per_request for row in rows]
     number = st.column_config.NumberColumn
+    costs = [row.cost for row in rows]
+    texts = {
+        "cost": format_usd_column(costs, sum_of(costs)),
+        # What one call costs differs by orders of magnitude between models.
+        "cost_per_request": [format_usd(row.cost_per_request) for row in rows],
+        "change": [format_change(row.cost, row.previous_cost) or DASH for row in rows],
+    }
     return _draw(
         f"{page}_table_{label.lower()}",
         frame,
         {
             "name": st.column_config.TextColumn(label, width="medium"),
-            "cost": number("Cost (US$)", format=f"%,.{decimals}f"),
+            "cost": number("Cost"),
             "share": st.column_config.ProgressColumn("Share", format=_PERCENT, min_value=0, max_value=100),
-            "change": number("Change", format="%+.1f%%", help="Compared with the earlier period"),
+            "change": number("Change", help="Compared with the earlier period"),
             "requests": number("Requests", format=_COUNT),
-            "cost_per_request": number("US$ per priced request", format=f"%,.{column_decimals(per_request) + 1}f"),
+            "cost_per_request": number("Per priced request"),
         },
+        texts,
     )
 
 
@@ -222,14 +229,22 @@ def _draw_lines(
         draw_bars(linked, heads)
 
 
-def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any], *, is_chosen_from: bool = True) -> int | None:
+def _draw(
+    key: str,
+    frame: pd.DataFrame,
+    config: Mapping[str, Any],
+    texts: Mapping[str, Sequence[str]] | None = None,
+    *,
+    is_chosen_from: bool = True,
+) -> int | None:
+    """Draw a table; `texts` are how the cells of a column read that no format of Streamlit's can write."""
     names = [str(name) for name in frame["name"]]
     if is_chosen_from:
         _keep_choice(key, names)
     # A table that a phone shows as lines stands in a container that the style sheet hides there.
     box = st.container(key=f"wide_{key}")
     shown: Any = box.dataframe(
-        frame,
+        written(frame, texts) if texts else frame,
         key=key,
         hide_index=True,
         width="stretch",
@@ -242,6 +257,17 @@ def _draw(key: str, frame: pd.DataFrame, config: Mapping[str, Any], *, is_chosen
     )
     rows: list[int] = shown.selection.rows if is_chosen_from else []
     return rows[0] if rows else None
+
+
+def written(frame: pd.DataFrame, texts: Mapping[str, Sequence[str]]) -> Styler:
+    """Return a table whose numbers read as given, and are sorted by as numbers."""
+
+    def write(known: Mapping[Any, str]) -> Callable[[Any], str]:
+        return lambda value: known.get(value, DASH)
+
+    return frame.style.format(
+        {name: write(dict(zip(frame[name], column, strict=True))) for name, column in texts.items()}
+    )
 
 
 def _keep_choice(key: str, names: Sequence[str]) -> None:

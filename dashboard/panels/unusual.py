@@ -1,11 +1,11 @@
-"""Unusual days on Costs: the band that each day was expected in, and what made the others so."""
+"""Unusual days on Costs and Overview: the band that each day was expected in, and what made the others so."""
 
 from __future__ import annotations
 
 import html
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ import streamlit as st
 
 from dashboard.reads.drivers import get_drivers
 from dashboard.reads.month import days_of
-from ingest.documents.words import format_estimate, format_usd_column
+from ingest.documents.words import format_estimate, format_usd_column, with_sign
 from ingest.errors import TreeringError
 from ingest.forecasting.daily import DayBand, daily_bands
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from dashboard.panels.frame import View
     from dashboard.reads.month import Outlook
-    from ingest.documents.pages import Costs
+    from ingest.documents.pages import Costs, Overview, Page
+    from ingest.savings.drivers import Contribution
 
 _MOST_NAMED: Final = 3
 
@@ -38,16 +39,18 @@ class Day:
     band: DayBand
 
 
-def days_with_bands(document: Costs, outlook: Outlook | None) -> list[Day]:
-    """Return the complete days of a page that is shown by day; none of other pages."""
-    if outlook is None or document.bucket != "day" or not outlook.month.series:
+def days_with_bands(document: Page, outlook: Outlook | None) -> list[Day]:
+    """Return the complete days of a page's period, those that something can be expected of."""
+    if outlook is None or not outlook.month.series:
         return []
     zone = ZoneInfo(document.timezone)
     today = document.generated_at.astimezone(zone).date()
     known = {moment.date(): cost for moment, cost in days_of(outlook.month).items()}
     begin = min(known)
     days = [begin + timedelta(days=number) for number in range((today - begin).days)]
-    first = max((document.from_time.astimezone(zone).date() - begin).days, 0)
+    start = document.from_time.astimezone(zone)
+    # A day that the period holds a part of is no complete one.
+    first = max((start.date() - begin).days + (start.time() > time()), 0)
     if first >= len(days):
         return []
     spend = [known.get(day, 0.0) for day in days]
@@ -74,42 +77,82 @@ def band_frame(days: Sequence[Day]) -> pd.DataFrame:
 
 def draw_unusual(view: View[Costs], days: Sequence[Day]) -> None:
     """Name the most unusual days with what made them so, each with the way to it; nothing where all were usual."""
-    unusual = [one for one in days if one.band.is_unusual]
-    if not unusual:
+    most = _most_unusual(days, _MOST_NAMED)
+    if not most:
         return
-    most = sorted(unusual, key=lambda one: -abs(one.cost - one.band.expected))[:_MOST_NAMED]
     items = "".join(f"<li>{_line(view, one)}</li>" for one in sorted(most, key=lambda one: one.day))
-    rest = len(unusual) - len(most)
+    rest = sum(one.band.is_unusual for one in days) - len(most)
     more = f'<div class="tr-note">{rest} more are outside of the band.</div>' if rest else ""
     st.html(f'<ul class="tr-things">{items}</ul>{more}')
 
 
+def unusual_sentence(view: View[Overview], days: Sequence[Day]) -> str:
+    """Name the most unusual day of the period, what it was expected to cost and what made it so, as HTML.
+
+    Nothing where all days were usual. Every number is a link.
+    """
+    most = _most_unusual(days, 1)
+    if not most:
+        return ""
+    one = most[0]
+    text = (
+        f"{one.day:%A}, {one.day.day} {one.day:%B}, stands out: {_link('costs', format_estimate(one.cost), view, one)} "
+        f"where {_link('costs', _expected(one), view, one, compare='weekdays')} was expected"
+    )
+    if (cause := _cause(view, one)) is not None:
+        filters = {"model": [cause.model]} | ({"feature": [cause.feature]} if cause.feature else {})
+        text += f", most of it {html.escape(_name(cause))} ({_link('usage', _amount(cause), view, one, **filters)})"
+    rest = sum(one.band.is_unusual for one in days) - 1
+    if rest:
+        others = "1 other day does" if rest == 1 else f"{rest} other days do"
+        text += f"; {_link('costs', others, view)}, too"
+    return f"{text}."
+
+
+def _most_unusual(days: Sequence[Day], most: int) -> list[Day]:
+    unusual = [one for one in days if one.band.is_unusual]
+    return sorted(unusual, key=lambda one: -abs(one.cost - one.band.expected))[:most]
+
+
+def _link(page: str, text: str, view: View[Any], one: Day | None = None, **changes: str | list[str]) -> str:
+    """Link a text to a page as it is chosen, of one day if one is named."""
+    query = view.selection.to_query() | changes
+    if one is not None:
+        query = {name: value for name, value in query.items() if name not in ("period", "from", "to", "grain")}
+        query |= {"period": "custom", "from": one.day.isoformat(), "to": one.day.isoformat()}
+    address = f"{page}?{urlencode(query, doseq=True)}" if query else page
+    return f'<a href="{html.escape(address)}" target="_self">{html.escape(text)}</a>'
+
+
 def _line(view: View[Costs], one: Day) -> str:
-    days = {"period": "custom", "from": one.day.isoformat(), "to": one.day.isoformat()}
-    query = {name: value for name, value in view.selection.to_query().items() if name not in ("period", "from", "to")}
-    link = f"costs?{urlencode({**query, **days}, doseq=True)}"
-    reason = _reason(view, one)
-    text = f"expected {format_estimate(max(one.band.low, 0.0))} to {format_estimate(one.band.high)}"
-    name = f"{one.day.day} {one.day:%b}"
+    cause = _cause(view, one)
+    reason = f"; most of it {_name(cause)} ({_amount(cause)} against the day before)" if cause else ""
     return (
-        f'<span><a href="{html.escape(link)}" target="_self">{name}</a>: {text}{html.escape(reason)}</span>'
-        f'<span class="value">{format_estimate(one.cost)}</span>'
+        f"<span>{_link('costs', f'{one.day.day} {one.day:%b}', view, one)}: expected {_expected(one)}"
+        f'{html.escape(reason)}</span><span class="value">{format_estimate(one.cost)}</span>'
     )
 
 
-def _reason(view: View[Costs], one: Day) -> str:
-    """Say what the day owes its difference to, from the difference to the day before it."""
+def _expected(one: Day) -> str:
+    return f"{format_estimate(max(one.band.low, 0.0))} to {format_estimate(one.band.high)}"
+
+
+def _name(cause: Contribution) -> str:
+    return f"{cause.feature} with {cause.model}" if cause.feature else cause.model
+
+
+def _amount(cause: Contribution) -> str:
+    (amount,) = format_usd_column([cause.amount])
+    return with_sign(amount, cause.amount)
+
+
+def _cause(view: View[Any], one: Day) -> Contribution | None:
+    """Return what the day owes its difference to, from the difference to the day before it; None for unknown."""
     start = datetime.combine(one.day, time(), tzinfo=view.zone)
     moments = (start.astimezone(UTC), (start + timedelta(days=1)).astimezone(UTC))
     try:
         drivers = get_drivers(view.viewer, view.selection.window(datetime.now(UTC), view.zone, moments=moments))
     except TreeringError:
-        return ""  # the day is shown without a reason
+        return None  # the day is shown without a reason
     is_above = one.cost > one.band.expected
-    same = [cause for cause in drivers.contributions if (cause.amount > 0) == is_above]
-    if not same:
-        return ""
-    top = same[0]
-    (amount,) = format_usd_column([top.amount])
-    name = f"{top.feature} with {top.model}" if top.feature else top.model
-    return f"; most of it {name} ({'+' if top.amount > 0 else ''}{amount} against the day before)"
+    return next((cause for cause in drivers.contributions if (cause.amount > 0) == is_above), None)

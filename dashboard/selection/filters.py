@@ -22,6 +22,7 @@ from dashboard.selection.periods import (
     compared_moments,
     midnight,
     moments_of,
+    usual_grain,
 )
 
 if TYPE_CHECKING:
@@ -253,13 +254,14 @@ class Selection:
         filters.append(("timezone", zone.key))
         if is_grouped:
             filters.append(("group_by", self.group))
-        if self.grain and can_show(self.grain, chosen):
-            filters.append(("bucket", self.grain))
+        if grain := self.grain if can_show(self.grain, chosen) and self.grain else usual_grain(chosen):
+            filters.append(("bucket", grain))
         return Window(*(moments or chosen), tuple(filters))
 
     def calls_window(self, now: datetime, zone: ZoneInfo) -> Window:
         """Return what to ask the database for to see single calls, in their order."""
-        window = replace(self, grain="").window(now, zone)
+        window = self.window(now, zone)
+        window = replace(window, filters=tuple(pair for pair in window.filters if pair[0] != "bucket"))
         order = (("order", self.order),) if self.order != "newest" else ()
         return replace(window, filters=(*window.filters, *self.least, *order))
 

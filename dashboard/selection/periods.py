@@ -73,6 +73,8 @@ COMPARISONS: Final = {
     "none": "Nothing",
 }
 GRAINS: Final = {"": "Automatic", "hour": "Hour", "day": "Day", "week": "Week", "month": "Month"}
+_HOURLY_UP_TO: Final = timedelta(days=3)
+_DAILY_UP_TO: Final = timedelta(hours=200)
 # Buckets that a chart can show; the database refuses more than 2,000.
 _FINEST_GRAIN_OF: Final = {"hour": timedelta(days=31), "day": timedelta(days=400)}
 
@@ -134,6 +136,14 @@ def compared_moments(
 def can_show(grain: str, moments: tuple[datetime, datetime]) -> bool:
     """Whether a chart of this length can be drawn by a grain."""
     return grain in GRAINS and moments[1] - moments[0] <= _FINEST_GRAIN_OF.get(grain, timedelta.max)
+
+
+def usual_grain(moments: tuple[datetime, datetime]) -> str:
+    """Return what a bar is where nobody has chosen; empty for what the database chooses.
+
+    That is hours up to 200 of them, among which a nightly job flattens all others: beyond three days it is days.
+    """
+    return "day" if _HOURLY_UP_TO < moments[1] - moments[0] <= _DAILY_UP_TO else ""
 
 
 def unit_start(day: date, unit: str, move: int) -> date:

@@ -11,7 +11,7 @@ from ingest.costs.columns import FIGURES
 from ingest.costs.statement import DIMENSIONS, add_figures
 from ingest.costs.wording import check_lines, facts_of, headline_of, notes_of
 from ingest.documents.names import visible_name
-from ingest.documents.words import DASH, format_exact_usd, format_usd, format_usd_column
+from ingest.documents.words import DASH, MINUS, format_exact_usd, format_usd, format_usd_column
 from ingest.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -228,7 +228,8 @@ def _numbered(statement: CostStatement) -> Callable[..., Any]:
 
 def _column(values: Sequence[int | Decimal | None]) -> list[str]:
     if any(isinstance(value, Decimal) for value in values):
-        texts = format_usd_column([value if isinstance(value, Decimal) else None for value in values])
+        *lines, total = [value if isinstance(value, Decimal) else None for value in values]
+        texts = [*format_usd_column(lines, total), *format_usd_column([total], beside=lines)]
         return ["$0" if value == 0 else text for value, text in zip(values, texts, strict=True)]
     return [DASH if value is None else f"{value:,}" for value in values]
 
@@ -253,7 +254,11 @@ def _cell(text: str, look: Any) -> Any:
 
 
 def _text(text: str) -> str:
-    """Return text for a paragraph: nothing of it is markup; signs that the font lacks are written as their number."""
+    """Return text for a paragraph: nothing of it is markup; signs that the font lacks are written as their number.
+
+    The font has no minus sign; a hyphen stands for it.
+    """
+    text = text.replace(MINUS, "-")
     drawn = "".join(sign if _is_drawn(sign) else f"<U+{ord(sign):04X}>" for sign in text)
     return html.escape(drawn)
 

@@ -183,8 +183,21 @@ class TokenKinds(Document):
     cost: Decimal | None = None
 
 
+class ModelFees(Document):
+    """What providers charged for searches, tools and requests beside the tokens of a model, in US dollars."""
+
+    provider: str = ""
+    model: str
+    fees: Decimal
+
+
 class Costs(Page):
-    """Document of `get_costs`; `repriced` is what the worker corrected by itself last, within a week."""
+    """Document of `get_costs`.
+
+    Attributes:
+        model_fees: Part of the cost of `token_kinds`; None where calls of the period are archived.
+        repriced: What the worker corrected by itself last, within a week.
+    """
 
     series: tuple[Point, ...] = ()
     by_model: tuple[Row, ...] = ()
@@ -195,6 +208,7 @@ class Costs(Page):
     by_tenant: tuple[Row, ...] = ()
     by_tag: dict[str, tuple[Row, ...]] = Field(default_factory=dict)
     token_kinds: tuple[TokenKinds, ...] = ()
+    model_fees: tuple[ModelFees, ...] | None = None
     repriced: RepriceRun | None = None
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ingest.documents.words import MINUS
 from ingest.forecasting.rise import Levels, compare_levels, told
 from ingest.forecasting.usual import Bands, Season, usual_bands
 from ingest.forecasting.windows import DAY
@@ -266,7 +267,7 @@ def _sum_of_day(values: Floats) -> Floats:
 
 
 def _amount(value: float, decimals: int, unit: str) -> str:
-    return f"{'-' if value < 0 else ''}{unit}{abs(value):.{decimals}f}"
+    return f"{MINUS if value < 0 else ''}{unit}{abs(value):.{decimals}f}"
 
 
 def _digits(amount: float) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ingest.alerts.metrics import format_metric
 from ingest.alerts.notification import IMAGE_NAME
-from ingest.documents.words import format_estimate, format_share, format_usd
+from ingest.documents.words import MINUS, format_difference, format_estimate, format_share, format_usd
 from ingest.forecasting.forecast import CONFIDENCE
 
 if TYPE_CHECKING:
@@ -194,11 +194,11 @@ def _change(cost: Decimal | None, previous: Decimal | None) -> str:
     if cost is None or previous is None or previous <= 0:  # of a refund there is no share
         return ""
     share = float(cost / previous) - 1
-    return ", unchanged" if abs(share) < 0.005 else f", {share:+.0%}"
+    return ", unchanged" if abs(share) < 0.005 else f", {share:+.0%}".replace("-", MINUS)
 
 
 def _signed(amount: Decimal) -> str:
-    return f"{'+' if amount > 0 else ''}{format_usd(amount)}"
+    return format_difference(amount)
 
 
 def _write_html(

@@ -194,13 +194,14 @@ begin
     'by_provider', coalesce(v_rows -> 'provider', '[]'), 'by_environment', coalesce(v_rows -> 'environment', '[]'),
     'by_user', v_users -> 'rows', 'by_tenant', coalesce(v_attributed -> 'tenant_id', '[]'),
     'by_tag', observability_internal.rows_by_tag(v_attributed), 'repriced', observability_internal.latest_automatic_reprice(),
-    'token_kinds', observability_internal.token_kinds(v_figures.sums)
+    'token_kinds', observability_internal.token_kinds(v_figures.sums),
+    'model_fees', case when v_scope.access not in ('member', 'tenant') then observability_internal.model_fees(v_scope) end
   );
 end;
 $$;
 
 comment on function observability.get_costs is
-'The Costs page: head, series by group_by, rows by model, feature, provider, environment, user, tenant and tag; tokens by kind; the last repricing by itself.';
+'The Costs page: head, series by group_by, rows by model, feature, provider, environment, user, tenant and tag; tokens by kind; fees; the last repricing.';
 revoke execute on function observability.get_costs from public;
 grant execute on function observability.get_costs to authenticated, service_role;
 

@@ -270,6 +270,7 @@ class FakeDatabase(
                 for row in self._by_model(cells)
                 if row["cost"] is not None
             ],
+            "model_fees": [{"provider": "openai", "model": "gpt-4o", "fees": "0.25"}],
             "repriced": self.repriced,
         }
 

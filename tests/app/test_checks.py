@@ -53,7 +53,7 @@ def test_the_costs_page_shows_the_bill_the_uncertain_part_and_savings(open_app: 
     assert "6 days (UTC) compared" in shown
     assert "Billed, but not recorded" in shown
     assert "+$9.81 · 3,104 calls · gpt-4o" in shown
-    assert "-$6.00 · Refund" in shown
+    assert "\N{MINUS SIGN}$6.00 · Refund" in shown
     assert "+$2.54 · 96 calls · proj_b" in shown
     said = captions(app)
     assert "1 day is open: the provider has not settled the bill." in said
@@ -76,7 +76,7 @@ def test_ops_are_led_to_the_prices_and_analysts_told_whom_to_ask(open_app: OpenA
     ("old", "new", "calls", "said"),
     [
         ("0", "4.12", 312, r"Repriced 312 calls on 24 Nov after a price update: +\$4.12"),
-        ("5", "4", 1, r"Repriced 1 call on 24 Nov after a price update: -\$1.00"),
+        ("5", "4", 1, "Repriced 1 call on 24 Nov after a price update: \N{MINUS SIGN}\\$1.00"),
     ],
 )
 def test_what_the_worker_corrected_by_itself_is_told_in_one_line(

@@ -137,8 +137,25 @@ def test_a_window_asks_for_the_chosen_filters_and_the_zone() -> None:
         ("model", ("gpt-4o",)),
         ("timezone", "Europe/Berlin"),
         ("group_by", "feature"),
+        ("bucket", "day"),
     )
     assert ("group_by", "feature") not in chosen.window(NOW, BERLIN).filters
+
+
+@pytest.mark.parametrize(
+    ("selection", "grain"),
+    [
+        (Selection(), "day"),
+        (Selection(grain="hour"), "hour"),
+        (Selection(period="day"), None),
+        (Selection(period="month"), None),
+        (Selection(period="custom", first_day=date(2026, 11, 1), last_day=date(2026, 11, 3)), None),
+        (Selection(period="custom", first_day=date(2026, 11, 1), last_day=date(2026, 11, 4)), "day"),
+    ],
+)
+def test_a_week_is_drawn_by_day_unless_hours_are_chosen(selection: Selection, grain: str | None) -> None:
+    assert selection.window(NOW, BERLIN).document().get("bucket") == grain
+    assert "bucket" not in selection.calls_window(NOW, BERLIN).document()
 
 
 @pytest.mark.dated
@@ -219,6 +236,7 @@ def test_a_window_asks_for_metadata_as_an_object_and_for_a_page() -> None:
         "user_id": ["user_a"],
         "metadata": {"plan": "pro", "seats": 5},
         "timezone": "Europe/Berlin",
+        "bucket": "day",
         "limit": "50",
         "cursor": "2026|x",
     }

@@ -21,8 +21,8 @@ from ingest.documents import words as money
         ("0.000875", "$0.000875"),
         ("0.00000015", "$0.00000015"),
         ("0.123456", "$0.1235"),
-        ("-3.5", "-$3.50"),
-        ("-0.000875", "-$0.000875"),
+        ("-3.5", "\N{MINUS SIGN}$3.50"),
+        ("-0.000875", "\N{MINUS SIGN}$0.000875"),
     ],
 )
 def test_a_sum_has_enough_digits_and_unknown_is_a_dash(amount: str | None, text: str) -> None:
@@ -36,7 +36,7 @@ def test_a_sum_has_enough_digits_and_unknown_is_a_dash(amount: str | None, text:
         ("96.791325000", "$96.791325"),
         ("1000", "$1,000.00"),
         ("0.00000015", "$0.00000015"),
-        ("-2", "-$2.00"),
+        ("-2", "\N{MINUS SIGN}$2.00"),
     ],
 )
 def test_an_exact_sum_keeps_its_last_digit(amount: str | None, text: str) -> None:
@@ -45,9 +45,16 @@ def test_an_exact_sum_keeps_its_last_digit(amount: str | None, text: str) -> Non
 
 @pytest.mark.parametrize(
     ("amounts", "decimals"),
-    [([], 2), ([None], 2), (["12.5", "100"], 2), (["90.98", "0.0284"], 4), (["0.00000015"], 8)],
+    [
+        ([], 2),
+        ([None], 2),
+        (["12.5", "100"], 2),
+        (["90.98", "0.0284"], 2),
+        (["-0.25", "0.004"], 3),
+        (["0.00000015"], 9),
+    ],
 )
-def test_a_column_has_the_decimals_that_its_smallest_sum_needs(amounts: list[str | None], decimals: int) -> None:
+def test_a_column_has_the_decimals_that_its_largest_sum_needs(amounts: list[str | None], decimals: int) -> None:
     assert money.column_decimals([None if amount is None else Decimal(amount) for amount in amounts]) == decimals
 
 
@@ -101,7 +108,7 @@ def test_a_duration_has_the_unit_that_suits_it(milliseconds: float | None, text:
         (1, None, None),
         (1, 0, None),
         (11, 10, "+10.0%"),
-        (9, 10, "-10.0%"),
+        (9, 10, "\N{MINUS SIGN}10.0%"),
         (100, 1, "+>999%"),
         (10_000, 10_001, "0.0%"),
     ],

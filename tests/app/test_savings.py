@@ -104,10 +104,10 @@ def test_each_suggestion_can_be_tried_and_fills_the_form(open_app: OpenApp, fake
     app.button(key="costs_try_batch/openai/gpt-4.1-mini/digest").click().run()
     assert not app.exception
     # 90 million at 0.40 $ and 3 million at 1.60 $ were paid; a batch is half of it: 20.40 $ in 20 days.
-    assert "<b>$40.80</b> as recorded, <b>$20.40</b> with the change, <b>-$30.60</b> a month" in texts(app)
+    assert "<b>$40.80</b> as recorded, <b>$20.40</b> with the change, <b>\N{MINUS SIGN}$30.60</b> a month" in texts(app)
     assert app.selectbox(key="costs_what_if_tier").value == "batch"
     assert app.selectbox(key="costs_what_if_about").value == "job"
-    assert metrics(app)["Difference"] == "-$20.40"
+    assert metrics(app)["Difference"] == "\N{MINUS SIGN}$20.40"
     assert last_call(fake, "get_calls_to_price")["filters"] == {
         "provider": ["openai"], "model": ["gpt-4.1-mini"], "feature": ["digest"],
     }  # fmt: skip
@@ -122,9 +122,9 @@ def test_a_what_if_is_asked_kept_shown_beside_what_happened_and_deleted(open_app
     assert not app.exception
     # 31.5 million at 0.40 $ and half of 2.1 million at 1.60 $ a million instead of 189 $.
     assert metrics(app)["Changed"] == "$14.28"
-    assert metrics(app)["Difference"] == "-$174.72"
+    assert metrics(app)["Difference"] == "\N{MINUS SIGN}$174.72"
     shown = texts(app)
-    assert "-$262.08 a month" in shown
+    assert "\N{MINUS SIGN}$262.08 a month" in shown
     assert "12 calls at the fallback price, $2.50, with the change $0.40" in shown
     assert "7 calls without a price, with the change $0.40" in shown
     app.text_input(key="costs_what_if_name").set_value("Mini for chat").run()

@@ -11,9 +11,9 @@ import pytest
 import streamlit as st
 
 from dashboard.figures.heat_map import heat_map
-from dashboard.figures.kinds import UNSPLIT, split_by_kind
+from dashboard.figures.kinds import FEES, UNSPLIT, split_by_kind
 from ingest.documents.month import HourOfWeek
-from ingest.documents.pages import TokenKinds
+from ingest.documents.pages import ModelFees, TokenKinds
 from ingest.errors import DatabaseUnavailableError
 from ingest.forecasting.daily import daily_bands
 from pricing import PriceBook
@@ -56,6 +56,24 @@ def test_cached_audio_that_is_counted_as_both_is_divided_as_cached() -> None:
 
     assert sum(kinds.values()) == Decimal("0.01")
     assert set(kinds) == {"Cached input", "Audio and images"}
+
+
+def test_fees_are_a_part_of_their_own_and_the_parts_come_to_the_whole() -> None:
+    # 3 dollars of fees come off what the tokens of gpt-4o cost; a model has no more fees than it cost.
+    models = [
+        TokenKinds(provider="openai", model="gpt-4o", requests=1, prompt_tokens=800, cost=Decimal(5)),
+        TokenKinds(provider="x", model="searcher", requests=1, prompt_tokens=5, cost=Decimal(2)),
+    ]
+    fees = [
+        ModelFees(provider="openai", model="gpt-4o", fees=Decimal(3)),
+        ModelFees(provider="x", model="searcher", fees=Decimal(9)),
+    ]
+
+    kinds = split_by_kind(models, PriceBook.default(), MAY, fees=fees, whole=Decimal("7.5"))
+
+    assert kinds == {FEES: Decimal(5), "Input": Decimal(2), UNSPLIT: Decimal("0.5")}
+    assert split_by_kind(models[:1], PriceBook.default(), MAY, fees=[]) == {"Input": Decimal(5), FEES: Decimal(0)}
+    assert split_by_kind(models[:1], PriceBook.default(), MAY, fees=None) == {"Input": Decimal(5)}
 
 
 def test_an_hour_without_a_call_is_a_field_of_nothing() -> None:

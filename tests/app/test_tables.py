@@ -7,6 +7,7 @@ import io
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import streamlit as st
 
 from dashboard.panels import cards, rankings, tables
@@ -83,15 +84,52 @@ def test_a_chosen_row_stays_chosen_when_the_ranking_changes(monkeypatch: pytest.
     assert state["t"] == {"selection": {"rows": [1]}}, "and is chosen again when it is back"
 
 
-def test_sums_below_each_other_have_the_same_decimals() -> None:
-    assert format_usd_column([Decimal("2.64"), Decimal("0.9263"), Decimal("0.007659")]) == [
-        "$2.6400",
-        "$0.9263",
-        "$0.0077",
+def test_sums_below_each_other_have_the_decimals_of_the_largest() -> None:
+    assert format_usd_column([Decimal("51.4312"), Decimal("0.9263"), Decimal("0.00766")]) == [
+        "$51.43",
+        "$0.93",
+        "$0.01",
     ]
     assert format_usd_column([Decimal(1200), Decimal("0.5"), None]) == ["$1,200.00", "$0.50", "—"]
-    assert format_usd_column([Decimal("0.00002"), Decimal("0.0000015")]) == ["$0.00002000", "$0.00000150"]
-    assert format_usd_column([Decimal(3), Decimal("-0.00001"), Decimal(0)]) == ["$3.0000", "-<$0.0001", "$0.0000"]
+    assert format_usd_column([Decimal("0.00002"), Decimal("0.0000015")]) == ["$0.0000200", "$0.0000015"]
+    assert format_usd_column([Decimal(3), Decimal("-0.00001"), Decimal(0)]) == ["$3.00", "<$0.01", "$0.00"]
+    assert format_usd_column([Decimal("0.4")], beside=[Decimal(7)]) == ["$0.40"]
+
+
+def test_parts_add_up_to_what_the_whole_is_shown_as() -> None:
+    # Each is a third of a dollar: two cents short of two whole sums, one cent of one.
+    third = Decimal(1) / 3
+    assert format_usd_column([third] * 3, Decimal(1)) == ["$0.34", "$0.33", "$0.33"]
+    assert format_usd_column([Decimal("10.006"), Decimal("5.006"), Decimal("0.001")], Decimal("15.013")) == [
+        "$10.00",
+        "$5.01",
+        "<$0.01",
+    ]
+    assert format_usd_column([Decimal("2.006"), Decimal("-1.002")], Decimal("1.004")) == [
+        "$2.00",
+        "\N{MINUS SIGN}$1.00",
+    ]
+    assert format_usd_column([], Decimal(0)) == []
+
+
+def test_a_table_writes_a_tiny_sum_as_less_than_a_cent_and_sorts_by_its_number() -> None:
+    frame = pd.DataFrame({"cost": [12.5, 0.0004, None]})
+
+    shown: Any = tables.written(frame, {"cost": ["$12.50", "<$0.01", "—"]})
+    cells = [row[1]["display_value"] for row in shown._translate(False, False)["body"]]
+    assert cells == ["$12.50", "<$0.01", "—"]
+    assert shown.data["cost"].tolist()[:2] == [12.5, 0.0004]
+
+
+def test_a_change_with_a_real_minus_sign_points_down() -> None:
+    assert cards.direction_of("\N{MINUS SIGN}8.0%", "inverse") == ("down", "green")
+    assert cards.direction_of("+8.0%", "inverse") == ("up", "red")
+    assert cards.direction_of("+8.0%", "off") == ("up", "gray")
+    assert cards.direction_of("0.0%", "normal") == ("off", "gray")
+    assert cards.direction_of(None, "normal") == ("off", "gray")
+
+
+def test_a_ranking_shows_the_exact_sum_under_the_pointer() -> None:
     bars = rankings.cost_bars([Row(key="a", cost=Decimal("2.64")), Row(key="b", cost=Decimal("0.5"))])
     assert [bar.value for bar in bars] == ["$2.64", "$0.50"]
 
@@ -104,7 +142,7 @@ def test_shares_without_a_whole_are_unknown() -> None:
 def test_a_ranking_without_prices_ranks_calls() -> None:
     bars = rankings.cost_bars([Row(key="a", requests=3), Row(key="b", requests=1)])
 
-    assert [(bar.value, bar.share) for bar in bars] == [("3 calls", 0.75), ("1 calls", 0.25)]
+    assert [(bar.value, bar.share) for bar in bars] == [("3 calls", 0.75), ("1 call", 0.25)]
 
 
 def test_a_share_of_an_unknown_cost_is_unknown() -> None:

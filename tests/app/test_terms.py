@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dashboard.editors.terms import fault_of, term_document
+from ingest.documents.words import MINUS
 from tests.app.test_settings import changes
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def test_the_month_shows_list_price_discount_and_what_is_due(open_app: OpenApp, 
     assert not app.exception
     # 200 less 10 % is 180, of which the credit pays 50.
     assert [(one.label, one.value) for one in app.metric[CARDS:]] == [
-        ("List price", "$200.00"), ("Discounts", "-$20.00"), ("Net", "$180.00"), ("From balances", "-$50.00"),
-        ("Due", "$130.00"),
+        ("List price", "$200.00"), ("Discounts", f"{MINUS}$20.00"), ("Net", "$180.00"),
+        ("From balances", f"{MINUS}$50.00"), ("Due", "$130.00"),
     ]  # fmt: skip
     bodies = "".join(element.proto.body for element in app.main.get("html"))
     assert "Credit &lt;Q4&gt; *: $0.00 of $50.00 left" in bodies

@@ -105,13 +105,13 @@ def test_hours_of_the_week_are_those_of_the_viewers_clock(direct: Door) -> None:
     assert [(hour["weekday"], hour["hour"], hour["cost"]) for hour in one["hours"]] == [(1, 21, None), (1, 23, "3")]
 
 
-def test_a_page_tells_when_data_begin_and_tokens_by_kind(
+def test_a_page_tells_when_data_begin_and_tokens_by_kind_and_fees(
     service_db: Database, viewer: Callable[[str], Database]
 ) -> None:
     service_db.call("add_member", user_id="user_b", role="member")
     store(
         service_db,
-        usage_event(cached_tokens=100, reasoning_tokens=20),
+        usage_event(cached_tokens=100, reasoning_tokens=20, request_fees="0.0003"),
         usage_event(
             created_at=NOON + timedelta(minutes=20),
             user_id="user_b",
@@ -133,4 +133,8 @@ def test_a_page_tells_when_data_begin_and_tokens_by_kind(
         "gpt-4o", 150, 100, 20,
     )  # fmt: skip
     assert kinds["cost"] == "0.000875"
+    assert page["model_fees"] == [{"provider": "openai", "model": "gpt-4o", "fees": "0.0003"}]
     assert own["token_kinds"] == []
+    assert own["model_fees"] is None, "prices are not a member's to see"
+    narrowed: Any = service_db.call("get_costs", **window, filters={"feature": ["other"]})
+    assert narrowed["model_fees"] == []

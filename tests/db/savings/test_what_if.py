@@ -219,7 +219,7 @@ def test_the_command_shows_the_plan_a_what_if_and_what_was_kept(direct: Door, tm
     assert asked.exit_code == 0, asked.stderr
     assert "120 calls in 10 days" in asked.stdout
     # 120 calls, 0.0425 $ less each: 5.10 $ in 10 days, 15.30 $ in 30.
-    assert "difference  -$5.10, -$15.30 a month" in asked.stdout
+    assert "difference  \N{MINUS SIGN}$5.10, \N{MINUS SIGN}$15.30 a month" in asked.stdout
     assert "kept as scenario 1" in asked.stdout
     same = json.loads(run_cli("savings", "what-if", "--user", "user_a", "--json", env=env).stdout)
     assert (same["calls"], Decimal(same["difference"]), same["unpriced"]["calls"]) == (120, Decimal(0), 0)

@@ -229,7 +229,10 @@ def test_a_metric_that_goes_below_zero_is_told_by_its_amounts() -> None:
     assert last.low is not None
     assert last.low < 0
     last_text = Verdict(START, -5.0, "below", 2.0, -1.0, -2.0, 0.0).explain("$")
-    assert last_text == "-$5.00 instead of -$1.00, the recent level, expected -$2.00 to $0.00"
+    assert (
+        last_text
+        == "\N{MINUS SIGN}$5.00 instead of \N{MINUS SIGN}$1.00, the recent level, expected \N{MINUS SIGN}$2.00 to $0.00"
+    )
 
 
 def test_the_change_is_that_of_all_hours_judged() -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.alerts.notification import IMAGE_NAME
+from ingest.documents.words import MINUS
 from ingest.errors import DatabaseUnavailableError
 from ingest.reports.chart import draw_trend, trend_chart
 from ingest.reports.figures import Mover, OpenAlert, Period, Saving, SavingsFound, find_movers
@@ -109,7 +110,10 @@ def test_a_month_tells_what_was_realised_all_actions_and_why_it_changed() -> Non
         "  $52.00 a month found, 50.0% of the spend\n  Action 0 (about $10.00 a month)\n"
     ) in text
     assert "Action 7 (about $3.00 a month)" in text
-    assert "Why it changed\n  volume +$3.00, mix -$2.00\n  mix of gpt-4o in chat: -$2.00\n" in text
+    assert (
+        "Why it changed\n  volume +$3.00, mix \N{MINUS SIGN}$2.00\n  mix of gpt-4o in chat: \N{MINUS SIGN}$2.00\n"
+        in text
+    )
     daily = write_report(figures(savings=found)).text
     assert "Action 2" in daily
     assert "Action 3" not in daily
@@ -149,8 +153,11 @@ def test_movers_are_those_that_changed_most_in_either_direction() -> None:
     many = [mover("feature", f"f{number}", "2", "1") for number in range(9)]
     assert find_movers({"model": [up, same], "user": [down], "feature": [small]}) == [down, up]
     assert len(find_movers({"feature": many})) == 5
-    assert "user u1: -$8.00, now $1.00" in write_report(figures(movers=[down])).text
-    assert "model o1: -$0.5995, now" in write_report(figures(movers=[mover("model", "o1", "5.36", "5.959456")])).text
+    assert f"user u1: {MINUS}$8.00, now $1.00" in write_report(figures(movers=[down])).text
+    assert (
+        "model o1: \N{MINUS SIGN}$0.5995, now"
+        in write_report(figures(movers=[mover("model", "o1", "5.36", "5.959456")])).text
+    )
 
 
 def test_the_picture_is_a_png_of_the_promised_size() -> None:
