@@ -42,7 +42,7 @@ _PRICED: Final = "The cost of each is that of the calls with a price of their ow
 
 def draw_entity_head(choice: EntityChoice, selection: Selection) -> None:
     """Draw whose page this is, the way back and the ways to its other figures."""
-    name, key = title_of(choice.of or "", choice.by), choice.of or ""
+    name = title_of(choice.of or "", choice.by)
     only = only_of(selection, choice).without_call_filters()
     with st.container(
         horizontal=True,
@@ -60,8 +60,6 @@ def draw_entity_head(choice: EntityChoice, selection: Selection) -> None:
                 on_click=lambda: choose(replace(current_choice(), of=None)),
             )
             cards.draw_title(name, noun_of(choice.by).capitalize())
-        if not key:
-            return
         with st.container(horizontal=True, vertical_alignment="center", gap="small", width="content"):
             query = calls_query(only)
             for page, label, icon in (

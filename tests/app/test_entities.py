@@ -167,6 +167,14 @@ def test_the_page_of_one_customer_shows_its_figures_alone_and_leads_back(open_ap
     assert app.dataframe
 
 
+def test_calls_without_a_customer_have_a_page_that_leads_to_them_alone(open_app: OpenApp, fake: FakeDatabase) -> None:
+    app = open_app("customers", by="customers", of="")
+    assert not app.exception
+    assert last_call(fake, "get_costs")["filters"]["tenant_id"] == [""]
+    app.button(key="customer_only").click().run()
+    assert address(app)["tenant_id"] == [""]
+
+
 def test_a_tag_value_has_a_page_too(open_app: OpenApp, fake: FakeDatabase) -> None:
     fake.customers = 9
     app = open_app("customers", by="tag-plan", of="pro")

@@ -51,7 +51,6 @@ def last_call(fake: FakeDatabase, function: str) -> dict[str, Any]:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_filled_page_runs_without_an_error(open_app: OpenApp, page: str) -> None:
     app = open_app(page)
-
     assert not app.exception
     assert app.title[0].value == page.capitalize()
 

@@ -45,6 +45,19 @@ def test_a_recorded_cost_is_divided_by_kind_to_the_last_digit() -> None:
     assert round(kinds["Cached input"], 9) == Decimal("0.001250077")
 
 
+def test_cached_audio_that_is_counted_as_both_is_divided_as_cached() -> None:
+    # Of 1,000 tokens 800 were cached and 900 are audio: 700 are both, and 200 are left for audio at its own price.
+    model = TokenKinds(
+        provider="openai", model="gpt-realtime", requests=1, prompt_tokens=1000, cached_tokens=800,
+        audio_input_tokens=900, cost=Decimal("0.01"),
+    )  # fmt: skip
+
+    kinds = split_by_kind([model], PriceBook.default(), MAY)
+
+    assert sum(kinds.values()) == Decimal("0.01")
+    assert set(kinds) == {"Cached input", "Audio and images"}
+
+
 def test_fees_are_a_part_of_their_own_and_the_parts_come_to_the_whole() -> None:
     # 3 dollars of fees come off what the tokens of gpt-4o cost; a model has no more fees than it cost.
     models = [
@@ -61,19 +74,6 @@ def test_fees_are_a_part_of_their_own_and_the_parts_come_to_the_whole() -> None:
     assert kinds == {FEES: Decimal(5), "Input": Decimal(2), UNSPLIT: Decimal("0.5")}
     assert split_by_kind(models[:1], PriceBook.default(), MAY, fees=[]) == {"Input": Decimal(5), FEES: Decimal(0)}
     assert split_by_kind(models[:1], PriceBook.default(), MAY, fees=None) == {"Input": Decimal(5)}
-
-
-def test_cached_audio_that_is_counted_as_both_is_divided_as_cached() -> None:
-    # Of 1,000 tokens 800 were cached and 900 are audio: 700 are both, and 200 are left for audio at its own price.
-    model = TokenKinds(
-        provider="openai", model="gpt-realtime", requests=1, prompt_tokens=1000, cached_tokens=800,
-        audio_input_tokens=900, cost=Decimal("0.01"),
-    )  # fmt: skip
-
-    kinds = split_by_kind([model], PriceBook.default(), MAY)
-
-    assert sum(kinds.values()) == Decimal("0.01")
-    assert set(kinds) == {"Cached input", "Audio and images"}
 
 
 def test_an_hour_without_a_call_is_a_field_of_nothing() -> None:
