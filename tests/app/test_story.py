@@ -144,7 +144,8 @@ def test_all_other_budgets_that_are_over_are_named_and_those_that_will_be_are_co
     told = headline.budget_sentence(budgets)
 
     assert re.sub("<[^>]*>", "", told) == (
-        "Budget Most: 300.0% used, 400.0% expected. Also over budget: &lt;B&gt; (120.0%). 1 more is expected to go over."
+        "Budget Most: 300.0% used, 400.0% expected. "
+        "Also over budget: &lt;B&gt; (120.0%). 1 more is expected to go over."
     )
     assert told.count('<a href="settings?tab=budgets"') == 2
 
