@@ -48,7 +48,7 @@ def draw_figures(view: View[Overview], document: Overview, outlook_now: Outlook 
     )
     requests = replace(cards.requests_card(now, before), course=courses["requests"])
     if document.access != "member":
-        requests = replace(requests, note=f"by {format_count(now.users)} users")
+        requests = replace(requests, note="by 1 user" if now.users == 1 else f"by {format_count(now.users)} users")
     tokens = replace(cards.tokens_card(now, before), course=courses["tokens"])
     errors = replace(
         cards.error_card(now.requests, now.errors, before.requests, before.errors), course=courses["errors"]

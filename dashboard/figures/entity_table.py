@@ -65,6 +65,11 @@ def counted(count: int, by: str) -> str:
     return f"{count:,} {noun_of(by)}{'' if count == 1 else 's'}"
 
 
+def counted_requests(count: int) -> str:
+    """Write how many requests there are: 1 request, 6,995 requests."""
+    return "1 request" if count == 1 else f"{format_count(count)} requests"
+
+
 def title_of(key: str, by: str) -> str:
     """Return a row's name as people may read it; the calls without one are named too."""
     return visible_name(key) if key else f"No {noun_of(by)}"
@@ -127,7 +132,13 @@ def entity_columns(document: Entities, zone: ZoneInfo) -> dict[str, Any]:
             "US$/session", [row.cost_per_session for row in rows], "Of the calls in sessions, by sessions"
         ),
         "cost_per_day": usd("US$/day", [row.cost_per_day for row in rows], "By the days on which there was a call"),
-        "last_seen": st.column_config.DatetimeColumn("Last call", format=moment, timezone=zone.key, width=104),
+        "last_seen": st.column_config.DatetimeColumn(
+            "Last call",
+            format=moment,
+            timezone=zone.key,
+            width=104,
+            help=None if by == SESSION else "The quarter of an hour in which it was made",
+        ),
         "duration": text("Length", width=84, help="From its first call to its last one"),
         "user": text("User", width=150),
         "tenant": text("Customer", width=130),
@@ -152,8 +163,7 @@ def uncertain_words(row: Entity) -> str:
 
 def card_note(row: Entity, whole: Any, zone: ZoneInfo) -> str:
     """Write the second line of a row's card on a phone: share, calls, change, last call."""
-    calls = "1 request" if row.requests == 1 else f"{format_count(row.requests)} requests"
-    parts = [format_share(row.cost, whole) if row.cost is not None else "", calls]
+    parts = [format_share(row.cost, whole) if row.cost is not None else "", counted_requests(row.requests)]
     parts.append(format_change(row.cost, row.previous_cost) or "")
     if row.last_seen_at is not None:
         parts.append(f"last {moment_words(row.last_seen_at, zone)}")

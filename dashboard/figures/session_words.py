@@ -19,6 +19,7 @@ _NOTEWORTHY: Final = 0.2
 _LATE: Final = 0.4
 _FEWEST_TURNS: Final = 4
 _ALMOST_ALL: Final = 0.995
+_HARDLY_ANY: Final = 0.01
 # A session that begins this soon after the end of the archive may have begun before it.
 NEAR_ARCHIVE: Final = timedelta(days=7)
 _NUMBERS: Final = ("", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -36,9 +37,9 @@ def describe_session(totals: SessionTotals, resent: Decimal | None) -> str:
         text += f"; {growth}"
     if late := _late(totals):
         text += f": {late}" if growth else f"; {late}"
-    if resent is not None and totals.cost:
+    if resent and totals.cost:
         share = float(resent / totals.cost)
-        part = "Almost all" if share >= _ALMOST_ALL else f"About {share:.0%}"
+        part = "Almost all" if share >= _ALMOST_ALL else "Less than 1%" if share < _HARDLY_ANY else f"About {share:.0%}"
         text += f". {part} of the cost is context that had been sent before"
     return f"{text}."
 
@@ -78,7 +79,9 @@ def duration_ms(totals: SessionTotals) -> float | None:
 def _turns(totals: SessionTotals) -> str:
     if totals.turns == 1:
         return "One turn"
-    return f"{totals.turns:,} turns in {format_duration(duration_ms(totals))}"
+    duration = duration_ms(totals)
+    # Of turns recorded with one moment, as in a batch, the length of the session is not known.
+    return f"{totals.turns:,} turns in {format_duration(duration)}" if duration else f"{totals.turns:,} turns"
 
 
 def _cost(totals: SessionTotals) -> str:

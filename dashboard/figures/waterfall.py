@@ -76,7 +76,9 @@ def waterfall(drivers: CostDrivers) -> alt.LayerChart:
         domain = [min(lowest, 0), max(highest, 1e-9) * (1 + _ROOM)]
     # Below each other, so that the names have room on a phone, too.
     y = alt.Y("name:N", sort=None, axis=alt.Axis(title=None, ticks=False, domain=False, labelLimit=110, labelPadding=8))
-    x_axis = alt.Axis(title=None, tickCount=4, domain=False, ticks=False, format="$,.2~f")
+    # Cents would make five times $0 of the axis of a user who costs less.
+    decimals = column_decimals([Decimal(str(domain[1] - domain[0]))])
+    x_axis = alt.Axis(title=None, tickCount=4, domain=False, ticks=False, format=f"$,.{decimals}~f")
     x = alt.X("start:Q", axis=x_axis, scale=alt.Scale(domain=domain, nice=False, clamp=True))
     colours = alt.Scale(domain=["sum", "up", "down"], range=[OTHER_COLOUR, ERROR_COLOUR, PALETTE[0]])
     tooltip = [alt.Tooltip("name:N", title=" "), alt.Tooltip("text:N", title="US$")]

@@ -15,6 +15,7 @@ from dashboard.panels.call_links import PAGE
 from dashboard.panels.states import draw_action, draw_state
 from dashboard.reads.connection import forget_windows
 from dashboard.reads.pages import get_newest_call, read_newest_call
+from dashboard.selection.filters import METADATA_DAYS
 from ingest.documents.names import visible_name
 from ingest.documents.words import format_usd
 from ingest.errors import TreeringError
@@ -59,11 +60,14 @@ def draw_empty(key: str, viewer: Viewer, selection: Selection, newest: datetime 
     else:
         text = f"The most recent call was on {when}."
         if selection.filter_count:
-            text = "No call matches the filters. " + text
+            of = f" of the last {METADATA_DAYS} days" if selection.has_metadata else ""
+            text = f"No call{of} matches the filters. {text}"
     box = draw_state(f"{key}_empty", ":material/search_off:", "Nothing in this period", text)
     buttons = box.container(horizontal=True, horizontal_alignment="center")
     if selection.filter_count:
-        draw_action(buttons, "Clear filters", f"{key}_empty_clear", filter_bar.clear_filters)
+        draw_action(buttons, "Clear filters", f"{key}_empty_clear", filter_bar.clear_filters, is_primary=match is None)
+        if match is None:  # another period would be as empty
+            return
     label = f"Show {moment.day} {moment:%b}, {moment:%H:%M}" if match else "Show the most recent days"
     draw_action(buttons, label, f"{key}_empty_newest", filter_bar.show_days_around, moment, is_primary=True)
 

@@ -12,6 +12,7 @@ from dashboard.figures.entity_table import (
     ORDER_OF,
     card_note,
     counted,
+    counted_requests,
     entity_columns,
     entity_frame,
     noun_of,
@@ -201,8 +202,9 @@ def _draw_table(document: Entities, choice: EntityChoice, zone: ZoneInfo) -> Non
             selection_mode=["single-row", "single-column"],
             on_select=lambda: _take_choice(key, document),
         )
-        what = "Select a row (on the keyboard: Shift+Space) to open it"
-        st.caption(f"{what}, the head of a column to order all {counted(document.matched.rows, choice.by)} by it.")
+        what, rows = "Select a row (on the keyboard: Shift+Space) to open it", document.matched.rows
+        order = f", the head of a column to order all {counted(rows, choice.by)} by it" if rows > 1 else ""
+        st.caption(f"{what}{order}.")
     if opened := st.session_state.pop("customers_session", None):
         st.switch_page(SESSION_PAGE, query_params=session_query(opened))
 
@@ -255,7 +257,7 @@ def _draw_turns(choice: EntityChoice, count: int) -> None:
 
 def _scope(document: Entities, choice: EntityChoice) -> str:
     matched, totals = document.matched, document.totals
-    parts = [counted(matched.rows, choice.by), format_usd(matched.cost), f"{format_count(matched.requests)} requests"]
+    parts = [counted(matched.rows, choice.by), format_usd(matched.cost), counted_requests(matched.requests)]
     if choice.search:
         parts.append(f"of {format_usd(totals.cost)} in all")
     elif totals.fallback_cost:

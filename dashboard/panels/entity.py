@@ -123,7 +123,7 @@ def _draw_figures(view: EntityView, found: Entities, row: Entity) -> None:
     first, last_moment = (moment.astimezone(view.zone) for moment in (found.from_time, found.to_time))
     days = ((last_moment - timedelta(microseconds=1)).date() - first.date()).days + 1
     active = f"{_counted(row.active_days, 'active day')} of {days:,}" if row.active_days else ""
-    last = f"last call {moment_words(row.last_seen_at, view.zone)}" if row.last_seen_at else ""
+    last = f"last call about {moment_words(row.last_seen_at, view.zone)}" if row.last_seen_at else ""
     per_call = f"{format_usd(row.cost_per_request)} each" if row.cost_per_request is not None else ""
     requests = cards.requests_card(found.totals, found.previous)
     draw = [

@@ -264,7 +264,9 @@ def _take_limit(page: str, name: str) -> None:
     typed: str = st.session_state[f"{page}_{name}"]
     if typed.strip() and tidy_limit(name, typed) is None:
         whole = "whole " if name.endswith("_tokens") else ""
-        st.session_state[_FAULT] = f"{LIMITS[name]}: a {whole}number of zero or more, such as 100."
+        st.session_state[_FAULT] = (
+            f"{LIMITS[name]}: a {whole}number of zero or more, such as {'100' if whole else '0.5'}."
+        )
     store_selection(current_selection().with_limit(name, typed))
 
 

@@ -82,12 +82,14 @@ class SessionPage:
             box = draw_state("session_none", ":material/forum:", "No session is chosen", text)
             box.page_link(CALLS_PAGE, label="Calls", icon=":material/receipt_long:")
             return
-        if len(session_id) > _LONGEST_ID or "\x00" in session_id:
+        user_id = _user()
+        if any(len(name) > _LONGEST_ID or "\x00" in name for name in (session_id, user_id or "")):
             self._draw_absent("")
             return
-        user_id = st.query_params.get(_USER) or None
         try:
             session = get_session(self.viewer, session_id, user_id, _first_turn())
+            if not session.turns and (turns := session.totals.turns):  # the address names a turn beyond the last one
+                session = get_session(self.viewer, session_id, user_id, (turns - 1) // TURNS * TURNS + 1)
         except TreeringError as error:
             if isinstance(error, DatabaseError) and error.sqlstate in _TOO_MANY:
                 self._draw_endless(session_id)
@@ -241,7 +243,7 @@ def _draw_figures(session: Session, resent: Decimal | None) -> None:
         )
     cards = [
         Card("Cost", format_usd(totals.cost), note=_cost_note(totals), help=f"Exactly {format_exact_usd(totals.cost)}"),
-        Card("Cost per turn", format_usd(_rounded(totals)), note=f"of {totals.priced_turns:,} priced turns"),
+        Card("Cost per turn", format_usd(_rounded(totals)), note=_priced_note(totals)),
         again,
         Card(
             "Cached input",
@@ -254,6 +256,10 @@ def _draw_figures(session: Session, resent: Decimal | None) -> None:
 
 def _rounded(totals: SessionTotals) -> Decimal | None:
     return None if totals.cost_per_turn is None else round(totals.cost_per_turn, 12)
+
+
+def _priced_note(totals: SessionTotals) -> str:
+    return "of 1 priced turn" if totals.priced_turns == 1 else f"of {totals.priced_turns:,} priced turns"
 
 
 def _cost_note(totals: SessionTotals) -> str:

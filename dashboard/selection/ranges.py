@@ -20,12 +20,18 @@ LIMITS: Final = {
 """The limits by their name in the address and in the database, with the labels of their fields."""
 
 _FIGURES: Final = {"cost": "cost", "latency_ms": "latency", "tokens": "tokens"}
+# A comma is between thousands: in 0,5 it may stand for a point, and dropping it would make 5 of a half.
+_GROUPED: Final = re.compile(r"[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]+)?")
+_ZEROS: Final = re.compile(r"^0+(?=[0-9])")
 _AMOUNT: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 
 
 def tidy_limit(name: str, typed: str) -> str | None:
     """Return the amount of a limit as the address holds it; None for what is no amount of it."""
-    amount = typed.strip().replace(",", "").removeprefix("$")
+    amount = typed.strip().removeprefix("$").strip()
+    if _GROUPED.fullmatch(amount):
+        amount = amount.replace(",", "")
+    amount = _ZEROS.sub("", amount)
     is_amount = name in LIMITS and _AMOUNT.fullmatch(amount) and (not name.endswith("_tokens") or "." not in amount)
     return amount if is_amount else None
 

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import streamlit as st
 
-from dashboard.figures.entity_table import card_note, counted, entity_frame, title_of
+from dashboard.figures.entity_table import card_note, counted, counted_requests, entity_frame, title_of
 from dashboard.panels import entities as panel
 from dashboard.panels.entity_links import entity_address
 from dashboard.reads.entities import compared_with, each_page_of_entities
@@ -103,6 +103,7 @@ def test_calls_without_a_customer_have_a_name_and_empty_columns_are_left_out() -
     assert [counted(1, "user_id"), counted(2_000, "tenant_id"), counted(2, "tags.plan")] == [
         "1 user", "2,000 customers", "2 values of plan"
     ]  # fmt: skip
+    assert [counted_requests(count) for count in (0, 1, 6_995)] == ["0 requests", "1 request", "6,995 requests"]
     note = card_note(entity(previous_cost=Decimal(3), last_seen_at=NOON), Decimal(8), ZoneInfo("Europe/Berlin"))
     assert note == "75.0% · 10 requests · +100.0% · last 4 May, 14:00"
 

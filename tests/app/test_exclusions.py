@@ -97,10 +97,18 @@ def test_calls_without_a_value_have_a_place_in_the_address() -> None:
     [
         ("max_cost", " $1,000.5 ", "1000.5"), ("max_cost", "0.000000000001", "0.000000000001"),
         ("max_tokens", "1.5", None), ("max_cost", "-1", None), ("cost", "1", None),
+        ("min_tokens", "1,234,567", "1234567"),
+        ("max_cost", "$ 007.50", "7.50"), ("max_cost", "00", "0"),
     ],
 )  # fmt: skip
 def test_an_amount_stays_as_it_was_typed(name: str, typed: str, tidy: str | None) -> None:
     assert tidy_limit(name, typed) == tidy
+
+
+@pytest.mark.parametrize("typed", ["0,5", "1,5", "12,34", "0,500", "1,2345", ",5", "1,000,5"])
+def test_a_comma_that_parts_no_thousands_is_never_dropped(typed: str) -> None:
+    assert tidy_limit("min_cost", typed) is None
+    assert parse_query({"min_cost": [typed]}).limits == ()
 
 
 def test_a_range_is_upside_down_by_its_exact_amounts() -> None:

@@ -67,6 +67,9 @@ FALLBACK = {"fallback_cost": "0.02", "fallback_turns": 2}
         ({}, None, f"{IN_ALL}; {GREW}"),
         ({}, "0.3", f"{IN_ALL}; {GREW} About 70% of the cost is context that had been sent before."),
         ({"turns": 1, "late_turns": 1, "late_cost": "0.43"}, None, "One turn cost $0.43."),
+        ({"turns": 1, "late_turns": 1, "late_cost": "0.43"}, "0", "One turn cost $0.43."),
+        ({}, "0.001", f"{IN_ALL}; {GREW} Less than 1% of the cost is context that had been sent before."),
+        ({"last_at": NOON}, None, f"12 turns cost $0.43; {GREW}"),
         (
             {"late_cost": "0.1", "last_prompt_tokens": 1300},
             "0.429",
@@ -196,6 +199,15 @@ def test_a_session_id_is_never_read_as_anything_else(open_session: OpenApp, fake
     assert parse_qs(as_calls.query_string)["session_id"] == [HOSTILE]
 
 
+@pytest.mark.parametrize("name", ["\x00", "a" * 201])
+def test_a_name_that_no_call_can_have_never_reaches_the_database(
+    open_session: OpenApp, fake: FakeDatabase, name: str
+) -> None:
+    for query in ({"session_id": name}, {"session_id": "s", "user_id": name}):
+        assert "No turn of this session" in texts(open_session(**query))
+    assert not [call for call in fake.calls if call[0] == "get_session"]
+
+
 def test_a_turn_opens_the_record_of_its_call(open_session: OpenApp) -> None:
     app = open_session(session_id="sess_0001", turn="7")
 
@@ -228,7 +240,7 @@ def test_a_long_session_has_pages_and_a_link_to_a_turn_opens_its_page(
     assert linked.button(key="session_later").disabled
     assert "Turn 417" in [caption.value for caption in linked.caption]
     beyond = open_session(session_id="long", turn="1000")
-    assert not beyond.exception
+    assert list(beyond.dataframe[0].value["turn"]) == list(range(401, 421))
     assert not open_session(session_id="long", turn="-1", first="x").exception
 
 

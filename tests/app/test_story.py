@@ -83,6 +83,12 @@ def test_the_steps_lead_from_the_cost_before_to_the_cost_now() -> None:
     assert len(waterfall(drivers("15", "10")).layer) == 2
 
 
+@pytest.mark.parametrize(("cost", "axis"), [("0.00074", "$,.6~f"), ("15", "$,.2~f"), ("0.3", "$,.3~f")])
+def test_the_axis_of_a_small_sum_has_the_decimals_of_its_amounts(cost: str, axis: str) -> None:
+    layer = waterfall(drivers(cost, "0")).to_dict()["layer"][0]
+    assert layer["encoding"]["x"]["axis"]["format"] == axis
+
+
 def test_the_headline_says_how_much_against_what_and_why() -> None:
     month = headline.month_sentence("November", Decimal(95), FORECAST, ("October", 300.0), Selection(model=("gpt-4o",)))
     why = headline.drivers_sentence(drivers("15", "10"), Selection())
@@ -137,10 +143,11 @@ def test_all_other_budgets_that_are_over_are_named_and_those_that_will_be_are_co
 
     told = headline.budget_sentence(budgets)
 
-    assert told.startswith("Budget Most: ")
-    assert told.endswith(
-        "300.0% used</a>, 400.0% expected. Also over budget: &lt;B&gt; (120.0%). 1 more is expected to go over."
+    assert re.sub("<[^>]*>", "", told) == (
+        "Budget Most: 300.0% used, 400.0% expected. "
+        "Also over budget: &lt;B&gt; (120.0%). 1 more is expected to go over."
     )
+    assert told.count('<a href="settings?tab=budgets"') == 2
 
 
 @pytest.mark.parametrize(

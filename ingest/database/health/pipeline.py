@@ -26,6 +26,8 @@ VERIFICATION_LIMITS = Limits(timedelta(hours=36), timedelta(days=7))
 # The worker asks for the published catalogue every six hours; without it, new models stay without a price.
 CATALOGUE_STALE_AFTER = timedelta(days=3)
 # Counted from the moment at which a message is overdue: five minutes after it was written.
+# The line stands above every page; the Alerts page names more.
+_NAMED_RULES = 3
 MESSAGE_LIMITS = Limits(timedelta(0), timedelta(minutes=25))
 # A rejected event is a fault in a client: it stays a warning for this long.
 REJECTION_SHOWN_FOR = timedelta(hours=24)
@@ -177,7 +179,8 @@ def _judge_messages(status: Status, now: datetime) -> list[Finding]:
         fix = "start `treering worker`, or see in its log why it cannot send" if health.overdue else dead
         findings.append(Finding("messages", level, said, fix))
     if health.silent_rules:
-        names = ", ".join(health.silent_rules)
+        more = len(health.silent_rules) - _NAMED_RULES
+        names = ", ".join(health.silent_rules[:_NAMED_RULES]) + (f" and {more:,} more" if more > 0 else "")
         findings.append(
             Finding("alert rules", Level.WARNING, f"send to nobody: {names}", "choose channels in Settings")
         )

@@ -157,3 +157,5 @@ def test_messages_that_do_not_arrive_are_a_warning_and_after_half_an_hour_critic
     assert judged("alert rules", delivery={**health, "silent_rules": ["spend"]}) == (
         Level.WARNING, "send to nobody: spend: choose channels in Settings"
     )  # fmt: skip
+    many = judged("alert rules", delivery={**health, "silent_rules": ["a", "b", "c", "d", "e"]})
+    assert many == (Level.WARNING, "send to nobody: a, b, c and 2 more: choose channels in Settings")
