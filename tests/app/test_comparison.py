@@ -175,7 +175,7 @@ def test_minutes_are_for_short_periods_and_the_page_says_where_they_do_not_fit(
 
     assert "too long for that" in " ".join(one.value for one in app.caption)
     asked: list[Any] = [arguments for name, arguments in fake.calls if name == "get_performance"]
-    assert [asked[0]["filters"].get("bucket"), asked[-1]["filters"].get("bucket")] == ["minute", None]
+    assert [asked[0]["filters"].get("bucket"), asked[-1]["filters"].get("bucket")] == ["minute", "day"]
 
 
 def test_a_click_on_a_bar_shows_the_time_of_that_bar(monkeypatch: pytest.MonkeyPatch) -> None:
