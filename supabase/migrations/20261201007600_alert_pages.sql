@@ -21,8 +21,10 @@ as $$
           observability_internal.filter_values(filters -> 'not' -> 'tags', substring(dimension.name from '^tags\.(.*)'))
         ) as excluded
     ) as asked
-    where not exists (
-      select from jsonb_array_elements_text(dimension.names) as n (name)
+    -- A rule whose scope is broken is shown under any filters.
+    where jsonb_typeof(dimension.names) = 'array' and not exists (
+      select
+      from jsonb_array_elements_text(case jsonb_typeof(dimension.names) when 'array' then dimension.names else '[]' end) as n (name)
       where observability_internal.is_left(n.name, asked.only_values, asked.excluded)
     )
   );

@@ -60,7 +60,6 @@ def test_a_filled_page_runs_without_an_error(open_app: OpenApp, page: str) -> No
 @pytest.mark.dated
 def test_each_period_draws(open_app: OpenApp, page: str, period: str) -> None:
     app = open_app(page, period=period)
-
     assert not app.exception
     assert app.metric
 
