@@ -62,7 +62,8 @@ def draw_period(page: str, selection: Selection, today: date) -> None:
         st.date_input(
             "Days",
             key=days,
-            max_value=today,
+            # A link made east of here, or by hand, may end on a day that has not begun here.
+            max_value=max(today, selection.last_day or today),
             format="YYYY-MM-DD",
             label_visibility="collapsed",
             width=230,

@@ -126,6 +126,7 @@ def test_an_empty_period_leads_to_the_newest_calls(open_app: OpenApp, fake: Fake
     fake.is_empty, fake.newest_event_at = True, datetime(2023, 11, 16, 12, 0, tzinfo=UTC)
     app = open_app("calls", model="gpt-4o")
     assert "The most recent call was on 16 November 2023 at 13:00." in texts(app)
+    assert "calls_empty_newest" not in {button.key for button in app.button}, "it would be as empty"
 
     app.button(key="calls_empty_clear").click().run()
     app.button(key="calls_empty_newest").click().run()

@@ -18,7 +18,7 @@ from dashboard.selection.filters import Selection
 from dashboard.selection.periods import moments_of
 from ingest.documents.pages import Costs, Row, Totals
 from tests.app.test_calls import QueryParams
-from tests.app.test_pages import address, texts
+from tests.app.test_pages import FIGURES, address, texts
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -227,3 +227,12 @@ def test_a_link_can_keep_the_times_of_now(open_app: OpenApp) -> None:
     (link,) = [code.value for code in app.code if "period=" in code.value]
     assert "period=custom&from=" in link
     assert "model=gpt-4o" in link
+
+
+@pytest.mark.parametrize("page", FIGURES)
+def test_a_link_from_where_it_is_tomorrow_opens_where_it_is_not(open_app: OpenApp, page: str) -> None:
+    today = datetime.now(UTC).date()
+    first, last = (str(today + timedelta(days=days)) for days in (-1, 2))
+    app = open_app(page, **{"period": "custom", "from": first, "to": last})
+    assert not app.exception
+    assert address(app) == {"period": ["custom"], "from": [first], "to": [last]}
