@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from dashboard.selection.metadata import tidy_pairs, to_lists, to_object
 from dashboard.selection.periods import (
     PERIODS,
+    STEP_S,
     can_show,
     ceil,
     compared_moments,
@@ -314,8 +315,15 @@ class Selection:
         """Return what to ask for to compare with; None for the period directly before, which every page reads."""
         if self.compare == "none":
             return None
-        moments = compared_moments(self.period, self.compare, self.moments(now, zone), zone)
+        moments = compared_moments(self.period, self.compare, self.moments(now, zone), zone, self._days)
         return self.window(now, zone, is_grouped=is_grouped, moments=moments) if moments else None
+
+    @property
+    def _days(self) -> int:
+        """How many days have been chosen one by one; 0 for any other period."""
+        if self.period != "custom" or self.frozen or not (self.first_day and self.last_day):
+            return 0
+        return (self.last_day - self.first_day).days + 1
 
     def freeze(self, now: datetime, zone: ZoneInfo) -> Selection:
         """Return the same choices with the moments that the period has now."""
@@ -332,7 +340,9 @@ class Selection:
         if self.frozen:
             return self.frozen
         if self.period == "custom" and self.first_day and self.last_day:
-            return midnight(self.first_day, zone), midnight(self.last_day + timedelta(days=1), zone)
+            start, end = midnight(self.first_day, zone), midnight(self.last_day + timedelta(days=1), zone)
+            # What is ahead has no calls yet, and would be compared with days that have.
+            return start, min(end, ceil(now, STEP_S)) if start < now else end
         if self.period in ("week", "custom") and self.has_metadata:
             end = moments_of("week", now, zone)[1]
             return ceil(end - PERIODS["week"].length, 900), end

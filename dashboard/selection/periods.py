@@ -104,7 +104,7 @@ def moments_of(period: str, now: datetime, zone: ZoneInfo) -> tuple[datetime, da
 
 
 def compared_moments(
-    period: str, comparison: str, moments: tuple[datetime, datetime], zone: ZoneInfo
+    period: str, comparison: str, moments: tuple[datetime, datetime], zone: ZoneInfo, days: int = 0
 ) -> tuple[datetime, datetime] | None:
     """Return the earlier period to compare with; None for the equal length directly before, which a page reads anyway.
 
@@ -113,6 +113,7 @@ def compared_moments(
         comparison: A name in `COMPARISONS` but none.
         moments: The period's own moments.
         zone: On whose clock a day is moved.
+        days: How many days have been chosen, the last of which may not be over yet; 0 for any other period.
     """
     start, end = (moment.astimezone(zone) for moment in moments)
     unit = PERIODS[period].unit
@@ -122,6 +123,9 @@ def compared_moments(
     if comparison in ("month", "year"):
         months = 1 if comparison == "month" else 12
         return _months_earlier(start, months), _months_earlier(end, months)
+    if days and end.date() < start.date() + timedelta(days=days):
+        # As much of the days before as there is of these.
+        return _moved(start, -days), _moved(end, -days)
     if not unit:
         return None
     before = unit_start(start.date(), unit, -1)

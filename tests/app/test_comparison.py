@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -137,6 +137,22 @@ def test_the_earlier_period_is_the_same_stretch_of_an_earlier_calendar(
 def test_the_period_before_a_sliding_one_is_in_its_own_document() -> None:
     assert Selection(period="month").compared(NOW, BERLIN) is None
     assert Selection(period="this_month", compare="none").compared(NOW, BERLIN) is None
+
+
+def test_chosen_days_that_are_not_over_end_now_and_are_compared_with_as_much_of_the_days_before() -> None:
+    zone, now = ZoneInfo("Europe/Berlin"), datetime(2026, 11, 26, 8, 30, tzinfo=UTC)  # half past nine in Berlin
+    for last in (date(2026, 11, 26), date(2026, 11, 26) + timedelta(days=1)):
+        chosen = Selection(period="custom", first_day=date(2026, 11, 25), last_day=last)
+        earlier = chosen.compared(now, zone)
+        days = timedelta(days=(last - date(2026, 11, 25)).days + 1)
+
+        assert chosen.moments(now, zone) == (datetime(2026, 11, 24, 23, tzinfo=UTC), now)
+        assert earlier is not None
+        assert (earlier.from_time, earlier.to_time) == (datetime(2026, 11, 24, 23, tzinfo=UTC) - days, now - days)
+    over = Selection(period="custom", first_day=date(2026, 11, 24), last_day=date(2026, 11, 25))
+    assert over.compared(now, zone) is None, "the two days directly before"
+    ahead = Selection(period="custom", first_day=date(2026, 11, 28), last_day=date(2026, 11, 28))
+    assert ahead.moments(now, zone)[1] == datetime(2026, 11, 28, 23, tzinfo=UTC)
 
 
 def test_the_thirty_first_is_compared_with_the_last_day_of_a_shorter_month() -> None:
