@@ -2,9 +2,25 @@
 -- a query (jit) would cost a page a second and save it nothing, so each function turns it off.
 -- Locks: none; it only creates.
 
-create function observability_internal.page_head(
-  scope observability_internal.read_scope, sums observability_internal.usage_sum[], users jsonb
-) returns jsonb
+create function observability_internal.first_bucket(scope observability_internal.read_scope) returns timestamptz
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select case
+    when (scope).access in ('member', 'tenant') then (
+      select min(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
+    )
+    else observability_internal.oldest_minute()
+  end;
+$$;
+
+comment on function observability_internal.first_bucket is 'When data begin for the caller; null before the first call.';
+revoke execute on function observability_internal.first_bucket from public;
+grant execute on function observability_internal.first_bucket to authenticated, service_role;
+
+create function observability_internal.page_frame(scope observability_internal.read_scope, begin_at timestamptz) returns jsonb
 language sql
 stable
 security invoker
@@ -12,14 +28,8 @@ set search_path = ''
 as $$
   select jsonb_build_object(
     'access', case when (scope).access = 'service' then 'ops' else (scope).access end,
-    'from_time', (scope).from_time, 'to_time', (scope).to_time, 'previous_from', (scope).previous_from,
-    'bucket', (scope).bucket, 'timezone', (scope).timezone, 'generated_at', clock_timestamp(),
-    'data_begin_at', case
-      when (scope).access in ('member', 'tenant') then (
-        select min(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
-      )
-      else observability_internal.oldest_minute()
-    end,
+    'from_time', (scope).from_time, 'to_time', (scope).to_time, 'timezone', (scope).timezone,
+    'generated_at', clock_timestamp(), 'data_begin_at', begin_at,
     'newest_event_at', case
       when (scope).access in ('member', 'tenant') then (
         select max(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
@@ -36,7 +46,25 @@ as $$
         'operations', coalesce(jsonb_agg(distinct d.operation), '[]')
       ) || observability_internal.attribution_options()
       from observability_internal.dimensions as d
-    ),
+    )
+  );
+$$;
+
+comment on function observability_internal.page_frame is
+'What every page shows beside its figures: access, range, freshness, when data begin, filter options.';
+revoke execute on function observability_internal.page_frame from public;
+grant execute on function observability_internal.page_frame to authenticated, service_role;
+
+create function observability_internal.page_head(
+  scope observability_internal.read_scope, sums observability_internal.usage_sum[], users jsonb
+) returns jsonb
+language sql
+stable
+security invoker
+set search_path = ''
+as $$
+  select observability_internal.page_frame(scope, observability_internal.first_bucket(scope)) || jsonb_build_object(
+    'previous_from', (scope).previous_from, 'bucket', (scope).bucket,
     'totals', observability_internal.totals_document(
       sums, true, observability_internal.latency_totals(scope, (scope).from_time, (scope).to_time)
     ) || jsonb_strip_nulls(jsonb_build_object('users', page_head.users -> 'users')),

@@ -209,27 +209,8 @@ stable
 security invoker
 set search_path = ''
 as $$
-  select jsonb_build_object(
-    'access', case when (scope).access = 'service' then 'ops' else (scope).access end,
-    'from_time', (scope).from_time, 'to_time', (scope).to_time, 'previous_from', lower(compared),
-    'previous_to', upper(compared), 'bucket', (view).unit, 'timezone', (scope).timezone,
-    'generated_at', clock_timestamp(), 'data_begin_at', begin_at, 'newest_event_at', case
-      when (scope).access in ('member', 'tenant') then (
-        select max(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
-      )
-      else observability_internal.newest_minute()
-    end,
-    'pending_rows', observability_internal.pending_rows(),
-    'has_demo_data', exists (select from observability_internal.dimensions as d where d.environment = 'demo'),
-    'options', (
-      select jsonb_build_object(
-        'models', coalesce(jsonb_agg(distinct d.model), '[]'), 'providers', coalesce(jsonb_agg(distinct d.provider), '[]'),
-        'features', coalesce(jsonb_agg(distinct d.feature), '[]'),
-        'environments', coalesce(jsonb_agg(distinct d.environment), '[]'),
-        'operations', coalesce(jsonb_agg(distinct d.operation), '[]')
-      ) || observability_internal.attribution_options()
-      from observability_internal.dimensions as d
-    ),
+  select observability_internal.page_frame(scope, begin_at) || jsonb_build_object(
+    'previous_from', lower(compared), 'previous_to', upper(compared), 'bucket', (view).unit,
     'totals', observability_internal.totals_document(sums, true, '{}'),
     'previous', case when (view).compare_from is not null then observability_internal.totals_document(
       observability_internal.range_sums(scope, (view).compare_from, (view).compare_to), true, '{}'
@@ -241,24 +222,6 @@ comment on function observability_internal.entity_head is
 'What the page shows beside its rows: access, range, freshness, filter options, totals and those of the range compared with.';
 revoke execute on function observability_internal.entity_head from public;
 grant execute on function observability_internal.entity_head to authenticated, service_role;
-
-create function observability_internal.first_bucket(scope observability_internal.read_scope) returns timestamptz
-language sql
-stable
-security invoker
-set search_path = ''
-as $$
-  select case
-    when (scope).access in ('member', 'tenant') then (
-      select min(r.bucket) from observability_internal.usage_by_user as r where r.user_key = any ((scope).user_keys)
-    )
-    else observability_internal.oldest_minute()
-  end;
-$$;
-
-comment on function observability_internal.first_bucket is 'When data begin for the caller; null before the first call.';
-revoke execute on function observability_internal.first_bucket from public;
-grant execute on function observability_internal.first_bucket to authenticated, service_role;
 
 create function observability_internal.entity_unit(span interval) returns text
 language sql
